@@ -1,0 +1,1 @@
+"""What Rushes knows, without I/O: standard library only, time passed in as `now`."""

@@ -1,0 +1,187 @@
+"""What can happen to a job: facts in the past tense, each with the attempt it speaks of."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+from enum import StrEnum
+from typing import Any
+
+from shared.domain.job import Attempt, Error, Link, Result
+
+
+class Reason(StrEnum):
+    """Why a gateway did not do it, in one vocabulary for all gateways."""
+
+    INPUT = "input_rejected"
+    POLICY = "content_policy"
+    BALANCE = "insufficient_balance"
+    RATE = "rate_limited"
+    PROVIDER = "provider_error"
+    KEY = "key_rejected"
+    DOWN = "unavailable"
+
+    @property
+    def code(self) -> str:
+        """The contract's error code."""
+        return Reason.PROVIDER.value if self in (Reason.KEY, Reason.DOWN) else self.value
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Event:
+    """`attempt` is the number of the attempt it speaks of, 0 for the newest; `asked_at` when the question was put."""
+
+    attempt: int = 0
+    asked_at: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Measured(Event):
+    """The inputs were looked at before money was spent, and the gateways put in order."""
+
+    inputs: Mapping[str, Any]
+    route: tuple[str, ...]
+    estimated_usd: Decimal | None
+
+
+@dataclass(frozen=True, slots=True)
+class Begun(Event):
+    """A paid call is about to be sent; written down before the first byte."""
+
+    plan: Attempt
+
+
+@dataclass(frozen=True, slots=True)
+class Deferred(Event):
+    """Nothing was sent: a cap, a pause or a budget stands in the way until `until`."""
+
+    until: int
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Rerouted(Event):
+    """The next gateway is not to be had now; another of the route goes first."""
+
+    route: tuple[str, ...]
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Barred(Event):
+    """The job cannot go on, and nothing was sent for it."""
+
+    error: Error
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted(Event):
+    """The gateway has the job."""
+
+    task_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Refused(Event):
+    """Surely not accepted, nothing was paid."""
+
+    reason: Reason
+    message: str
+    retry_after_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Lost(Event):
+    """The answer is lost; what it would have said is unknown."""
+
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Unclear(Event):
+    """The gateway answered, but not the question: no verdict on the task."""
+
+    message: str
+    reason: Reason | None = None
+    retry_after_s: float | None = None
+    missing: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Progressed(Event):
+    """The gateway is at it; `drift` holds a status word that no document knows."""
+
+    percent: int | None = None
+    drift: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Succeeded(Event):
+    """The clip is made and can be fetched."""
+
+    link: Link
+    cost_usd: Decimal | None = None
+    made_s: Decimal | None = None
+    task_id: str | None = None
+    heard_by: str = "poll"
+
+
+@dataclass(frozen=True, slots=True)
+class Failed(Event):
+    """The gateway itself says that the task failed."""
+
+    reason: Reason
+    message: str
+    cost_usd: Decimal | None = None
+    task_id: str | None = None
+    heard_by: str = "poll"
+
+
+@dataclass(frozen=True, slots=True)
+class Canceled(Event):
+    """The caller does not want it any more."""
+
+
+@dataclass(frozen=True, slots=True)
+class Resolved(Event):
+    """An operator (or the policy) decided about a submit whose answer never came."""
+
+    action: str
+    task_id: str | None = None
+    by: str = "operator"
+
+
+@dataclass(frozen=True, slots=True)
+class Archived(Event):
+    """The clip and its manifest are in the bucket."""
+
+    result: Result
+
+
+@dataclass(frozen=True, slots=True)
+class ArchiveFailed(Event):
+    """This try to archive did not succeed; `final` where another cannot either."""
+
+    code: str
+    message: str
+    final: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Manifested(Event):
+    """The manifest of a job that ended without a clip is in the bucket."""
+
+
+@dataclass(frozen=True, slots=True)
+class Notified(Event):
+    """The caller was told of the end."""
+
+
+@dataclass(frozen=True, slots=True)
+class NoticeFailed(Event):
+    """The caller could not be told; `final` where it wants no more."""
+
+    message: str
+    retry_after_s: float | None = None
+    final: bool = False

@@ -1,0 +1,208 @@
+"""A job and its attempts: frozen values, and what can be read off them.
+
+Moments (`*_at`, `now`) are whole milliseconds since the epoch, UTC. Money is Decimal US dollars.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from decimal import Decimal
+from enum import StrEnum
+from typing import Any
+
+
+class State(StrEnum):
+    """Where a job stands; the words are the public contract's."""
+
+    QUEUED = "queued"
+    SUBMITTING = "submitting"
+    UNCONFIRMED = "unconfirmed"
+    RUNNING = "running"
+    ARCHIVING = "archiving"
+    COMPLETED = "completed"
+    FAILED = "failed"
+    CANCELED = "canceled"
+
+
+ENDED = frozenset({State.COMPLETED, State.FAILED, State.CANCELED})
+IN_FLIGHT = frozenset({State.SUBMITTING, State.UNCONFIRMED, State.RUNNING})
+
+
+class AttemptStatus(StrEnum):
+    """What became of one paid call."""
+
+    SUBMITTING = "submitting"
+    UNCONFIRMED = "unconfirmed"
+    RUNNING = "running"
+    COMPLETED = "completed"
+    FAILED = "failed"
+    REJECTED = "rejected"
+
+
+class Chore(StrEnum):
+    """What an ended job still owes; its state no longer changes."""
+
+    MANIFEST = "manifest"
+    NOTICE = "notice"
+    RETIRE = "retire"
+
+
+@dataclass(frozen=True, slots=True)
+class Error:
+    """Why a job or an attempt failed; `code` is one of the contract's."""
+
+    code: str
+    message: str
+    provider: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """Where the gateway keeps the finished clip, and until when."""
+
+    video_url: str
+    thumbnail_url: str | None = None
+    expires_at: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One submit of a job to one gateway.
+
+    Gateway, address and the name of the key are frozen here, so that a changed setting never asks the wrong host.
+    """
+
+    number: int
+    provider: str
+    base_url: str
+    key_name: str
+    submitted_at: int
+    status: AttemptStatus = AttemptStatus.SUBMITTING
+    callback: bool = False
+    body: Mapping[str, Any] | None = None
+    task_id: str | None = None
+    ended_at: int | None = None
+    heard_by: str | None = None
+    polls: int = 0
+    estimated_usd: Decimal | None = None
+    cost_usd: Decimal | None = None
+    made_s: Decimal | None = None
+    link: Link | None = None
+    error: Error | None = None
+
+    @property
+    def paid(self) -> bool:
+        """Whether money may have been spent on it."""
+        return self.status is not AttemptStatus.REJECTED
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What lies in the bucket."""
+
+    bucket: str
+    key: str
+    manifest_key: str
+    size: int
+    sha256: str
+    content_type: str
+    thumbnail_key: str | None = None
+    duration_s: Decimal | None = None
+    width: int | None = None
+    height: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Nudge:
+    """A callback's hint that has not been acted on yet."""
+
+    at: int
+    attempt: int
+    task_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """One line of a job's history."""
+
+    at: int
+    what: str
+    detail: str | None = None
+
+
+HISTORY_LIMIT = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A job as the ledger keeps it. `route[0]` is the gateway that is tried next."""
+
+    id: str
+    tenant: str
+    request: Mapping[str, Any]
+    route: tuple[str, ...]
+    created_at: int
+    updated_at: int
+    state: State = State.QUEUED
+    version: int = 0
+    due_at: int | None = None
+    tries: int = 0
+    setbacks: int = 0
+    attempts: tuple[Attempt, ...] = ()
+    estimated_usd: Decimal | None = None
+    inputs: Mapping[str, Any] = field(default_factory=dict)
+    progress: int = 0
+    nudge: Nudge | None = None
+    result: Result | None = None
+    error: Error | None = None
+    ended_at: int | None = None
+    chores: tuple[Chore, ...] = ()
+    retry_of: str | None = None
+    history: tuple[Note, ...] = ()
+
+    @property
+    def attempt(self) -> Attempt | None:
+        """The newest attempt."""
+        return self.attempts[-1] if self.attempts else None
+
+    @property
+    def current(self) -> Attempt:
+        """The newest attempt of a job that surely has one; raises LookupError otherwise."""
+        if not self.attempts:
+            raise LookupError(f"{self.id} has no attempt")
+        return self.attempts[-1]
+
+    @property
+    def ended(self) -> bool:
+        return self.state in ENDED
+
+    @property
+    def provider(self) -> str | None:
+        """The gateway that has, or last had, the job."""
+        return self.attempts[-1].provider if self.attempts else None
+
+    @property
+    def callback_url(self) -> str | None:
+        return self.request.get("callback_url")
+
+    def with_attempt(self, **changes: Any) -> Job:
+        """The same job with its newest attempt changed."""
+        return replace(self, attempts=(*self.attempts[:-1], replace(self.current, **changes)))
+
+    def noted(self, at: int, what: str, detail: str | None = None) -> Job:
+        """The same job with a line added to its history; the oldest but the first give way."""
+        history = (*self.history, Note(at, what, detail))
+        if len(history) > HISTORY_LIMIT:
+            history = (history[0], *history[2:])
+        return replace(self, history=history)
+
+
+CROCKFORD = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
+
+
+def new_id(now: int) -> str:
+    """A `job_<ULID>`: sorts by time of creation, 80 random bits (github.com/ulid/spec)."""
+    number = now << 80 | secrets.randbits(80)
+    return "job_" + "".join(CROCKFORD[number >> shift & 31] for shift in range(125, -1, -5))

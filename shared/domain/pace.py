@@ -1,0 +1,129 @@
+"""When the next look is due: first poll, backoff, leases, deadlines. Every number with its unit."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from zlib import crc32
+
+from shared.domain.job import Attempt, Job, State
+
+SECOND = 1000
+DAY = 86_400 * SECOND
+
+# A ticket that is handed to Celery must be opened within this time, or the job is offered again.
+HANDOUT_S = 20
+# How long one step may hold a job. Longer than the step's own deadline, or a living worker is taken for dead.
+SUBMIT_DEADLINE_S = 60
+POLL_DEADLINE_S = 20
+NOTICE_DEADLINE_S = 10
+LEASES_S = {"submit": 90, "poll": 30, "archive": 60, "notify": 20}
+# An archiving worker shows this often that it lives; a third of its lease.
+RENEW_S = 20
+
+# Pauses after a setback: doubled each time, from the first to the last.
+RETRY_FIRST_S, RETRY_MAX_S = 2, 300
+ARCHIVE_FIRST_S, ARCHIVE_MAX_S = 2, 120
+# Standard Webhooks, "retry schedule", cut at 24 h; the last pause repeats.
+NOTICE_PAUSES_S = (5, 30, 120, 600, 1800, 3600, 7200, 10800)
+NOTICE_GIVE_UP_S = 86_400
+# With an idempotency key a lost submit is asked again this often before it is held.
+ASK_AGAIN_TRIES = 6
+# A nudge is followed by a question at most this often.
+NUDGE_GAP_S = 2
+# Past this age a job is polled on the slow lane: a pause of a twentieth of its age.
+SLOW_LANE_S = 3600
+JITTER = 0.1
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """The settings that say how patient we are, in seconds."""
+
+    poll_first_s: float = 15
+    poll_max_s: float = 120
+    callback_grace_s: float = 180
+    job_timeout_s: float = 86_400
+    result_ttl_s: float = 86_400
+    retention_s: float = 604_800
+    resubmit_unconfirmed: bool = False
+
+
+def after(now: int, seconds: float) -> int:
+    """The moment so many seconds after `now`."""
+    return now + round(seconds * SECOND)
+
+
+def first_poll(job: Job, now: int, pace: Pace) -> int:
+    """When to look first after a submit: soon, or, where the gateway will call, after a grace."""
+    wait_s = pace.callback_grace_s if job.current.callback else pace.poll_first_s
+    return after(now, jittered(wait_s, job))
+
+
+def next_poll(job: Job, now: int, pace: Pace) -> int:
+    """When to look again: pauses grow with the age of the attempt, and never past its deadline."""
+    age_s = (now - job.current.submitted_at) / SECOND
+    wait_s = max(pace.poll_first_s, min(age_s / 4, pace.poll_max_s))
+    if age_s > SLOW_LANE_S:
+        wait_s = max(wait_s, age_s / 20)
+    if job.current.callback:
+        wait_s = max(wait_s, min(pace.callback_grace_s, pace.poll_max_s))
+    return min(after(now, jittered(wait_s, job)), max(deadline(job.current, pace), after(now, 1)))
+
+
+def deadline(attempt: Attempt, pace: Pace) -> int:
+    """When we stop waiting for an attempt."""
+    return after(attempt.submitted_at, pace.job_timeout_s)
+
+
+def retry(job: Job, now: int, at_least_s: float | None = None) -> int:
+    """When to try again what a gateway did not take."""
+    return after(now, max(at_least_s or 0, backoff_s(job, RETRY_FIRST_S, RETRY_MAX_S)))
+
+
+def archive_retry(job: Job, now: int) -> int:
+    """When to try the archive again."""
+    return after(now, backoff_s(job, ARCHIVE_FIRST_S, ARCHIVE_MAX_S))
+
+
+def archive_due(expires_at: int | None, now: int, pace: Pace) -> int:
+    """When a clip should be fetched: at once, and before clips whose links live longer."""
+    if expires_at is None:
+        return now
+    return min(now, expires_at - round(pace.result_ttl_s * SECOND))
+
+
+def notice_retry(job: Job, now: int, at_least_s: float | None = None) -> int:
+    """When to tell the caller again."""
+    pause_s = NOTICE_PAUSES_S[min(job.setbacks, len(NOTICE_PAUSES_S) - 1)]
+    return after(now, max(at_least_s or 0, jittered(pause_s, job)))
+
+
+def backoff_s(job: Job, first_s: float, max_s: float) -> float:
+    return jittered(min(first_s * 2 ** min(job.setbacks, 16), max_s), job)
+
+
+def jittered(wait_s: float, job: Job) -> float:
+    """Spread by a tenth either way, the same for the same job and version: jobs born together drift apart."""
+    share = crc32(f"{job.id}{job.version}".encode()) / 0xFFFFFFFF
+    return wait_s * (1 - JITTER + 2 * JITTER * share)
+
+
+def kind_of(lane: str) -> str:
+    """The step a lane is for: `poll:apimart` is for `poll`."""
+    return lane.partition(":")[0]
+
+
+def lane(job: Job) -> str | None:
+    """Where the job waits for its due time; None once it owes nothing more."""
+    if job.state is State.QUEUED:
+        return f"submit:{job.route[0]}"
+    if job.state is State.SUBMITTING:
+        return f"submit:{job.provider}"
+    if job.state in (State.UNCONFIRMED, State.RUNNING):
+        return f"poll:{job.provider}"
+    if job.state is State.ARCHIVING:
+        return "archive"
+    return CHORE_LANES[job.chores[0]] if job.chores else None
+
+
+CHORE_LANES = {"manifest": "archive", "notice": "notify", "retire": "retire"}

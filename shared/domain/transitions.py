@@ -1,0 +1,377 @@
+"""The life of a job: the theory, the table, and the one function that applies it.
+
+    queued ──Begun──► submitting ──Accepted──► running ──Succeeded──► archiving ──Archived──► completed
+      │ ▲                 │  │                  ▲  │  │                   │
+      │ └────Refused──────┘  └─Lost─► unconfirmed  │  └──Failed──► failed ◄┘
+      └─Canceled─► canceled             (holds)    └──Failed, another gateway──► queued
+
+Theory. An event is a fact; facts arrive late, twice and out of order, so a pair that is not in TABLE changes nothing:
+late news is no news. `Lost` while submitting leads to `unconfirmed`, because the call may have been paid for; `Lost` or
+`Unclear` while running only waits. No answer of any kind ends a job by itself save the gateway's own word that the task
+failed. An ended job is never left; it may still owe chores (its manifest, a notice to the caller), which is why it may
+still be due. An event that names another attempt than the newest only fills in what is known of that attempt.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+from shared.domain import events, money, pace, routing
+from shared.domain.events import Event
+from shared.domain.job import Attempt, AttemptStatus, Chore, Error, Job, Link, State
+from shared.domain.pace import Pace
+
+
+def transition(job: Job, event: Event, now: int, pace_: Pace) -> Job:
+    """The job after the event; the same object where the event changes nothing."""
+    job = _hear(job)
+    if event.attempt and (not job.attempts or event.attempt != job.current.number):
+        return _fill_in(job, event)
+    move = TABLE.get((job.state, type(event)))
+    if move is None:
+        return job
+    moved: Job = move(job, event, now, pace_)
+    return job if moved is job else replace(_kept_awake(moved, event, now), updated_at=now)
+
+
+def _hear(job: Job) -> Job:
+    """A callback that came before the answer to the submit brings the task id."""
+    nudge = job.nudge
+    if nudge is None or not nudge.task_id or not job.attempts or job.current.task_id:
+        return job
+    return job.with_attempt(task_id=nudge.task_id) if nudge.attempt == job.current.number else job
+
+
+def _fill_in(job: Job, event: Event) -> Job:
+    if not isinstance(event, events.Accepted):
+        return job
+    known = tuple(
+        replace(a, task_id=a.task_id or event.task_id) if a.number == event.attempt else a for a in job.attempts
+    )
+    return job if known == job.attempts else replace(job, attempts=known)
+
+
+def _kept_awake(job: Job, event: Event, now: int) -> Job:
+    """A hint that came after the question was put is still to be followed."""
+    if job.nudge is None:
+        return job
+    if job.state in (State.RUNNING, State.UNCONFIRMED) and job.nudge.at > event.asked_at:
+        return replace(job, due_at=now)
+    return replace(job, nudge=None) if job.state is not State.SUBMITTING else job
+
+
+# --- queued: before money is spent
+
+
+def _measure(job: Job, event: events.Measured, now: int, _: Pace) -> Job:
+    return replace(job, inputs=event.inputs, route=event.route, estimated_usd=event.estimated_usd, due_at=now, tries=0)
+
+
+def _begin(job: Job, event: events.Begun, now: int, _: Pace) -> Job:
+    plan = event.plan
+    lease = pace.after(now, pace.LEASES_S["submit"])
+    begun = replace(
+        job,
+        state=State.SUBMITTING,
+        attempts=(*_trimmed(job.attempts), plan),
+        estimated_usd=plan.estimated_usd,
+        due_at=lease,
+        tries=0,
+    )
+    return begun.noted(now, "submitting", plan.provider)
+
+
+REJECTED_KEPT = 8
+
+
+def _trimmed(attempts: tuple[Attempt, ...]) -> tuple[Attempt, ...]:
+    """A gateway that refuses for hours must not grow the record: of many refusals the first and the last stay."""
+    refused = [a for a in attempts if not a.paid]
+    drop = refused[1 : len(refused) - REJECTED_KEPT + 1] if len(refused) > REJECTED_KEPT else []
+    return tuple(a for a in attempts if a not in drop)
+
+
+def _defer(job: Job, event: events.Deferred, now: int, _: Pace) -> Job:
+    return replace(job, due_at=event.until, tries=0)
+
+
+def _reroute(job: Job, event: events.Rerouted, now: int, _: Pace) -> Job:
+    return replace(job, route=event.route, due_at=now, tries=0).noted(now, "rerouted", event.why)
+
+
+def _bar(job: Job, event: events.Barred, now: int, _: Pace) -> Job:
+    return _end(job, State.FAILED, now, event.error)
+
+
+def _cancel(job: Job, event: events.Canceled, now: int, _: Pace) -> Job:
+    return _end(job, State.CANCELED, now)
+
+
+# --- submitting and unconfirmed: the dangerous minute
+
+
+def _accept(job: Job, event: events.Accepted, now: int, pace_: Pace) -> Job:
+    return _run(job, event.task_id, now, pace_).noted(now, "accepted", event.task_id)
+
+
+def _run(job: Job, task_id: str | None, now: int, pace_: Pace) -> Job:
+    running = job.with_attempt(status=AttemptStatus.RUNNING, task_id=task_id or job.current.task_id, body=None)
+    running = replace(running, state=State.RUNNING, tries=0, setbacks=0)
+    return replace(running, due_at=pace.first_poll(running, now, pace_))
+
+
+def _refuse(job: Job, event: events.Refused, now: int, pace_: Pace) -> Job:
+    error = Error(event.reason.code, event.message, job.provider)
+    job = job.with_attempt(status=AttemptStatus.REJECTED, ended_at=now, error=error, body=None)
+    job = job.noted(now, "refused", f"{job.provider}: {event.reason.value}")
+    move = routing.after_refusal(job, event.reason)
+    since = routing.refused_since(job) or now
+    if isinstance(move, routing.Give) or pace.after(since, pace_.job_timeout_s) <= now:
+        return _end(job, State.FAILED, now, error)
+    return _requeue(job, move, now, event.retry_after_s)
+
+
+def _requeue(job: Job, move: routing.Move, now: int, retry_after_s: float | None = None) -> Job:
+    route = move.route if isinstance(move, routing.Go) else job.route
+    fresh = isinstance(move, routing.Go) and job.setbacks < len(job.route) - 1
+    due_at = now if fresh else pace.retry(job, now, retry_after_s)
+    return replace(job, state=State.QUEUED, route=route, due_at=due_at, setbacks=job.setbacks + 1, tries=0, progress=0)
+
+
+def _doubt(job: Job, event: events.Lost, now: int, pace_: Pace) -> Job:
+    job = job.with_attempt(status=AttemptStatus.UNCONFIRMED)
+    job = replace(job, state=State.UNCONFIRMED, setbacks=0, tries=0)
+    return replace(job, due_at=_settle_due(job, now, pace_)).noted(now, "unconfirmed", event.message)
+
+
+def _still_doubt(job: Job, event: Event, now: int, pace_: Pace) -> Job:
+    """Asking again told nothing: a refusal of the second call says nothing about the first."""
+    if now >= pace.deadline(job.current, pace_):
+        message = "the submit was sent and its answer never came; it may have been paid for"
+        return _end(job, State.FAILED, now, Error("submit_unconfirmed", message, job.provider))
+    job = replace(job, setbacks=job.setbacks + 1, tries=0)
+    return replace(job, due_at=_settle_due(job, now, pace_))
+
+
+def _settle_due(job: Job, now: int, pace_: Pace) -> int:
+    """When an unconfirmed submit is looked at again: soon while it can be asked for, else when patience ends."""
+    attempt = job.current
+    if attempt.task_id or (attempt.body is not None and job.setbacks < pace.ASK_AGAIN_TRIES):
+        return pace.retry(job, now)
+    if pace_.resubmit_unconfirmed:
+        return max(now, pace.after(attempt.submitted_at, pace_.callback_grace_s))
+    return pace.deadline(attempt, pace_)
+
+
+def _resolve(job: Job, event: events.Resolved, now: int, pace_: Pace) -> Job:
+    job = job.noted(now, f"resolved by {event.by}", event.action)
+    return RESOLUTIONS[event.action](job, event, now, pace_)
+
+
+def _resubmit(job: Job, event: events.Resolved, now: int, _: Pace) -> Job:
+    paid = sum(attempt.paid for attempt in job.attempts)
+    if paid >= routing.MAX_PAID_ATTEMPTS:
+        return _fail_unconfirmed(job, event, now, _)
+    return replace(job, state=State.QUEUED, due_at=now, setbacks=0, tries=0)
+
+
+def _fail_unconfirmed(job: Job, event: events.Resolved, now: int, _: Pace) -> Job:
+    message = f"given up by the {event.by} before the gateway confirmed it; it may have been paid for"
+    return _end(job, State.FAILED, now, Error("submit_unconfirmed", message, job.provider))
+
+
+def _adopt(job: Job, event: events.Resolved, now: int, pace_: Pace) -> Job:
+    return replace(_run(job, event.task_id, now, pace_), due_at=now)
+
+
+RESOLUTIONS: dict[str, Callable[[Job, events.Resolved, int, Pace], Job]] = {
+    "resubmit": _resubmit,
+    "fail": _fail_unconfirmed,
+    "adopt": _adopt,
+}
+
+
+# --- running: the gateway has it
+
+
+def _progress(job: Job, event: events.Progressed, now: int, pace_: Pace) -> Job:
+    if job.state is State.UNCONFIRMED:
+        job = _run(job, job.current.task_id, now, pace_).noted(now, "confirmed", job.current.task_id)
+    percent = job.progress if event.percent is None else max(job.progress, min(99, event.percent))
+    return _wait(replace(job, progress=percent, setbacks=0), event, now, pace_)
+
+
+def _wait(job: Job, event: Event, now: int, pace_: Pace) -> Job:
+    """No verdict: look again later, until we stop waiting, which says nothing of the gateway."""
+    job = replace(job.with_attempt(polls=job.current.polls + 1), tries=0)
+    if now >= pace.deadline(job.current, pace_):
+        message = f"no end was heard of within {pace_.job_timeout_s:g} s; the gateway may still finish it"
+        return _end(job, State.FAILED, now, Error("timed_out", message, job.provider))
+    wait_s = getattr(event, "retry_after_s", None) or 0
+    return replace(job, due_at=max(pace.next_poll(job, now, pace_), pace.after(now, wait_s)))
+
+
+def _unclear(job: Job, event: events.Unclear, now: int, pace_: Pace) -> Job:
+    if job.state is State.UNCONFIRMED:
+        # The task id came from an unsigned body; a gateway that does not know it shows it was made up.
+        unmade = job.with_attempt(task_id=None) if event.missing else job
+        return _still_doubt(unmade, event, now, pace_)
+    return _wait(job, event, now, pace_)
+
+
+def _succeed(job: Job, event: events.Succeeded, now: int, pace_: Pace) -> Job:
+    link = _dated(event.link, now, pace_)
+    job = job.with_attempt(
+        status=AttemptStatus.COMPLETED,
+        task_id=job.current.task_id or event.task_id,
+        ended_at=now,
+        heard_by=event.heard_by,
+        cost_usd=event.cost_usd,
+        made_s=event.made_s,
+        link=link,
+        body=None,
+    )
+    due_at = pace.archive_due(link.expires_at, now, pace_)
+    job = replace(job, state=State.ARCHIVING, progress=100, due_at=due_at, tries=0, setbacks=0)
+    return job.noted(now, "finished", f"heard by {event.heard_by}")
+
+
+def _dated(link: Link, now: int, pace_: Pace) -> Link:
+    return link if link.expires_at else replace(link, expires_at=pace.after(now, pace_.result_ttl_s))
+
+
+def _fail(job: Job, event: events.Failed, now: int, pace_: Pace) -> Job:
+    error = Error(event.reason.code, event.message, job.provider)
+    job = job.with_attempt(
+        status=AttemptStatus.FAILED,
+        task_id=job.current.task_id or event.task_id,
+        ended_at=now,
+        heard_by=event.heard_by,
+        cost_usd=event.cost_usd if event.cost_usd is not None else money.ZERO,
+        error=error,
+        body=None,
+    )
+    job = job.noted(now, "task failed", f"{job.provider}: {event.message}")
+    move = routing.after_failure(job, event.reason)
+    if isinstance(move, routing.Give):
+        return _end(job, State.FAILED, now, error)
+    return replace(_requeue(job, move, now), due_at=now)
+
+
+# --- archiving: finished there, being copied here
+
+
+def _renew(job: Job, event: events.Succeeded, now: int, pace_: Pace) -> Job:
+    """The gateway gave a fresh link for the same clip; nothing is generated again."""
+    link = _dated(event.link, job.current.ended_at or now, pace_)
+    if link == job.current.link:
+        return job
+    return replace(job.with_attempt(link=link), due_at=now, tries=0)
+
+
+def _archive(job: Job, event: events.Archived, now: int, _: Pace) -> Job:
+    job = replace(job, result=event.result)
+    attempt = job.current
+    if attempt.cost_usd is None:
+        job = job.with_attempt(cost_usd=attempt.estimated_usd)
+    return _end(job, State.COMPLETED, now)
+
+
+def _archive_failed(job: Job, event: events.ArchiveFailed, now: int, _: Pace) -> Job:
+    if event.final:
+        return _end(job, State.FAILED, now, Error(event.code, event.message, job.provider))
+    later = replace(job, due_at=pace.archive_retry(job, now), setbacks=job.setbacks + 1, tries=0)
+    return later.noted(now, "archive delayed", event.message) if job.setbacks == 0 else later
+
+
+def _archive_waits(job: Job, event: Event, now: int, _: Pace) -> Job:
+    return replace(job, due_at=pace.archive_retry(job, now), setbacks=job.setbacks + 1, tries=0)
+
+
+# --- ended: what is still owed
+
+
+def _end(job: Job, state: State, now: int, error: Error | None = None) -> Job:
+    owed = () if state is State.COMPLETED else (Chore.MANIFEST,)
+    told = (Chore.NOTICE,) if job.callback_url else ()
+    ended = replace(
+        job,
+        state=state,
+        error=error,
+        ended_at=now,
+        due_at=now,
+        progress=100 if state is State.COMPLETED else job.progress,
+        chores=(*owed, *told, Chore.RETIRE),
+        nudge=None,
+        tries=0,
+        setbacks=0,
+    )
+    return ended.noted(now, state.value, error.code if error else None)
+
+
+def _done(chore: Chore) -> Callable[[Job, Event, int, Pace], Job]:
+    """The move that strikes a chore off; the last chore, leaving the ledger, waits for the retention to pass."""
+
+    def strike(job: Job, event: Event, now: int, pace_: Pace) -> Job:
+        if chore not in job.chores:
+            return job
+        chores = tuple(c for c in job.chores if c is not chore)
+        due_at = pace.after(job.ended_at or now, pace_.retention_s) if chores == (Chore.RETIRE,) else now
+        return replace(job, chores=chores, due_at=due_at, setbacks=0, tries=0)
+
+    return strike
+
+
+def _manifest_delayed(job: Job, event: events.ArchiveFailed, now: int, pace_: Pace) -> Job:
+    if event.final:
+        return _done(Chore.MANIFEST)(job, event, now, pace_)
+    return _archive_waits(job, event, now, pace_)
+
+
+def _told(job: Job, event: events.Notified, now: int, pace_: Pace) -> Job:
+    told = _done(Chore.NOTICE)(job, event, now, pace_)
+    return told if told is job else told.noted(now, "notified")
+
+
+def _not_told(job: Job, event: events.NoticeFailed, now: int, pace_: Pace) -> Job:
+    if Chore.NOTICE not in job.chores:
+        return job
+    job = job.noted(now, "notice failed", event.message)
+    if event.final or now >= pace.after(job.ended_at or now, pace.NOTICE_GIVE_UP_S):
+        return _done(Chore.NOTICE)(job, event, now, pace_)
+    due_at = pace.notice_retry(job, now, event.retry_after_s)
+    return replace(job, due_at=due_at, setbacks=job.setbacks + 1, tries=0)
+
+
+Move = Callable[[Job, Any, int, Pace], Job]
+Q, S, U = State.QUEUED, State.SUBMITTING, State.UNCONFIRMED
+R, A = State.RUNNING, State.ARCHIVING
+ENDS = (State.COMPLETED, State.FAILED, State.CANCELED)
+
+MOVES: dict[type[Event], dict[State, Move]] = {
+    events.Measured: {Q: _measure},
+    events.Begun: {Q: _begin},
+    events.Deferred: {Q: _defer},
+    events.Rerouted: {Q: _reroute},
+    events.Barred: {Q: _bar},
+    events.Canceled: {Q: _cancel},
+    events.Accepted: {S: _accept, U: _accept},
+    events.Refused: {S: _refuse, U: _still_doubt},
+    events.Lost: {S: _doubt, U: _still_doubt, R: _wait, A: _archive_waits},
+    events.Unclear: {S: _doubt, U: _unclear, R: _unclear, A: _archive_waits},
+    events.Progressed: {U: _progress, R: _progress, A: _archive_waits},
+    events.Succeeded: {S: _succeed, U: _succeed, R: _succeed, A: _renew},
+    events.Failed: {S: _fail, U: _fail, R: _fail, A: _archive_waits},
+    events.Resolved: {U: _resolve},
+    events.Archived: {A: _archive},
+    events.ArchiveFailed: {A: _archive_failed, **dict.fromkeys(ENDS, _manifest_delayed)},
+    events.Manifested: dict.fromkeys(ENDS, _done(Chore.MANIFEST)),
+    events.Notified: dict.fromkeys(ENDS, _told),
+    events.NoticeFailed: dict.fromkeys(ENDS, _not_told),
+}
+
+TABLE: dict[tuple[State, type[Event]], Move] = {
+    (state, event): move for event, row in MOVES.items() for state, move in row.items()
+}

@@ -1,0 +1,37 @@
+"""What goes over the wire to a gateway and comes back, as plain values."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One HTTP call to make; `json` is the body, sent as UTF-8 JSON."""
+
+    method: str
+    url: str
+    headers: Mapping[str, str] = field(default_factory=dict)
+    json: Mapping[str, Any] | None = None
+
+    def body(self) -> bytes | None:
+        """The exact bytes that are sent, or None for a call without a body."""
+        if self.json is None:
+            return None
+        return json.dumps(self.json, ensure_ascii=False, separators=(",", ":")).encode()
+
+
+@dataclass(frozen=True, slots=True)
+class Response:
+    """One HTTP answer, read whole; header names are lower case."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+    def json(self) -> Any:
+        """The body as JSON; raises ValueError where it is not."""
+        return json.loads(self.body)
