@@ -1,0 +1,65 @@
+"""Every key of the ledger, in one place.
+
+| key | type | holds |
+|---|---|---|
+| `rushes:job:{id}` | string | the record (record.py) |
+| `rushes:due:{lane}` | zset | job id → when it is due, ms |
+| `rushes:leased:{lane}` | zset | job id → when the lease on it ends, ms |
+| `rushes:index:{tenant}:{state}:{gateway}` | zset, all scores 0 | job ids, which sort by creation |
+| `rushes:indexes` | set | the names of the indexes that were ever used |
+| `rushes:idem:{tenant}:{digest}` | string, 7 days | job id and digest of the body |
+| `rushes:inflight` | hash | gateway → jobs that it has |
+| `rushes:window:{gateway}` | zset | submits of the last minute |
+| `rushes:gateway:{gateway}` | hash | `paused_until`, `why` and what else is known of its health |
+| `rushes:held:{day}` | hash | tenant → money held or spent that day, 10^-8 USD |
+| `rushes:usage:{day}` | hash | `tenant|gateway|what` → count |
+| `rushes:bell` | channel | rung when something is due now |
+
+An unfinished job stands in exactly one of due and leased; every job stands in exactly one index.
+"""
+
+from __future__ import annotations
+
+from hashlib import sha256
+
+from shared.domain.job import Job
+
+BELL = "rushes:bell"
+INDEXES = "rushes:indexes"
+IN_FLIGHT = "rushes:inflight"
+
+
+def record(job_id: str) -> str:
+    return f"rushes:job:{job_id}"
+
+
+def due(lane: str) -> str:
+    return f"rushes:due:{lane}"
+
+
+def leased(lane: str) -> str:
+    return f"rushes:leased:{lane}"
+
+
+def index(job: Job) -> str:
+    return f"rushes:index:{job.tenant}:{job.state.value}:{job.provider or '-'}"
+
+
+def idempotency(tenant: str, key: str) -> str:
+    return f"rushes:idem:{tenant}:{sha256(key.encode()).hexdigest()[:32]}"
+
+
+def window(gateway: str) -> str:
+    return f"rushes:window:{gateway}"
+
+
+def gateway(name: str) -> str:
+    return f"rushes:gateway:{name}"
+
+
+def held(day: str) -> str:
+    return f"rushes:held:{day}"
+
+
+def usage(day: str) -> str:
+    return f"rushes:usage:{day}"

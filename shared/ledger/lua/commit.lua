@@ -1,0 +1,33 @@
+-- Write what became of a job, if nobody was there first.
+-- KEYS[1] record, further KEYS by index from the gates and the writes
+-- ARGV[1] version it was decided on, ARGV[2] operation, ARGV[3] new record ('' deletes it), ARGV[4] gates, ARGV[5] writes,
+-- ARGV[6] ring the bell: 1|0
+-- Answers {'done'}, {'gone'}, {'conflict', record} or {'shut', name of the gate, value}.
+-- A call whose answer was lost is sent again: the operation in the header shows that it was done.
+local old = redis.call('GET', KEYS[1])
+if not old then return {'gone'} end
+local version, operation = string.match(old, '^(%d+) (%S+) ')
+if operation == ARGV[2] then return {'done'} end
+if version ~= ARGV[1] then return {'conflict', old} end
+local gates = cjson.decode(ARGV[4])
+for _, gate in ipairs(gates) do
+  local kind, key = gate[1], KEYS[gate[2]]
+  if kind == 'lease' then -- member, score: the ticket is still ours
+    local score = redis.call('ZSCORE', key, gate[3])
+    if not score or tonumber(score) ~= gate[4] then return {'shut', kind, ''} end
+  elseif kind == 'window' then -- limit, from: so many members at the most since then
+    redis.call('ZREMRANGEBYSCORE', key, '-inf', '(' .. gate[4])
+    if redis.call('ZCARD', key) >= gate[3] then
+      return {'shut', kind, redis.call('ZRANGE', key, 0, 0, 'WITHSCORES')[2] or ''}
+    end
+  else -- field, step, limit: the counter stays at or below the limit
+    local held = tonumber(redis.call('HGET', key, gate[3]) or '0')
+    if held + gate[4] > gate[5] then return {'shut', kind, tostring(held)} end
+  end
+end
+for _, write in ipairs(cjson.decode(ARGV[5])) do
+  redis.call(write[1], KEYS[write[2]], unpack(write, 3))
+end
+if ARGV[3] == '' then redis.call('DEL', KEYS[1]) else redis.call('SET', KEYS[1], ARGV[3]) end
+if ARGV[6] == '1' then redis.call('PUBLISH', 'rushes:bell', '') end
+return {'done'}

@@ -1,0 +1,16 @@
+-- Write a new job down, once.
+-- KEYS[1] record, KEYS[2] idempotency (may be empty), further KEYS by index from the writes
+-- ARGV[1] record, ARGV[2] value of the idempotency key, ARGV[3] its life in s, ARGV[4] writes, ARGV[5] ring the bell: 1|0
+-- Answers the value that the idempotency key had, or '' where the job is (or already was) written.
+if redis.call('EXISTS', KEYS[1]) == 1 then return '' end
+if KEYS[2] ~= '' then
+  local held = redis.call('GET', KEYS[2])
+  if held then return held end
+  redis.call('SET', KEYS[2], ARGV[2], 'EX', ARGV[3])
+end
+for _, write in ipairs(cjson.decode(ARGV[4])) do
+  redis.call(write[1], KEYS[write[2]], unpack(write, 3))
+end
+redis.call('SET', KEYS[1], ARGV[1])
+if ARGV[5] == '1' then redis.call('PUBLISH', 'rushes:bell', '') end
+return ''

@@ -1,0 +1,237 @@
+"""The ledger's twin in memory, for tests: the same programs over dictionaries, one caller at a time."""
+
+from __future__ import annotations
+
+import threading
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from shared.ledger import keys
+from shared.ledger.store import LaneRoom, Verdict, Writes
+
+
+class MemoryStore:
+    """Does what `lua/` does; the contract tests run on both."""
+
+    def __init__(self) -> None:
+        self.strings: dict[str, str] = {}
+        self.zsets: defaultdict[str, dict[str, float]] = defaultdict(dict)
+        self.hashes: defaultdict[str, dict[str, str]] = defaultdict(dict)
+        self.sets: defaultdict[str, set[str]] = defaultdict(set)
+        self.bell = threading.Event()
+
+    # --- commands that a program may write
+
+    def _write(self, names: Sequence[str], commands: Sequence[Sequence[Any]], first_key: int) -> None:
+        for command, number, *arguments in commands:
+            self._command(command, names[number - first_key], arguments)
+
+    def _command(self, command: str, key: str, arguments: Sequence[Any]) -> None:
+        does: dict[str, Callable[[], Any]] = {
+            "ZADD": lambda: self.zsets[key].update({arguments[1]: float(arguments[0])}),
+            "ZREM": lambda: self.zsets[key].pop(arguments[0], None),
+            "SADD": lambda: self.sets[key].add(arguments[0]),
+            "HINCRBY": lambda: self._increase(key, *arguments),
+            "DEL": lambda: self.strings.pop(key, None),
+        }
+        does[command]()
+
+    def _increase(self, key: str, field: str, step: int) -> None:
+        self.hashes[key][field] = str(int(self.hashes[key].get(field, "0")) + int(step))
+
+    def _ring(self, ring: bool) -> None:
+        if ring:
+            self.bell.set()
+
+    # --- programs
+
+    def create(
+        self, job_id: str, record: str, idem_key: str, idem_value: str, idem_s: int, writes: Writes, ring: bool
+    ) -> str:
+        name = keys.record(job_id)
+        if name in self.strings:
+            return ""
+        if idem_key:
+            if idem_key in self.strings:
+                return self.strings[idem_key]
+            self.strings[idem_key] = idem_value
+        self._write(writes.keys, writes.commands, writes.first_key)
+        self.strings[name] = record
+        self._ring(ring)
+        return ""
+
+    def commit(
+        self, job_id: str, version: int, operation: str, record: str, gates: list[list[Any]], writes: Writes, ring: bool
+    ) -> Verdict:
+        name = keys.record(job_id)
+        old = self.strings.get(name)
+        if old is None:
+            return Verdict("gone")
+        held_version, held_operation = old.split(" ", 2)[:2]
+        if held_operation == operation:
+            return Verdict("done")
+        if int(held_version) != version:
+            return Verdict("conflict", old)
+        shut = self._shut(gates, writes)
+        if shut:
+            return shut
+        self._write(writes.keys, writes.commands, writes.first_key)
+        if record:
+            self.strings[name] = record
+        else:
+            del self.strings[name]
+        self._ring(ring)
+        return Verdict("done")
+
+    def _shut(self, gates: list[list[Any]], writes: Writes) -> Verdict | None:
+        for kind, number, *rest in gates:
+            key = writes.keys[number - writes.first_key]
+            value = GATES[kind](self, key, *rest) if kind in GATES else self._below(key, *rest)
+            if value is not None:
+                return Verdict("shut", kind, value)
+        return None
+
+    def _lease_gate(self, key: str, member: str, score: float) -> str | None:
+        return None if self.zsets[key].get(member) == score else ""
+
+    def _window_gate(self, key: str, limit: int, since: int) -> str | None:
+        self._drop_before(key, since)
+        return None if len(self.zsets[key]) < limit else f"{min(self.zsets[key].values(), default=0):.0f}"
+
+    def _below(self, key: str, field: str, step: int, limit: int) -> str | None:
+        held = int(self.hashes[key].get(field, "0"))
+        return None if held + step <= limit else str(held)
+
+    def _drop_before(self, key: str, since: float) -> None:
+        self.zsets[key] = {member: score for member, score in self.zsets[key].items() if score >= since}
+
+    def claim(
+        self, lanes: Sequence[LaneRoom], now: int, lease: int, window_ms: int
+    ) -> tuple[int | None, list[tuple[str, str]]]:
+        given: list[tuple[str, str]] = []
+        soonest: list[float] = []
+        for lane in lanes:
+            given += [(lane.lane, job_id) for job_id in self._claim(lane, now, lease, window_ms, soonest)]
+        return (int(min(soonest)) if soonest else None), given
+
+    def _claim(self, lane: LaneRoom, now: int, lease: int, window_ms: int, soonest: list[float]) -> list[str]:
+        due, leased = self.zsets[keys.due(lane.lane)], self.zsets[keys.leased(lane.lane)]
+        given = self._ripe(leased, now)[: lane.room]
+        leased.update(dict.fromkeys(given, float(lease)))
+        room, opens = self._allowance(lane, now, window_ms, len(leased))
+        taken = self._ripe(due, now)[: max(room, 0)]
+        for job_id in taken:
+            del due[job_id]
+            leased[job_id] = float(lease)
+        head = min(due.values(), default=None)
+        if head is not None and head <= now and room <= len(taken):
+            head = opens
+        soonest += [at for at in (head, min(leased.values(), default=None)) if at is not None]
+        return given + taken
+
+    def _ripe(self, zset: Mapping[str, float], now: int) -> list[str]:
+        return sorted((job_id for job_id, at in zset.items() if at <= now), key=lambda job_id: (zset[job_id], job_id))
+
+    def _allowance(self, lane: LaneRoom, now: int, window_ms: int, out: int) -> tuple[int, float | None]:
+        room = lane.room - out
+        if not lane.gateway:
+            return room, None
+        health = self.hashes[keys.gateway(lane.gateway)]
+        if int(health.get("paused_until", 0)) > now:
+            return min(room, 50), None
+        window = keys.window(lane.gateway)
+        self._drop_before(window, now - window_ms)
+        left = lane.submits_per_minute - len(self.zsets[window])
+        if left <= 0:
+            return 0, min(self.zsets[window].values(), default=now) + window_ms + 1
+        if int(health.get("strikes", 0)) > 0:
+            return min(room, left, 1 - out), None
+        busy = int(self.hashes[keys.IN_FLIGHT].get(lane.gateway, "0"))
+        return min(room, left, lane.max_in_flight - busy - out), None
+
+    def begin(self, lane: str, job_id: str, lease: int, new_lease: int, operation: str) -> str | None:
+        leased, name = self.zsets[keys.leased(lane)], keys.record(job_id)
+        old = self.strings.get(name)
+        if old is None:
+            leased.pop(job_id, None)
+            return None
+        header, _, body = old.partition("\n")
+        version, held_operation, tries, live, nudge = header.split(" ")
+        if held_operation == operation:
+            return old
+        if leased.get(job_id) != lease:
+            return None
+        leased[job_id] = float(new_lease)
+        self.strings[name] = f"{int(version) + 1} {operation} {int(tries) + 1} {live} {nudge}\n{body}"
+        return self.strings[name]
+
+    def renew(self, lane: str, job_id: str, lease: int, new_lease: int) -> bool:
+        leased = self.zsets[keys.leased(lane)]
+        if leased.get(job_id) not in (lease, new_lease):
+            return False
+        leased[job_id] = float(new_lease)
+        return True
+
+    def nudge(self, lane: str, job_id: str, nudge: str, now: int) -> str:
+        name = keys.record(job_id)
+        old = self.strings.get(name)
+        if old is None:
+            return "unknown"
+        header, _, body = old.partition("\n")
+        version, operation, tries, live, held = header.split(" ")
+        if live == "0":
+            return "ended"
+        if held != "-" and held.split(":", 1)[1] == nudge.split(":", 1)[1]:
+            return "noted"
+        self.strings[name] = f"{int(version) + 1} {operation} {tries} {live} {nudge}\n{body}"
+        if job_id in self.zsets[keys.due(lane)]:
+            self.zsets[keys.due(lane)][job_id] = float(now)
+            self.bell.set()
+        return "noted"
+
+    # --- reads
+
+    def records(self, job_ids: Sequence[str]) -> list[str | None]:
+        return [self.strings.get(keys.record(job_id)) for job_id in job_ids]
+
+    def newest(self, indexes: Sequence[str], limit: int, before: str) -> list[str]:
+        found = {job_id for name in indexes for job_id in self.zsets[name] if not before or job_id < before}
+        return sorted(found, reverse=True)[:limit]
+
+    def sizes(self, indexes: Sequence[str]) -> list[int]:
+        return [len(self.zsets[name]) for name in indexes]
+
+    def index_names(self) -> list[str]:
+        return sorted(self.sets[keys.INDEXES])
+
+    def counters(self, key: str) -> Mapping[str, str]:
+        return dict(self.hashes[key])
+
+    def remember(self, key: str, values: Mapping[str, str | int]) -> None:
+        self.hashes[key].update({name: str(value) for name, value in values.items()})
+
+    def strike(self, key: str, values: Mapping[str, str | int]) -> int:
+        self._increase(key, "strikes", 1)
+        self.remember(key, values)
+        return int(self.hashes[key]["strikes"])
+
+    def forget(self, key: str) -> None:
+        self.hashes.pop(key, None)
+
+    def heads(self, lanes: Sequence[str]) -> dict[str, int]:
+        waiting = {lane: self.zsets[keys.due(lane)] for lane in lanes}
+        return {lane: int(min(due.values())) for lane, due in waiting.items() if due}
+
+    def listen(self, timeout_s: float) -> None:
+        self.bell.wait(timeout_s)
+        self.bell.clear()
+
+    def ping(self) -> None:
+        return None
+
+
+GATES: dict[str, Callable[..., str | None]] = {
+    "lease": MemoryStore._lease_gate,
+    "window": MemoryStore._window_gate,
+}

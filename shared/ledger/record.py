@@ -1,0 +1,100 @@
+"""A job as one string: a header line that the scripts read, then JSON.
+
+    {version} {operation} {tries} {live: 1|0} {nudge: at:attempt:task id | -}\n{json}
+
+One string and not a hash, because a hash with a field over 64 bytes costs more than twice the memory under Redis'
+default settings. What is at its default is left out.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import MISSING, Field, fields, replace
+from decimal import Decimal
+from typing import Any
+from urllib.parse import quote, unquote
+
+from shared.domain.job import Attempt, AttemptStatus, Chore, Error, Job, Link, Note, Nudge, Result, State
+
+IN_HEADER = frozenset({"version", "tries", "nudge"})
+
+
+def encode(job: Job, operation: str) -> str:
+    """The record of a job, written by the named operation."""
+    nudge = encode_nudge(job.nudge) if job.nudge else "-"
+    header = f"{job.version} {operation} {job.tries} {int(not job.ended)} {nudge}"
+    body = {key: value for key, value in _plain(job).items() if key not in IN_HEADER}
+    return header + "\n" + json.dumps(body, ensure_ascii=False, separators=(",", ":"))
+
+
+def decode(record: str) -> Job:
+    """The job of a record."""
+    header, _, body = record.partition("\n")
+    version, _, tries, _, nudge = header.split(" ")
+    return replace(_job(json.loads(body)), version=int(version), tries=int(tries), nudge=decode_nudge(nudge))
+
+
+def encode_nudge(nudge: Nudge) -> str:
+    return f"{nudge.at}:{nudge.attempt}:{quote(nudge.task_id or '', safe='')}"
+
+
+def decode_nudge(text: str) -> Nudge | None:
+    if text == "-":
+        return None
+    at, attempt, task_id = text.split(":")
+    return Nudge(int(at), int(attempt), unquote(task_id) or None)
+
+
+def _default(field: Field[Any]) -> Any:
+    return field.default_factory() if field.default_factory is not MISSING else field.default
+
+
+def _plain(value: Any) -> dict[str, Any]:
+    pairs = ((name, getattr(value, name), default) for name, default in FIELDS[type(value)])
+    return {name: _value(held) for name, held, default in pairs if held != default}
+
+
+def _value(value: Any) -> Any:
+    if isinstance(value, Decimal):
+        return str(value)
+    if isinstance(value, tuple):
+        return [_value(item) for item in value]
+    return _plain(value) if isinstance(value, VALUES) else value
+
+
+VALUES = (Attempt, Error, Link, Result, Note)
+FIELDS = {kind: [(f.name, _default(f)) for f in fields(kind)] for kind in (Job, *VALUES)}
+
+
+def _job(body: dict[str, Any]) -> Job:
+    body["state"] = State(body.get("state", State.QUEUED))
+    body["route"] = tuple(body["route"])
+    body["chores"] = tuple(Chore(chore) for chore in body.get("chores", ()))
+    body["attempts"] = tuple(_attempt(attempt) for attempt in body.get("attempts", ()))
+    body["history"] = tuple(Note(**note) for note in body.get("history", ()))
+    body["error"] = _made(Error, body.get("error"))
+    body["result"] = _result(body.get("result"))
+    return Job(**_decimals(body, "estimated_usd"))
+
+
+def _attempt(body: dict[str, Any]) -> Attempt:
+    body["status"] = AttemptStatus(body.get("status", AttemptStatus.SUBMITTING))
+    body["error"] = _made(Error, body.get("error"))
+    body["link"] = _made(Link, body.get("link"))
+    return Attempt(**_decimals(body, "estimated_usd", "cost_usd", "made_s"))
+
+
+def _result(body: dict[str, Any] | None) -> Result | None:
+    return None if body is None else Result(**_decimals(body, "duration_s"))
+
+
+def _made(kind: type[Any], body: Mapping[str, Any] | None) -> Any:
+    return None if body is None else kind(**body)
+
+
+def _decimals(body: dict[str, Any], *names: str) -> dict[str, Any]:
+    for name in names:
+        if body.get(name) is not None:
+            body[name] = Decimal(body[name])
+    return body

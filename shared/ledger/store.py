@@ -1,0 +1,92 @@
+"""What the ledger asks of the place it lives in: five programs and a few reads."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+
+class LedgerUnavailable(Exception):
+    """The ledger is out of reach; whether the last call was done is not known."""
+
+
+@dataclass(slots=True)
+class Writes:
+    """Commands that a program carries out together; each names its key by number."""
+
+    keys: list[str] = field(default_factory=list)
+    commands: list[list[Any]] = field(default_factory=list)
+    first_key: int = 2
+
+    def add(self, command: str, key: str, *arguments: Any) -> None:
+        self.commands.append([command, self.number(key), *arguments])
+
+    def number(self, key: str) -> int:
+        if key not in self.keys:
+            self.keys.append(key)
+        return self.keys.index(key) + self.first_key
+
+
+@dataclass(frozen=True, slots=True)
+class LaneRoom:
+    """How many tickets a lane may have out, and for submits whose caps apply."""
+
+    lane: str
+    room: int
+    gateway: str = ""
+    max_in_flight: int = 0
+    submits_per_minute: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What a commit came to: `done`, `gone`, `conflict` (with the record) or `shut` (with the gate and its value)."""
+
+    kind: str
+    detail: str = ""
+    value: str = ""
+
+
+class Store(Protocol):
+    """The Redis of the ledger, or its twin in memory."""
+
+    def records(self, job_ids: Sequence[str]) -> list[str | None]: ...
+
+    def create(
+        self, job_id: str, record: str, idem_key: str, idem_value: str, idem_s: int, writes: Writes, ring: bool
+    ) -> str: ...
+
+    def commit(
+        self, job_id: str, version: int, operation: str, record: str, gates: list[list[Any]], writes: Writes, ring: bool
+    ) -> Verdict: ...
+
+    def claim(
+        self, lanes: Sequence[LaneRoom], now: int, lease: int, window_ms: int
+    ) -> tuple[int | None, list[tuple[str, str]]]: ...
+
+    def begin(self, lane: str, job_id: str, lease: int, new_lease: int, operation: str) -> str | None: ...
+
+    def renew(self, lane: str, job_id: str, lease: int, new_lease: int) -> bool: ...
+
+    def nudge(self, lane: str, job_id: str, nudge: str, now: int) -> str: ...
+
+    def newest(self, indexes: Sequence[str], limit: int, before: str) -> list[str]: ...
+
+    def sizes(self, indexes: Sequence[str]) -> list[int]: ...
+
+    def index_names(self) -> list[str]: ...
+
+    def counters(self, key: str) -> Mapping[str, str]: ...
+
+    def remember(self, key: str, values: Mapping[str, str | int]) -> None: ...
+
+    def strike(self, key: str, values: Mapping[str, str | int]) -> int: ...
+
+    def forget(self, key: str) -> None: ...
+
+    def heads(self, lanes: Sequence[str]) -> dict[str, int]: ...
+
+    def listen(self, timeout_s: float) -> None: ...
+
+    def ping(self) -> None: ...
