@@ -1,0 +1,65 @@
+"""apimart.ai: both motion control models; polled; submits carry an Idempotency-Key."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from decimal import Decimal
+from typing import Any
+
+from shared.domain.job import Link
+from shared.providers.base import MOTION, Access, Ask, Offer, Provider
+from shared.providers.reading import decimal_at, kept, moment_at, url_at
+
+FIELDS = frozenset(
+    {"prompt", "image_url", "video_url", "character_orientation", "keep_original_sound", "mode", "watermark"}
+)
+
+
+def motion_body(ask: Ask) -> dict[str, Any]:
+    """The motion control body that apimart and APIMaster share (seeds 000 and 001)."""
+    request = ask.request
+    return kept(
+        [
+            ("model", request["model"]),
+            ("prompt", request.get("prompt")),
+            ("image_url", request["image_url"]),
+            ("video_url", request["video_url"]),
+            ("keep_original_sound", "yes" if request.get("keep_original_sound", True) else "no"),
+            ("character_orientation", request["character_orientation"]),
+            ("mode", request["mode"]),
+            ("watermark_info", {"enabled": bool(request.get("watermark"))}),
+        ]
+    )
+
+
+class Apimart(Provider):
+    name = "apimart"
+    address = "https://api.apimart.ai"
+    submit_path = "/v1/videos/generations"
+    query_path = "/v1/tasks/{task_id}"
+    # The vendor's own client sends it with every submit and repeats only under the same key (api-contract.md, 2026-07).
+    idempotent = True
+    offers = {
+        model: Offer(model, frozenset({MOTION}), FIELDS)
+        for model in ("kling-v3-motion-control", "kling-v2-6-motion-control")
+    }
+    # The docs know pending, processing, completed, failed, cancelled; clients have seen the others too.
+    statuses = {
+        **dict.fromkeys(("submitted", "pending", "queued", "processing", "in_progress", "running"), "running"),
+        **dict.fromkeys(("completed", "success", "succeeded"), "completed"),
+        **dict.fromkeys(("failed", "error", "cancelled", "canceled"), "failed"),
+    }
+
+    def body(self, ask: Ask) -> dict[str, Any]:
+        return motion_body(ask)
+
+    def link(self, payload: Mapping[str, Any], access: Access) -> Link | None:
+        # `url` is a list of strings, on an older page a plain string.
+        video = url_at(payload, "data.result.videos.0.url", "result.videos.0.url")
+        expires_at = moment_at(payload, "data.result.videos.0.expires_at", "result.videos.0.expires_at")
+        thumbnail = url_at(payload, "data.result.thumbnail_url", "data.result.videos.0.thumbnail_url")
+        return Link(video, thumbnail, expires_at) if video else None
+
+    def cost_usd(self, payload: Mapping[str, Any]) -> Decimal | None:
+        # Zero in the docs' example of a paid task: no price is told by it.
+        return decimal_at(payload, "data.cost", "cost") or None

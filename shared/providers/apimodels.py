@@ -1,0 +1,113 @@
+"""apimodels.app: text, image and motion control; calls back with JSON strings inside JSON, and repeats itself."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from decimal import Decimal
+from typing import Any
+
+from shared.domain.events import Event
+from shared.domain.job import Link
+from shared.providers.base import FIRST_LAST, IMAGE, MOTION, TEXT, Access, Ask, Heard, Offer, Provider, operation_of
+from shared.providers.reading import Malformed, at, decimal_at, kept, text_at, unwrapped, url_at
+
+# No document gives these names; they are Kling's own. A real answer corrects them here.
+MOTION_NAMES = {"version": "version", "orientation": "character_orientation", "sound": "keep_original_sound"}
+LAST_IMAGE, SOUND, CFG_SCALE, NEGATIVE, VOICES = "last_image", "sound", "cfg_scale", "negative_prompt", "voice_list"
+
+CLIP_FIELDS = frozenset({"prompt", "mode", "duration", "aspect_ratio", "negative_prompt", "cfg_scale", "sound"})
+MOTION_FIELDS = frozenset({"prompt", "image_url", "video_url", "mode", "character_orientation", "keep_original_sound"})
+VERSIONS = {"kling-v3-motion-control": "3.0", "kling-v2-6-motion-control": "2.6"}
+
+
+class Apimodels(Provider):
+    name = "apimodels"
+    address = "https://apimodels.app"
+    submit_path = "/api/v1/video/generations"
+    query_path = "/api/v1/video/generations?task_id={task_id}"
+    calls_back = True
+    offers = {
+        **{model: Offer("kling-motion-control", frozenset({MOTION}), MOTION_FIELDS) for model in VERSIONS},
+        "kling-v3": Offer(
+            "kling-v3", frozenset({TEXT, IMAGE, FIRST_LAST}), CLIP_FIELDS | {"image_url", "last_image_url"}
+        ),
+        "kling-v2-6": Offer("kling-v2-6", frozenset({TEXT, IMAGE}), CLIP_FIELDS | {"image_url", "voice_ids"}),
+    }
+    statuses = {
+        **dict.fromkeys(("pending", "queued", "processing", "running", "in_progress"), "running"),
+        **dict.fromkeys(("completed", "success", "succeeded"), "completed"),
+        **dict.fromkeys(("failed", "fail", "error", "cancelled", "canceled"), "failed"),
+    }
+
+    def body(self, ask: Ask) -> dict[str, Any]:
+        say = motion_body if operation_of(ask.request) == MOTION else clip_body
+        return kept([*say(self.offers[ask.request["model"]].model, ask.request), ("callback_url", ask.callback_url)])
+
+    def task_id(self, payload: Mapping[str, Any]) -> str | None:
+        return text_at(payload, "data.taskId")
+
+    def status_word(self, payload: Mapping[str, Any]) -> str | None:
+        return text_at(payload, "data.state")
+
+    def reported_id(self, payload: Mapping[str, Any]) -> str | None:
+        return text_at(payload, "data.taskId")
+
+    def link(self, payload: Mapping[str, Any], access: Access) -> Link | None:
+        video = url_at(payload, "data.resultUrls", "data.resultJson.resultUrls")
+        thumbnail = url_at(payload, "data.thumbnailUrl", "data.resultJson.thumbnailUrl")
+        return Link(video, thumbnail) if video else None
+
+    def made_s(self, payload: Mapping[str, Any]) -> Decimal | None:
+        return decimal_at(payload, "data.videoDuration", "data.resultJson.videoDuration")
+
+    def failure_words(self, payload: Mapping[str, Any]) -> tuple[str, str]:
+        return text_at(payload, "data.failCode") or "", text_at(payload, "data.failMsg") or ""
+
+    def read_callback(self, payload: Any, access: Access) -> Heard:
+        """`param` and `resultJson` are JSON strings inside the JSON; already objects are read too."""
+        if not isinstance(at(payload, "data"), Mapping):
+            raise Malformed("no data in it")
+        opened = {name: unwrapped(value, name) for name, value in payload["data"].items() if name in WRAPPED}
+        return super().read_callback({**payload, "data": {**payload["data"], **opened}}, access)
+
+    def read_task(self, payload: Mapping[str, Any], access: Access) -> Event:
+        data = at(payload, "data")
+        if isinstance(data, Mapping) and isinstance(data.get("resultJson"), str):
+            try:
+                data = {**data, "resultJson": unwrapped(data["resultJson"], "resultJson")}
+            except Malformed:
+                data = {**data, "resultJson": None}
+        return super().read_task({**payload, "data": data}, access)
+
+
+WRAPPED = ("param", "resultJson")
+
+
+def clip_body(model: str, request: Mapping[str, Any]) -> list[tuple[str, Any]]:
+    voices = request.get("voice_ids")
+    return [
+        ("model", model),
+        ("prompt", request.get("prompt")),
+        ("image", request.get("image_url")),
+        (LAST_IMAGE, request.get("last_image_url")),
+        ("mode", request["mode"]),
+        ("duration", str(request["duration"])),  # a string here (seed 004), an integer elsewhere
+        ("aspect_ratio", request.get("aspect_ratio")),
+        (NEGATIVE, request.get("negative_prompt")),
+        (CFG_SCALE, request.get("cfg_scale")),
+        (SOUND, "on" if request.get("sound") else None),
+        (VOICES, [{"voice_id": voice} for voice in voices] if voices else None),
+    ]
+
+
+def motion_body(model: str, request: Mapping[str, Any]) -> list[tuple[str, Any]]:
+    return [
+        ("model", model),
+        (MOTION_NAMES["version"], VERSIONS[request["model"]]),
+        ("prompt", request.get("prompt")),
+        ("image", request["image_url"]),
+        ("motion_video", request["video_url"]),
+        ("mode", request["mode"]),
+        (MOTION_NAMES["orientation"], request["character_orientation"]),
+        (MOTION_NAMES["sound"], "yes" if request.get("keep_original_sound", True) else "no"),
+    ]

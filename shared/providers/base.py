@@ -1,0 +1,286 @@
+"""What every gateway has in common: the questions put to it, and how its answers are read.
+
+A provider describes; it never reaches out. `submission` and `query` say what to send, `read_*` what an answer means.
+A new gateway is one file with its differences (README.md beside this file).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any, ClassVar
+from urllib.parse import quote, urlsplit
+
+from shared.domain import events
+from shared.domain.events import Event, Reason
+from shared.domain.job import Link
+from shared.domain.wire import Request, Response
+from shared.providers.reading import (
+    MESSAGE_CHARS,
+    Malformed,
+    at,
+    complaint,
+    effective_status,
+    parsed,
+    percent,
+    retry_after_s,
+    telltale,
+    text_at,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """Where a gateway is and the key that opens it."""
+
+    base_url: str
+    key: str
+
+    def url(self, path: str) -> str:
+        """The address of a call; a base that was given with the path's first part is not doubled."""
+        base, first = self.base_url.rstrip("/"), "/" + path.split("/", 2)[1]
+        return base.removesuffix(first) + path
+
+    def owns(self, url: str) -> bool:
+        """Whether an address is of the gateway's own origin; the key goes nowhere else."""
+        return _origin(url) == _origin(self.base_url)
+
+    @property
+    def bearer(self) -> dict[str, str]:
+        return {"Authorization": f"Bearer {self.key}"}
+
+
+def _origin(url: str) -> tuple[str, str | None, int | None]:
+    parts = urlsplit(url)
+    return parts.scheme, parts.hostname, parts.port or {"https": 443, "http": 80}.get(parts.scheme)
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """One request in canonical words (CONTRACT.md), and what belongs to this submit alone."""
+
+    request: Mapping[str, Any]
+    key: str
+    callback_url: str | None = None
+    duration_s: Decimal | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """What a gateway does with one canonical model: its name there, the operations, the fields it can say."""
+
+    model: str
+    operations: frozenset[str]
+    fields: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """What a callback says: which task, and what happened to it."""
+
+    task_id: str | None
+    event: Event
+
+
+MOTION, TEXT, IMAGE, FIRST_LAST = "motion", "text", "image", "first_last"
+# Said by saying nothing.
+NEUTRAL: Mapping[str, Any] = {"watermark": False, "sound": False}
+# Not for the gateway at all.
+OURS = frozenset({"model", "provider", "max_cost_usd", "callback_url", "metadata"})
+
+# What an HTTP status of a definite answer says. 408, 409, 5xx but 503 and all else is no answer at all.
+STATUS_REASONS: Mapping[int, Reason] = {
+    400: Reason.INPUT,
+    401: Reason.KEY,
+    402: Reason.BALANCE,
+    403: Reason.PROVIDER,
+    404: Reason.PROVIDER,
+    405: Reason.PROVIDER,
+    413: Reason.INPUT,
+    415: Reason.INPUT,
+    422: Reason.INPUT,
+    429: Reason.RATE,
+    503: Reason.DOWN,
+}
+
+
+def operation_of(request: Mapping[str, Any]) -> str:
+    """Which operation a canonical request is for."""
+    if request["model"].endswith("motion-control"):
+        return MOTION
+    if request.get("last_image_url"):
+        return FIRST_LAST
+    return IMAGE if request.get("image_url") else TEXT
+
+
+class Provider:
+    """The door every gateway has. Class attributes and the methods marked as differences are overridden."""
+
+    name: ClassVar[str]
+    address: ClassVar[str | None] = None
+    """The documented base URL, without the path of a call."""
+    submit_path: ClassVar[str]
+    query_path: ClassVar[str]
+    """With `{task_id}` in it."""
+    offers: ClassVar[Mapping[str, Offer]]
+    idempotent: ClassVar[bool] = False
+    """Whether a submit may be sent again under the same key without being paid for twice."""
+    calls_back: ClassVar[bool] = False
+    keyed_content: ClassVar[bool] = False
+    """Whether the clip is behind the gateway's own address and needs the key."""
+    statuses: ClassVar[Mapping[str, str]]
+    """Its status words: running, completed or failed. Others mean still running, and are told of."""
+    failures: ClassVar[Mapping[str, Reason]] = {}
+    """Its own codes of a failed task."""
+
+    @property
+    def key_name(self) -> str:
+        return f"{self.name.upper()}_API_KEY"
+
+    # --- what it can do
+
+    def unable(self, request: Mapping[str, Any]) -> str | None:
+        """Why this gateway cannot do the request; None where it can."""
+        offer = self.offers.get(request["model"])
+        if offer is None:
+            return f"does not offer {request['model']}"
+        operation = operation_of(request)
+        if operation not in offer.operations:
+            return f"does not offer {operation.replace('_', ' and ')} with {request['model']}"
+        unsaid = sorted(needed(request) - offer.fields)
+        return f"has no way to say {', '.join(unsaid)}" if unsaid else self.limits(request)
+
+    def limits(self, request: Mapping[str, Any]) -> str | None:
+        """Difference: what it refuses although it has the fields."""
+        return None
+
+    def billed_s(self, seconds: Decimal) -> Decimal:
+        """Difference: the seconds it bills for a clip of so many."""
+        return seconds
+
+    # --- what to send
+
+    def submission(self, ask: Ask, access: Access) -> Request:
+        """The paid call."""
+        headers = dict(access.bearer)
+        if self.idempotent:
+            headers["Idempotency-Key"] = ask.key
+        return Request("POST", access.url(self.submit_path), headers, self.body(ask))
+
+    def body(self, ask: Ask) -> dict[str, Any]:
+        """Difference: the exact body of the paid call."""
+        raise AssertionError(f"{self.name} does not say how it is asked")
+
+    def query(self, task_id: str, access: Access) -> Request:
+        """The question how a task stands."""
+        path = self.query_path.format(task_id=quote(task_id, safe=""))
+        return Request("GET", access.url(path), access.bearer)
+
+    def fetch(self, url: str, access: Access) -> Request:
+        """The download of a clip; the key only to the gateway's own origin."""
+        keyed = self.keyed_content and access.owns(url)
+        return Request("GET", url, access.bearer if keyed else {})
+
+    # --- what an answer means
+
+    def read_submission(self, response: Response) -> Event:
+        """Accepted, Refused (surely not accepted), or Lost (nobody knows)."""
+        payload = parsed(response)
+        if payload is None or response.status not in (*STATUS_REASONS, *range(200, 300)):
+            return events.Lost(f"HTTP {response.status} says neither yes nor no")
+        status = effective_status(response.status, payload)
+        if status in STATUS_REASONS:
+            return self.refusal(status, payload, response)
+        task_id = self.task_id(payload) if 200 <= status < 300 else None
+        return events.Accepted(task_id) if task_id else events.Lost("the answer names no task")
+
+    def refusal(self, status: int, payload: Mapping[str, Any], response: Response) -> events.Refused:
+        """What a definite refusal says."""
+        code, message = complaint(payload)
+        reason = telltale(code, message) or STATUS_REASONS[status]
+        return events.Refused(reason, message or f"HTTP {status}", retry_after_s=retry_after_s(response))
+
+    def task_id(self, payload: Mapping[str, Any]) -> str | None:
+        """Difference: where the answer to a submit names the task."""
+        return text_at(payload, "id", "task_id", "data.task_id", "data.0.task_id", "data.id")
+
+    def read_query(self, response: Response, access: Access) -> Event:
+        """Progressed, Succeeded, Failed, or Unclear (no verdict)."""
+        payload = parsed(response)
+        if payload is None:
+            return events.Unclear(f"HTTP {response.status}, not JSON")
+        status = effective_status(response.status, payload)
+        if not 200 <= status < 300:
+            return self.no_verdict(status, payload, response)
+        return self.read_task(payload, access)
+
+    def no_verdict(self, status: int, payload: Mapping[str, Any], response: Response) -> events.Unclear:
+        """What an error answer to a query says of the gateway; of the task it says nothing."""
+        code, message = complaint(payload)
+        reason = STATUS_REASONS.get(status)
+        missing = status == 404 or code == "task_not_exist"
+        return events.Unclear(f"HTTP {status}: {message}"[:MESSAGE_CHARS], reason, retry_after_s(response), missing)
+
+    def read_task(self, payload: Mapping[str, Any], access: Access) -> Event:
+        """What the body of a task says, by poll or by callback."""
+        word = self.status_word(payload)
+        meaning = self.statuses.get(word.strip().lower()) if word else None
+        if meaning == "completed":
+            return self.success(payload, access)
+        if meaning == "failed":
+            return self.failure(payload)
+        return events.Progressed(percent(self.progress(payload)), None if meaning else word or "(none)")
+
+    def success(self, payload: Mapping[str, Any], access: Access) -> Event:
+        """Succeeded, if there is a video to fetch."""
+        link = self.link(payload, access)
+        if link is None:
+            return events.Unclear("completed without a video")
+        return events.Succeeded(link, self.cost_usd(payload), self.made_s(payload), self.reported_id(payload))
+
+    def failure(self, payload: Mapping[str, Any]) -> events.Failed:
+        """Why the task failed, in our words."""
+        code, message = self.failure_words(payload)
+        reason = self.failures.get(code) or telltale(code, message) or Reason.PROVIDER
+        return events.Failed(
+            reason, message or code or "the gateway gives no reason", task_id=self.reported_id(payload)
+        )
+
+    def read_callback(self, payload: Any, access: Access) -> Heard:
+        """What a callback says; raises Malformed where it cannot be read."""
+        if not isinstance(payload, Mapping) or not self.status_word(payload):
+            raise Malformed("no state in it")
+        return Heard(self.reported_id(payload), self.read_task(payload, access))
+
+    # --- differences in where a task's body keeps things
+
+    def status_word(self, payload: Mapping[str, Any]) -> str | None:
+        return text_at(payload, "data.status", "status")
+
+    def progress(self, payload: Mapping[str, Any]) -> Any:
+        return at(payload, "data.progress") or at(payload, "progress")
+
+    def link(self, payload: Mapping[str, Any], access: Access) -> Link | None:
+        raise AssertionError(f"{self.name} does not say where its clips are")
+
+    def failure_words(self, payload: Mapping[str, Any]) -> tuple[str, str]:
+        return complaint(payload)
+
+    def reported_id(self, payload: Mapping[str, Any]) -> str | None:
+        return text_at(payload, "data.id", "data.task_id", "id", "task_id")
+
+    def cost_usd(self, payload: Mapping[str, Any]) -> Decimal | None:
+        return None
+
+    def made_s(self, payload: Mapping[str, Any]) -> Decimal | None:
+        return None
+
+
+def needed(request: Mapping[str, Any]) -> set[str]:
+    """The fields of a request that a gateway has to be told."""
+    return {
+        name
+        for name, value in request.items()
+        if name not in OURS and value is not None and NEUTRAL.get(name, ...) != value
+    }

@@ -1,0 +1,154 @@
+"""Reading what gateways answer: tolerant of where things stand and how they are written."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from decimal import Decimal, InvalidOperation
+from typing import Any
+
+from shared.domain.events import Reason
+from shared.domain.wire import Response
+
+MESSAGE_CHARS = 500
+# Words in a code or message that say more than the status; the first that fits counts.
+TELLTALES: tuple[tuple[Reason, tuple[str, ...]], ...] = (
+    (
+        Reason.POLICY,
+        (
+            *("content_policy", "content policy", "policy violation", "moderation", "sensitive", "risk control"),
+            *("nsfw", "safety", "敏感", "违规", "审核", "风控"),
+        ),
+    ),
+    (
+        Reason.BALANCE,
+        (
+            "insufficient",
+            "balance",
+            "arrears",
+            "quota_exceeded",
+            "quota exceeded",
+            "not enough",
+            "余额",
+            "额度",
+            "欠费",
+        ),
+    ),
+)
+
+
+class Malformed(Exception):
+    """A callback that cannot be read; says what is wrong with it."""
+
+
+def parsed(response: Response) -> Mapping[str, Any] | None:
+    """The JSON object of an answer, None where there is none."""
+    try:
+        payload = response.json()
+    except (ValueError, RecursionError):
+        return None
+    return payload if isinstance(payload, Mapping) else None
+
+
+def at(payload: Any, path: str) -> Any:
+    """What stands at `a.b.0.c`, None where nothing does."""
+    for step in path.split("."):
+        if isinstance(payload, Mapping):
+            payload = payload.get(step)
+        elif isinstance(payload, list) and step.isdigit() and int(step) < len(payload):
+            payload = payload[int(step)]
+        else:
+            return None
+    return payload
+
+
+def text_at(payload: Any, *paths: str) -> str | None:
+    """The first of the paths that holds a text or a number."""
+    for path in paths:
+        found = at(payload, path)
+        if isinstance(found, (str, int)) and not isinstance(found, bool) and str(found).strip():
+            return str(found)[:MESSAGE_CHARS]
+    return None
+
+
+def url_at(payload: Any, *paths: str) -> str | None:
+    """The first of the paths that holds an address; a list gives its first."""
+    for path in paths:
+        found = at(payload, path)
+        found = found[0] if isinstance(found, list) and found else found
+        if isinstance(found, str) and found.startswith(("http://", "https://")):
+            return found
+    return None
+
+
+def decimal_at(payload: Any, *paths: str) -> Decimal | None:
+    """The first of the paths that holds a number that is not negative."""
+    for path in paths:
+        found = at(payload, path)
+        if isinstance(found, (str, int, float)) and not isinstance(found, bool):
+            try:
+                number = Decimal(str(found))
+            except InvalidOperation:
+                continue
+            if number.is_finite() and number >= 0:
+                return number
+    return None
+
+
+def moment_at(payload: Any, *paths: str) -> int | None:
+    """The first of the paths that holds a time, in ms: seconds and milliseconds are told apart by their size."""
+    number = decimal_at(payload, *paths)
+    if not number:
+        return None
+    return int(number) if number > 10**11 else int(number * 1000)
+
+
+def percent(value: Any) -> int | None:
+    """Progress as 0 to 100, from 30, 30.0, "30" or "30%"."""
+    number = decimal_at({"value": value.strip().removesuffix("%") if isinstance(value, str) else value}, "value")
+    return None if number is None else min(100, int(number))
+
+
+def effective_status(status: int, payload: Mapping[str, Any]) -> int:
+    """An error code inside an HTTP 200 counts as the status."""
+    code = decimal_at(payload, "code")
+    return int(code) if status == 200 and code is not None and 400 <= code < 600 else status
+
+
+def complaint(payload: Mapping[str, Any]) -> tuple[str, str]:
+    """Code and message of an error body, wherever they stand."""
+    error = first_mapping(at(payload, "data.error"), at(payload, "error"), payload)
+    code = text_at(error, "code", "type") or ""
+    message = text_at(error, "message", "msg") or text_at(payload, "msg", "message", "error") or ""
+    return code, message
+
+
+def first_mapping(*candidates: Any) -> Mapping[str, Any]:
+    return next(candidate for candidate in candidates if isinstance(candidate, Mapping))
+
+
+def telltale(*texts: str) -> Reason | None:
+    """What the words of a complaint give away."""
+    said = " ".join(texts).lower()
+    return next((reason for reason, words in TELLTALES if any(word in said for word in words)), None)
+
+
+def retry_after_s(response: Response) -> float | None:
+    """Retry-After in seconds; a date is not read."""
+    value = response.headers.get("retry-after", "")
+    return min(float(value), 3600.0) if value.replace(".", "", 1).isdigit() else None
+
+
+def kept(pairs: Iterable[tuple[str, Any]]) -> dict[str, Any]:
+    """A body without what is not said."""
+    return {name: value for name, value in pairs if value is not None}
+
+
+def unwrapped(value: Any, what: str) -> Any:
+    """JSON that may be a string inside JSON; raises Malformed where the string is not JSON."""
+    if not isinstance(value, str):
+        return value
+    try:
+        return json.loads(value)
+    except (ValueError, RecursionError):
+        raise Malformed(f"{what} is not JSON") from None
