@@ -1,1 +1,3 @@
 """What the worker and the receiver both stand on."""
+
+__version__ = "0.1.0"

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
+from collections.abc import Mapping
 from datetime import UTC, datetime
 
 from shared.domain import money
@@ -48,6 +49,16 @@ def usage(attempt: Attempt) -> dict[str, int]:
         "actual": money.units(attempt.cost_usd),
         "unpriced": int(attempt.estimated_usd is None),
     }
+
+
+def by_gateway(counters: Mapping[str, str], tenant: str | None) -> dict[tuple[str, str], Counter[str]]:
+    """A day's counters by tenant and gateway; of one tenant, or of all."""
+    totals: defaultdict[tuple[str, str], Counter[str]] = defaultdict(Counter)
+    for field, count in counters.items():
+        held_by, provider, what = field.split("|")
+        if tenant in (None, held_by):
+            totals[held_by, provider][what] += int(count)
+    return dict(totals)
 
 
 def difference(old: Job | None, new: Job | None) -> dict[Line, int]:

@@ -154,9 +154,10 @@ class Resolved(Event):
 
 @dataclass(frozen=True, slots=True)
 class Archived(Event):
-    """The clip and its manifest are in the bucket."""
+    """The clip and its manifest are in the bucket; the cost by what was made, where the gateway told none."""
 
     result: Result
+    cost_usd: Decimal | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -81,11 +81,13 @@ class Attempt:
     submitted_at: int
     status: AttemptStatus = AttemptStatus.SUBMITTING
     callback: bool = False
+    adopted: bool = False
     body: Mapping[str, Any] | None = None
     task_id: str | None = None
     ended_at: int | None = None
     heard_by: str | None = None
     polls: int = 0
+    asked_at: int = 0
     estimated_usd: Decimal | None = None
     cost_usd: Decimal | None = None
     made_s: Decimal | None = None

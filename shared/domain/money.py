@@ -37,7 +37,7 @@ def whole_seconds_up(seconds: Decimal) -> Decimal:
 
 def held(attempt: Attempt) -> Decimal | None:
     """What an attempt costs as far as is known now: the estimate until it is settled, nothing once refused."""
-    if attempt.status is AttemptStatus.REJECTED:
+    if attempt.status is AttemptStatus.REJECTED or attempt.adopted:
         return ZERO
     if attempt.cost_usd is not None:
         return attempt.cost_usd

@@ -16,7 +16,7 @@ HANDOUT_S = 20
 SUBMIT_DEADLINE_S = 60
 POLL_DEADLINE_S = 20
 NOTICE_DEADLINE_S = 10
-LEASES_S = {"submit": 90, "poll": 30, "archive": 60, "notify": 20}
+LEASES_S = {"submit": 90, "poll": 30, "archive": 60, "notify": 20, "retire": 20}
 # An archiving worker shows this often that it lives; a third of its lease.
 RENEW_S = 20
 
@@ -26,6 +26,8 @@ ARCHIVE_FIRST_S, ARCHIVE_MAX_S = 2, 120
 # Standard Webhooks, "retry schedule", cut at 24 h; the last pause repeats.
 NOTICE_PAUSES_S = (5, 30, 120, 600, 1800, 3600, 7200, 10800)
 NOTICE_GIVE_UP_S = 86_400
+# Nobody's Retry-After puts a job off for longer than this.
+HEED_S = 86_400
 # With an idempotency key a lost submit is asked again this often before it is held.
 ASK_AGAIN_TRIES = 6
 # A nudge is followed by a question at most this often.
@@ -77,7 +79,7 @@ def deadline(attempt: Attempt, pace: Pace) -> int:
 
 def retry(job: Job, now: int, at_least_s: float | None = None) -> int:
     """When to try again what a gateway did not take."""
-    return after(now, max(at_least_s or 0, backoff_s(job, RETRY_FIRST_S, RETRY_MAX_S)))
+    return after(now, max(min(HEED_S, at_least_s or 0), backoff_s(job, RETRY_FIRST_S, RETRY_MAX_S)))
 
 
 def archive_retry(job: Job, now: int) -> int:
@@ -95,7 +97,7 @@ def archive_due(expires_at: int | None, now: int, pace: Pace) -> int:
 def notice_retry(job: Job, now: int, at_least_s: float | None = None) -> int:
     """When to tell the caller again."""
     pause_s = NOTICE_PAUSES_S[min(job.setbacks, len(NOTICE_PAUSES_S) - 1)]
-    return after(now, max(at_least_s or 0, jittered(pause_s, job)))
+    return after(now, max(min(HEED_S, at_least_s or 0), jittered(pause_s, job)))
 
 
 def backoff_s(job: Job, first_s: float, max_s: float) -> float:

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from itertools import takewhile
 from typing import Any
 
 from shared.domain import events, money, pace, routing
@@ -26,14 +27,16 @@ from shared.domain.pace import Pace
 
 def transition(job: Job, event: Event, now: int, pace_: Pace) -> Job:
     """The job after the event; the same object where the event changes nothing."""
-    job = _hear(job)
     if event.attempt and (not job.attempts or event.attempt != job.current.number):
-        return _fill_in(job, event)
-    move = TABLE.get((job.state, type(event)))
-    if move is None:
-        return job
-    moved: Job = move(job, event, now, pace_)
-    return job if moved is job else replace(_kept_awake(moved, event, now), updated_at=now)
+        return _fill_in(job, event, now)
+    heard, move = _hear(job), None if _late(job, event) else TABLE.get((job.state, type(event)))
+    moved: Job = move(heard, event, now, pace_) if move else heard
+    return job if moved is heard else replace(_kept_awake(moved, event, now), updated_at=now)
+
+
+def _late(job: Job, event: Event) -> bool:
+    """Two asked about one task: the second answer must not disturb the archive that the first one began."""
+    return job.state is State.ARCHIVING and 0 < event.asked_at < (job.current.ended_at or 0)
 
 
 def _hear(job: Job) -> Job:
@@ -44,18 +47,21 @@ def _hear(job: Job) -> Job:
     return job.with_attempt(task_id=nudge.task_id) if nudge.attempt == job.current.number else job
 
 
-def _fill_in(job: Job, event: Event) -> Job:
+def _fill_in(job: Job, event: Event, now: int) -> Job:
     if not isinstance(event, events.Accepted):
         return job
     known = tuple(
         replace(a, task_id=a.task_id or event.task_id) if a.number == event.attempt else a for a in job.attempts
     )
-    return job if known == job.attempts else replace(job, attempts=known)
+    if known == job.attempts:
+        return job
+    hinted = job.nudge is not None and job.state in (State.RUNNING, State.UNCONFIRMED)
+    return replace(job, attempts=known, due_at=now if hinted else job.due_at)
 
 
 def _kept_awake(job: Job, event: Event, now: int) -> Job:
     """A hint that came after the question was put is still to be followed."""
-    if job.nudge is None:
+    if job.nudge is None or isinstance(event, events.Deferred):
         return job
     if job.state in (State.RUNNING, State.UNCONFIRMED) and job.nudge.at > event.asked_at:
         return replace(job, due_at=now)
@@ -87,9 +93,9 @@ REJECTED_KEPT = 8
 
 
 def _trimmed(attempts: tuple[Attempt, ...]) -> tuple[Attempt, ...]:
-    """A gateway that refuses for hours must not grow the record: of many refusals the first and the last stay."""
-    refused = [a for a in attempts if not a.paid]
-    drop = refused[1 : len(refused) - REJECTED_KEPT + 1] if len(refused) > REJECTED_KEPT else []
+    """Refusals for hours must not grow the record: of many in a row the first (since when?) and the last stay."""
+    newest_first = list(takewhile(lambda a: not a.paid, reversed(attempts)))
+    drop = newest_first[REJECTED_KEPT - 1 : -1]
     return tuple(a for a in attempts if a not in drop)
 
 
@@ -205,12 +211,13 @@ def _progress(job: Job, event: events.Progressed, now: int, pace_: Pace) -> Job:
 
 def _wait(job: Job, event: Event, now: int, pace_: Pace) -> Job:
     """No verdict: look again later, until we stop waiting, which says nothing of the gateway."""
-    job = replace(job.with_attempt(polls=job.current.polls + 1), tries=0)
+    job = replace(job.with_attempt(polls=job.current.polls + 1, asked_at=event.asked_at), tries=0)
     if now >= pace.deadline(job.current, pace_):
         message = f"no end was heard of within {pace_.job_timeout_s:g} s; the gateway may still finish it"
         return _end(job, State.FAILED, now, Error("timed_out", message, job.provider))
     wait_s = getattr(event, "retry_after_s", None) or 0
-    return replace(job, due_at=max(pace.next_poll(job, now, pace_), pace.after(now, wait_s)))
+    due_at = max(pace.next_poll(job, now, pace_), pace.after(now, wait_s))
+    return replace(job, due_at=min(due_at, pace.deadline(job.current, pace_)))
 
 
 def _unclear(job: Job, event: events.Unclear, now: int, pace_: Pace) -> Job:
@@ -228,7 +235,7 @@ def _succeed(job: Job, event: events.Succeeded, now: int, pace_: Pace) -> Job:
         task_id=job.current.task_id or event.task_id,
         ended_at=now,
         heard_by=event.heard_by,
-        cost_usd=event.cost_usd,
+        cost_usd=money.ZERO if job.current.adopted else event.cost_usd,
         made_s=event.made_s,
         link=link,
         body=None,
@@ -266,17 +273,19 @@ def _fail(job: Job, event: events.Failed, now: int, pace_: Pace) -> Job:
 def _renew(job: Job, event: events.Succeeded, now: int, pace_: Pace) -> Job:
     """The gateway gave a fresh link for the same clip; nothing is generated again."""
     link = _dated(event.link, job.current.ended_at or now, pace_)
-    if link == job.current.link:
-        return job
-    return replace(job.with_attempt(link=link), due_at=now, tries=0)
+    due_at = now if job.setbacks == 0 and link != job.current.link else pace.archive_retry(job, now)
+    return replace(job.with_attempt(link=link), due_at=due_at, setbacks=job.setbacks + 1, tries=0)
 
 
-def _archive(job: Job, event: events.Archived, now: int, _: Pace) -> Job:
+def _archive(job: Job, event: events.Archived, now: int, pace_: Pace) -> Job:
     job = replace(job, result=event.result)
     attempt = job.current
     if attempt.cost_usd is None:
-        job = job.with_attempt(cost_usd=attempt.estimated_usd)
-    return _end(job, State.COMPLETED, now)
+        job = job.with_attempt(cost_usd=event.cost_usd if event.cost_usd is not None else attempt.estimated_usd)
+    if attempt.made_s is None:
+        job = job.with_attempt(made_s=event.result.duration_s)
+    ended = _end(job, State.COMPLETED, now)
+    return replace(ended, due_at=_owed_at(ended, now, pace_))
 
 
 def _archive_failed(job: Job, event: events.ArchiveFailed, now: int, _: Pace) -> Job:
@@ -311,20 +320,26 @@ def _end(job: Job, state: State, now: int, error: Error | None = None) -> Job:
     return ended.noted(now, state.value, error.code if error else None)
 
 
+def _owed_at(job: Job, now: int, pace_: Pace) -> int:
+    """When the next chore is due: at once, save that leaving the ledger waits for the retention to pass."""
+    return pace.after(job.ended_at or now, pace_.retention_s) if job.chores == (Chore.RETIRE,) else now
+
+
 def _done(chore: Chore) -> Callable[[Job, Event, int, Pace], Job]:
-    """The move that strikes a chore off; the last chore, leaving the ledger, waits for the retention to pass."""
+    """The move that strikes a chore off."""
 
     def strike(job: Job, event: Event, now: int, pace_: Pace) -> Job:
         if chore not in job.chores:
             return job
-        chores = tuple(c for c in job.chores if c is not chore)
-        due_at = pace.after(job.ended_at or now, pace_.retention_s) if chores == (Chore.RETIRE,) else now
-        return replace(job, chores=chores, due_at=due_at, setbacks=0, tries=0)
+        job = replace(job, chores=tuple(c for c in job.chores if c is not chore), setbacks=0, tries=0)
+        return replace(job, due_at=_owed_at(job, now, pace_))
 
     return strike
 
 
 def _manifest_delayed(job: Job, event: events.ArchiveFailed, now: int, pace_: Pace) -> Job:
+    if Chore.MANIFEST not in job.chores:
+        return job
     if event.final:
         return _done(Chore.MANIFEST)(job, event, now, pace_)
     return _archive_waits(job, event, now, pace_)
@@ -353,7 +368,7 @@ ENDS = (State.COMPLETED, State.FAILED, State.CANCELED)
 MOVES: dict[type[Event], dict[State, Move]] = {
     events.Measured: {Q: _measure},
     events.Begun: {Q: _begin},
-    events.Deferred: {Q: _defer},
+    events.Deferred: {Q: _defer, U: _defer, R: _defer},
     events.Rerouted: {Q: _reroute},
     events.Barred: {Q: _bar},
     events.Canceled: {Q: _cancel},

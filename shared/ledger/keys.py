@@ -11,6 +11,7 @@
 | `rushes:inflight` | hash | gateway → jobs that it has |
 | `rushes:window:{gateway}` | zset | submits of the last minute |
 | `rushes:gateway:{gateway}` | hash | `paused_until`, `why` and what else is known of its health |
+| `rushes:workers` | hash | worker → when it last showed itself, ms |
 | `rushes:held:{day}` | hash | tenant → money held or spent that day, 10^-8 USD |
 | `rushes:usage:{day}` | hash | `tenant|gateway|what` → count |
 | `rushes:bell` | channel | rung when something is due now |
@@ -27,6 +28,7 @@ from shared.domain.job import Job
 BELL = "rushes:bell"
 INDEXES = "rushes:indexes"
 IN_FLIGHT = "rushes:inflight"
+WORKERS = "rushes:workers"
 
 
 def record(job_id: str) -> str:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from shared.domain import books, pace
-from shared.domain.events import Event
+from shared.domain import books, health, pace
+from shared.domain.events import Event, Reason
 from shared.domain.job import Job, Nudge, State
 from shared.domain.pace import Pace
 from shared.domain.transitions import transition
@@ -19,6 +19,7 @@ IDEMPOTENCY_S = 7 * 86_400
 WINDOW_MS = 61_000
 # A commit is decided anew this often when others were first; each of them made progress.
 CONFLICTS = 50
+WORKER_SILENCE_MS = 20_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,7 +188,57 @@ class Ledger:
     def overdue_s(self, lanes: Sequence[str], now: int) -> float:
         """How long the job that waits longest past its due time has waited, in seconds."""
         heads = self.store.heads(lanes)
-        return max((now - at for at in heads.values()), default=0) / 1000
+        return max(0, *(now - at for at in heads.values()), 0) / 1000
+
+    # --- gateways and workers
+
+    def health(self, gateway: str) -> Mapping[str, str]:
+        """What is known of a gateway's health: `paused_until` (ms), `why`, `strikes`."""
+        return self.store.counters(keys.gateway(gateway))
+
+    def paused_until(self, gateway: str) -> int:
+        """Until when nothing new goes to a gateway; 0 where it is well."""
+        return int(self.health(gateway).get("paused_until", 0))
+
+    def strike(self, gateway: str, reason: Reason, retry_after_s: float | None, now: int) -> None:
+        """Count a refusal that is the gateway's own trouble; enough of them pause it."""
+        strikes = self.store.strike(keys.gateway(gateway), {"why": reason.value})
+        pause_s = health.pause_s(reason, strikes, retry_after_s)
+        if pause_s:
+            self.store.remember(keys.gateway(gateway), {"paused_until": pace.after(now, pause_s)})
+
+    def recovered(self, gateway: str) -> None:
+        """The gateway took a job, or an operator says that it is well: pause and strikes are over."""
+        self.store.forget(keys.gateway(gateway))
+
+    def in_flight(self, gateway: str) -> int:
+        """How many jobs a gateway has."""
+        return int(self.store.counters(keys.IN_FLIGHT).get(gateway, 0))
+
+    def submits_lately(self, gateway: str, now: int) -> int:
+        """How many submits of the last minute count against the cap."""
+        return self.store.count_since(keys.window(gateway), now - WINDOW_MS)
+
+    def usage(self, day: str) -> Mapping[str, str]:
+        """The counters of a UTC day (books.by_gateway reads them)."""
+        return self.store.counters(keys.usage(day))
+
+    def alive(self, worker: str, now: int) -> None:
+        """A worker shows that it lives; one that does not for a while has no room in the lanes."""
+        self.store.remember(keys.WORKERS, {worker: now})
+
+    def workers(self, now: int) -> int:
+        """How many workers have shown themselves lately."""
+        seen = self.store.counters(keys.WORKERS)
+        return sum(now - int(at) < WORKER_SILENCE_MS for at in seen.values())
+
+    def ring(self) -> None:
+        """Wake the scheduler."""
+        self.store.ring()
+
+    def listen(self, timeout_s: float) -> None:
+        """Sleep until the bell rings or the time is over."""
+        self.store.listen(timeout_s)
 
     def ping(self) -> None:
         """Raise LedgerUnavailable where the store is out of reach."""

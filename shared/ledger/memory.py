@@ -97,7 +97,9 @@ class MemoryStore:
 
     def _window_gate(self, key: str, limit: int, since: int) -> str | None:
         self._drop_before(key, since)
-        return None if len(self.zsets[key]) < limit else f"{min(self.zsets[key].values(), default=0):.0f}"
+        if len(self.zsets[key]) < limit:
+            return None
+        return f"{min(self.zsets[key].values()):.0f}" if self.zsets[key] else ""
 
     def _below(self, key: str, field: str, step: int, limit: int) -> str | None:
         held = int(self.hashes[key].get(field, "0"))
@@ -182,9 +184,10 @@ class MemoryStore:
         version, operation, tries, live, held = header.split(" ")
         if live == "0":
             return "ended"
-        if held != "-" and held.split(":", 1)[1] == nudge.split(":", 1)[1]:
+        hint = _joined(held, nudge)
+        if _same(hint, held) and job_id not in self.zsets[keys.leased(lane)]:
             return "noted"
-        self.strings[name] = f"{int(version) + 1} {operation} {tries} {live} {nudge}\n{body}"
+        self.strings[name] = f"{int(version) + 1} {operation} {tries} {live} {hint}\n{body}"
         if job_id in self.zsets[keys.due(lane)]:
             self.zsets[keys.due(lane)][job_id] = float(now)
             self.bell.set()
@@ -223,12 +226,31 @@ class MemoryStore:
         waiting = {lane: self.zsets[keys.due(lane)] for lane in lanes}
         return {lane: int(min(due.values())) for lane, due in waiting.items() if due}
 
+    def count_since(self, key: str, since: int) -> int:
+        return sum(score >= since for score in self.zsets[key].values())
+
+    def ring(self) -> None:
+        self.bell.set()
+
     def listen(self, timeout_s: float) -> None:
         self.bell.wait(timeout_s)
         self.bell.clear()
 
     def ping(self) -> None:
         return None
+
+
+def _joined(held: str, nudge: str) -> str:
+    """The new hint, without forgetting what was learned of this attempt or of a later one."""
+    at, attempt, task_id = nudge.split(":")
+    _, held_attempt, held_task_id = ("", "0", "") if held == "-" else held.split(":")
+    if int(held_attempt) > int(attempt) or (held_attempt == attempt and not task_id):
+        attempt, task_id = held_attempt, held_task_id
+    return f"{at}:{attempt}:{task_id}"
+
+
+def _same(hint: str, held: str) -> bool:
+    return hint.partition(":")[2] == held.partition(":")[2]
 
 
 GATES: dict[str, Callable[..., str | None]] = {

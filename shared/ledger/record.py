@@ -25,7 +25,9 @@ def encode(job: Job, operation: str) -> str:
     nudge = encode_nudge(job.nudge) if job.nudge else "-"
     header = f"{job.version} {operation} {job.tries} {int(not job.ended)} {nudge}"
     body = {key: value for key, value in _plain(job).items() if key not in IN_HEADER}
-    return header + "\n" + json.dumps(body, ensure_ascii=False, separators=(",", ":"))
+    text = json.dumps(body, ensure_ascii=False, separators=(",", ":"))
+    # JSON may hold half a surrogate pair, UTF-8 may not: written as JSON's own escape it comes back unharmed.
+    return header + "\n" + text.encode("utf-8", "backslashreplace").decode()
 
 
 def decode(record: str) -> Job:
@@ -36,14 +38,14 @@ def decode(record: str) -> Job:
 
 
 def encode_nudge(nudge: Nudge) -> str:
-    return f"{nudge.at}:{nudge.attempt}:{quote(nudge.task_id or '', safe='')}"
+    return f"{nudge.at}:{nudge.attempt}:{quote(nudge.task_id or '', safe='', errors='surrogatepass')}"
 
 
 def decode_nudge(text: str) -> Nudge | None:
     if text == "-":
         return None
     at, attempt, task_id = text.split(":")
-    return Nudge(int(at), int(attempt), unquote(task_id) or None)
+    return Nudge(int(at), int(attempt), unquote(task_id, errors="surrogatepass") or None)
 
 
 def _default(field: Field[Any]) -> Any:

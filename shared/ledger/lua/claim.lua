@@ -16,9 +16,9 @@ local function lowest(key) return tonumber(redis.call('ZRANGE', key, 0, 0, 'WITH
 local function allowance(health, window, busy, out, cap, rate)
   local paused, strikes = unpack(redis.call('HMGET', health, 'paused_until', 'strikes'))
   if paused and tonumber(paused) > now then return 50, nil end -- to be moved to another gateway, or put off
-  redis.call('ZREMRANGEBYSCORE', window, '-inf', now - span)
+  redis.call('ZREMRANGEBYSCORE', window, '-inf', '(' .. now - span)
   local left = rate - redis.call('ZCARD', window)
-  if left <= 0 then return 0, lowest(window) + span + 1 end
+  if left <= 0 then return 0, (lowest(window) or now) + span + 1 end
   if tonumber(strikes or '0') > 0 then return math.min(left, 1 - out), nil end -- one job shows whether it is well again
   return math.min(left, cap - busy - out), nil
 end

@@ -1,0 +1,130 @@
+"""The one door for new jobs: HTTP, Celery and the shell all come in here."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+from hashlib import sha256
+from typing import Any
+
+from marshmallow import ValidationError
+
+from shared.domain.job import Job, new_id
+from shared.egress import NotSent
+from shared.http import Outside
+from shared.ledger.ledger import Conflict, Ledger
+from shared.providers.prices import PriceTable
+from shared.quotes import Quote, quotes
+from shared.request import MOTION_MODELS, validated
+from shared.settings import Settings
+
+KEY_CHARS = 255
+ADDRESSES = ("image_url", "last_image_url", "video_url", "callback_url")
+
+
+class Unacceptable(Exception):
+    """The request cannot be taken: the contract's error code, a sentence, and what is wrong with which field."""
+
+    def __init__(self, code: str, message: str, status: int, fields: Mapping[str, Any] | None = None) -> None:
+        super().__init__(message)
+        self.code, self.message, self.status, self.fields = code, message, status, fields
+
+    def envelope(self) -> dict[str, Any]:
+        """The contract's error envelope."""
+        told = {"code": self.code, "message": self.message}
+        return {"error": {**told, "fields": dict(self.fields)} if self.fields else told}
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """The job as it was taken; `replayed` where it had been taken before under the same key."""
+
+    job: Job
+    replayed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Intake:
+    """Takes requests; raises Unacceptable, or LedgerUnavailable with nothing taken."""
+
+    settings: Settings
+    ledger: Ledger
+    prices: PriceTable
+    outside: Outside
+
+    def accept(self, body: Any, tenant: str, key: str | None, now: int) -> Receipt:
+        """Write a job down, once per idempotency key; it is due at once."""
+        self._check_key(key)
+        request = self.request(body)
+        job = self._job(request, self.able(request), tenant, now)
+        try:
+            first = self.ledger.create(job, key, digest(body))
+        except Conflict:
+            raise Unacceptable(
+                "idempotency_conflict", "This Idempotency-Key came with another body before.", 409
+            ) from None
+        return Receipt(first, replayed=True) if first else Receipt(job)
+
+    def request(self, body: Any) -> dict[str, Any]:
+        """The request as it would be accepted."""
+        if not isinstance(body, dict):
+            raise Unacceptable("invalid_request", "The body is not a JSON object.", 422)
+        try:
+            request = validated(body)
+        except ValidationError as error:
+            raise _invalid(error.messages_dict) from None
+        for name in ADDRESSES:
+            self._check_address(name, request.get(name))
+        return request
+
+    def able(self, request: Mapping[str, Any]) -> list[Quote]:
+        """The gateways that can do it, in the order in which they will be tried."""
+        given = quotes(request, self.settings.gateways, self.prices, length_s(request))
+        able = [quote for quote in given if quote.able]
+        if not able:
+            reasons = [f"{quote.provider}: {quote.why_not}" for quote in given] or ["no gateway is enabled"]
+            raise Unacceptable("no_provider", "No enabled gateway can do this.", 422, {"provider": reasons})
+        return able
+
+    def _job(self, request: dict[str, Any], able: list[Quote], tenant: str, now: int) -> Job:
+        return Job(
+            id=new_id(now),
+            tenant=tenant,
+            request=request,
+            route=tuple(quote.provider for quote in able),
+            estimated_usd=able[0].estimated_usd,
+            created_at=now,
+            updated_at=now,
+            due_at=now,
+        ).noted(now, "queued")
+
+    def _check_key(self, key: str | None) -> None:
+        if key is not None and not 0 < len(key) <= KEY_CHARS:
+            problem = {"Idempotency-Key": [f"Not from 1 to {KEY_CHARS} characters."]}
+            raise Unacceptable("invalid_request", "The Idempotency-Key does not fit.", 422, problem)
+
+    def _check_address(self, name: str, address: str | None) -> None:
+        if address is None or address.startswith("s3://"):
+            return
+        try:
+            self.outside.check_spelling(address)
+        except NotSent as refused:
+            raise _invalid({name: [f"Not an address we may reach: {refused}."]}) from None
+
+
+def _invalid(problems: Mapping[str, Any]) -> Unacceptable:
+    names = ", ".join(map(str, problems))
+    return Unacceptable("invalid_request", f"The request does not fit: {names}.", 422, problems)
+
+
+def length_s(request: Mapping[str, Any]) -> Decimal | None:
+    """How long the clip will be, where the request says so; a motion clip is as long as its reference."""
+    return None if request["model"] in MOTION_MODELS else Decimal(request["duration"])
+
+
+def digest(body: Any) -> str:
+    """The same for the same JSON, however it was written down."""
+    canonical = json.dumps(body, sort_keys=True, separators=(",", ":"))
+    return sha256(canonical.encode()).hexdigest()[:32]

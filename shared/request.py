@@ -1,0 +1,258 @@
+"""The request of a job: which fields there are, for which model, within what bounds (CONTRACT.md, POST /v1/jobs)."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from decimal import Decimal, InvalidOperation
+from typing import Any, cast
+from urllib.parse import urlsplit
+
+from marshmallow import RAISE, Schema, ValidationError, fields, validate, validates_schema
+
+from shared.providers import PROVIDERS
+
+MOTION_MODELS = ("kling-v3-motion-control", "kling-v2-6-motion-control")
+CLIP_MODELS = ("kling-v3", "kling-v2-6")
+MODELS = (*MOTION_MODELS, *CLIP_MODELS)
+COMMON = {"model", "prompt", "mode", "image_url", "watermark"}
+OURS = {"provider", "max_cost_usd", "callback_url", "metadata"}
+MOTION_FIELDS = COMMON | OURS | {"video_url", "character_orientation", "keep_original_sound", "element_ids"}
+CLIP_FIELDS = (
+    COMMON
+    | OURS
+    | {"negative_prompt", "multi_prompt", "last_image_url", "duration", "aspect_ratio", "sound", "voice_ids"}
+    | {"cfg_scale", "shot_type"}
+)
+URL_CHARS = 2048
+METADATA_KEYS, METADATA_BYTES = 16, 4096
+S3_URL = re.compile(r"s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]/.+")
+
+
+class Text(fields.String):
+    """A string that can be written as UTF-8."""
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> str:
+        text = str(super()._deserialize(value, attr, data, **kwargs))
+        try:
+            text.encode()
+        except UnicodeEncodeError:
+            raise ValidationError("Not valid UTF-8: it holds half of a surrogate pair.") from None
+        return text
+
+
+class Flag(fields.Field[bool]):
+    """true or false, and nothing that only looks like it."""
+
+    def _deserialize(self, value: Any, attr: Any, data: Any, **kwargs: Any) -> bool:
+        if not isinstance(value, bool):
+            raise ValidationError("Not true or false.")
+        return value
+
+
+class Whole(fields.Field[int]):
+    """A whole JSON number."""
+
+    def _deserialize(self, value: Any, attr: Any, data: Any, **kwargs: Any) -> int:
+        if isinstance(value, bool) or not isinstance(value, int):
+            raise ValidationError("Not a whole number.")
+        return value
+
+
+class Share(fields.Field[float]):
+    """A JSON number from 0 to 1."""
+
+    def _deserialize(self, value: Any, attr: Any, data: Any, **kwargs: Any) -> float:
+        if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value <= 1:
+            raise ValidationError("Not a number from 0 to 1.")
+        return value
+
+
+class Dollars(fields.Field[str]):
+    """Money as a decimal string."""
+
+    def _deserialize(self, value: Any, attr: Any, data: Any, **kwargs: Any) -> str:
+        try:
+            amount = Decimal(value) if isinstance(value, str) and len(value) <= 32 else None
+        except InvalidOperation:
+            amount = None
+        if amount is None or not amount.is_finite() or amount <= 0:
+            raise ValidationError('Not a positive amount as a decimal string, such as "0.50".')
+        return str(value)
+
+
+class Preference(fields.Field[str | list[str]]):
+    """`auto`, a gateway's name, or a list of names."""
+
+    def _deserialize(self, value: Any, attr: Any, data: Any, **kwargs: Any) -> str | list[str]:
+        names = value if isinstance(value, list) else [value]
+        known = {*PROVIDERS, "auto"} if not isinstance(value, list) else set(PROVIDERS)
+        if not names or not all(isinstance(name, str) and name in known for name in names):
+            raise ValidationError(f"Give auto, one of {', '.join(PROVIDERS)}, or a list of these.")
+        if len(set(names)) < len(names):
+            raise ValidationError("A gateway is named twice.")
+        return cast(str | list[str], value)
+
+
+class Address(Text):
+    """An https address, and for inputs `s3://bucket/key`; with no literal inside address in it."""
+
+    def __init__(self, s3: bool = False, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.s3 = s3
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> str:
+        text = super()._deserialize(value, attr, data, **kwargs)
+        if len(text) > URL_CHARS:
+            raise ValidationError(f"Longer than {URL_CHARS} characters.")
+        if self.s3 and S3_URL.fullmatch(text):
+            return text
+        self._https(text)
+        return text
+
+    def _https(self, text: str) -> None:
+        try:
+            parts = urlsplit(text)
+            fits = parts.scheme in ("https", "http") and parts.hostname and "@" not in parts.netloc
+            _ = parts.port
+        except ValueError:
+            fits = False
+        if not fits or any(character.isspace() for character in text):
+            raise ValidationError(f"Not an https address{' or s3://bucket/key' if self.s3 else ''}.")
+
+
+class Shot(Schema):
+    """One shot of a `multi_prompt`."""
+
+    class Meta:
+        unknown = RAISE
+
+    prompt = Text(required=True, validate=validate.Length(1, 2500))
+    duration = Whole(validate=validate.Range(1, 15))
+
+
+class Metadata(fields.Field[dict[str, str]]):
+    """An object of strings, small enough to come back everywhere."""
+
+    def _deserialize(self, value: Any, attr: Any, data: Any, **kwargs: Any) -> dict[str, str]:
+        if not isinstance(value, dict) or not all(isinstance(held, str) for held in value.values()):
+            raise ValidationError("Not an object of strings.")
+        try:
+            size = len(json.dumps(value, ensure_ascii=False).encode())
+        except UnicodeEncodeError:
+            raise ValidationError("Not valid UTF-8: it holds half of a surrogate pair.") from None
+        if len(value) > METADATA_KEYS or size > METADATA_BYTES:
+            raise ValidationError(f"More than {METADATA_KEYS} keys or {METADATA_BYTES} bytes.")
+        return value
+
+
+class JobRequest(Schema):
+    """The body of POST /v1/jobs. Unknown fields are refused."""
+
+    class Meta:
+        unknown = RAISE
+
+    model = fields.String(required=True, validate=validate.OneOf(MODELS))
+    prompt = Text(validate=validate.Length(1, 2500))
+    negative_prompt = Text(validate=validate.Length(1, 2500))
+    multi_prompt = fields.List(fields.Nested(Shot), validate=validate.Length(1, 16))
+    image_url = Address(s3=True)
+    last_image_url = Address(s3=True)
+    video_url = Address(s3=True)
+    character_orientation = fields.String(validate=validate.OneOf(["image", "video"]))
+    keep_original_sound = Flag()
+    element_ids = fields.List(Text(validate=validate.Length(1, 128)), validate=validate.Length(max=1))
+    watermark = Flag()
+    mode = fields.String(validate=validate.OneOf(["std", "pro"]))
+    duration = Whole()
+    aspect_ratio = fields.String(validate=validate.OneOf(["16:9", "9:16", "1:1"]))
+    sound = Flag()
+    voice_ids = fields.List(Text(validate=validate.Length(1, 128)), validate=validate.Length(1, 16))
+    cfg_scale = Share()
+    shot_type = fields.String(validate=validate.OneOf(["customize", "intelligent"]))
+    provider = Preference()
+    max_cost_usd = Dollars()
+    callback_url = Address()
+    metadata = Metadata()
+
+    @validates_schema(skip_on_field_errors=True)
+    def fits(self, data: dict[str, Any], **_: Any) -> None:
+        """The rules that span fields; each problem is told under the field that has to change."""
+        problems = _misplaced(data)
+        check = _motion_problems if data["model"] in MOTION_MODELS else _clip_problems
+        problems.update({name: told for name, told in check(data).items() if name not in problems})
+        if problems:
+            raise ValidationError({name: [told] for name, told in problems.items()})
+
+
+def _misplaced(data: Mapping[str, Any]) -> dict[str, str]:
+    allowed = MOTION_FIELDS if data["model"] in MOTION_MODELS else CLIP_FIELDS
+    return {name: f"Not a field of {data['model']}." for name in data if name not in allowed}
+
+
+def _motion_problems(data: Mapping[str, Any]) -> dict[str, str]:
+    required = ("image_url", "video_url", "character_orientation")
+    problems = {name: f"Required for {data['model']}." for name in required if name not in data}
+    if data.get("element_ids") and data.get("character_orientation") == "image":
+        problems["character_orientation"] = "Must be video when element_ids is given."
+    return problems
+
+
+def _clip_problems(data: Mapping[str, Any]) -> dict[str, str]:
+    rules = {
+        "prompt": _prompt_problem(data),
+        "multi_prompt": "Only for image to video: give image_url."
+        if _lone(data, "multi_prompt", "image_url")
+        else None,
+        "last_image_url": "Needs image_url, the first frame." if _lone(data, "last_image_url", "image_url") else None,
+        "duration": _duration_problem(data),
+        "sound": _sound_problem(data),
+        "voice_ids": _voice_problem(data),
+    }
+    return {name: told for name, told in rules.items() if told}
+
+
+def _lone(data: Mapping[str, Any], name: str, needs: str) -> bool:
+    return name in data and needs not in data
+
+
+def _prompt_problem(data: Mapping[str, Any]) -> str | None:
+    if "prompt" in data and "multi_prompt" in data:
+        return "Excluded by multi_prompt."
+    return "Required for text to video." if not {"prompt", "image_url"} & data.keys() else None
+
+
+def _duration_problem(data: Mapping[str, Any]) -> str | None:
+    duration = data.get("duration", 5)
+    if data["model"] == "kling-v2-6":
+        return None if duration in (5, 10) else "Must be 5 or 10 with kling-v2-6."
+    return None if 3 <= duration <= 15 else "Must be from 3 to 15 with kling-v3."
+
+
+def _sound_problem(data: Mapping[str, Any]) -> str | None:
+    silent = data["model"] == "kling-v2-6" and data.get("mode", "std") != "pro"
+    return "Needs mode pro with kling-v2-6." if data.get("sound") and silent else None
+
+
+def _voice_problem(data: Mapping[str, Any]) -> str | None:
+    speaks = data["model"] == "kling-v2-6" and data.get("sound")
+    return None if speaks or "voice_ids" not in data else "Only for kling-v2-6 with sound."
+
+
+MOTION_DEFAULTS = {"mode": "std", "keep_original_sound": True, "watermark": False, "provider": "auto"}
+CLIP_DEFAULTS = {
+    "mode": "std",
+    "duration": 5,
+    "aspect_ratio": "16:9",
+    "sound": False,
+    "watermark": False,
+    "provider": "auto",
+}
+
+
+def validated(body: Any) -> dict[str, Any]:
+    """A request as it is accepted, defaults said; raises marshmallow's ValidationError with problems by field."""
+    data: dict[str, Any] = JobRequest().load(body)
+    defaults = MOTION_DEFAULTS if data["model"] in MOTION_MODELS else CLIP_DEFAULTS
+    return {**data, **{name: value for name, value in defaults.items() if name not in data}}

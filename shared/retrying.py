@@ -1,0 +1,79 @@
+"""A failed job tried again; what was paid for and can still be had is not paid for again."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from shared.asking import ask
+from shared.domain import events, money
+from shared.domain.job import Attempt, AttemptStatus, Job, State, new_id
+from shared.intake import Unacceptable
+from shared.wiring import Services
+
+# The caller waits for the answer.
+ASK_S = 8
+# What the gateway itself gave up is gone; anything else may still be there.
+GONE = frozenset({AttemptStatus.FAILED, AttemptStatus.REJECTED})
+
+
+def retry(job: Job, services: Services, now: int) -> Job:
+    """A new job with the failed one's request; raises Unacceptable where it did not fail, or nobody can do it now."""
+    if job.state is not State.FAILED:
+        raise Unacceptable("not_retryable", f"The job is {job.state.value}; only a failed one can be tried again.", 409)
+    attempt = standing(job, services)
+    again = adopted(job, attempt, now) if attempt else afresh(job, services, now)
+    services.ledger.create(again)
+    return again
+
+
+def standing(job: Job, services: Services) -> Attempt | None:
+    """The attempt whose clip its gateway still has, or is still making."""
+    for attempt in reversed(job.attempts):
+        if attempt.task_id is None or attempt.status in GONE:
+            continue
+        if isinstance(ask(attempt, attempt.task_id, services, ASK_S), (events.Succeeded, events.Progressed)):
+            return attempt
+    return None
+
+
+def afresh(job: Job, services: Services, now: int) -> Job:
+    able = services.intake.able(job.request)
+    route = tuple(quote.provider for quote in able)
+    return replace(_blank(job, now), route=route, estimated_usd=able[0].estimated_usd).noted(now, "queued", "a retry")
+
+
+def adopted(job: Job, attempt: Attempt, now: int) -> Job:
+    """The task goes on under a new job; its price stands with the old one."""
+    carried = replace(
+        attempt,
+        number=1,
+        status=AttemptStatus.RUNNING,
+        submitted_at=now,
+        callback=False,
+        ended_at=None,
+        heard_by=None,
+        polls=0,
+        asked_at=0,
+        estimated_usd=money.ZERO,
+        cost_usd=None,
+        made_s=None,
+        adopted=True,
+        link=None,
+        error=None,
+    )
+    again = replace(_blank(job, now), state=State.RUNNING, attempts=(carried,), estimated_usd=money.ZERO)
+    return again.noted(now, "adopted", attempt.task_id)
+
+
+def _blank(job: Job, now: int) -> Job:
+    return Job(
+        id=new_id(now),
+        tenant=job.tenant,
+        request=job.request,
+        route=job.route,
+        inputs=job.inputs,
+        created_at=now,
+        updated_at=now,
+        due_at=now,
+        retry_of=job.id,
+    )

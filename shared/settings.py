@@ -1,0 +1,200 @@
+"""Settings from the environment: everything that is missing or malformed is told at once, in one line."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import Any
+from urllib.parse import urlsplit
+
+from marshmallow import EXCLUDE, Schema, ValidationError, fields, validate
+
+from shared.domain.pace import Pace
+from shared.providers import PROVIDERS
+
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+TENANT = re.compile(r"[A-Za-z0-9_.-]{1,64}")
+ADMIN = "admin"
+
+
+class SettingsError(Exception):
+    """One line that names every setting that is missing or malformed."""
+
+
+@dataclass(frozen=True, slots=True)
+class GatewaySettings:
+    """An enabled gateway."""
+
+    name: str
+    key: str = field(repr=False)
+    base_url: str
+    max_in_flight: int
+    submits_per_minute: int
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Everything that the environment decides."""
+
+    redis_url: str = field(repr=False)
+    broker_url: str = field(repr=False)
+    bucket: str
+    prefix: str
+    public_url: str | None
+    secret_keys: tuple[str, ...] = field(repr=False)
+    api_keys: tuple[tuple[str, str], ...] = field(repr=False)
+    gateways: Mapping[str, GatewaySettings]
+    prices_file: str | None
+    egress_allow: tuple[Network, ...]
+    pace: Pace
+    callback_confirm: bool
+    daily_budget_usd: Decimal | None
+    webhook_secrets: Mapping[str, tuple[str, ...]] = field(repr=False)
+    port: int
+
+
+class NetworkList(fields.Field[tuple[Network, ...]]):
+    """CIDRs, comma separated."""
+
+    def _deserialize(self, value: Any, attr: Any, data: Any, **kwargs: Any) -> tuple[Network, ...]:
+        try:
+            return tuple(ipaddress.ip_network(part, strict=False) for part in parts(value))
+        except ValueError as error:
+            raise ValidationError(f"{error}; give CIDRs such as 127.0.0.0/8") from None
+
+
+class Pairs(fields.Field[tuple[tuple[str, str], ...]]):
+    """`name:value` pairs, comma separated; the name is a tenant."""
+
+    def _deserialize(self, value: Any, attr: Any, data: Any, **kwargs: Any) -> tuple[tuple[str, str], ...]:
+        pairs = tuple((name, held) for name, _, held in (part.partition(":") for part in parts(value)))
+        if not pairs or not all(TENANT.fullmatch(name) and held for name, held in pairs):
+            raise ValidationError("give name:value pairs, comma separated; a name is of letters, digits, _ . -")
+        return pairs
+
+
+class Texts(fields.Field[tuple[str, ...]]):
+    """Values, comma separated."""
+
+    def _deserialize(self, value: Any, attr: Any, data: Any, **kwargs: Any) -> tuple[str, ...]:
+        return parts(value)
+
+
+def parts(value: str) -> tuple[str, ...]:
+    return tuple(part.strip() for part in value.split(",") if part.strip())
+
+
+def url(*schemes: str) -> Any:
+    """Checks that a value is an address of one of the schemes."""
+
+    def check(value: str) -> None:
+        address = urlsplit(value)
+        if address.scheme not in schemes or not (address.netloc or address.path):
+            raise ValidationError(f"give an address that begins with {' or '.join(s + '://' for s in schemes)}")
+
+    return check
+
+
+POSITIVE = validate.Range(min=0, min_inclusive=False)
+
+
+def seconds(default: float, name: str) -> fields.Float:
+    return fields.Float(load_default=default, data_key=name, validate=POSITIVE)
+
+
+class Environment(Schema):
+    """The variables of CONTRACT.md, each under its own name."""
+
+    class Meta:
+        unknown = EXCLUDE
+
+    redis_url = fields.String(required=True, data_key="REDIS_URL", validate=url("redis", "rediss", "sentinel", "unix"))
+    broker_url = fields.String(load_default=None, data_key="RUSHES_BROKER_URL")
+    bucket = fields.String(required=True, data_key="RUSHES_S3_BUCKET", validate=validate.Length(3, 255))
+    prefix = fields.String(load_default="", data_key="RUSHES_S3_PREFIX")
+    public_url = fields.String(load_default=None, data_key="RUSHES_PUBLIC_URL", validate=url("https", "http"))
+    secret_keys = Texts(required=True, data_key="RUSHES_SECRET_KEY")
+    api_keys = Pairs(required=True, data_key="RUSHES_API_KEYS")
+    prices_file = fields.String(load_default=None, data_key="RUSHES_PRICES_FILE")
+    egress_allow = NetworkList(load_default=(), data_key="RUSHES_EGRESS_ALLOW")
+    poll_first_s = seconds(15, "RUSHES_POLL_FIRST_S")
+    poll_max_s = seconds(120, "RUSHES_POLL_MAX_S")
+    callback_grace_s = seconds(180, "RUSHES_CALLBACK_GRACE_S")
+    job_timeout_s = seconds(86_400, "RUSHES_JOB_TIMEOUT_S")
+    result_ttl_s = seconds(86_400, "RUSHES_RESULT_TTL_S")
+    retention_s = seconds(604_800, "RUSHES_RETENTION_S")
+    callback_confirm = fields.Boolean(load_default=True, data_key="RUSHES_CALLBACK_CONFIRM")
+    unconfirmed = fields.String(
+        load_default="hold", data_key="RUSHES_UNCONFIRMED", validate=validate.OneOf(["hold", "resubmit"])
+    )
+    daily_budget_usd = fields.Decimal(load_default=None, data_key="RUSHES_DAILY_BUDGET_USD", validate=POSITIVE)
+    webhook_secrets = Pairs(load_default=(), data_key="RUSHES_WEBHOOK_SECRETS")
+    port = fields.Integer(load_default=8000, data_key="PORT", validate=validate.Range(0, 65535))
+
+
+class GatewayEnvironment(Schema):
+    """The variables of one gateway, without its name in front."""
+
+    class Meta:
+        unknown = EXCLUDE
+
+    key = fields.String(load_default=None, data_key="API_KEY")
+    base_url = fields.String(load_default=None, data_key="BASE_URL", validate=url("https", "http"))
+    max_in_flight = fields.Integer(load_default=20, data_key="MAX_IN_FLIGHT", validate=validate.Range(min=1))
+    submits_per_minute = fields.Integer(load_default=60, data_key="SUBMITS_PER_MINUTE", validate=validate.Range(min=1))
+
+
+def load(environ: Mapping[str, str]) -> Settings:
+    """The settings of an environment; raises SettingsError. An empty variable counts as unset."""
+    given = {name: value.strip() for name, value in environ.items() if value.strip()}
+    problems: dict[str, Any] = {}
+    values = _loaded(Environment(), given, "", problems)
+    gateways = _gateways(given, problems)
+    if problems:
+        told = "; ".join(f"{name}: {_line(problem)}" for name, problem in sorted(problems.items()))
+        raise SettingsError(f"settings: {told}")
+    return _settings(values, gateways)
+
+
+def _loaded(schema: Schema, given: Mapping[str, str], before: str, problems: dict[str, Any]) -> dict[str, Any]:
+    try:
+        return dict(schema.load({k.removeprefix(before): v for k, v in given.items() if k.startswith(before)}))
+    except ValidationError as error:
+        problems.update({before + str(name): problem for name, problem in dict(error.messages_dict).items()})
+        return {}
+
+
+def _line(problem: Any) -> str:
+    return " ".join(map(str, problem)) if isinstance(problem, list) else str(problem)
+
+
+def _gateways(given: Mapping[str, str], problems: dict[str, Any]) -> dict[str, GatewaySettings]:
+    found = {}
+    for name, provider in PROVIDERS.items():
+        before = f"{name.upper()}_"
+        values = _loaded(GatewayEnvironment(), given, before, problems)
+        if values.get("key") is None:
+            continue
+        base_url = values["base_url"] or provider.address
+        if base_url is None:
+            problems[f"{before}BASE_URL"] = "required with a key: this gateway has no address of its own"
+            continue
+        found[name] = GatewaySettings(
+            name, values["key"], base_url, values["max_in_flight"], values["submits_per_minute"]
+        )
+    return found
+
+
+def _settings(values: dict[str, Any], gateways: dict[str, GatewaySettings]) -> Settings:
+    names = ("poll_first_s", "poll_max_s", "callback_grace_s", "job_timeout_s", "result_ttl_s", "retention_s")
+    patience = {name: values.pop(name) for name in names}
+    pace = Pace(**patience, resubmit_unconfirmed=values.pop("unconfirmed") == "resubmit")
+    secrets: dict[str, tuple[str, ...]] = {}
+    for tenant, secret in values.pop("webhook_secrets"):
+        secrets[tenant] = (*secrets.get(tenant, ()), secret)
+    values["broker_url"] = values["broker_url"] or values["redis_url"]
+    values["public_url"] = (values["public_url"] or "").rstrip("/") or None
+    return Settings(**values, pace=pace, gateways=gateways, webhook_secrets=secrets)

@@ -1,0 +1,38 @@
+"""Who may pass: the secret part of a callback address (gateways do not sign), and the keys of the API."""
+
+from __future__ import annotations
+
+import hmac
+from base64 import urlsafe_b64encode
+from collections.abc import Sequence
+from hashlib import sha256
+
+DIGEST_CHARS = 32  # 192 bits
+
+
+def make(keys: Sequence[str], provider: str, job_id: str, attempt: int) -> str:
+    """The token of one attempt, made with the newest key."""
+    return f"{attempt}-{_digest(keys[0], provider, job_id, attempt)}"
+
+
+def attempt_of(keys: Sequence[str], provider: str, job_id: str, token: str) -> int | None:
+    """Which attempt a token is for; None where no key, new or old, made it. Takes the same time either way."""
+    number, _, digest = token.partition("-")
+    if not number.isascii() or not number.isdigit() or len(number) > 4:
+        return None
+    attempt = int(number)
+    made = [_digest(key, provider, job_id, attempt) for key in keys]
+    right = [hmac.compare_digest(one.encode(), digest.encode()) for one in made]
+    return attempt if any(right) else None
+
+
+def tenant_of(api_keys: Sequence[tuple[str, str]], key: str) -> str | None:
+    """The tenant of an API key; every key is compared, so that the time tells nothing."""
+    given = key.encode("utf-8", "surrogatepass")
+    found = [tenant for tenant, held in api_keys if hmac.compare_digest(held.encode(), given)]
+    return found[0] if found else None
+
+
+def _digest(key: str, provider: str, job_id: str, attempt: int) -> str:
+    message = f"callback\n{provider}\n{job_id}\n{attempt}".encode()
+    return urlsafe_b64encode(hmac.new(key.encode(), message, sha256).digest()).decode()[:DIGEST_CHARS]

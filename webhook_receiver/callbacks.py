@@ -1,0 +1,61 @@
+"""What the gateways knock at. The address is the proof, the body a hint: one ledger call, and nothing else waits."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from flask import Blueprint, Response, request
+from werkzeug.exceptions import NotFound
+
+from shared import tokens
+from shared.domain import events
+from shared.intake import Unacceptable
+from shared.providers import PROVIDERS
+from shared.providers.base import Heard
+from shared.providers.reading import Malformed
+from webhook_receiver.auth import services
+from webhook_receiver.errors import parsed
+
+callbacks = Blueprint("callbacks", __name__)
+
+# The same words for a wrong token, an unknown job and an unknown gateway: an answer must not tell which.
+NOBODY = "Nobody here by that address."
+TASK_ID_CHARS = 200
+
+
+@callbacks.post("/callbacks/<provider>/<job_id>/<token>")
+def receive(provider: str, job_id: str, token: str) -> Response:
+    """Take a callback in; the work is done later."""
+    attempt = tokens.attempt_of(services().settings.secret_keys, provider, job_id, token)
+    if attempt is None or provider not in PROVIDERS:
+        raise NotFound(NOBODY)
+    heard = read(provider)
+    if take(provider, job_id, attempt, heard) == "unknown":
+        raise NotFound(NOBODY)
+    return Response("{}\n", 200, mimetype="application/json")
+
+
+def read(provider: str) -> Heard:
+    """What the body says; raises Unacceptable 400."""
+    try:
+        return PROVIDERS[provider].read_callback(parsed(request.get_data(cache=False)), services().access(provider))
+    except Malformed as malformed:
+        raise Unacceptable("bad_request", f"The callback cannot be read: {malformed}.", 400) from None
+
+
+def take(provider: str, job_id: str, attempt: int, heard: Heard) -> str:
+    """Note the hint; where callbacks are believed, apply what it says at once."""
+    now, task_id = services().now(), heard.task_id
+    if task_id and len(task_id) > TASK_ID_CHARS:
+        task_id = None
+    final = isinstance(heard.event, (events.Succeeded, events.Failed))
+    if services().settings.callback_confirm or not final:
+        return services().ledger.nudge(provider, job_id, attempt, task_id, now)
+    believed = replace(heard.event, attempt=attempt, heard_by="callback", asked_at=now)  # type: ignore[call-arg]
+    return "noted" if services().ledger.apply(job_id, believed, now) else "unknown"
+
+
+def redacted(path: str) -> str:
+    """A path for the access log, without the token."""
+    parts = path.split("/")
+    return "/".join([*parts[:4], "…"]) if parts[1:2] == ["callbacks"] else path

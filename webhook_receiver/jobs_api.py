@@ -1,0 +1,212 @@
+"""The Jobs API: enqueue, look, decide (CONTRACT.md)."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator
+from typing import Any
+
+from flask import Blueprint, Response, jsonify, redirect, request
+from werkzeug.exceptions import NotFound
+from werkzeug.wrappers import Response as AnyResponse
+
+from shared.document import document
+from shared.domain import events, money
+from shared.domain.job import Job, State
+from shared.intake import Unacceptable, length_s
+from shared.ledger.store import LedgerUnavailable
+from shared.providers import PROVIDERS
+from shared.providers.base import Ask
+from shared.quotes import quotes
+from shared.retrying import retry
+from webhook_receiver.auth import Caller, caller, services
+from webhook_receiver.errors import json_body
+
+jobs_api = Blueprint("jobs", __name__)
+
+PAGE, PAGE_MAX = 20, 100
+HEARTBEAT_S, LOOK_S = 15, 0.5
+
+
+@jobs_api.post("/v1/jobs")
+def create() -> Response:
+    """Take a job in."""
+    asking = caller()
+    receipt = services().intake.accept(
+        json_body(), asking.tenant, request.headers.get("Idempotency-Key"), services().now()
+    )
+    answer = shown(receipt.job)
+    answer.status_code = 200 if receipt.replayed else 202
+    answer.headers["Location"] = f"/v1/jobs/{receipt.job.id}"
+    if receipt.replayed:
+        answer.headers["Idempotent-Replayed"] = "true"
+    return answer
+
+
+@jobs_api.get("/v1/jobs")
+def newest() -> Response:
+    """Jobs, newest first, a page at a time."""
+    asking = caller()
+    limit = page_size()
+    status, provider = request.args.get("status"), request.args.get("provider")
+    wanted = states(status)
+    if provider is not None and provider not in PROVIDERS:
+        raise _bad_query("provider", f"Not one of {', '.join(PROVIDERS)}.")
+    found = services().ledger.newest(asking.scope, limit + 1, request.args.get("cursor", ""), wanted, provider)
+    page = found[:limit]
+    cursor = page[-1].id if len(found) > limit else None
+    return jsonify({"data": [document(job, presign) for job in page], "next_cursor": cursor})
+
+
+def page_size() -> int:
+    text = request.args.get("limit", str(PAGE))
+    if not text.isascii() or not text.isdigit() or not 1 <= int(text[:9]) <= PAGE_MAX:
+        raise _bad_query("limit", f"Not a number from 1 to {PAGE_MAX}.")
+    return int(text)
+
+
+def states(text: str | None) -> list[State]:
+    names = [name for name in (text or "").split(",") if name]
+    if not set(names) <= set(State):
+        raise _bad_query("status", f"Not one of {', '.join(State)}.")
+    return [State(name) for name in names]
+
+
+def _bad_query(field: str, problem: str) -> Unacceptable:
+    return Unacceptable("invalid_request", f"The query does not fit: {field}.", 422, {field: [problem]})
+
+
+@jobs_api.get("/v1/jobs/<job_id>")
+def show(job_id: str) -> Response:
+    """One job."""
+    return shown(mine(job_id, caller()))
+
+
+@jobs_api.get("/v1/jobs/<job_id>/content")
+def content(job_id: str) -> AnyResponse:
+    """The way to the clip."""
+    job = mine(job_id, caller())
+    if job.state is not State.COMPLETED or job.result is None:
+        raise Unacceptable("not_completed", f"The job is {job.state.value}; there is no clip of it yet.", 409)
+    return redirect(presign(job.result.key), 302)
+
+
+@jobs_api.post("/v1/jobs/<job_id>/cancel")
+def cancel(job_id: str) -> Response:
+    """Take a job back that no gateway has yet."""
+    job = mine(job_id, caller())
+    moved = services().ledger.apply(job.id, events.Canceled(), services().now())
+    if moved is None or moved.state is not State.CANCELED:
+        raise Unacceptable("not_cancelable", "A gateway has it: it is paid for and will be archived.", 409)
+    return shown(moved)
+
+
+@jobs_api.post("/v1/jobs/<job_id>/retry")
+def retry_job(job_id: str) -> Response:
+    """Try a failed job again, as a new one."""
+    again = retry(mine(job_id, caller()), services(), services().now())
+    answer = shown(again)
+    answer.status_code = 202
+    answer.headers["Location"] = f"/v1/jobs/{again.id}"
+    return answer
+
+
+ACTIONS = ("resubmit", "fail", "adopt")
+
+
+@jobs_api.post("/v1/jobs/<job_id>/resolve")
+def resolve(job_id: str) -> Response:
+    """Decide about a submit whose answer never came."""
+    job = mine(job_id, caller())
+    body = json_body()
+    action = body.get("action") if isinstance(body, dict) else None
+    if action not in ACTIONS:
+        problem = {"action": [f"Not one of {', '.join(ACTIONS)}."]}
+        raise Unacceptable("invalid_request", "The request does not fit: action.", 422, problem)
+    task_id = body.get("task_id")
+    if action == "adopt" and not (isinstance(task_id, str) and 0 < len(task_id) <= 200):
+        problem = {"task_id": ["Required to adopt: the gateway's id of the task."]}
+        raise Unacceptable("invalid_request", "The request does not fit: task_id.", 422, problem)
+    if job.state is not State.UNCONFIRMED:
+        raise Unacceptable("not_unconfirmed", f"The job is {job.state.value}; there is nothing to resolve.", 409)
+    moved = services().ledger.apply(job.id, events.Resolved(action, task_id), services().now())
+    return shown(moved or job)
+
+
+@jobs_api.get("/v1/jobs/<job_id>/events")
+def follow(job_id: str) -> Response:
+    """A job's way as server-sent events, until its end."""
+    asking = caller()
+    job = mine(job_id, asking)
+    stream = told(job, request.headers.get("Last-Event-ID", ""), services().ledger.get)
+    headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
+    return Response(stream, mimetype="text/event-stream", headers=headers)
+
+
+def told(job: Job, last_id: str, look: Any) -> Iterator[str]:
+    """Status and progress as they change; a comment now and then keeps the connection open."""
+    seen, quiet_since = last_id, time.monotonic()
+    while True:
+        mark = f"{job.state.value}-{job.progress}"
+        if mark != seen:
+            kind = "progress" if seen.partition("-")[0] == job.state.value else "status"
+            data = json.dumps(document(job), ensure_ascii=False)
+            yield f"id: {mark}\nevent: {kind}\ndata: {data}\n\n"
+            seen, quiet_since = mark, time.monotonic()
+        if job.ended:
+            return
+        if time.monotonic() - quiet_since > HEARTBEAT_S:
+            yield ": still here\n\n"
+            quiet_since = time.monotonic()
+        time.sleep(LOOK_S)
+        try:
+            job = look(job.id) or job
+        except LedgerUnavailable:
+            continue
+
+
+@jobs_api.post("/v1/estimates")
+def estimates() -> Response:
+    """What each enabled gateway would be sent, and for how much; nothing is spent."""
+    caller()
+    body = services().intake.request(json_body())
+    given = quotes(body, services().settings.gateways, services().prices, length_s(body))
+    return jsonify(
+        {
+            "data": [
+                {
+                    "provider": quote.provider,
+                    "able": quote.able,
+                    "estimated_cost_usd": money.text(quote.estimated_usd),
+                    "would_send": would_send(quote.provider, body) if quote.able else None,
+                    "why_not": quote.why_not,
+                }
+                for quote in given
+            ]
+        }
+    )
+
+
+def would_send(provider: str, body: dict[str, Any]) -> dict[str, Any]:
+    """The exact body; the callback address stands in it without its secret part."""
+    callback_url = services().settings.public_url
+    calls = callback_url and PROVIDERS[provider].calls_back
+    ask = Ask(body, "", f"{callback_url}/callbacks/{provider}/…" if calls else None)
+    return PROVIDERS[provider].body(ask)
+
+
+def mine(job_id: str, asking: Caller) -> Job:
+    """The job, if it is the caller's to see; raises 404 otherwise, whoever's it is."""
+    job = services().ledger.get(job_id)
+    if job is None or asking.scope not in (None, job.tenant):
+        raise NotFound("There is no such job.")
+    return job
+
+
+def presign(key: str) -> str:
+    return services().archive.presign(key)
+
+
+def shown(job: Job) -> Response:
+    return jsonify(document(job, presign))

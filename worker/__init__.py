@@ -1,0 +1,1 @@
+"""The processes that do the work: Celery workers, and the scheduler that hands it to them."""

@@ -1,0 +1,100 @@
+"""The Celery app. It only carries hints: no results, no eta, no retries; *later* is the ledger's."""
+
+from __future__ import annotations
+
+import os
+import sys
+from functools import cache
+from typing import Any
+from urllib.parse import urlsplit
+
+from celery import Celery
+from celery.signals import setup_logging, worker_ready
+
+from shared import logs
+from shared.settings import Settings, SettingsError
+from shared.wiring import Services, build
+
+
+@cache
+def services() -> Services:
+    """The parts, joined once a process."""
+    return build(os.environ)
+
+
+def broker(settings: Settings) -> dict[str, Any]:
+    """Where Celery's messages go; the ledger's form of a Sentinel address is turned into Celery's."""
+    url, options = settings.broker_url, dict[str, Any](TRANSPORT)
+    parts = urlsplit(url)
+    if parts.scheme == "sentinel":
+        service, _, db = parts.path.strip("/").partition("/")
+        options["master_name"] = service or "mymaster"
+        credentials, _, hosts = parts.netloc.rpartition("@")
+        login = f"{credentials}@" if credentials else ""
+        url = ";".join(f"sentinel://{login}{host}/{db or 0}" for host in hosts.split(","))
+    if not parts.scheme.startswith(("redis", "sentinel", "unix")):
+        options = {}
+    if parts.scheme == "rediss" and "ssl_cert_reqs" not in parts.query:
+        url += ("&" if parts.query else "?") + "ssl_cert_reqs=required"
+    # Only `rushes.enqueue` has a result: its caller reads it where its own Celery looks.
+    backend = url if parts.scheme in ("redis", "rediss", "unix") else "rpc://"
+    return {"broker_url": url, "broker_transport_options": options, "result_backend": backend}
+
+
+# Timeouts measured 2026-11: with the defaults a publish to a frozen broker still blocked after 100 s.
+TRANSPORT = {
+    "visibility_timeout": 3600,
+    "socket_timeout": 5,
+    "socket_connect_timeout": 2,
+    "socket_keepalive": True,
+    "health_check_interval": 25,
+}
+CONFIG = {
+    "task_ignore_result": True,
+    "result_expires": 3600,
+    "task_acks_late": False,  # the ledger's lease delivers again; late acks would only add copies
+    "task_reject_on_worker_lost": False,
+    "worker_prefetch_multiplier": 1,
+    "worker_disable_prefetch": True,
+    "worker_eta_task_limit": 100,  # never used: a belt
+    "worker_cancel_long_running_tasks_on_connection_loss": False,  # would turn paid calls into lost answers
+    "broker_connection_retry_on_startup": True,
+    "broker_connection_max_retries": None,
+    "task_publish_retry": False,
+    "task_serializer": "json",
+    "accept_content": ["json"],
+    "worker_soft_shutdown_timeout": 70,  # longer than the longest paid call
+    "worker_pool": "threads",
+    "worker_concurrency": 32,
+    "worker_send_task_events": False,
+    "worker_hijack_root_logger": False,
+    "task_create_missing_queues": True,
+    "task_default_queue": "poll",
+    "imports": ["worker.tasks"],
+}
+
+
+def make() -> Celery:
+    """The app; a missing setting ends the process with one line that names it."""
+    try:
+        settings = services().settings
+    except SettingsError as error:
+        sys.exit(str(error))
+    made = Celery("rushes")
+    made.conf.update(CONFIG, **broker(settings))
+    return made
+
+
+app = make()
+
+
+@setup_logging.connect  # type: ignore[untyped-decorator]
+def _log(**_: Any) -> None:
+    logs.configure()
+
+
+@worker_ready.connect  # type: ignore[untyped-decorator]
+def _ready(**_: Any) -> None:
+    from worker import heartbeat
+
+    heartbeat.start(services())

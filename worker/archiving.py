@@ -1,0 +1,181 @@
+"""From the gateway's link to the user's bucket: the clip, its thumbnail, and the manifest last."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, replace
+from decimal import Decimal
+from typing import Any
+
+import structlog
+
+from shared.archive import ArchivedClip, ArchiveUnavailable, InvalidClip, Source, StoredFile
+from shared.asking import ask
+from shared.document import document
+from shared.domain import events, pace
+from shared.domain.events import Event
+from shared.domain.job import Job, Link, Result
+from shared.domain.transitions import transition
+from shared.domain.wire import Request
+from shared.http import AnswerLost, NotSent, Stream
+from shared.ledger.ledger import Ticket
+from shared.providers import PROVIDERS
+from shared.wiring import Services
+
+log = structlog.get_logger()
+
+# The whole download and upload of one clip.
+ARCHIVE_DEADLINE_S = 900
+STALL_S = 30
+CHUNK_BYTES = 1 << 18
+THUMBNAIL_BYTES, THUMBNAIL_S = 10 << 20, 20
+# A link that answers so is dead; another may be had by asking the gateway again.
+DEAD = frozenset({401, 403, 404, 410})
+# A clip that is still no clip after so many downloads will not become one.
+INVALID_TRIES = 8
+
+
+class LinkDied(Exception):
+    """The gateway's link no longer gives the clip."""
+
+
+def archive_clip(job: Job, ticket: Ticket, services: Services) -> Event:
+    """Copy the clip, write the manifest, and say so; what is there already is not written again."""
+    folder = services.archive.folder(job.id, job.created_at)
+    try:
+        return finished_before(job, folder, services) or copied(job, ticket, folder, services)
+    except LinkDied as died:
+        return renewed(job, str(died), services)
+    except InvalidClip as invalid:
+        if job.setbacks >= INVALID_TRIES:
+            return events.ArchiveFailed("result_invalid", str(invalid), final=True)
+        return (
+            renewed(job, str(invalid), services)
+            if job.setbacks
+            else events.ArchiveFailed("result_invalid", str(invalid))
+        )
+    except (ArchiveUnavailable, NotSent, AnswerLost) as setback:
+        return expired(job, services) or events.ArchiveFailed("archive_failed", str(setback))
+
+
+def finished_before(job: Job, folder: str, services: Services) -> Event | None:
+    """A worker that died after the manifest left everything in place."""
+    if job.tries < 2 and not job.setbacks:
+        return None
+    manifest = services.archive.read_json(folder + "manifest.json")
+    held = manifest and manifest["job"]["result"]
+    if not held:
+        return None
+    length = held["duration_s"]
+    result = Result(**{**held, "duration_s": None if length is None else Decimal(str(length))})
+    return events.Archived(result, settled(job, result, services))
+
+
+def copied(job: Job, ticket: Ticket, folder: str, services: Services) -> Event:
+    attempt = job.current
+    link = attempt.link or Link("")
+    metadata = {"job-id": job.id, "provider": attempt.provider, "task-id": attempt.task_id or ""}
+    request = PROVIDERS[attempt.provider].fetch(link.video_url, services.access(attempt.provider, attempt))
+    with services.outside.stream(request, deadline_s=ARCHIVE_DEADLINE_S, stall_s=STALL_S) as stream:
+        clip = services.archive.put_clip(folder + "video.mp4", source(stream, ticket, services), metadata)
+    picture = thumbnail(link, folder, services)
+    result = described(clip, picture, folder, services)
+    event = events.Archived(result, settled(job, result, services), attempt=attempt.number)
+    return manifested(job, event, [clip.file, *([picture] if picture else [])], services)
+
+
+def source(stream: Stream, ticket: Ticket, services: Services) -> Source:
+    """The bytes of the link, if it still gives any."""
+    if stream.status in DEAD:
+        raise LinkDied(f"the link answers HTTP {stream.status}")
+    if stream.status != 200:
+        raise AnswerLost(f"the link answers HTTP {stream.status}")
+    chunks = kept_alive(stream.chunks(CHUNK_BYTES), ticket, services)
+    return Source(chunks, stream.length_bytes, stream.headers.get("content-type"))
+
+
+def kept_alive(chunks: Iterator[bytes], ticket: Ticket, services: Services) -> Iterator[bytes]:
+    """Renew the lease while bytes come in; without it another worker would begin the same clip."""
+    held: Ticket | None = ticket
+    next_at = pace.after(services.now(), pace.RENEW_S)
+    for chunk in chunks:
+        if held and services.now() >= next_at:
+            held = services.ledger.renew(held, services.now())
+            next_at = pace.after(services.now(), pace.RENEW_S)
+        yield chunk
+
+
+def thumbnail(link: Link, folder: str, services: Services) -> StoredFile | None:
+    """Keep the gateway's picture where it gave one; a clip without it is whole all the same."""
+    if link.thumbnail_url is None:
+        return None
+    request = Request("GET", link.thumbnail_url)
+    try:
+        answer = services.outside.send(request, deadline_s=THUMBNAIL_S, max_bytes=THUMBNAIL_BYTES, redirects=3)
+        if answer.status == 200 and answer.body[:3] == b"\xff\xd8\xff":
+            return services.archive.put_bytes(folder + "thumbnail.jpg", answer.body, "image/jpeg")
+    except (NotSent, AnswerLost, ArchiveUnavailable) as lost:
+        log.warning("no thumbnail", reason=str(lost))
+    return None
+
+
+def described(clip: ArchivedClip, picture: StoredFile | None, folder: str, services: Services) -> Result:
+    """What lies in the bucket."""
+    file, facts = clip.file, clip.facts
+    return Result(
+        bucket=services.archive.bucket,
+        key=file.key,
+        manifest_key=folder + "manifest.json",
+        size=file.size,
+        sha256=file.sha256,
+        content_type=file.content_type,
+        thumbnail_key=picture.key if picture else None,
+        duration_s=facts.duration_s,
+        width=facts.width,
+        height=facts.height,
+    )
+
+
+def settled(job: Job, result: Result, services: Services) -> Decimal | None:
+    """What the clip costs by its measured seconds; a gateway's own word goes before it."""
+    return services.prices.estimate(
+        PROVIDERS[job.current.provider], job.request, job.current.made_s or result.duration_s
+    )
+
+
+def manifested(job: Job, event: events.Archived, files: Sequence[StoredFile], services: Services) -> Event:
+    """Write the manifest of the job as it will be once it is completed, then let it be completed."""
+    done = transition(job, event, services.now(), services.settings.pace)
+    services.archive.put_manifest(event.result.manifest_key, manifest(done, files))
+    return event
+
+
+def manifest(job: Job, files: Sequence[StoredFile]) -> dict[str, Any]:
+    """The manifest: the job document without a presigned address, and what lies beside it."""
+    return {"schema": "rushes.manifest/1", "job": document(job), "files": [asdict(file) for file in files]}
+
+
+def renewed(job: Job, message: str, services: Services) -> Event:
+    """Ask the gateway for the clip again; nothing is generated again by that."""
+    answer = ask(job.current, job.current.task_id or "", services)
+    if isinstance(answer, events.Succeeded):
+        return replace(answer, attempt=job.current.number)
+    return expired(job, services) or events.ArchiveFailed("archive_failed", message)
+
+
+def expired(job: Job, services: Services) -> Event | None:
+    """Past its life a link is given up, not before."""
+    link = job.current.link
+    if link is None or link.expires_at is None or services.now() < link.expires_at:
+        return None
+    return events.ArchiveFailed("result_expired", "the gateway's link died before the clip could be copied", final=True)
+
+
+def write_manifest(job: Job, services: Services) -> Event:
+    """A job that ended without a clip leaves a manifest too."""
+    folder = services.archive.folder(job.id, job.created_at)
+    try:
+        services.archive.put_manifest(folder + "manifest.json", manifest(job, []))
+    except ArchiveUnavailable as unavailable:
+        return events.ArchiveFailed("archive_failed", str(unavailable))
+    return events.Manifested()

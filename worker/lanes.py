@@ -1,0 +1,52 @@
+"""The lanes of the ledger, and how much of each the workers are given at once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from shared.ledger.store import LaneRoom
+from shared.providers import PROVIDERS
+from shared.settings import GatewaySettings
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """Of one kind of work: tickets out per worker, tickets a message, threads that do them, the Celery queue."""
+
+    room: int
+    batch: int
+    threads: int
+    queue: str
+
+
+# Rooms bound what waits in Celery: a ticket must be opened within pace.HANDOUT_S or it is handed out again.
+SHARES: dict[str, Share] = {
+    "submit": Share(room=32, batch=4, threads=32, queue="submit"),
+    "poll": Share(room=64, batch=16, threads=48, queue="poll"),
+    "archive": Share(room=16, batch=2, threads=16, queue="archive"),
+    "notify": Share(room=16, batch=4, threads=16, queue="notify"),
+    "retire": Share(room=64, batch=64, threads=2, queue="notify"),
+}
+
+
+def lanes(gateways: Iterable[str] = PROVIDERS) -> list[str]:
+    """Every lane there is; those of gateways that are not enabled too, for their jobs must not be forgotten."""
+    names = list(gateways)
+    return ["archive", "notify", "retire", *(f"{kind}:{name}" for kind in ("submit", "poll") for name in names)]
+
+
+def rooms(gateways: Mapping[str, GatewaySettings], workers: int) -> list[LaneRoom]:
+    """The lanes with their room, archives first: links die, polls do not."""
+    return [_room(lane, gateways, max(workers, 1)) for lane in lanes()]
+
+
+def _room(lane: str, gateways: Mapping[str, GatewaySettings], workers: int) -> LaneRoom:
+    kind, _, name = lane.partition(":")
+    room = SHARES[kind].room * workers
+    if kind != "submit":
+        return LaneRoom(lane, room)
+    gateway = gateways.get(name)
+    if gateway is None:  # its jobs are handed out to be moved elsewhere
+        return LaneRoom(lane, room)
+    return LaneRoom(lane, room, name, gateway.max_in_flight, gateway.submits_per_minute)

@@ -1,0 +1,138 @@
+"""What a step does: one look at a job that came due, and one fact about it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import structlog
+
+from shared import notify
+from shared.asking import ask
+from shared.domain import events, pace
+from shared.domain.events import Event
+from shared.domain.job import Chore, Job, State
+from shared.http import AnswerLost, Forbidden, NotSent
+from shared.ledger.ledger import Ticket
+from shared.providers.reading import retry_after_s
+from shared.wiring import Services
+from worker.archiving import archive_clip, write_manifest
+from worker.submitting import ask_again, submit
+
+log = structlog.get_logger()
+
+Step = Callable[[Job, Ticket, Services], Event | None]
+
+
+def run(ticket: Ticket, services: Services) -> None:
+    """Do what is due for one job; a ticket that was opened before, or is too old, ends quietly."""
+    opened = services.ledger.begin(ticket, services.now())
+    if opened is None:
+        return
+    job, held = opened
+    asked_at = services.now()
+    event = perform(job, held, services)
+    if event is None:
+        return
+    if event.asked_at == 0:
+        event = replace(event, asked_at=asked_at)
+    record(job, event, services)
+
+
+def perform(job: Job, ticket: Ticket, services: Services) -> Event | None:
+    """The step of the job's state; a step that breaks is put off, and tried ever more slowly."""
+    try:
+        return STEPS[job.state](job, ticket, services)
+    except Exception:
+        log.exception("step broke", job=job.id, state=job.state.value, tries=job.tries)
+        return setback(job, services)
+
+
+def setback(job: Job, services: Services) -> Event:
+    """What a step that broke means for a job: nothing but a pause."""
+    message = "a step of ours broke; see the worker's log"
+    if job.state is State.QUEUED:
+        return events.Deferred(pace.after(services.now(), min(2.0**job.tries, 300)), message)
+    if job.state is State.ARCHIVING or job.ended:
+        return events.ArchiveFailed("archive_failed", message)
+    return events.Lost(message)
+
+
+def record(job: Job, event: Event, services: Services) -> None:
+    """Write down what happened, and tell of it."""
+    moved = services.ledger.apply(job.id, event, services.now())
+    if moved and moved.state is not job.state:
+        log.info("job moved", job=job.id, was=job.state.value, state=moved.state.value, provider=moved.provider)
+
+
+def crashed(job: Job, ticket: Ticket, services: Services) -> Event:
+    """A worker died with the paid call in its hands: nobody knows whether it was sent."""
+    return events.Lost("the worker died while it submitted", attempt=job.current.number)
+
+
+def poll(job: Job, ticket: Ticket, services: Services) -> Event:
+    """Ask the gateway how the task stands; of a submit whose answer is lost, what can be known."""
+    attempt = job.current
+    now = services.now()
+    if now < attempt.asked_at + pace.NUDGE_GAP_S * pace.SECOND:
+        return events.Deferred(attempt.asked_at + pace.NUDGE_GAP_S * pace.SECOND, "asked a moment ago")
+    task_id = attempt.task_id or hinted(job)
+    if task_id is None:
+        return replace(ask_again(job, services), attempt=attempt.number, asked_at=now)
+    event = replace(ask(attempt, task_id, services), attempt=attempt.number, asked_at=now)
+    if isinstance(event, (events.Succeeded, events.Failed)) and job.nudge:
+        return replace(event, heard_by="callback")
+    return event
+
+
+def hinted(job: Job) -> str | None:
+    """The task id that a callback brought before the submit's own answer."""
+    return job.nudge.task_id if job.nudge and job.nudge.attempt == job.current.number else None
+
+
+def archive(job: Job, ticket: Ticket, services: Services) -> Event:
+    """Copy the clip into the bucket; where its link is dead, ask for a fresh one."""
+    return archive_clip(job, ticket, services)
+
+
+def chore(job: Job, ticket: Ticket, services: Services) -> Event | None:
+    """What an ended job still owes."""
+    return CHORES[job.chores[0]](job, services)
+
+
+def tell(job: Job, services: Services) -> Event:
+    """Tell the caller of the end."""
+    now = services.now()
+    secrets = services.settings.webhook_secrets.get(job.tenant, ())
+    try:
+        request = notify.notice(job, secrets, now)
+        answer = services.outside.send(request, deadline_s=pace.NOTICE_DEADLINE_S, max_bytes=1 << 16, fresh=True)
+    except Forbidden as forbidden:
+        return events.NoticeFailed(str(forbidden), final=True)
+    except (NotSent, AnswerLost) as lost:
+        return events.NoticeFailed(str(lost))
+    if 200 <= answer.status < 300:
+        return events.Notified()
+    return events.NoticeFailed(f"HTTP {answer.status}", retry_after_s(answer), final=answer.status == 410)
+
+
+def retire(job: Job, services: Services) -> None:
+    """A finished job leaves the ledger; it stays in the bucket."""
+    services.ledger.retire(job)
+
+
+STEPS: dict[State, Step] = {
+    State.QUEUED: submit,
+    State.SUBMITTING: crashed,
+    State.UNCONFIRMED: poll,
+    State.RUNNING: poll,
+    State.ARCHIVING: archive,
+    State.COMPLETED: chore,
+    State.FAILED: chore,
+    State.CANCELED: chore,
+}
+CHORES: dict[Chore, Callable[[Job, Services], Event | None]] = {
+    Chore.MANIFEST: write_manifest,
+    Chore.NOTICE: tell,
+    Chore.RETIRE: retire,
+}

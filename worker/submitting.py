@@ -1,0 +1,223 @@
+"""The dangerous minute: the one call that costs money, and what is known of it afterwards."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import replace
+from decimal import Decimal
+from typing import Any
+
+import structlog
+
+from shared.domain import events, health, money, pace
+from shared.domain.events import Event, Reason
+from shared.domain.job import Attempt, Error, Job
+from shared.domain.wire import Request
+from shared.http import AnswerLost, Forbidden, NotSent
+from shared.intake import length_s
+from shared.ledger.ledger import CapReached, Caps, LeaseLost, Ticket
+from shared.ledger.store import LedgerUnavailable
+from shared.media import InputRejected, InputUnreachable, probe
+from shared.providers import PROVIDERS
+from shared.providers.base import Ask
+from shared.quotes import Quote, quotes
+from shared.settings import GatewaySettings
+from shared.wiring import Services
+
+log = structlog.get_logger()
+
+INPUTS = ("image_url", "last_image_url", "video_url")
+# With the answer of a paid call in hand, a ledger that is out of reach is waited for this long.
+HOLD_ON_S = 600
+
+
+def submit(job: Job, ticket: Ticket, services: Services) -> Event | None:
+    """Look at the inputs, choose the gateway, write the attempt down, send it, say what became of it."""
+    if not job.inputs and any(job.request.get(name) for name in INPUTS):
+        return measure(job, services)
+    quote, standing = choice(job, services)
+    if quote is None:
+        return standing
+    gateway = services.settings.gateways[quote.provider]
+    plan, request = prepare(job, quote, gateway, services)
+    try:
+        services.ledger.engage(job, ticket, events.Begun(plan), caps(job, quote, gateway, services), services.now())
+    except LeaseLost:
+        return None
+    except CapReached as reached:
+        return put_off(job, reached)
+    outcome = replace(send(request, quote.provider, services), attempt=plan.number)
+    settle(job, outcome, services)
+    return None
+
+
+def measure(job: Job, services: Services) -> Event:
+    """Look at the inputs before money is spent, and put the gateways in order by what was found."""
+    try:
+        inputs = probe(job.request, services.outside, services.presign_input)
+    except InputRejected as rejected:
+        return events.Barred(Error("input_rejected", str(rejected)))
+    except InputUnreachable as unreachable:
+        return unreached(job, str(unreachable), services)
+    given = offered(job, duration_s(job.request, inputs), services)
+    able = [quote for quote in given if quote.able]
+    if not able:
+        return events.Barred(Error("no_provider", "; ".join(f"{q.provider}: {q.why_not}" for q in given)))
+    return events.Measured(inputs, tuple(quote.provider for quote in able), able[0].estimated_usd)
+
+
+# An input that cannot be fetched for so long is taken for wrong.
+UNREACHABLE_S = 900
+
+
+def unreached(job: Job, message: str, services: Services) -> Event:
+    """An input that does not answer is tried again for a while."""
+    now = services.now()
+    if now > pace.after(job.created_at, UNREACHABLE_S):
+        return events.Barred(Error("input_rejected", message))
+    return events.Deferred(pace.after(now, 15), message)
+
+
+def duration_s(request: Mapping[str, Any], inputs: Mapping[str, Any]) -> Decimal | None:
+    """How long the clip will be."""
+    measured = inputs.get("video_url", {}).get("duration_s")
+    return Decimal(measured) if measured else length_s(request)
+
+
+def offered(job: Job, seconds: Decimal | None, services: Services) -> list[Quote]:
+    """The quotes of the gateways that this job may still go to."""
+    given = quotes(job.request, services.settings.gateways, services.prices, seconds)
+    return [quote for quote in given if quote.provider in job.route]
+
+
+def choice(job: Job, services: Services) -> tuple[Quote | None, Event | None]:
+    """The gateway to send to now; or none, and what that means for the job."""
+    by_name = {quote.provider: quote for quote in offered(job, duration_s(job.request, job.inputs), services)}
+    able = tuple(name for name in job.route if name in by_name and by_name[name].able)
+    if not able:
+        reasons = [f"{quote.provider}: {quote.why_not}" for quote in by_name.values()] or ["not enabled any more"]
+        return None, events.Barred(Error("no_provider", "; ".join(reasons)))
+    paused = services.ledger.paused_until(able[0])
+    if paused > services.now():
+        return None, around(able, paused, services)
+    if able != job.route:
+        return None, events.Rerouted(able, "a gateway of the route is not able any more")
+    return by_name[able[0]], None
+
+
+def around(able: tuple[str, ...], paused: int, services: Services) -> Event:
+    """The first gateway is paused: another goes first, or the job waits."""
+    well = [name for name in able if services.ledger.paused_until(name) <= services.now()]
+    if not well:
+        return events.Deferred(paused, f"{able[0]} is paused")
+    rest = tuple(name for name in able if name != well[0])
+    return events.Rerouted((well[0], *rest), f"{able[0]} is paused")
+
+
+def prepare(job: Job, quote: Quote, gateway: GatewaySettings, services: Services) -> tuple[Attempt, Request]:
+    """The attempt as it is written down, and the call exactly as it will be sent."""
+    provider = PROVIDERS[quote.provider]
+    number = job.attempts[-1].number + 1 if job.attempts else 1
+    callback_url = services.callback_url(job, provider.name, number)
+    fetchable = {name: services.presign_input(job.request[name]) for name in INPUTS if job.request.get(name)}
+    seconds = duration_s(job.request, job.inputs)
+    ask = Ask({**job.request, **fetchable}, idempotency_key(job, number), callback_url, seconds)
+    request = provider.submission(ask, services.access(provider.name))
+    plan = Attempt(
+        number=number,
+        provider=provider.name,
+        base_url=gateway.base_url,
+        key_name=provider.key_name,
+        submitted_at=services.now(),
+        callback=callback_url is not None,
+        body=request.json if provider.idempotent else None,
+        estimated_usd=quote.estimated_usd,
+    )
+    return plan, request
+
+
+def idempotency_key(job: Job, number: int) -> str:
+    """The same for the same attempt, whoever sends it."""
+    return f"{job.id}-{number}"
+
+
+def caps(job: Job, quote: Quote, gateway: GatewaySettings, services: Services) -> Caps:
+    """What this submit must fit into."""
+    budget = services.settings.daily_budget_usd
+    return Caps(
+        gateway.name,
+        gateway.max_in_flight,
+        gateway.submits_per_minute,
+        None if budget is None else money.units(budget),
+        money.units(quote.estimated_usd),
+    )
+
+
+def put_off(job: Job, reached: CapReached) -> Event:
+    """A cap is waited for, at the old place in the line; a budget is not waited for until tomorrow."""
+    if reached.cap == "budget":
+        return events.Barred(Error("budget_exceeded", "this submit would pass the tenant's budget of the day"))
+    return events.Deferred(job.due_at or job.created_at, f"waits for the {reached.cap} cap")
+
+
+def send(request: Request, provider: str, services: Services) -> Event:
+    """Send the paid call, once, over a connection of its own."""
+    try:
+        response = services.outside.send(request, deadline_s=pace.SUBMIT_DEADLINE_S, fresh=True)
+    except Forbidden as forbidden:
+        return events.Refused(Reason.PROVIDER, str(forbidden))
+    except NotSent as unsent:
+        return events.Refused(Reason.DOWN, str(unsent))
+    except AnswerLost as lost:
+        return events.Lost(str(lost))
+    return PROVIDERS[provider].read_submission(response)
+
+
+def settle(job: Job, outcome: Event, services: Services) -> None:
+    """Write the outcome down, whatever it takes: the task id of a paid call exists nowhere else yet."""
+    log.info("submitted", job=job.id, attempt=outcome.attempt, outcome=type(outcome).__name__.lower())
+    give_up = time.monotonic() + HOLD_ON_S
+    while True:
+        try:
+            moved = services.ledger.apply(job.id, outcome, services.now())
+            mind(outcome, moved.provider if moved else None, services)
+            return
+        except LedgerUnavailable:
+            if time.monotonic() > give_up:
+                log.critical("outcome not written", job=job.id, outcome=repr(outcome))
+                raise
+            time.sleep(1)
+
+
+def mind(outcome: Event, provider: str | None, services: Services) -> None:
+    """What the outcome says of the gateway: pause it, or hold it for well again."""
+    if provider is None:
+        return
+    if isinstance(outcome, events.Accepted):
+        services.ledger.recovered(provider)
+        return
+    reason = outcome.reason if isinstance(outcome, events.Refused) else None
+    reason = Reason.DOWN if isinstance(outcome, events.Lost) else reason
+    if reason in health.PAUSES:
+        retry_after_s = outcome.retry_after_s if isinstance(outcome, events.Refused) else None
+        services.ledger.strike(provider, reason, retry_after_s, services.now())
+
+
+def ask_again(job: Job, services: Services) -> Event:
+    """Find out about a submit whose answer was lost: under the same idempotency key it is not paid for twice."""
+    attempt = job.current
+    if attempt.body is None or job.setbacks >= pace.ASK_AGAIN_TRIES:
+        return without_key(job, services)
+    provider = PROVIDERS[attempt.provider]
+    access = services.access(attempt.provider, attempt)
+    request = provider.submission(Ask(job.request, idempotency_key(job, attempt.number)), access)
+    return send(replace(request, json=attempt.body), attempt.provider, services)
+
+
+def without_key(job: Job, services: Services) -> Event:
+    """Nothing can be asked: a callback, an operator or the policy decides."""
+    grace_over = services.now() >= pace.after(job.current.submitted_at, services.settings.pace.callback_grace_s)
+    if services.settings.pace.resubmit_unconfirmed and grace_over:
+        return events.Resolved("resubmit", by="policy")
+    return events.Unclear("no answer and no callback yet")
