@@ -1,0 +1,518 @@
+"""What lands in the bucket, and what does not, against a real S3 API."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import os
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from decimal import Decimal
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from threading import Thread
+
+import pytest
+from conftest import MIB, connect
+
+from shared.archive import Archive, ArchiveUnavailable, ClipFacts, InvalidClip, Probe, Source, StoredFile
+
+KEY = "jobs/2026/11/20/job_1/video.mp4"
+METADATA = {"job-id": "job_1", "provider": "apimart", "task-id": "task-7"}
+BOTH_WAYS = pytest.mark.parametrize("kind", ["plain", "long"])  # one PutObject; a multipart upload
+
+
+def source(clip: bytes, *, length: int | None = -1, content_type: str = "video/mp4") -> Source:
+    return Source(in_chunks(clip), len(clip) if length == -1 else length, content_type)
+
+
+def in_chunks(clip: bytes, chunk_bytes: int = 100_000) -> Iterator[bytes]:
+    for start in range(0, len(clip), chunk_bytes):
+        yield clip[start : start + chunk_bytes]
+
+
+def sha256(body: bytes) -> str:
+    return hashlib.sha256(body).hexdigest()
+
+
+def stands(s3, bucket, key=KEY):
+    """All that can be seen of an object: two of these are equal only if nothing touched it."""
+    there = s3.get_object(Bucket=bucket, Key=key)
+    return there["Body"].read(), there["Metadata"], there["ContentType"], there["ETag"], there["LastModified"]
+
+
+def is_empty(s3, bucket):
+    uploads = s3.list_multipart_uploads(Bucket=bucket).get("Uploads", [])
+    return uploads == [] and "Contents" not in s3.list_objects_v2(Bucket=bucket)
+
+
+def open_uploads(s3, bucket):
+    return [upload["Key"] for upload in s3.list_multipart_uploads(Bucket=bucket).get("Uploads", [])]
+
+
+class Killed(BaseException):
+    """The process dies here."""
+
+
+# What lands
+
+
+@BOTH_WAYS
+@pytest.mark.parametrize("length_known", [True, False])
+def test_a_clip_lands_byte_for_byte_with_its_metadata(archive, s3, bucket, clips, kind, length_known):
+    clip = clips[kind]
+
+    stored = archive.put_clip(KEY, source(clip, length=-1 if length_known else None), METADATA)
+
+    body, metadata, content_type, _, _ = stands(s3, bucket)
+    assert body == clip
+    assert metadata == {**METADATA, "sha256": sha256(clip)}
+    assert content_type == "video/mp4"
+    assert stored.file == StoredFile(KEY, len(clip), sha256(clip), "video/mp4")
+    assert stored.facts == ClipFacts(Decimal("2.000"), 64, 48)
+
+
+@pytest.mark.parametrize("kind", ["fragmented", "faststart", "quicktime"])
+def test_every_shape_of_clip_is_archived_as_mp4(archive, s3, bucket, clips, kind):
+    stored = archive.put_clip(KEY, source(clips[kind], length=None), METADATA)
+
+    assert stands(s3, bucket)[0] == clips[kind]
+    assert stored.file.content_type == "video/mp4"
+    assert stored.facts.width == 64
+
+
+def test_a_small_clip_costs_one_call(archive, calls, clips):
+    archive.put_clip(KEY, source(clips["plain"]), METADATA)
+
+    assert calls == ["PutObject"]
+
+
+def test_a_clip_of_exactly_one_part_costs_one_call(s3, bucket, calls, clips):
+    archive = Archive(s3, bucket, part_bytes=len(clips["plain"]))
+
+    archive.put_clip(KEY, source(clips["plain"]), METADATA)
+
+    assert calls == ["PutObject"]
+
+
+@pytest.fixture
+def sent(s3):
+    """What goes out in PutObject and UploadPart: size, and whether Content-MD5 is the one of the bytes."""
+    seen = []
+
+    def note(request, **_):
+        body = b"".join(iter(request.body.read, b""))
+        request.body.seek(0)
+        md5 = base64.b64encode(hashlib.md5(body).digest())
+        seen.append((int(request.headers["Content-Length"]), request.headers["Content-MD5"] == md5))
+
+    for operation in ("PutObject", "UploadPart"):
+        s3.meta.events.register(f"before-send.s3.{operation}", note)
+    return seen
+
+
+def test_all_parts_but_the_last_are_of_one_size_and_carry_their_checksum(archive, sent, clips):
+    clip = clips["long"] + (8 + 6 * MIB).to_bytes(4) + b"free" + bytes(6 * MIB)
+
+    archive.put_clip(KEY, source(clip), METADATA)
+
+    assert sorted(sent) == [(len(clip) - 10 * MIB, True), (5 * MIB, True), (5 * MIB, True)]
+
+
+def test_a_small_clip_carries_its_checksum(archive, sent, clips):
+    archive.put_clip(KEY, source(clips["plain"]), METADATA)
+
+    assert sent == [(len(clips["plain"]), True)]
+
+
+@BOTH_WAYS
+def test_a_task_id_that_is_no_header_text_is_percent_encoded(archive, s3, bucket, clips, kind):
+    archive.put_clip(KEY, source(clips[kind]), {**METADATA, "task-id": "tâche 1\r\nx-evil: 1"})
+
+    assert stands(s3, bucket)[1]["task-id"] == "t%C3%A2che 1%0D%0Ax-evil: 1"
+
+
+def test_a_clip_of_many_parts_gets_by_with_a_single_buffer(s3, bucket, clips):
+    archive = Archive(s3, bucket, buffers=1, part_bytes=5 * MIB)
+
+    archive.put_clip(KEY, source(clips["long"]), METADATA)
+
+    assert stands(s3, bucket)[0] == clips["long"]
+
+
+# Written once
+
+
+@BOTH_WAYS
+@pytest.mark.parametrize("again", ["the same", "other"])
+def test_a_second_archive_changes_nothing_and_is_told_what_stands_there(archive, s3, bucket, clips, kind, again):
+    first = archive.put_clip(KEY, source(clips[kind]), METADATA)
+    before = stands(s3, bucket)
+
+    other = clips["other"] + clips["long"][len(clips["plain"]) :] if kind == "long" else clips["other"]
+    second_clip = clips[kind] if again == "the same" else other
+    second = archive.put_clip(KEY, source(second_clip), {**METADATA, "task-id": "task-8"})
+
+    assert stands(s3, bucket) == before
+    assert second.file == first.file
+    assert second.facts == (first.facts if again == "the same" else ClipFacts())
+    assert open_uploads(s3, bucket) == []
+
+
+def test_of_two_archives_side_by_side_the_first_to_finish_wins_and_nothing_stays_open(archive, s3, bucket, clips):
+    def overtaken():
+        chunks = list(in_chunks(clips["long"]))
+        yield from chunks[:-1]
+        archive.put_clip(KEY, source(clips["other"]), METADATA)
+        yield chunks[-1]
+
+    slow = archive.put_clip(KEY, Source(overtaken(), None, None), METADATA)
+
+    assert stands(s3, bucket)[0] == clips["other"]
+    assert slow.file.sha256 == sha256(clips["other"])
+    assert open_uploads(s3, bucket) == []
+
+
+def test_the_manifest_is_written_once(archive, s3, bucket):
+    key = "jobs/2026/11/20/job_1/manifest.json"
+
+    written = [archive.put_manifest(key, {"status": status}) for status in ("completed", "failed")]
+
+    assert written == [True, False]
+    assert archive.read_json(key) == {"status": "completed"}
+    assert stands(s3, bucket, key)[2] == "application/json"
+
+
+def test_a_thumbnail_is_written_once(archive, s3, bucket):
+    key = "jobs/2026/11/20/job_1/thumbnail.jpg"
+
+    first = archive.put_bytes(key, b"\xff\xd8 one", "image/jpeg", METADATA)
+    second = archive.put_bytes(key, b"\xff\xd8 another", "image/jpeg", METADATA)
+
+    assert first == second == StoredFile(key, 6, sha256(b"\xff\xd8 one"), "image/jpeg")
+    assert stands(s3, bucket, key)[:2] == (b"\xff\xd8 one", {**METADATA, "sha256": first.sha256})
+
+
+# Not whole
+
+
+@BOTH_WAYS
+@pytest.mark.parametrize("length_known", [True, False])
+def test_a_truncated_clip_leaves_nothing(archive, s3, bucket, clips, kind, length_known):
+    clip = clips[kind]
+    length = len(clip) if length_known else None
+
+    with pytest.raises(InvalidClip, match="ended after" if length_known else "breaks off"):
+        archive.put_clip(KEY, source(clip[:-200], length=length), METADATA)
+
+    assert is_empty(s3, bucket)
+
+
+@BOTH_WAYS
+def test_a_clip_longer_than_announced_leaves_nothing(archive, s3, bucket, clips, kind):
+    with pytest.raises(InvalidClip, match="longer than"):
+        archive.put_clip(KEY, source(clips[kind], length=len(clips[kind]) - 1), METADATA)
+
+    assert is_empty(s3, bucket)
+
+
+@pytest.mark.parametrize("page", [b"<html>gone</html>", b'{"error": "expired"}', b"{}", b""])
+@pytest.mark.parametrize("length_known", [True, False])
+def test_an_error_page_is_no_clip_whatever_it_calls_itself(archive, s3, bucket, calls, page, length_known):
+    with pytest.raises(InvalidClip):
+        archive.put_clip(KEY, source(page, length=-1 if length_known else None), METADATA)
+
+    assert calls == []
+    assert is_empty(s3, bucket)
+
+
+def test_a_refusal_names_the_type_the_link_gave(archive):
+    with pytest.raises(InvalidClip, match=r"HTML page.*text/html"):
+        archive.put_clip(KEY, source(b"<html>gone</html>", content_type="text/html"), METADATA)
+
+
+@pytest.mark.parametrize("kind", ["plain", "long"])
+def test_a_source_that_dies_leaves_nothing_and_gives_its_buffers_back(s3, bucket, clips, kind):
+    archive = Archive(s3, bucket, buffers=1, part_bytes=5 * MIB)
+
+    def dying():
+        yield from list(in_chunks(clips[kind], 1000 if kind == "plain" else MIB))[:-1]
+        raise ConnectionResetError
+
+    with pytest.raises(ConnectionResetError):
+        archive.put_clip(KEY, Source(dying(), len(clips[kind]), None), METADATA)
+
+    assert is_empty(s3, bucket)
+    assert archive.put_clip(KEY, source(clips[kind]), METADATA).file.size == len(clips[kind])
+
+
+# A process that died
+
+
+@pytest.fixture
+def unstamped(archive, s3, clips):
+    """A process that was killed between the end of the upload and the stamp."""
+
+    def die(**_):
+        raise Killed
+
+    s3.meta.events.register("before-call.s3.CopyObject", die)
+    with pytest.raises(Killed):
+        archive.put_clip(KEY, source(clips["long"]), METADATA)
+    s3.meta.events.unregister("before-call.s3.CopyObject", die)
+
+
+def test_a_clip_that_was_never_stamped_is_mended_by_the_next_run(archive, s3, bucket, clips, unstamped):
+    assert "sha256" not in stands(s3, bucket)[1]
+
+    again = archive.put_clip(KEY, source(clips["long"]), METADATA)
+
+    body, metadata, content_type, _, _ = stands(s3, bucket)
+    assert (body, metadata) == (clips["long"], {**METADATA, "sha256": sha256(clips["long"])})
+    assert content_type == "video/mp4"
+    assert again.file == StoredFile(KEY, len(clips["long"]), sha256(clips["long"]), "video/mp4")
+
+
+def test_a_clip_that_was_never_stamped_is_mended_by_whoever_looks(archive, s3, bucket, clips, unstamped):
+    file = archive.head(KEY)
+
+    assert file == StoredFile(KEY, len(clips["long"]), sha256(clips["long"]), "video/mp4")
+    assert stands(s3, bucket)[1] == {**METADATA, "sha256": sha256(clips["long"])}
+
+
+def test_a_clip_is_mended_from_what_stands_there_and_not_from_the_source(archive, s3, bucket, clips, unstamped):
+    archive.put_clip(KEY, source(clips["other"]), {**METADATA, "task-id": "task-8"})
+
+    assert stands(s3, bucket)[:2] == (clips["long"], {**METADATA, "sha256": sha256(clips["long"])})
+
+
+def test_only_the_object_that_was_read_is_stamped(archive, s3, bucket, unstamped):
+    asked = []
+    s3.meta.events.register("before-send.s3.CopyObject", lambda request, **_: asked.append(dict(request.headers)))
+    etag = s3.head_object(Bucket=bucket, Key=KEY)["ETag"]
+
+    archive.head(KEY)
+
+    # The store of these tests does not look at the condition, real ones do.
+    assert [headers["x-amz-copy-source-if-match"].decode() for headers in asked] == [etag]
+
+
+def test_a_stamp_that_somebody_else_set_first_is_left_alone(archive, answers, clips):
+    answers("CopyObject", 412, "PreconditionFailed")
+
+    assert archive.put_clip(KEY, source(clips["long"]), METADATA).file.sha256 == sha256(clips["long"])
+
+
+def test_uploads_left_open_are_aborted_when_old_and_ours(s3, bucket):
+    archive = Archive(s3, bucket, prefix="ours/")
+    for key in ("ours/jobs/a/video.mp4", "theirs/jobs/b/video.mp4"):
+        s3.create_multipart_upload(Bucket=bucket, Key=key)
+    begun_ms = int(s3.list_multipart_uploads(Bucket=bucket)["Uploads"][0]["Initiated"].timestamp() * 1000)
+
+    young = archive.abort_stale_uploads(older_than_s=60, now_ms=begun_ms + 60_000)
+    old = archive.abort_stale_uploads(older_than_s=60, now_ms=begun_ms + 60_001)
+
+    assert (young, old) == (0, 1)
+    assert open_uploads(s3, bucket) == ["theirs/jobs/b/video.mp4"]
+
+
+# What S3 says
+
+
+def test_a_conflict_on_put_is_tried_once_more(archive, s3, bucket, answers, clips):
+    answers("PutObject", 409, "ConditionalRequestConflict", times=1)
+
+    archive.put_clip(KEY, source(clips["plain"]), METADATA)
+
+    assert stands(s3, bucket)[0] == clips["plain"]
+
+
+def test_a_second_conflict_on_put_is_for_later(archive, s3, bucket, answers, clips):
+    answers("PutObject", 409, "ConditionalRequestConflict", times=2)
+
+    with pytest.raises(ArchiveUnavailable):
+        archive.put_clip(KEY, source(clips["plain"]), METADATA)
+
+    assert is_empty(s3, bucket)
+
+
+@pytest.mark.parametrize("operation", ["CreateMultipartUpload", "UploadPart", "CompleteMultipartUpload"])
+@pytest.mark.parametrize(("status", "code"), [(409, "ConditionalRequestConflict"), (503, "SlowDown")])
+def test_a_refusal_on_the_way_is_for_later_and_leaves_nothing(
+    archive, s3, bucket, answers, clips, operation, status, code
+):
+    answers(operation, status, code)
+
+    with pytest.raises(ArchiveUnavailable, match=code):
+        archive.put_clip(KEY, source(clips["long"]), METADATA)
+
+    assert is_empty(s3, bucket)
+
+
+def test_a_lost_complete_that_boto_repeats_is_ours_after_all(archive, s3, bucket, clips, answers):
+    complete = s3.complete_multipart_upload
+
+    def loses_its_answer(**parameters):
+        complete(**parameters)
+        answers("CompleteMultipartUpload", 404, "NoSuchUpload")
+        return complete(**parameters)
+
+    s3.complete_multipart_upload = loses_its_answer
+    stored = archive.put_clip(KEY, source(clips["long"]), METADATA)
+
+    assert stored.file.sha256 == sha256(clips["long"])
+    assert stands(s3, bucket)[1] == {**METADATA, "sha256": sha256(clips["long"])}
+
+
+DOORS = {
+    "put_clip": lambda archive, clip: archive.put_clip(KEY, source(clip), METADATA),
+    "put_bytes": lambda archive, clip: archive.put_bytes(KEY, b"jpeg", "image/jpeg"),
+    "put_manifest": lambda archive, clip: archive.put_manifest(KEY, {}),
+    "read_json": lambda archive, clip: archive.read_json(KEY),
+    "check": lambda archive, clip: archive.check(),
+    "abort_stale_uploads": lambda archive, clip: archive.abort_stale_uploads(0, 0),
+}
+
+
+@pytest.mark.parametrize("kind", ["plain", "long"])
+def test_a_bucket_that_does_not_exist_is_named(s3, clips, kind):
+    with pytest.raises(ArchiveUnavailable, match="'nowhere-at-all' does not exist"):
+        Archive(s3, "nowhere-at-all", part_bytes=5 * MIB).put_clip(KEY, source(clips[kind]), METADATA)
+
+
+@pytest.mark.parametrize("door", DOORS)
+def test_every_door_says_that_the_bucket_is_missing(s3, clips, door):
+    with pytest.raises(ArchiveUnavailable, match="'nowhere-at-all' does not exist"):
+        DOORS[door](Archive(s3, "nowhere-at-all"), clips["plain"])
+
+
+@pytest.mark.parametrize("door", [*DOORS, "head"])
+def test_every_door_says_that_the_credentials_are_not_enough(archive, answers, clips, door):
+    answers("*", 403, "AccessDenied")
+
+    with pytest.raises(ArchiveUnavailable, match="credentials may not"):
+        {**DOORS, "head": lambda archive, clip: archive.head(KEY)}[door](archive, clips["plain"])
+
+
+@pytest.mark.parametrize("door", [*DOORS, "head"])
+def test_every_door_says_soon_that_s3_is_out_of_reach(clips, door):
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
+        archive = Archive(connect(f"http://127.0.0.1:{closed.getsockname()[1]}"), "clips")
+        began = time.monotonic()
+
+        with pytest.raises(ArchiveUnavailable, match="not reached"):
+            {**DOORS, "head": lambda archive, clip: archive.head(KEY)}[door](archive, clips["plain"])
+
+    assert time.monotonic() - began < 2
+
+
+def test_what_is_not_there_is_none(archive):
+    assert (archive.head(KEY), archive.read_json(KEY)) == (None, None)
+
+
+def test_a_bucket_that_is_there_passes_the_check(archive):
+    archive.check()
+
+
+# Around it
+
+
+@pytest.mark.parametrize(
+    ("created_at_ms", "day"),
+    [(1767225599999, "2025/12/31"), (1767225600000, "2026/01/01"), (1709164800000, "2024/02/29")],
+)
+def test_a_folder_is_named_after_the_utc_day(s3, created_at_ms, day):
+    assert Archive(s3, "clips", "p/").folder("job_1", created_at_ms) == f"p/jobs/{day}/job_1/"
+    assert Archive(s3, "clips").folder("job_1", created_at_ms) == f"jobs/{day}/job_1/"
+
+
+def test_a_presigned_address_opens_without_a_key(archive, clips):
+    archive.put_clip(KEY, source(clips["plain"]), METADATA)
+
+    with urllib.request.urlopen(archive.presign(KEY, 60), timeout=5) as answer:
+        assert answer.read() == clips["plain"]
+        assert answer.headers["Content-Type"] == "video/mp4"
+
+
+def test_a_probe_finds_a_good_bucket_good_and_leaves_nothing(archive, s3, bucket):
+    assert archive.probe() == Probe(True, True, True, True, True)
+    assert is_empty(s3, bucket)
+
+
+@pytest.mark.parametrize(
+    ("operation", "field"), [("PutObject", "conditional_put"), ("CompleteMultipartUpload", "conditional_complete")]
+)
+def test_a_probe_sees_that_a_store_ignores_the_condition(archive, s3, bucket, operation, field):
+    def forget(request, **_):
+        del request.headers["If-None-Match"]
+
+    s3.meta.events.register(f"before-sign.s3.{operation}", forget)
+
+    seen = archive.probe()
+
+    assert not getattr(seen, field)
+    assert seen.writes
+    assert seen.deletes
+    assert is_empty(s3, bucket)
+
+
+def test_a_probe_says_what_is_not_allowed(archive, answers):
+    answers("DeleteObject", 403, "AccessDenied")
+
+    seen = archive.probe()
+
+    assert (seen.reads, seen.deletes) == (True, False)
+    assert "credentials may not" in (seen.problem or "")
+
+
+def test_a_probe_of_a_missing_bucket_stops_at_once(s3):
+    seen = Archive(s3, "nowhere-at-all").probe()
+
+    assert seen == Probe(problem=seen.problem)
+    assert "does not exist" in (seen.problem or "")
+
+
+class ForgetfulS3(BaseHTTPRequestHandler):
+    """Says yes to all and keeps nothing, so that no memory but the archive's is at work."""
+
+    protocol_version = "HTTP/1.1"
+    UPLOAD = b"<InitiateMultipartUploadResult><UploadId>u</UploadId></InitiateMultipartUploadResult>"
+    COMPLETE = b'<CompleteMultipartUploadResult><ETag>"c"</ETag></CompleteMultipartUploadResult>'
+
+    def answer(self) -> None:
+        left = int(self.headers.get("Content-Length") or 0)
+        while left:
+            left -= len(self.rfile.read(min(left, 65536)))
+        body = b"" if self.command != "POST" else self.UPLOAD if "uploads" in self.path else self.COMPLETE
+        body = b"<CopyObjectResult/>" if "x-amz-copy-source" in self.headers else body
+        self.send_response(200)
+        self.send_header("ETag", '"e"')
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    do_PUT = do_POST = do_DELETE = answer  # noqa: N815
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+def test_sixteen_long_clips_at_once_stay_under_64_mib(clips):
+    server = ThreadingHTTPServer(("127.0.0.1", 0), ForgetfulS3)
+    server.daemon_threads = True
+    Thread(target=server.serve_forever, daemon=True).start()
+    script = Path(__file__).with_name("weigh_archives.py")
+
+    command = [sys.executable, str(script), f"http://127.0.0.1:{server.server_address[1]}", "16", "16"]
+    env = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+    weighed = json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE, timeout=60, env=env).stdout)
+    server.shutdown()
+
+    assert weighed["archived"] == 16
+    assert weighed["peak_mib"] < 64

@@ -1,0 +1,185 @@
+"""What a clip tells of itself, on real films."""
+
+from __future__ import annotations
+
+import tracemalloc
+from decimal import Decimal
+
+import pytest
+
+from shared.clip import BoxWalk, ClipFacts, InvalidClip
+
+KINDS = ["plain", "faststart", "quicktime"]
+
+
+def walked(clip: bytes, *, chunk_bytes: int = 1000, length_known: bool = False) -> ClipFacts:
+    walk = BoxWalk()
+    for start in range(0, len(clip), chunk_bytes):
+        walk.feed(clip[start : start + chunk_bytes])
+    return walk.finish(length_known=length_known)
+
+
+def box(kind: bytes, body: bytes = b"", size: int | None = None) -> bytes:
+    return (8 + len(body) if size is None else size).to_bytes(4) + kind + body
+
+
+def top_boxes(clip: bytes) -> dict[bytes, tuple[int, int]]:
+    at, found = 0, {}
+    while at < len(clip):
+        size = int.from_bytes(clip[at : at + 4])
+        found[clip[at + 4 : at + 8]] = (at, size)
+        at += size
+    return found
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("chunk_bytes", [1, 7, 4096, 10**6])
+def test_a_clip_tells_how_long_and_how_large_it_is(clips, kind, chunk_bytes):
+    facts = walked(clips[kind], chunk_bytes=chunk_bytes)
+
+    assert facts == ClipFacts(Decimal("2.000"), 64, 48)
+
+
+def test_a_fragmented_clip_is_whole_and_keeps_its_length_to_itself(clips):
+    assert walked(clips["fragmented"]) == ClipFacts(None, 64, 48)
+
+
+@pytest.mark.parametrize("kind", [*KINDS, "fragmented"])
+def test_a_clip_cut_anywhere_is_refused_when_no_length_was_announced(clips, kind):
+    clip = clips[kind]
+
+    accepted = []
+    for end in range(len(clip)):
+        try:
+            accepted.append((end, walked(clip[:end], chunk_bytes=len(clip))))
+        except InvalidClip:
+            continue
+
+    assert accepted == []
+
+
+@pytest.mark.parametrize("missing", [b"moov", b"mdat"])
+def test_a_clip_without_header_or_pictures_is_refused(clips, missing):
+    at, size = top_boxes(clips["plain"])[missing]
+    clip = clips["plain"][:at] + clips["plain"][at + size :]
+
+    with pytest.raises(InvalidClip, match=f"no '{missing.decode()}'"):
+        walked(clip, length_known=True)
+
+
+def test_an_empty_mdat_holds_no_pictures(clips):
+    at, size = top_boxes(clips["plain"])[b"mdat"]
+    clip = clips["plain"][:at] + box(b"mdat") + clips["plain"][at + size :]
+
+    with pytest.raises(InvalidClip, match="no 'mdat'"):
+        walked(clip, length_known=True)
+
+
+@pytest.mark.parametrize(
+    ("body", "name"),
+    [
+        (b"<!DOCTYPE html><title>502</title>", "an HTML page"),
+        (b'{"error": {"message": "expired"}}', "a JSON answer"),
+        (b"\x89PNG\r\n\x1a\n" + b"\0" * 40, "something else"),
+    ],
+)
+def test_a_page_is_refused_at_its_first_bytes(body, name):
+    with pytest.raises(InvalidClip, match=f"not an MP4 or MOV but {name}"):
+        BoxWalk().feed(body[:8])
+
+
+def test_nothing_at_all_is_refused():
+    with pytest.raises(InvalidClip, match="empty"):
+        BoxWalk().finish(length_known=True)
+
+
+def test_a_box_with_a_64_bit_size_is_walked_over(clips):
+    at, size = top_boxes(clips["plain"])[b"mdat"]
+    mdat = clips["plain"][at + 8 : at + size]
+    long_mdat = (1).to_bytes(4) + b"mdat" + (16 + len(mdat)).to_bytes(8) + mdat
+    clip = clips["plain"][:at] + long_mdat + clips["plain"][at + size :]
+
+    assert walked(clip, chunk_bytes=5) == ClipFacts(Decimal("2.000"), 64, 48)
+    with pytest.raises(InvalidClip, match="breaks off"):
+        walked(clip[:-1], length_known=True)
+
+
+def test_a_last_box_open_to_the_end_needs_an_announced_length(clips):
+    at, _ = top_boxes(clips["faststart"])[b"mdat"]
+    clip = clips["faststart"][:at] + (0).to_bytes(4) + clips["faststart"][at + 4 :]
+
+    assert walked(clip, length_known=True).width == 64
+    with pytest.raises(InvalidClip, match="not announced"):
+        walked(clip, length_known=False)
+
+
+def test_a_fragmented_clip_without_its_index_needs_an_announced_length(clips):
+    at, _ = top_boxes(clips["fragmented"])[b"mfra"]
+
+    assert walked(clips["fragmented"][:at], length_known=True).width == 64
+    with pytest.raises(InvalidClip, match="not announced"):
+        walked(clips["fragmented"][:at], length_known=False)
+
+
+@pytest.mark.parametrize("size", [2, 7])
+def test_a_box_smaller_than_its_header_is_refused(clips, size):
+    with pytest.raises(InvalidClip, match="impossible size"):
+        walked(clips["plain"] + box(b"free", b"12345678", size=size))
+
+
+def test_64_bit_times_are_read_too():
+    mvhd = b"\1\0\0\0" + bytes(16) + (600).to_bytes(4) + (750).to_bytes(8)
+    tkhd = b"\1\0\0\7" + bytes(24) + (900).to_bytes(8) + bytes(52) + (1920 << 16).to_bytes(4) + (1080 << 16).to_bytes(4)
+    hdlr = bytes(8) + b"vide" + bytes(13)
+    trak = box(b"trak", box(b"tkhd", tkhd) + box(b"mdia", box(b"hdlr", hdlr)))
+    moov = box(b"moov", box(b"mvhd", mvhd) + trak)
+
+    facts = walked(box(b"ftyp", b"isom") + moov + box(b"mdat", b"pictures"))
+
+    assert facts == ClipFacts(Decimal("1.500"), 1920, 1080)
+
+
+def test_the_picture_counts_and_not_the_sound():
+    mvhd = bytes(12) + (1000).to_bytes(4) + (5024).to_bytes(4)
+    sound = box(b"trak", box(b"tkhd", bytes(20) + (5024).to_bytes(4) + bytes(60)) + handler(b"soun"))
+    size = (720 << 16).to_bytes(4) + (1280 << 16).to_bytes(4)
+    video = box(b"trak", box(b"tkhd", bytes(20) + (5000).to_bytes(4) + bytes(52) + size) + handler(b"vide"))
+    moov = box(b"moov", box(b"mvhd", mvhd) + sound + video)
+
+    facts = walked(box(b"ftyp", b"isom") + moov + box(b"mdat", b"pictures"))
+
+    assert facts == ClipFacts(Decimal("5.000"), 720, 1280)
+
+
+def handler(kind: bytes) -> bytes:
+    return box(b"mdia", box(b"hdlr", bytes(8) + kind + bytes(13)))
+
+
+@pytest.mark.parametrize(
+    "inside", [b"\0\0\0\2trak", b"\xff\xff\xff\xfftrak", b"\0\0\0\0trak", b"\0\0\0", b"\0\0\0\1mvhd"]
+)
+def test_nonsense_inside_moov_costs_the_facts_and_not_the_clip(inside):
+    clip = box(b"ftyp", b"isom") + box(b"moov", inside) + box(b"mdat", b"pictures") + box(b"free", b"tail")
+
+    assert walked(clip, chunk_bytes=3) == ClipFacts()
+
+
+@pytest.mark.parametrize(
+    "bomb",
+    [
+        box(b"moov", box(b"trak") * 20_000),
+        b"".join(box(b"moov", size=8 * (20_000 - depth)) for depth in range(20_000)),
+        b"".join(box(number.to_bytes(4), b"x") for number in range(20_000)),
+    ],
+    ids=["tracks", "boxes in boxes", "kinds"],
+)
+def test_a_file_made_to_fill_the_memory_does_not(bomb):
+    clip = box(b"ftyp", b"isom") + bomb
+    walk = BoxWalk()
+
+    tracemalloc.start()
+    walk.feed(clip)
+    peak_bytes = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+
+    assert peak_bytes < 50_000
