@@ -1,0 +1,36 @@
+"""`python -m deploy.sandbox.gateways --port 9100 --data DIR [--inputs DIR]`: play the gateways until told to stop."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import sys
+import threading
+from pathlib import Path
+
+from deploy.sandbox.gateways.app import Sandbox
+from deploy.sandbox.gateways.server import SandboxServer
+from deploy.sandbox.gateways.settings import from_environ
+
+
+def main() -> None:
+    """Serve on 127.0.0.1; SIGTERM and SIGINT end it."""
+    parser = argparse.ArgumentParser(prog="python -m deploy.sandbox.gateways", description=__doc__)
+    parser.add_argument("--port", type=int, default=9100, help="0 takes a free one")
+    parser.add_argument("--data", type=Path, required=True, help="where books and clips are kept")
+    parser.add_argument("--inputs", type=Path, help="a directory whose files stand under /inputs/")
+    wanted = parser.parse_args()
+    server = SandboxServer(wanted.port)
+    sandbox = Sandbox(wanted.data, f"http://127.0.0.1:{server.port}", from_environ(os.environ, wanted.inputs))
+    server.answer = sandbox.answer
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: threading.Thread(target=server.shutdown).start())
+    sandbox.courier.start()
+    print(f"gateways play on http://127.0.0.1:{server.port}", file=sys.stderr, flush=True)
+    server.serve_forever(poll_interval=0.1)
+    sandbox.courier.stop()
+
+
+if __name__ == "__main__":
+    main()

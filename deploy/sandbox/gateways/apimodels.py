@@ -1,0 +1,195 @@
+"""apimodels.app (2026-11): Kling 2.6, 3.0 and motion control; its callbacks hold JSON documents in strings."""
+
+from __future__ import annotations
+
+import json
+import string
+from collections.abc import Iterator
+from decimal import Decimal
+from typing import Any
+
+from deploy.sandbox.gateways.book import Task
+from deploy.sandbox.gateways.player import DAY_S, Body, Player, letters
+from deploy.sandbox.gateways.rules import NUMBER, URL, Broken, Field, Refusal
+from deploy.sandbox.gateways.server import Answer, Request
+from deploy.sandbox.gateways.shop import News
+
+ALPHABET = string.ascii_lowercase + string.digits
+MODELS = ("kling-v2-6", "kling-v3", "kling-motion-control")
+MOTION_USD_PER_S = {
+    ("2.6", "std"): Decimal("0.06"),
+    ("2.6", "pro"): Decimal("0.10"),
+    ("3.0", "std"): Decimal("0.12"),
+    ("3.0", "pro"): Decimal("0.15"),
+}
+V3_USD_PER_S = {  # by mode and sound
+    ("std", False): Decimal("0.0633"),
+    ("std", True): Decimal("0.0956"),
+    ("pro", False): Decimal("0.0853"),
+    ("pro", True): Decimal("0.1280"),
+}
+V26_USD = {  # a clip, by mode, duration, sound and voice
+    ("std", "5", False, False): Decimal("0.0159"),
+    ("std", "10", False, False): Decimal("0.0320"),
+    ("pro", "5", False, False): Decimal("0.0267"),
+    ("pro", "10", False, False): Decimal("0.0531"),
+    ("pro", "5", True, False): Decimal("0.0531"),
+    ("pro", "10", True, False): Decimal("0.1064"),
+    ("pro", "5", True, True): Decimal("0.0639"),
+    ("pro", "10", True, True): Decimal("0.1275"),
+}
+DURATIONS = {"kling-v2-6": ("5", "10"), "kling-v3": tuple(map(str, range(3, 16)))}
+TEXT_ONLY = ("duration", "aspect_ratio", "negative_prompt", "cfg_scale", "sound", "voice_list", "last_image")
+MOTION_ONLY = ("motion_video", "version", "character_orientation", "keep_original_sound")
+
+
+class ApiModels(Player):
+    """`POST /api/v1/video/generations`, `GET /api/v1/video/generations?task_id=`.
+
+    The document names few fields of motion control; those it does not name are taken under Kling's own names.
+    """
+
+    name = "apimodels"
+    routes = (
+        ("POST", r"/api/v1/video/generations", "submit"),
+        ("GET", r"/api/v1/video/generations", "query_by_parameter"),
+    )
+    fields = {
+        "model": Field(required=True, choices=MODELS),
+        "prompt": Field(longest=2500),
+        "mode": Field(choices=("std", "pro")),
+        "duration": Field(),
+        "aspect_ratio": Field(choices=("16:9", "9:16", "1:1")),
+        "image": URL,
+        "last_image": URL,
+        "motion_video": URL,
+        "version": Field(choices=("2.6", "3.0")),
+        "character_orientation": Field(choices=("image", "video")),
+        "keep_original_sound": Field(choices=("yes", "no")),
+        "negative_prompt": Field(longest=2500),
+        "cfg_scale": Field(NUMBER, low=0, high=1),
+        "sound": Field(choices=("on", "off")),
+        "voice_list": Field(list, items=Field(dict, fields={"voice_id": Field(required=True)})),
+        "callback_url": Field(is_url=True, longest=2048),
+    }
+    words = {"pending": "pending", "processing": "processing", "completed": "completed", "failed": "failed"}
+    failures = {
+        "plain": ("500", "Upstream generation failed"),
+        "policy": ("400", "Content policy violation"),
+    }
+    link_life_s = 7 * DAY_S
+    quick_retries_s = (1, 2, 4)
+    retried_for_s = 30 * 60
+
+    def broken(self, body: Body) -> Iterator[Broken]:
+        motion = body["model"] == "kling-motion-control"
+        for name in TEXT_ONLY if motion else MOTION_ONLY:
+            if name in body:
+                yield Broken(name, f"{name} is not a field of {body['model']}")
+        yield from _motion(body) if motion else _generation(body)
+
+    def media(self, body: Body) -> tuple[str | None, str | None]:
+        return body.get("image"), body.get("motion_video")
+
+    def lengths_s(self, body: Body) -> tuple[float, float]:
+        return 0, 30  # the document gives a longest length only
+
+    def price(self, body: Body, seconds: float) -> Decimal:
+        mode, duration = body.get("mode", "std"), body.get("duration", "5")
+        if body["model"] == "kling-motion-control":
+            return MOTION_USD_PER_S[body.get("version", "2.6"), mode] * Decimal(str(seconds))
+        if body["model"] == "kling-v3":
+            return V3_USD_PER_S[mode, _sounds(body)] * int(duration)
+        return V26_USD[mode, duration, _sounds(body), bool(body.get("voice_list"))]
+
+    def new_id(self) -> str:
+        return "cl" + letters(ALPHABET, 23)
+
+    def callback_url(self, body: Body) -> str | None:
+        url: str | None = body.get("callback_url")
+        return url
+
+    def query_by_parameter(self, request: Request) -> Answer:
+        """A query names its task in the query string."""
+        return self.query(request, request.query.get("task_id", ""))
+
+    def accepted(self, task: Task) -> dict[str, Any]:
+        return _said({**_known(task), "state": "pending"})
+
+    def report(self, task: Task, news: News) -> dict[str, Any]:
+        known = {**_known(task), "state": news.word}
+        if news.state == "failed":
+            code, message = news.failure
+            return _said({**known, "failMsg": message, "failCode": code})
+        if news.state == "completed":
+            return _said({**known, "resultUrls": [news.url] if news.url else [], **_times(task, news)})
+        return _said(known)
+
+    def callback(self, task: Task, news: News) -> dict[str, Any]:
+        code, message = news.failure if news.state == "failed" else (None, None)
+        times = _times(task, news)
+        return _said(
+            {
+                **_known(task),
+                "state": news.word,
+                "param": json.dumps(task.body, ensure_ascii=False),
+                "resultJson": self._result_json(task, news),
+                "failCode": code,
+                "failMsg": message,
+                "costTime": times["completeTime"] - times["createTime"],
+                **times,
+            }
+        )
+
+    def _result_json(self, task: Task, news: News) -> str | None:
+        if news.state == "failed":
+            return None
+        result = {
+            "resultUrls": [news.url],
+            "videoDuration": task.clip.seconds,
+            "thumbnailUrl": self.shop.links.make(self.name, task.id, "thumbnail.jpg", news.link_expires_at),
+            "videoSize": f"{task.clip.width}x{task.clip.height}",
+            "videoModel": task.body["model"],
+        }
+        return json.dumps(result)
+
+    def refuse(self, refusal: Refusal) -> dict[str, Any]:
+        if refusal.param == "model":
+            return {"code": refusal.status, "msg": f"Invalid model: {refusal.message}. Supported: {', '.join(MODELS)}"}
+        return {"code": refusal.status, "msg": refusal.message}
+
+
+def _motion(body: Body) -> Iterator[Broken]:
+    for name in ("image", "motion_video"):
+        if name not in body:
+            yield Broken(name, f"{name} is required for kling-motion-control")
+
+
+def _generation(body: Body) -> Iterator[Broken]:
+    model, v26 = body["model"], body["model"] == "kling-v2-6"
+    if not body.get("prompt") and "image" not in body:
+        yield Broken("prompt", "prompt is required without an image")
+    if body.get("duration", "5") not in DURATIONS[model]:
+        yield Broken("duration", f"duration of {model} is one of {', '.join(DURATIONS[model])}")
+    if "last_image" in body and (v26 or "image" not in body):
+        yield Broken("last_image", "last_image goes with kling-v3 and an image")
+    if v26 and _sounds(body) and body.get("mode", "std") != "pro":
+        yield Broken("sound", "sound of kling-v2-6 needs mode pro")
+    if body.get("voice_list") and not (v26 and _sounds(body)):
+        yield Broken("voice_list", "voice_list goes with kling-v2-6 and sound")
+
+
+def _sounds(body: Body) -> bool:
+    return body.get("sound") == "on"
+
+
+def _said(data: dict[str, Any]) -> dict[str, Any]:
+    return {"code": 200, "msg": "success", "data": data}
+
+
+def _known(task: Task) -> dict[str, Any]:
+    return {"taskId": task.id, "model": f"kling-video/{task.body['model']}"}
+
+
+def _times(task: Task, news: News) -> dict[str, int]:
+    return {"createTime": int(task.accepted_at * 1000), "completeTime": int(min(news.now, task.ends_at) * 1000)}

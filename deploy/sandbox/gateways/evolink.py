@@ -1,0 +1,169 @@
+"""EvoLink (docs.evolink.ai, 2026-11): Kling 3.0 motion control, with callbacks."""
+
+from __future__ import annotations
+
+import ipaddress
+import string
+import time
+from collections.abc import Iterator
+from decimal import ROUND_HALF_UP, Decimal
+from typing import Any
+from urllib.parse import urlsplit
+
+from deploy.sandbox.gateways.book import Task
+from deploy.sandbox.gateways.player import Body, Player, letters
+from deploy.sandbox.gateways.references import Picture, Video
+from deploy.sandbox.gateways.rules import URL, WATERMARK, Broken, Field, Refusal
+from deploy.sandbox.gateways.shop import News
+
+ALPHABET = string.ascii_lowercase + string.digits
+USD_PER_S = {"720p": Decimal("0.1134"), "1080p": Decimal("0.1512")}
+CREDITS_PER_USD = 72  # $0.1134 is 8.1648 credits
+
+TYPES = {
+    400: "invalid_request_error",
+    401: "authentication_error",
+    402: "insufficient_quota_error",
+    403: "permission_error",
+    404: "not_found_error",
+    413: "request_too_large_error",
+    429: "rate_limit_error",
+    500: "internal_server_error",
+    502: "upstream_error",
+    503: "service_unavailable_error",
+}
+SUGGESTIONS = {429: "retry after 60 seconds", 503: "retry after 30 seconds"}
+
+
+class EvoLink(Player):
+    """`POST /v1/videos/generations`, `GET /v1/tasks/{id}`."""
+
+    name = "evolink"
+    routes = (
+        ("POST", r"/v1/videos/generations", "submit"),
+        ("GET", r"/v1/tasks/([^/]+)", "query"),
+    )
+    fields = {
+        "model": Field(required=True, choices=("kling-v3-motion-control",)),
+        "image_urls": Field((str, list), required=True, is_url=True, items=URL),
+        "video_urls": Field((str, list), required=True, is_url=True, items=URL),
+        "prompt": Field(longest=2500),
+        "quality": Field(required=True, choices=("720p", "1080p")),
+        "model_params": Field(
+            dict,
+            required=True,
+            fields={
+                "character_orientation": Field(required=True, choices=("image", "video")),
+                "keep_sound": Field(bool),
+                "element_list": Field(list, longest=1, items=Field(dict, fields={"element_id": Field(required=True)})),
+                "watermark_info": WATERMARK,
+            },
+        ),
+        "callback_url": Field(is_url=True, longest=2048),
+    }
+    words = {"pending": "pending", "processing": "processing", "completed": "completed", "failed": "failed"}
+    failures = {
+        "plain": ("service_error", "The service failed to generate the video"),
+        "policy": ("content_policy_violation", "The request was refused by the content policy"),
+    }
+    quick_retries_s = (1, 2, 4)
+
+    def broken(self, body: Body) -> Iterator[Broken]:
+        for name in ("image_urls", "video_urls"):
+            if isinstance(body[name], list) and len(body[name]) != 1:
+                yield Broken(name, f"{name} takes exactly one file")
+        params = body["model_params"]
+        if params.get("element_list") and params["character_orientation"] != "video":
+            yield Broken("model_params.character_orientation", "must be video where element_list is given")
+        if not _may_be_called(body.get("callback_url", "https://example.com")):
+            yield Broken("callback_url", "callback_url must be HTTPS and must not be an internal address")
+
+    def media(self, body: Body) -> tuple[str | None, str | None]:
+        return _one(body["image_urls"]), _one(body["video_urls"])
+
+    def quality(self, body: Body) -> str:
+        return str(body["quality"])
+
+    def lengths_s(self, body: Body) -> tuple[float, float]:
+        return super().lengths_s(body["model_params"])
+
+    def looks_wrong(self, picture: Picture | None, video: Video | None) -> Iterator[Broken]:
+        if picture and not _picture_fits(picture):
+            yield Broken("image_urls", f"an image of {picture.width}x{picture.height} is not taken")
+        if video and not 340 <= min(video.width, video.height) <= max(video.width, video.height) <= 3850:
+            yield Broken("video_urls", f"a video of {video.width}x{video.height} is not taken")
+
+    def price(self, body: Body, seconds: float) -> Decimal:
+        return USD_PER_S[body["quality"]] * _whole(seconds)
+
+    def new_id(self) -> str:
+        return f"task-unified-{int(time.time())}-{letters(ALPHABET, 8)}"
+
+    def callback_url(self, body: Body) -> str | None:
+        url: str | None = body.get("callback_url")
+        return url
+
+    def accepted(self, task: Task) -> dict[str, Any]:
+        return {
+            **_known(task, "pending", 0, can_cancel=True),
+            "task_info": {
+                "can_cancel": True,
+                "estimated_time": round(task.takes_s),
+                "video_duration": int(_whole(task.clip.seconds)),
+            },
+            "usage": {
+                "billing_rule": "per_second",
+                "credits_reserved": int(task.usd * CREDITS_PER_USD * 10_000),
+                "user_group": "default",
+            },
+        }
+
+    def report(self, task: Task, news: News) -> dict[str, Any]:
+        if news.state == "failed":
+            code, message = news.failure
+            return {**_known(task, news.word, 0), "error": {"code": code, "message": message}}
+        if news.state == "completed":
+            return {**_known(task, news.word, 100), "results": [news.url] if news.url else []}
+        return _known(task, news.word, news.progress, can_cancel=True)
+
+    def refuse(self, refusal: Refusal) -> dict[str, Any]:
+        kind = TYPES.get(refusal.status, "invalid_request_error")
+        said = {"param": refusal.param, "fallback_suggestion": SUGGESTIONS.get(refusal.status, "")}
+        error = {"code": refusal.status, "message": refusal.message, "type": kind}
+        return {"error": {**error, **{name: value for name, value in said.items() if value}}}
+
+
+def _known(task: Task, word: str, progress: int, can_cancel: bool = False) -> dict[str, Any]:
+    return {
+        "id": task.id,
+        "object": "video.generation.task",
+        "created": int(task.accepted_at),
+        "model": task.body["model"],
+        "type": "video",
+        "status": word,
+        "progress": progress,
+        "task_info": {"can_cancel": can_cancel},
+    }
+
+
+def _one(urls: str | list[str]) -> str:
+    return urls if isinstance(urls, str) else urls[0]
+
+
+def _picture_fits(picture: Picture) -> bool:
+    short, long = sorted((picture.width, picture.height))
+    return short >= 300 and long <= 65536 and long <= 2.5 * short
+
+
+def _whole(seconds: float) -> Decimal:
+    return Decimal(str(seconds)).quantize(Decimal(1), ROUND_HALF_UP)
+
+
+def _may_be_called(url: str) -> bool:
+    """HTTPS to a public address; loopback is let through in any scheme, for the sandbox has nobody else to call."""
+    parts = urlsplit(url)
+    try:
+        address = ipaddress.ip_address("127.0.0.1" if parts.hostname == "localhost" else parts.hostname or "")
+    except ValueError:
+        return parts.scheme == "https"
+    return address.is_loopback or (parts.scheme == "https" and address.is_global)

@@ -1,0 +1,195 @@
+"""Faults that can be switched on at a gateway, each for one request, a number of them, or until cleared.
+
+A fault strikes at a stage: `submit` and `query` are calls, `accept` marks the task that is being accepted, `result` is
+a query that finds its task finished, `download` is a fetch of the clip. A request meets one fault of a stage at most,
+the oldest first.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from deploy.sandbox.gateways.book import Book
+from deploy.sandbox.gateways.rules import Refusal
+from deploy.sandbox.gateways.server import Answer, HangUp, Piece
+
+CALLS = ("submit", "query")
+ANYWHERE = (*CALLS, "download")
+
+# Fault → the stages where it can strike, its usual one first.
+STAGES: Mapping[str, tuple[str, ...]] = {
+    "answer_lost": CALLS,
+    "bad_json": ("query", "submit"),
+    "empty_url": ("result",),
+    "expired_link": ("result",),
+    "fail_task": ("accept",),
+    "forged_first": ("accept",),
+    "hang": ANYWHERE,
+    "html_502": ANYWHERE,
+    "http_500": ANYWHERE,
+    "no_balance": ("submit", "query"),
+    "no_callback": ("accept",),
+    "not_found": ("query",),
+    "rate_limited": CALLS,
+    "refuse_503": ANYWHERE,
+    "slow": ANYWHERE,
+    "truncated_clip": ("download",),
+    "unauthorized": CALLS,
+    "unknown_status": ("query",),
+}
+
+# These strike a submit after it was accepted and billed, unless `accepted` says otherwise.
+AFTER_ACCEPT = ("answer_lost", "bad_json")
+
+HTML_502 = (
+    b"<html>\r\n<head><title>502 Bad Gateway</title></head>\r\n<body><h1>502 Bad Gateway</h1></body>\r\n</html>\r\n"
+)
+CUT_JSON = b'{"code": 200, "data": {"id": "ta'
+
+
+class Canned(Exception):
+    """Answer with exactly this, whatever the gateway would have said."""
+
+    def __init__(self, answer: Answer) -> None:
+        super().__init__(answer.status)
+        self.answer = answer
+
+
+class Unknown(Exception):
+    """The control API was asked for a fault that does not exist, or not at that stage."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """One armed fault; `times` is how often it will still strike, -1 until cleared."""
+
+    gateway: str
+    fault: str
+    stage: str
+    times: int = 1
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def accepted(self) -> bool:
+        """Whether a submit is accepted and billed before this fault strikes it."""
+        return bool(self.options.get("accepted", self.fault in AFTER_ACCEPT))
+
+    def document(self) -> dict[str, Any]:
+        """The fault as the control API takes and shows it."""
+        known = {"gateway": self.gateway, "fault": self.fault, "stage": self.stage, "times": self.times}
+        return {**self.options, **known}
+
+    def strike(self) -> None:
+        """Do to a call what the fault does to it: wait, raise a Refusal or a Canned answer, or hang up."""
+        if self.fault in STRIKES:
+            STRIKES[self.fault](self.options)
+
+
+def _hang_up(options: Mapping[str, Any]) -> None:
+    raise HangUp
+
+
+def _wait(options: Mapping[str, Any]) -> None:
+    time.sleep(float(options.get("seconds", 5)))
+
+
+def _hang(options: Mapping[str, Any]) -> None:
+    _wait({"seconds": 600, **options})
+    raise HangUp
+
+
+def _canned(status: int, body: bytes, kind: str) -> Callable[[Mapping[str, Any]], None]:
+    def strike(options: Mapping[str, Any]) -> None:
+        raise Canned(Answer(status, body, {"Content-Type": kind}))
+
+    return strike
+
+
+def _refusal(status: int, message: str, slug: str) -> Callable[[Mapping[str, Any]], None]:
+    def strike(options: Mapping[str, Any]) -> None:
+        headers = {"Retry-After": str(options.get("retry_after", 2))} if status == 429 else {}
+        raise Refusal(status, message, slug, headers=headers)
+
+    return strike
+
+
+STRIKES: Mapping[str, Callable[[Mapping[str, Any]], None]] = {
+    "answer_lost": _hang_up,
+    "bad_json": _canned(200, CUT_JSON, "application/json"),
+    "hang": _hang,
+    "html_502": _canned(502, HTML_502, "text/html"),
+    "http_500": _refusal(500, "internal server error", "internal_error"),
+    "no_balance": _refusal(402, "insufficient balance", "insufficient_user_quota"),
+    "rate_limited": _refusal(429, "too many requests", "rate_limit_exceeded"),
+    "refuse_503": _refusal(503, "service temporarily unavailable", "service_unavailable"),
+    "slow": _wait,
+    "unauthorized": _refusal(401, "invalid API key", "invalid_api_key"),
+}
+
+
+def cut(piece: Piece, how: str) -> Piece:
+    """Half of a piece: `cut` breaks the told length, `undeclared` tells none, `short` tells the half as all."""
+    half = piece.size_bytes // 2
+    told = half if how == "short" else piece.size_bytes
+    return Piece(piece.path, piece.start, told, half, length_is_told=how != "undeclared")
+
+
+def read(document: Mapping[str, Any], gateways: tuple[str, ...]) -> Fault:
+    """The fault that a control request asks for; raises Unknown where there is none such."""
+    fields = {"times": 1, **document}
+    gateway, fault = fields.pop("gateway", ""), fields.pop("fault", "")
+    if gateway not in gateways or fault not in STAGES:
+        raise Unknown(f"gateway is one of {', '.join(gateways)}; fault is one of {', '.join(STAGES)}")
+    stage, times = fields.pop("stage", STAGES[fault][0]), fields.pop("times")
+    if stage not in STAGES[fault] or not isinstance(times, int) or times < -1 or times == 0:
+        raise Unknown(f"{fault} strikes at {' or '.join(STAGES[fault])}; times is -1 or a count")
+    return Fault(gateway, fault, stage, times, fields)
+
+
+class Faults:
+    """The armed faults; they outlive a restart."""
+
+    def __init__(self, book: Book, gateways: tuple[str, ...]) -> None:
+        self._book = book
+        self._lock = threading.Lock()
+        self._armed = [read(document, gateways) for document in book.stored_faults()]
+
+    def arm(self, fault: Fault) -> None:
+        """Let the fault strike from the next request on."""
+        with self._lock:
+            self._keep([*self._armed, fault])
+
+    def clear(self, gateway: str = "") -> None:
+        """Switch off every fault, or those of one gateway."""
+        with self._lock:
+            self._keep([fault for fault in self._armed if gateway not in ("", fault.gateway)])
+
+    def armed(self) -> list[Fault]:
+        """What would strike still, oldest first."""
+        return list(self._armed)
+
+    def take(self, gateway: str, stage: str) -> Fault | None:
+        """The fault that strikes here now, counted off."""
+        if not self._armed:
+            return None
+        with self._lock:
+            for n, fault in enumerate(self._armed):
+                if (fault.gateway, fault.stage) == (gateway, stage):
+                    self._keep([*self._armed[:n], *_once_less(fault), *self._armed[n + 1 :]])
+                    return fault
+        return None
+
+    def _keep(self, armed: list[Fault]) -> None:
+        self._armed = armed
+        self._book.store_faults(fault.document() for fault in armed)
+
+
+def _once_less(fault: Fault) -> list[Fault]:
+    if fault.times < 0:
+        return [fault]
+    left = fault.times - 1
+    return [Fault(fault.gateway, fault.fault, fault.stage, left, fault.options)] if left > 0 else []

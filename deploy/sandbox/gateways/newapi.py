@@ -1,0 +1,160 @@
+"""A New-API style vendor (own models and `extra_body`, answers of stock new-api, 2026-11): Kling v3, no motion."""
+
+from __future__ import annotations
+
+import string
+import time
+from collections.abc import Iterator
+from decimal import Decimal
+from typing import Any, ClassVar
+
+from deploy.sandbox.gateways.book import Task
+from deploy.sandbox.gateways.player import DAY_S, Body, Player, Routes, letters
+from deploy.sandbox.gateways.rules import NUMBER, URL, Broken, Field, Refusal
+from deploy.sandbox.gateways.server import Answer, Request
+from deploy.sandbox.gateways.shop import News
+
+ALPHABET = string.ascii_letters + string.digits
+QUOTA_PER_USD = 500_000  # new-api counts money in these
+
+# The vendor documents no prices: these stand in, so that its bills can be added up.
+USD_PER_S = {"std": Decimal("0.06"), "pro": Decimal("0.09")}
+
+GATE_STATUSES = (401, 403, 429, 503)  # refused before the relay: its middleware has another error form
+
+SHOT = Field(dict, fields={"prompt": Field(required=True), "duration": Field((int, str))})
+
+
+class Relay(Player):
+    """What new-api and its forks have in common: ids, error forms, and the clip behind the key."""
+
+    routes: ClassVar[Routes] = (
+        ("GET", r"/v1/videos/([^/]+)/content", "content"),
+        ("HEAD", r"/v1/videos/([^/]+)/content", "content"),
+    )
+
+    def new_id(self) -> str:
+        return "task_" + letters(ALPHABET, 32)
+
+    def content(self, request: Request, task_id: str) -> Answer:
+        """The clip, for the key that had it made."""
+        task = self.task(request, task_id)
+        news = self.news(task, time.time())
+        if news.state != "completed":
+            message = f"Task is not completed yet, current status: {news.word.upper()}"
+            raise Refusal(400, message, "invalid_request_error")
+        return self.download(request, task)
+
+    def refuse(self, refusal: Refusal) -> dict[str, Any]:
+        if refusal.status in GATE_STATUSES:
+            message = f"{refusal.message} (request id: {letters(string.hexdigits, 16)})"
+            return {"error": {"message": message, "type": "new_api_error", "code": ""}}
+        if refusal.slug == "invalid_url":
+            return {"error": {"message": refusal.message, "type": "invalid_request_error", "param": "", "code": ""}}
+        return {"code": refusal.slug, "message": refusal.message, "data": None}
+
+    def no_such_task(self, task_id: str) -> Refusal:
+        """It answers 400, not 404, to an id it does not have."""
+        return Refusal(400, "task_not_exist", "task_not_exist")
+
+
+class NewApi(Relay):
+    """`POST /v1/video/generations`, `GET /v1/video/generations/{id}`."""
+
+    name = "newapi"
+    routes = (
+        ("POST", r"/v1/video/generations", "submit"),
+        ("GET", r"/v1/video/generations/([^/]+)", "query"),
+        *Relay.routes,
+    )
+    fields = {
+        "model": Field(
+            required=True,
+            choices=tuple(f"kling-v3-{mode}-{sound}" for mode in USD_PER_S for sound in ("silent", "audio")),
+        ),
+        "prompt": Field(),
+        "image": URL,
+        "last_image": URL,
+        "aspect_ratio": Field(choices=("16:9", "9:16", "1:1")),
+        # The table says string, each of the examples sends an integer.
+        "duration": Field(int, required=True, low=3, high=15),
+        "extra_body": Field(
+            dict,
+            fields={
+                "cfg_scale": Field(NUMBER, low=0, high=1),
+                "shot_type": Field(choices=("customize", "intelligent")),
+                "negative_prompt": Field(),
+                "multi_prompt": Field(list, items=SHOT),
+            },
+        ),
+    }
+    words = {"pending": "QUEUED", "processing": "IN_PROGRESS", "completed": "SUCCESS", "failed": "FAILURE"}
+    failures = {
+        "plain": ("task_failed", "upstream generation failed"),
+        "policy": ("task_failed", "Failure to pass the risk control system"),
+    }
+    link_life_s = 30 * DAY_S
+
+    def broken(self, body: Body) -> Iterator[Broken]:
+        shots, picture = body.get("extra_body", {}).get("multi_prompt"), body.get("image")
+        if shots and body.get("prompt"):
+            yield Broken("prompt", "prompt and extra_body.multi_prompt exclude each other")
+        if not body.get("prompt") and not (shots and picture):
+            yield Broken("prompt", "prompt is required, save from an image with extra_body.multi_prompt")
+        if body.get("last_image") and not picture:
+            yield Broken("last_image", "last_image needs image")
+        if not picture and "aspect_ratio" not in body:
+            yield Broken("aspect_ratio", "aspect_ratio is required from text alone")
+
+    def media(self, body: Body) -> tuple[str | None, str | None]:
+        return body.get("image"), None
+
+    def quality(self, body: Body) -> str:
+        return str(body["model"].split("-")[2])
+
+    def price(self, body: Body, seconds: float) -> Decimal:
+        return USD_PER_S[self.quality(body)] * int(body["duration"])
+
+    def accepted(self, task: Task) -> dict[str, Any]:
+        return {
+            "id": task.id,
+            "task_id": task.id,
+            "object": "video",
+            "model": task.body["model"],
+            "status": "queued",
+            "progress": 0,
+            "created_at": int(task.accepted_at),
+        }
+
+    def report(self, task: Task, news: News) -> dict[str, Any]:
+        reason, begun = news.failure[1], news.state != "pending"
+        return {
+            "code": "success",
+            "message": "",
+            "data": {
+                "id": 1,
+                "created_at": int(task.accepted_at),
+                "updated_at": int(min(news.now, task.ends_at)),
+                "task_id": task.id,
+                "platform": "50",
+                "user_id": 1,
+                "group": "default",
+                "channel_id": 1,
+                "quota": int(task.usd * QUOTA_PER_USD),
+                "action": "generate",
+                "status": news.word,
+                "fail_reason": reason,
+                # On failure new-api falls back to the reason, also in the place of the address.
+                "result_url": news.url or reason,
+                "submit_time": int(task.accepted_at),
+                "start_time": int(task.accepted_at) if begun else 0,
+                "finish_time": int(task.ends_at) if news.progress == 100 else 0,
+                "progress": f"{news.progress}%",
+                "properties": {
+                    "input": task.body.get("prompt", ""),
+                    "upstream_model_name": "kling-v3",
+                    "origin_model_name": task.body["model"],
+                },
+                "data": None,
+            },
+        }

@@ -1,0 +1,167 @@
+"""Rushes and all it needs on one machine: Redis, S3, the pretended gateways, and the processes of the Procfile."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import sys
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Self, TextIO
+
+from deploy.sandbox import ROOT, redis, s3
+from deploy.sandbox.ready import NotReady, free_ports, http_status, wait_until
+from deploy.sandbox.supervise import Command, Supervisor, procfile
+
+BUCKET = "rushes"
+GATEWAYS = ("apimaster", "apimart", "evolink", "newapi", "apimodels")
+# None of the caller's own settings may reach the stack: a real key there would be a real bill.
+FOREIGN = ("RUSHES_", "AWS_", "REDIS_", *(f"{name.upper()}_" for name in GATEWAYS))
+PART_TIMEOUT_S = 60
+WEB_TIMEOUT_S = 60
+
+
+@dataclass(frozen=True, slots=True)
+class Ports:
+    """Where the parts listen on 127.0.0.1; 0 takes a free port."""
+
+    web: int = 0
+    gateways: int = 0
+    s3: int = 0
+    redis: int = 0
+
+    def settled(self) -> Ports:
+        """The same with a free port in every place of a 0."""
+        wanted = (self.web, self.gateways, self.s3, self.redis)
+        return Ports(*(port or free for port, free in zip(wanted, free_ports(len(wanted)), strict=True)))
+
+
+USUAL = Ports(web=8000, gateways=9100, s3=9000, redis=6390)
+
+
+@dataclass(frozen=True, slots=True)
+class Secrets:
+    """What a stack makes up once and keeps in its data directory."""
+
+    secret_key: str
+    demo_key: str
+    admin_key: str
+
+
+class Stack:
+    """The whole stack; what must last is kept in `data_dir`, all lines of all processes in `data_dir/stack.log` too.
+
+    `extra_env` is laid over the environment of all processes; `inputs` is a directory whose files the gateways' server
+    offers under `inputs_url`.
+    """
+
+    def __init__(
+        self,
+        data_dir: Path,
+        ports: Ports = Ports(),
+        *,
+        root: Path = ROOT,
+        inputs: Path | None = None,
+        extra_env: Mapping[str, str] | None = None,
+        outputs: Iterable[TextIO] = (),
+    ) -> None:
+        data_dir.mkdir(parents=True, exist_ok=True)
+        self.data_dir, self.ports, self.root = data_dir.resolve(), ports.settled(), root
+        self.secrets = _secrets(self.data_dir / "secrets.json")
+        self.url = f"http://127.0.0.1:{self.ports.web}"
+        self.gateways_url = f"http://127.0.0.1:{self.ports.gateways}"
+        self.inputs_url = f"{self.gateways_url}/inputs"
+        self.env = {**_own(os.environ), **self._settings(), **(extra_env or {})}
+        self._log = (self.data_dir / "stack.log").open("a", encoding="utf-8", buffering=1)
+        self._parts = Supervisor(self._part_commands(inputs), [self._log, *outputs])
+        self._processes = Supervisor(procfile(root / "Procfile", self.env), [self._log, *outputs])
+
+    def start(self) -> None:
+        """Start everything, return when all answers; else stop all of it and raise NotReady, with the log's end."""
+        try:
+            self._parts.start()
+            self._await_parts()
+            self._processes.start()
+            wait_until(lambda: http_status(self.ports.web, "/readyz") == 200, WEB_TIMEOUT_S, "web")
+        except NotReady as problem:
+            self.stop()
+            raise NotReady(f"{problem}\n{self._log_tail()}") from None
+
+    def stop(self) -> None:
+        """End the processes first, then what they stand on."""
+        self._processes.stop()
+        self._parts.stop()
+
+    def processes(self) -> dict[str, int]:
+        """Every process that runs now, parts and Procfile alike, by name."""
+        return {**self._parts.pids(), **self._processes.pids()}
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    def _await_parts(self) -> None:
+        ports = self.ports
+        wait_until(lambda: redis.answers(ports.redis), PART_TIMEOUT_S, "redis")
+        wait_until(lambda: s3.has_bucket(ports.s3, BUCKET), PART_TIMEOUT_S, "s3")
+        wait_until(lambda: http_status(ports.gateways, "/_sandbox/health") == 200, PART_TIMEOUT_S, "gateways")
+
+    def _part_commands(self, inputs: Path | None) -> dict[str, Command]:
+        gateways = [sys.executable, "-m", "deploy.sandbox.gateways", "--port", str(self.ports.gateways)]
+        gateways += [
+            "--data",
+            str(self.data_dir / "gateways"),
+            *(["--inputs", str(inputs.resolve())] if inputs else []),
+        ]
+        commands = {
+            "redis": redis.command(self.data_dir / "redis", self.ports.redis),
+            "s3": s3.command(self.ports.s3, BUCKET),
+            "gateways": Command(gateways),
+        }
+        return {name: replace(command, env=self.env, cwd=ROOT) for name, command in commands.items()}
+
+    def _settings(self) -> dict[str, str]:
+        settings = {
+            "REDIS_URL": f"redis://127.0.0.1:{self.ports.redis}/0",
+            "RUSHES_S3_BUCKET": BUCKET,
+            "RUSHES_PUBLIC_URL": self.url,
+            "RUSHES_SECRET_KEY": self.secrets.secret_key,
+            "RUSHES_API_KEYS": f"demo:{self.secrets.demo_key},admin:{self.secrets.admin_key}",
+            "RUSHES_EGRESS_ALLOW": "127.0.0.0/8",
+            "RUSHES_POLL_FIRST_S": "1",
+            "RUSHES_POLL_MAX_S": "5",
+            "AWS_ENDPOINT_URL_S3": f"http://127.0.0.1:{self.ports.s3}",
+            "AWS_ACCESS_KEY_ID": "sandbox",
+            "AWS_SECRET_ACCESS_KEY": "sandbox",
+            "AWS_REGION": "us-east-1",
+            "AWS_DEFAULT_REGION": "us-east-1",
+            "AWS_CONFIG_FILE": os.devnull,
+            "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
+            "PORT": str(self.ports.web),
+            "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)]),
+            "PYTHONUNBUFFERED": "1",
+        }
+        for name in GATEWAYS:
+            settings[f"{name.upper()}_API_KEY"] = f"sandbox-{name}"
+            settings[f"{name.upper()}_BASE_URL"] = f"{self.gateways_url}/{name}"
+        return settings
+
+    def _log_tail(self) -> str:
+        return "\n".join((self.data_dir / "stack.log").read_text(encoding="utf-8").splitlines()[-30:])
+
+
+def _own(environ: Mapping[str, str]) -> dict[str, str]:
+    return {name: value for name, value in environ.items() if not name.startswith(FOREIGN)}
+
+
+def _secrets(path: Path) -> Secrets:
+    if not path.exists():
+        path.touch(mode=0o600)
+        names = ("secret_key", "demo_key", "admin_key")
+        path.write_text(json.dumps({name: secrets.token_urlsafe(32) for name in names}), encoding="utf-8")
+    return Secrets(**json.loads(path.read_text(encoding="utf-8")))

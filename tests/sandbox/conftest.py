@@ -1,0 +1,100 @@
+"""The gateways on a free port of this process, and somebody who receives their callbacks."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+from gateway_client import Client
+
+from deploy.sandbox.gateways.app import Sandbox
+from deploy.sandbox.gateways.server import SandboxServer
+from deploy.sandbox.gateways.settings import Settings
+
+
+class Running:
+    """A sandbox that serves: its parts, and a client that speaks to it."""
+
+    def __init__(self, data_dir: Path, settings: Settings) -> None:
+        self.server = SandboxServer(port=0)
+        self.sandbox = Sandbox(data_dir, f"http://127.0.0.1:{self.server.port}", settings)
+        self.server.answer = self.sandbox.answer
+        self.client = Client(self.server.port)
+        threading.Thread(target=self.server.serve_forever, args=(0.01,), daemon=True).start()
+        self.sandbox.courier.start()
+
+    def stop(self) -> None:
+        self.sandbox.courier.stop()
+        self.server.shutdown()
+        self.server.server_close()
+
+
+@pytest.fixture(scope="session")
+def clips_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Rendered clips, which all tests may share."""
+    return tmp_path_factory.mktemp("clips")
+
+
+@pytest.fixture
+def open_sandbox(tmp_path: Path, clips_dir: Path) -> Iterator[Callable[..., Running]]:
+    """open_sandbox(task_s=…, key=…): serve with these settings; tasks are done at once unless told otherwise."""
+    opened: list[Running] = []
+    (tmp_path / "clips").symlink_to(clips_dir)
+
+    def open_(task_s: float = 0, **settings: Any) -> Running:
+        opened.append(Running(tmp_path, replace(Settings(task_s=(task_s, task_s)), **settings)))
+        return opened[-1]
+
+    yield open_
+    for running in opened:
+        running.stop()
+
+
+@pytest.fixture
+def sandbox(open_sandbox: Callable[..., Running]) -> Running:
+    return open_sandbox()
+
+
+@pytest.fixture
+def client(sandbox: Running) -> Client:
+    return sandbox.client
+
+
+class Receiver(ThreadingHTTPServer):
+    """Keeps the bodies it is sent; `statuses` are its next answers, 200 afterwards."""
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), _Receive)
+        self.bodies: list[Any] = []
+        self.headers: list[dict[str, str]] = []
+        self.statuses: list[int] = []
+        self.url = f"http://127.0.0.1:{self.server_address[1]}/callbacks?token=t"
+
+
+class _Receive(BaseHTTPRequestHandler):
+    server: Receiver
+
+    def do_POST(self) -> None:
+        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        self.server.headers.append(dict(self.headers))
+        self.send_response(self.server.statuses.pop(0) if self.server.statuses else 200)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+        self.server.bodies.append(body)
+
+    def log_message(self, *_: Any) -> None:
+        pass
+
+
+@pytest.fixture
+def receiver() -> Iterator[Receiver]:
+    with Receiver() as receiver:
+        threading.Thread(target=receiver.serve_forever, args=(0.01,), daemon=True).start()
+        yield receiver
+        receiver.shutdown()

@@ -1,0 +1,201 @@
+"""Each fault does what its name says, as often as it was armed for."""
+
+from __future__ import annotations
+
+import http.client
+import time
+
+import pytest
+from gateway_client import DOCUMENTED, GATEWAYS, video_url
+
+from deploy.sandbox.ready import wait_until
+
+LOST = (http.client.RemoteDisconnected, ConnectionResetError)
+
+
+def bills(client):
+    return len(client.shown("bills"))
+
+
+@pytest.mark.parametrize("gateway", GATEWAYS)
+def test_a_lost_answer_was_accepted_and_billed(client, gateway):
+    client.fault(gateway, "answer_lost")
+    with pytest.raises(LOST):
+        client.submit(gateway)
+
+    assert bills(client) == 1
+    assert client.submit(gateway).status == 200
+
+
+REFUSALS = [("refuse_503", 503), ("http_500", 500), ("rate_limited", 429), ("unauthorized", 401), ("no_balance", 402)]
+
+
+@pytest.mark.parametrize("gateway", GATEWAYS)
+@pytest.mark.parametrize(("fault", "status"), REFUSALS)
+def test_a_refusal_is_in_the_gateways_form_and_costs_nothing(client, gateway, fault, status):
+    client.fault(gateway, fault)
+    reply = client.submit(gateway)
+
+    assert reply.status == status
+    assert reply.json.keys() <= {"error", "code", "message", "msg", "data"}
+    assert reply.headers.get("Retry-After") == ("2" if status == 429 else None)
+    assert bills(client) == 0
+    assert client.shown("violations") == []
+
+
+@pytest.mark.parametrize("accepted", [True, False])
+def test_a_502_page_may_stand_for_yes_or_no(client, accepted):
+    client.fault("apimart", "html_502", accepted=accepted)
+    reply = client.submit("apimart")
+
+    assert (reply.status, reply.headers["Content-Type"]) == (502, "text/html")
+    assert bills(client) == int(accepted)
+
+
+def test_garbage_is_no_json(client):
+    task = client.submitted("apimart")
+    client.fault("apimart", "bad_json")
+    reply = client.query("apimart", task)
+
+    assert reply.status == 200
+    with pytest.raises(ValueError, match="Unterminated"):
+        reply.json  # noqa: B018
+
+
+def test_garbage_to_a_submit_was_accepted(client):
+    client.fault("apimart", "bad_json", stage="submit")
+
+    assert client.submit("apimart").status == 200
+    assert bills(client) == 1
+
+
+@pytest.mark.parametrize("gateway", GATEWAYS)
+def test_an_unknown_status_is_a_word_no_document_knows(client, gateway):
+    task = client.submitted(gateway)
+    client.fault(gateway, "unknown_status")
+
+    assert "simmering" in client.query(gateway, task).body.decode()
+    assert "simmering" not in client.query(gateway, task).body.decode()
+
+
+def test_a_task_can_be_not_found_for_a_while(client):
+    task = client.submitted("evolink")
+    client.fault("evolink", "not_found", times=2)
+
+    assert [client.query("evolink", task).status for _ in range(3)] == [404, 404, 200]
+    assert client.shown("violations") == []
+
+
+def test_a_slow_answer_takes_its_time(client):
+    client.fault("newapi", "slow", seconds=0.3)
+    began_at = time.monotonic()
+
+    assert client.submit("newapi").status == 200
+    assert time.monotonic() - began_at >= 0.3
+
+
+@pytest.mark.parametrize("accepted", [True, False])
+def test_a_hung_call_ends_without_an_answer(client, accepted):
+    client.fault("apimodels", "hang", seconds=0.1, accepted=accepted)
+    with pytest.raises(LOST):
+        client.submit("apimodels")
+
+    assert bills(client) == int(accepted)
+
+
+def test_a_task_fails_with_the_code_and_message_asked_for(client):
+    client.fault("evolink", "fail_task", code="generation_timeout", message="too long")
+    error = client.query("evolink", client.submitted("evolink")).json["error"]
+
+    assert error == {"code": "generation_timeout", "message": "too long"}
+
+
+@pytest.mark.parametrize("gateway", GATEWAYS)
+def test_an_expired_link_is_refused_and_the_next_query_brings_a_fresh_one(client, gateway):
+    task = client.submitted(gateway)
+    client.fault(gateway, "expired_link")
+    expired, fresh = (video_url(gateway, client.query(gateway, task).json) for _ in range(2))
+
+    assert client.fetch(expired).status == 403
+    assert client.fetch(fresh, "HEAD").status == 200
+
+
+@pytest.mark.parametrize("gateway", GATEWAYS)
+def test_a_completed_task_can_come_without_its_video(client, gateway):
+    task = client.submitted(gateway)
+    client.fault(gateway, "empty_url")
+
+    assert "http" not in client.query(gateway, task).body.decode()
+    assert "http" in client.query(gateway, task).body.decode()
+
+
+@pytest.mark.parametrize(("how", "told_length"), [("cut", "whole"), ("short", "half"), ("undeclared", "none")])
+def test_a_truncated_clip_brings_half_of_its_bytes(client, how, told_length):
+    url = video_url("apimart", client.query("apimart", client.submitted("apimart")).json)
+    whole = client.fetch(url).body
+    client.fault("apimart", "truncated_clip", how=how)
+    half = len(whole) // 2
+
+    if told_length == "whole":
+        with pytest.raises(http.client.IncompleteRead) as cut:
+            client.fetch(url)
+        assert cut.value.partial == whole[:half]
+    else:
+        reply = client.fetch(url)
+        assert reply.body == whole[:half]
+        assert reply.headers.get("Content-Length") == {"half": str(half), "none": None}[told_length]
+    assert client.fetch(url).body == whole
+
+
+def test_a_silenced_task_sends_no_callback(sandbox, receiver):
+    sandbox.client.fault("apimodels", "no_callback")
+    sandbox.client.submitted("apimodels", {**DOCUMENTED["apimodels"], "callback_url": receiver.url})
+
+    assert sandbox.sandbox.shop.book.next_callback_at() is None
+
+
+def test_a_forged_failure_comes_while_the_task_runs(open_sandbox, receiver):
+    client = open_sandbox(task_s=0.8).client
+    client.fault("evolink", "forged_first")
+    task = client.submitted("evolink", {**DOCUMENTED["evolink"], "callback_url": receiver.url})
+    wait_until(lambda: receiver.bodies, 5, "the forgery")
+
+    assert (receiver.bodies[0]["id"], receiver.bodies[0]["status"]) == (task, "failed")
+    assert client.query("evolink", task).json["status"] == "processing"
+    wait_until(lambda: len(receiver.bodies) > 1, 5, "the truth")
+    assert receiver.bodies[1]["status"] == "completed"
+
+
+def test_a_fault_strikes_as_often_as_it_was_armed_for_and_at_its_own_gateway(client):
+    client.fault("apimart", "refuse_503", times=2)
+
+    assert client.submit("apimaster").status == 200
+    assert [client.submit("apimart").status for _ in range(3)] == [503, 503, 200]
+
+
+def test_a_lasting_fault_ends_when_it_is_cleared(client):
+    client.fault("apimart", "refuse_503", times=-1)
+    client.fault("evolink", "refuse_503", times=-1)
+    assert [client.submit("apimart").status for _ in range(3)] == [503] * 3
+    client.call("DELETE", "/_sandbox/faults?gateway=apimart")
+
+    assert client.submit("apimart").status == 200
+    assert [fault["gateway"] for fault in client.shown("faults")] == ["evolink"]
+
+
+def test_a_body_that_breaks_a_rule_uses_no_fault_up(client):
+    client.fault("apimart", "answer_lost")
+    client.submit("apimart", {})
+
+    assert len(client.shown("faults")) == 1
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [{"fault": "nothing"}, {"fault": "hang", "stage": "accept"}, {"gateway": "x"}, {"times": 0}, {"times": "1"}],
+)
+def test_a_fault_that_does_not_exist_cannot_be_armed(client, asked):
+    reply = client.call("POST", "/_sandbox/faults", {"gateway": "apimart", "fault": "hang", **asked})
+
+    assert reply.status == 400
+    assert client.shown("faults") == []
