@@ -61,5 +61,4 @@ class Apimart(Provider):
         return Link(video, thumbnail, expires_at) if video else None
 
     def cost_usd(self, payload: Mapping[str, Any]) -> Decimal | None:
-        # Zero in the docs' example of a paid task: no price is told by it.
-        return decimal_at(payload, "data.cost", "cost") or None
+        return decimal_at(payload, "data.cost", "cost")  # zero in the docs' example of a paid task

@@ -18,6 +18,7 @@ from shared.domain.job import Link
 from shared.domain.wire import Request, Response
 from shared.providers.reading import (
     MESSAGE_CHARS,
+    NOTHING,
     Malformed,
     at,
     complaint,
@@ -38,22 +39,32 @@ class Access:
     key: str
 
     def url(self, path: str) -> str:
-        """The address of a call; a base that was given with the path's first part is not doubled."""
-        base, first = self.base_url.rstrip("/"), "/" + path.split("/", 2)[1]
-        return base.removesuffix(first) + path
+        """The address of a call; the first steps of its path (`/v1`, `/api/v1`) may stand in the base already."""
+        scheme, _, rest = self.base_url.rstrip("/").partition("://")
+        host, slash, below = rest.partition("/")
+        steps, below = path.split("/"), slash + below
+        for first in ("/".join(steps[:3]), "/".join(steps[:2])):
+            below = below.removesuffix(first)
+        return f"{scheme}://{host}{below}{path}"
 
     def owns(self, url: str) -> bool:
         """Whether an address is of the gateway's own origin; the key goes nowhere else."""
-        return _origin(url) == _origin(self.base_url)
+        origin = _origin(url)
+        return origin is not None and origin == _origin(self.base_url)
 
     @property
     def bearer(self) -> dict[str, str]:
         return {"Authorization": f"Bearer {self.key}"}
 
 
-def _origin(url: str) -> tuple[str, str | None, int | None]:
-    parts = urlsplit(url)
-    return parts.scheme, parts.hostname, parts.port or {"https": 443, "http": 80}.get(parts.scheme)
+def _origin(url: str) -> tuple[str, str | None, int | None] | None:
+    try:
+        parts = urlsplit(url)
+        port = parts.port or {"https": 443, "http": 80}.get(parts.scheme)
+    except ValueError:
+        return None
+    # Readers of URLs disagree on which host these mean.
+    return None if {"@", "\\"} & set(parts.netloc) else (parts.scheme, parts.hostname, port)
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +114,8 @@ STATUS_REASONS: Mapping[int, Reason] = {
     429: Reason.RATE,
     503: Reason.DOWN,
 }
+# Whose words may say more than they do: gateways tell of an empty account or of a policy under any of these.
+VAGUE = frozenset({400, 403, 422, 429})
 
 
 def operation_of(request: Mapping[str, Any]) -> str:
@@ -129,8 +142,12 @@ class Provider:
     calls_back: ClassVar[bool] = False
     keyed_content: ClassVar[bool] = False
     """Whether the clip is behind the gateway's own address and needs the key."""
+    content_path: ClassVar[str | None] = None
+    """With `{task_id}` in it: where a clip is whose task completed without naming an address."""
     statuses: ClassVar[Mapping[str, str]]
     """Its status words: running, completed or failed. Others mean still running, and are told of."""
+    refusals: ClassVar[Mapping[str, Reason]] = {}
+    """Its own codes of a refused submit, where they say more than the HTTP status."""
     failures: ClassVar[Mapping[str, Reason]] = {}
     """Its own codes of a failed task."""
 
@@ -174,8 +191,7 @@ class Provider:
 
     def query(self, task_id: str, access: Access) -> Request:
         """The question how a task stands."""
-        path = self.query_path.format(task_id=quote(task_id, safe=""))
-        return Request("GET", access.url(path), access.bearer)
+        return Request("GET", access.url(_filled(self.query_path, task_id)), access.bearer)
 
     def fetch(self, url: str, access: Access) -> Request:
         """The download of a clip; the key only to the gateway's own origin."""
@@ -198,7 +214,8 @@ class Provider:
     def refusal(self, status: int, payload: Mapping[str, Any], response: Response) -> events.Refused:
         """What a definite refusal says."""
         code, message = complaint(payload)
-        reason = telltale(code, message) or STATUS_REASONS[status]
+        told = self.refusals.get(code) or (telltale(code, message) if status in VAGUE else None)
+        reason = told or STATUS_REASONS[status]
         return events.Refused(reason, message or f"HTTP {status}", retry_after_s=retry_after_s(response))
 
     def task_id(self, payload: Mapping[str, Any]) -> str | None:
@@ -209,11 +226,15 @@ class Provider:
         """Progressed, Succeeded, Failed, or Unclear (no verdict)."""
         payload = parsed(response)
         if payload is None:
-            return events.Unclear(f"HTTP {response.status}, not JSON")
+            return events.Unclear(f"HTTP {response.status}, not JSON", retry_after_s=retry_after_s(response))
         status = effective_status(response.status, payload)
-        if not 200 <= status < 300:
-            return self.no_verdict(status, payload, response)
-        return self.read_task(payload, access)
+        if 200 <= status < 300 or (200 <= response.status < 300 and self.tells_end(payload)):
+            return self.read_task(payload, access)
+        return self.no_verdict(status, payload, response)
+
+    def tells_end(self, payload: Mapping[str, Any]) -> bool:
+        """Whether an error envelope holds a task that has ended: its code may then be the task's, not the call's."""
+        return isinstance(at(payload, "data"), Mapping) and self.meaning(payload) in ("completed", "failed")
 
     def no_verdict(self, status: int, payload: Mapping[str, Any], response: Response) -> events.Unclear:
         """What an error answer to a query says of the gateway; of the task it says nothing."""
@@ -224,20 +245,32 @@ class Provider:
 
     def read_task(self, payload: Mapping[str, Any], access: Access) -> Event:
         """What the body of a task says, by poll or by callback."""
-        word = self.status_word(payload)
-        meaning = self.statuses.get(word.strip().lower()) if word else None
+        meaning = self.meaning(payload)
         if meaning == "completed":
             return self.success(payload, access)
         if meaning == "failed":
             return self.failure(payload)
-        return events.Progressed(percent(self.progress(payload)), None if meaning else word or "(none)")
+        drift = None if meaning else self.status_word(payload) or "(none)"
+        return events.Progressed(percent(self.progress(payload)), drift)
+
+    def meaning(self, payload: Mapping[str, Any]) -> str | None:
+        """What its status word means: running, completed, failed; None for a word that no document knows."""
+        word = self.status_word(payload)
+        return self.statuses.get(word.strip().lower()) if word else None
 
     def success(self, payload: Mapping[str, Any], access: Access) -> Event:
         """Succeeded, if there is a video to fetch."""
-        link = self.link(payload, access)
+        link = self.link(payload, access) or self.content(payload, access)
         if link is None:
             return events.Unclear("completed without a video")
-        return events.Succeeded(link, self.cost_usd(payload), self.made_s(payload), self.reported_id(payload))
+        # A clip of no length, or for nothing, is a field that was not filled in.
+        cost_usd, made_s = self.cost_usd(payload) or None, self.made_s(payload) or None
+        return events.Succeeded(link, cost_usd, made_s, self.reported_id(payload))
+
+    def content(self, payload: Mapping[str, Any], access: Access) -> Link | None:
+        """The gateway's own address of a clip."""
+        task_id = self.reported_id(payload)
+        return Link(access.url(_filled(self.content_path, task_id))) if self.content_path and task_id else None
 
     def failure(self, payload: Mapping[str, Any]) -> events.Failed:
         """Why the task failed, in our words."""
@@ -259,7 +292,8 @@ class Provider:
         return text_at(payload, "data.status", "status")
 
     def progress(self, payload: Mapping[str, Any]) -> Any:
-        return at(payload, "data.progress") or at(payload, "progress")
+        inner = at(payload, "data.progress")
+        return at(payload, "progress") if inner is None else inner
 
     def link(self, payload: Mapping[str, Any], access: Access) -> Link | None:
         raise AssertionError(f"{self.name} does not say where its clips are")
@@ -277,10 +311,14 @@ class Provider:
         return None
 
 
+def _filled(path: str, task_id: str) -> str:
+    return path.format(task_id=quote(task_id, safe=""))
+
+
 def needed(request: Mapping[str, Any]) -> set[str]:
     """The fields of a request that a gateway has to be told."""
     return {
         name
         for name, value in request.items()
-        if name not in OURS and value is not None and NEUTRAL.get(name, ...) != value
+        if name not in OURS and value not in NOTHING and NEUTRAL.get(name, ...) != value
     }

@@ -3,37 +3,43 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Mapping
 from decimal import Decimal, InvalidOperation
 from typing import Any
+from urllib.parse import urlsplit
 
 from shared.domain.events import Reason
 from shared.domain.wire import Response
 
 MESSAGE_CHARS = 500
+URL_CHARS = 8192
+# Said by saying nothing.
+NOTHING: tuple[Any, ...] = (None, "", [])
+# No money, length, moment or percentage is as large or as fine; "1e999999999" would take for ever to be written out.
+TOO_MUCH, PLACES = Decimal(10) ** 15, 12
+ADDRESS = re.compile(rf"https?://[^\x00-\x1f\ud800-\udfff]{{1,{URL_CHARS}}}")
+
+MONEY = r"(balance|credit|quota|fund)s?"
 # Words in a code or message that say more than the status; the first that fits counts.
-TELLTALES: tuple[tuple[Reason, tuple[str, ...]], ...] = (
+TELLTALES: tuple[tuple[Reason, re.Pattern[str]], ...] = (
     (
         Reason.POLICY,
-        (
-            *("content_policy", "content policy", "policy violation", "moderation", "sensitive", "risk control"),
-            *("nsfw", "safety", "敏感", "违规", "审核", "风控"),
+        re.compile(
+            r"content[ _](policy|filter)|policy[ _]violation|violat\w+[ _].{0,30}polic|moderation|nsfw|\bsafety\b"
+            r"|unsafe|(?<!case[- ])sensitive|risk[ _]control|敏感|违规|审核|风控"
         ),
     ),
     (
         Reason.BALANCE,
-        (
-            "insufficient",
-            "balance",
-            "arrears",
-            "quota_exceeded",
-            "quota exceeded",
-            "not enough",
-            "余额",
-            "额度",
-            "欠费",
+        re.compile(
+            rf"(insufficient|not[ _]enough|out[ _]of)[ _](\w+[ _])?{MONEY}|exceeded your (current )?quota"
+            rf"|{MONEY}[ _](\w+[ _])?(insufficient|exceeded|exhausted|not[ _]enough)"
+            r"|pre_consume|\bbalance\b|arrears|recharge|余额|额度|欠费|充值"
         ),
     ),
+    # The caller is not to blame for what this gateway does not have; another may.
+    (Reason.PROVIDER, re.compile(r"(invalid|unsupported|unknown)[ _]model|model[ _](is[ _])?not[ _](found|supported)")),
 )
 
 
@@ -67,22 +73,30 @@ def text_at(payload: Any, *paths: str) -> str | None:
     for path in paths:
         found = at(payload, path)
         if isinstance(found, (str, int)) and not isinstance(found, bool) and str(found).strip():
-            return str(found)[:MESSAGE_CHARS]
+            return str(found)[:MESSAGE_CHARS].encode(errors="replace").decode()  # half a surrogate pair cannot be sent
     return None
 
 
 def url_at(payload: Any, *paths: str) -> str | None:
-    """The first of the paths that holds an address; a list gives its first."""
+    """The first of the paths that holds an address, or a list with one."""
     for path in paths:
         found = at(payload, path)
-        found = found[0] if isinstance(found, list) and found else found
-        if isinstance(found, str) and found.startswith(("http://", "https://")):
-            return found
+        for candidate in found if isinstance(found, list) else [found]:
+            if isinstance(candidate, str) and is_address(candidate):
+                return candidate
     return None
 
 
+def is_address(text: str) -> bool:
+    """Whether it is an http(s) address that can be asked for and written down."""
+    try:
+        return bool(ADDRESS.fullmatch(text) and urlsplit(text).hostname and urlsplit(text).port != 0)
+    except ValueError:
+        return False
+
+
 def decimal_at(payload: Any, *paths: str) -> Decimal | None:
-    """The first of the paths that holds a number that is not negative."""
+    """The first of the paths that holds a number that is not negative, nor beyond all reason."""
     for path in paths:
         found = at(payload, path)
         if isinstance(found, (str, int, float)) and not isinstance(found, bool):
@@ -90,8 +104,8 @@ def decimal_at(payload: Any, *paths: str) -> Decimal | None:
                 number = Decimal(str(found))
             except InvalidOperation:
                 continue
-            if number.is_finite() and number >= 0:
-                return number
+            if number.is_finite() and 0 <= number < TOO_MUCH:
+                return round(number, PLACES) if number else number
     return None
 
 
@@ -110,9 +124,9 @@ def percent(value: Any) -> int | None:
 
 
 def effective_status(status: int, payload: Mapping[str, Any]) -> int:
-    """An error code inside an HTTP 200 counts as the status."""
+    """An error code inside an HTTP 2xx counts as the status."""
     code = decimal_at(payload, "code")
-    return int(code) if status == 200 and code is not None and 400 <= code < 600 else status
+    return int(code) if 200 <= status < 300 and code is not None and 400 <= code < 600 else status
 
 
 def complaint(payload: Mapping[str, Any]) -> tuple[str, str]:
@@ -130,18 +144,18 @@ def first_mapping(*candidates: Any) -> Mapping[str, Any]:
 def telltale(*texts: str) -> Reason | None:
     """What the words of a complaint give away."""
     said = " ".join(texts).lower()
-    return next((reason for reason, words in TELLTALES if any(word in said for word in words)), None)
+    return next((reason for reason, words in TELLTALES if words.search(said)), None)
 
 
 def retry_after_s(response: Response) -> float | None:
     """Retry-After in seconds; a date is not read."""
     value = response.headers.get("retry-after", "")
-    return min(float(value), 3600.0) if value.replace(".", "", 1).isdigit() else None
+    return min(float(value), 3600.0) if value.replace(".", "", 1).isdecimal() else None
 
 
 def kept(pairs: Iterable[tuple[str, Any]]) -> dict[str, Any]:
     """A body without what is not said."""
-    return {name: value for name, value in pairs if value is not None}
+    return {name: value for name, value in pairs if value not in NOTHING}
 
 
 def unwrapped(value: Any, what: str) -> Any:

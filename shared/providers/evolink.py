@@ -1,0 +1,84 @@
+"""EvoLink (evolink.ai): Kling 3.0 motion control; calls back with the body of a query, at most four times."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from decimal import Decimal
+from typing import Any
+
+from shared.domain.events import Reason
+from shared.domain.job import Link
+from shared.domain.money import whole_seconds_up
+from shared.providers.base import MOTION, Access, Ask, Offer, Provider
+from shared.providers.reading import decimal_at, kept, url_at
+
+MODEL = "kling-v3-motion-control"
+FIELDS = frozenset(
+    {
+        *("prompt", "image_url", "video_url", "character_orientation", "keep_original_sound", "mode", "watermark"),
+        "element_ids",
+    }
+)
+QUALITIES = {"std": "720p", "pro": "1080p"}
+
+
+class Evolink(Provider):
+    name = "evolink"
+    address = "https://api.evolink.ai"
+    submit_path = "/v1/videos/generations"
+    query_path = "/v1/tasks/{task_id}"
+    calls_back = True
+    offers = {MODEL: Offer(MODEL, frozenset({MOTION}), FIELDS)}
+    # The docs know pending, processing, completed, failed; one vendor's README cancelled.
+    statuses = {
+        **dict.fromkeys(("pending", "queued", "submitted", "processing", "in_progress", "running"), "running"),
+        **dict.fromkeys(("completed", "success", "succeeded"), "completed"),
+        **dict.fromkeys(("failed", "cancelled", "canceled"), "failed"),
+    }
+    # task-management/error-codes, 2026-11. The first two lines are "not retryable unchanged", at any gateway.
+    failures = {
+        "content_policy_violation": Reason.POLICY,
+        **dict.fromkeys(("invalid_parameters", "image_processing_error", "image_dimension_mismatch"), Reason.INPUT),
+        **dict.fromkeys(("generation_failed_no_content", "resource_not_found"), Reason.INPUT),
+        **dict.fromkeys(("resource_exhausted", "quota_exceeded"), Reason.RATE),
+        **dict.fromkeys(("service_error", "service_unavailable", "generation_timeout"), Reason.PROVIDER),
+        **dict.fromkeys(("request_cancelled", "unknown_error"), Reason.PROVIDER),
+    }
+
+    def billed_s(self, seconds: Decimal) -> Decimal:
+        # One page says to the nearest second, another up: up never estimates too little.
+        return whole_seconds_up(seconds)
+
+    def body(self, ask: Ask) -> dict[str, Any]:
+        request = ask.request
+        return kept(
+            [
+                ("model", MODEL),
+                ("prompt", request.get("prompt")),
+                ("image_urls", [request["image_url"]]),
+                ("video_urls", [request["video_url"]]),
+                ("quality", QUALITIES[request["mode"]]),
+                ("model_params", model_params(request)),
+                ("callback_url", ask.callback_url),
+            ]
+        )
+
+    def link(self, payload: Mapping[str, Any], access: Access) -> Link | None:
+        # Lives 24 h, which is also what is assumed where nothing is told.
+        video = url_at(payload, "results")
+        return Link(video) if video else None
+
+    def made_s(self, payload: Mapping[str, Any]) -> Decimal | None:
+        # `usage` counts in credits, which are not dollars: the price of these seconds is what settles.
+        return decimal_at(payload, "task_info.video_duration")
+
+
+def model_params(request: Mapping[str, Any]) -> dict[str, Any]:
+    return kept(
+        [
+            ("character_orientation", request["character_orientation"]),
+            ("keep_sound", bool(request.get("keep_original_sound", True))),
+            ("element_list", [{"element_id": element} for element in request.get("element_ids") or ()]),
+            ("watermark_info", {"enabled": bool(request.get("watermark"))}),
+        ]
+    )

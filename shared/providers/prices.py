@@ -1,0 +1,147 @@
+"""What a request costs at a gateway: the built-in table, and a file that may be laid over it."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+from shared.providers import PROVIDERS
+from shared.providers.base import Provider
+
+BUILT_IN = Path(__file__).with_name("prices.toml")
+USD = re.compile(r"\d{1,9}(\.\d{1,12})?")
+
+PER_SECOND, PER_CLIP = "usd_per_second", "usd_per_clip"
+UNITS = (PER_SECOND, PER_CLIP)
+# What an entry may hold for, and what a request says of it.
+CONDITIONS: Mapping[str, Callable[[Mapping[str, Any]], Any]] = {
+    "mode": lambda request: request.get("mode", "std"),
+    "sound": lambda request: bool(request.get("sound")),
+    "voices": lambda request: bool(request.get("voice_ids")),
+    "duration": lambda request: request.get("duration"),
+}
+# What each field of an entry has to be, and how that is said.
+RULES: Mapping[str, tuple[Callable[[Any], bool], str]] = {
+    "gateway": (lambda value: isinstance(value, str) and value in PROVIDERS, f"one of {', '.join(PROVIDERS)}"),
+    "model": (lambda value: isinstance(value, str), "a model's name"),
+    "mode": (lambda value: value in ("std", "pro"), "std or pro"),
+    "sound": (lambda value: isinstance(value, bool), "true or false"),
+    "voices": (lambda value: isinstance(value, bool), "true or false"),
+    "duration": (lambda value: type(value) is int and value > 0, "a whole number of seconds"),
+    **dict.fromkeys(UNITS, (lambda value: isinstance(value, str) and bool(USD.fullmatch(value)), 'USD, as in "0.12"')),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Price:
+    """One entry: what it holds for, and what a second or a clip costs."""
+
+    gateway: str
+    model: str
+    conditions: Mapping[str, Any]
+    usd: Decimal
+    per_clip: bool
+
+    def fits(self, gateway: str, request: Mapping[str, Any]) -> bool:
+        named = (self.gateway, self.model) == (gateway, request["model"])
+        return named and all(CONDITIONS[name](request) == value for name, value in self.conditions.items())
+
+
+@dataclass(frozen=True, slots=True)
+class PriceTable:
+    """Prices by gateway and request. The most exact entry wins, a later one among equals; none means unknown."""
+
+    version: str
+    layers: tuple[tuple[Price, ...], ...]
+
+    @classmethod
+    def load(cls, overlay_text: str | None = None) -> PriceTable:
+        """The built-in table, under the overlay if there is one; raises ValueError that names entry and field."""
+        version, built_in = _read(BUILT_IN.read_text(encoding="utf-8"))
+        if overlay_text is None:
+            return cls(version, (built_in,))
+        over, laid_over = _read(overlay_text)
+        return cls(f"{over} over {version}", (laid_over, built_in))
+
+    def estimate(self, provider: Provider, request: Mapping[str, Any], seconds: Decimal | None) -> Decimal | None:
+        """What the clip costs, in USD; None where the price or the length is unknown.
+
+        `seconds` is the measured length of a motion reference, or of what was made; None means as long as asked for.
+        """
+        price = self._price(provider, request)
+        if price is None:
+            return None
+        if price.per_clip:
+            return price.usd
+        length_s = _asked_s(request) if seconds is None else seconds
+        return None if length_s is None else price.usd * provider.billed_s(length_s)
+
+    def per_second(self, provider: Provider, request: Mapping[str, Any]) -> Decimal | None:
+        """What a second costs, in USD, to put gateways in order before a reference is measured; None where unknown."""
+        price = self._price(provider, request)
+        if price is None:
+            return None
+        length_s = _asked_s(request) if price.per_clip else Decimal(1)
+        return price.usd / length_s if length_s else None
+
+    def _price(self, provider: Provider, request: Mapping[str, Any]) -> Price | None:
+        for layer in self.layers:
+            fitting = [price for price in layer if price.fits(provider.name, request)]
+            if fitting:
+                return max(reversed(fitting), key=lambda price: len(price.conditions))
+        return None
+
+
+def _asked_s(request: Mapping[str, Any]) -> Decimal | None:
+    duration = request.get("duration")
+    return None if duration is None else Decimal(duration)
+
+
+def _read(text: str) -> tuple[str, tuple[Price, ...]]:
+    try:
+        table = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise ValueError(f"prices: not TOML: {error}") from None
+    version, entries = table.pop("version", "unnamed"), table.pop("price", [])
+    if not isinstance(version, str) or not version:
+        raise ValueError("prices: version: not a text")
+    if table or not isinstance(entries, list):
+        raise ValueError(f"prices: {next(iter(table), 'price')}: not a field; give version and [[price]] tables")
+    return version, tuple(_price(entry, number) for number, entry in enumerate(entries, 1))
+
+
+def _price(entry: Any, number: int) -> Price:
+    problem = _problem(entry)
+    if problem:
+        raise ValueError(f"prices: entry {number}{_named(entry)}: {problem}")
+    unit = PER_CLIP if PER_CLIP in entry else PER_SECOND
+    conditions = {name: entry[name] for name in CONDITIONS if name in entry}
+    return Price(entry["gateway"], entry["model"], conditions, Decimal(entry[unit]), unit == PER_CLIP)
+
+
+def _problem(entry: Any) -> str | None:
+    """The first thing that is wrong with an entry, its field in front."""
+    if not isinstance(entry, Mapping):
+        return "not a table"
+    for name, value in entry.items():
+        if name not in RULES:
+            return f"{name}: no field of a price"
+        fits, wanted = RULES[name]
+        if not fits(value):
+            return f"{name}: {value!r} is not {wanted}"
+    missing = [name for name in ("gateway", "model") if name not in entry]
+    if missing:
+        return f"{missing[0]}: missing"
+    if entry["model"] not in PROVIDERS[entry["gateway"]].offers:
+        return f"model: {entry['gateway']} does not offer {entry['model']!r}"
+    return None if len(set(UNITS) & entry.keys()) == 1 else f"{PER_SECOND}, {PER_CLIP}: give one of the two"
+
+
+def _named(entry: Any) -> str:
+    names = [str(entry[name]) for name in ("gateway", "model") if name in entry] if isinstance(entry, Mapping) else []
+    return f" ({' '.join(names)})" if names else ""

@@ -1,0 +1,99 @@
+"""Requests in canonical words, as they are accepted, and values that each of their fields may have instead."""
+
+from __future__ import annotations
+
+from hypothesis import strategies as st
+
+PICTURE, LAST, CLIP = "https://example.com/ref.png", "https://example.com/last.png", "https://example.com/ref-8s.mp4"
+
+MOTION = {
+    "model": "kling-v3-motion-control",
+    "image_url": PICTURE,
+    "video_url": CLIP,
+    "character_orientation": "image",
+    "mode": "std",
+    "keep_original_sound": True,
+    "watermark": False,
+    "provider": "auto",
+}
+MOTION_26 = {**MOTION, "model": "kling-v2-6-motion-control"}
+TEXT = {
+    "model": "kling-v3",
+    "prompt": "a desert at dusk",
+    "mode": "std",
+    "duration": 5,
+    "aspect_ratio": "16:9",
+    "sound": False,
+    "watermark": False,
+    "provider": "auto",
+}
+TEXT_26 = {**TEXT, "model": "kling-v2-6"}
+IMAGE = {**TEXT, "image_url": PICTURE}
+FIRST_LAST = {**IMAGE, "last_image_url": LAST}
+
+
+def without(request, *names):
+    return {name: value for name, value in request.items() if name not in names}
+
+
+CASES = {
+    "motion": MOTION,
+    "motion, all said": {
+        **MOTION,
+        "prompt": "she waves",
+        "character_orientation": "video",
+        "mode": "pro",
+        "keep_original_sound": False,
+    },
+    "motion, watermark": {**MOTION, "watermark": True},
+    "motion, element": {**MOTION, "character_orientation": "video", "element_ids": ["e1"]},
+    "motion, no elements": {**MOTION, "element_ids": []},
+    "motion 2.6": MOTION_26,
+    "motion 2.6, watermark": {**MOTION_26, "watermark": True},
+    "text": TEXT,
+    "text, pro with sound": {**TEXT, "mode": "pro", "sound": True},
+    "text, negative prompt": {**TEXT, "negative_prompt": "blurred"},
+    "text, cfg scale": {**TEXT, "cfg_scale": 0.5},
+    "text, shot type": {**TEXT, "shot_type": "customize"},
+    "text, watermark": {**TEXT, "watermark": True},
+    "image": IMAGE,
+    "image, no prompt": without(IMAGE, "prompt"),
+    "image, shots": {**without(IMAGE, "prompt"), "multi_prompt": [{"prompt": "she looks down"}, {"prompt": "and up"}]},
+    "first and last": FIRST_LAST,
+    "text 2.6": TEXT_26,
+    "text 2.6, voice": {**TEXT_26, "mode": "pro", "sound": True, "voice_ids": ["v1"]},
+    "image 2.6": {**TEXT_26, "image_url": PICTURE},
+    "first and last 2.6": {**TEXT_26, "image_url": PICTURE, "last_image_url": LAST},
+}
+
+# Why a gateway cannot do these that has motion control alone.
+MOTION_ONLY = {
+    case: f"does not offer {request['model']}"
+    for case, request in CASES.items()
+    if request["model"] in ("kling-v3", "kling-v2-6")
+}
+
+texts = st.text(min_size=1, max_size=12)
+addresses = st.builds("https://example.com/{}".format, st.integers(1, 99))
+shots = st.fixed_dictionaries({"prompt": texts}, optional={"duration": st.integers(1, 15)})
+VALUES = {
+    "prompt": texts,
+    "negative_prompt": texts,
+    "multi_prompt": st.lists(
+        st.fixed_dictionaries({"prompt": texts}, optional={"duration": st.integers(1, 15)}), min_size=1
+    ),
+    "image_url": addresses,
+    "last_image_url": addresses,
+    "video_url": addresses,
+    "character_orientation": st.sampled_from(["image", "video"]),
+    "keep_original_sound": st.booleans(),
+    "element_ids": st.lists(texts, min_size=1, max_size=1),
+    "watermark": st.booleans(),
+    "mode": st.sampled_from(["std", "pro"]),
+    "duration": st.integers(3, 15),
+    "aspect_ratio": st.sampled_from(["16:9", "9:16", "1:1"]),
+    "sound": st.booleans(),
+    "voice_ids": st.lists(texts, min_size=1, max_size=2),
+    "cfg_scale": st.floats(0, 1),
+    "shot_type": st.sampled_from(["customize", "intelligent"]),
+}

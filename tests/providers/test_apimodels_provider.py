@@ -1,0 +1,204 @@
+from __future__ import annotations
+
+from decimal import Decimal
+
+import pytest
+from canonical_requests import CASES, CLIP, LAST, PICTURE
+from provider_contract import CALL_ME, ProviderContract, recorded
+
+from shared.domain import events
+from shared.domain.events import Reason
+from shared.domain.job import Link
+from shared.providers.base import Ask, Heard
+
+TASK = "clx0a1b2c3d4e5f6g7h8i9j0k"
+VIDEO, THUMBNAIL = "https://r2.apimodels.app/videos/xxx.mp4", "https://r2.apimodels.app/videos/xxx.jpg"
+MADE = Heard(TASK, events.Succeeded(Link(VIDEO, THUMBNAIL), None, Decimal(5), TASK))
+FAILED = events.Failed(Reason.PROVIDER, "Upstream generation failed", task_id=TASK)
+FAILED_POLICY = events.Failed(Reason.POLICY, "Content policy violation", task_id=TASK)
+
+
+class TestApimodels(ProviderContract):
+    name = "apimodels"
+    submit_url = "https://apimodels.app/api/v1/video/generations"
+    query_url = "https://apimodels.app/api/v1/video/generations?task_id=a%2Fb%20%3F%C3%A4"
+    traits = {"calls_back"}
+    bodies = {
+        "motion": (
+            {"duration_s": Decimal("8.2")},
+            {
+                "model": "kling-motion-control",
+                "version": "3.0",
+                "image": PICTURE,
+                "motion_video": CLIP,
+                "mode": "std",
+                "character_orientation": "image",
+                "keep_original_sound": "yes",
+            },
+        ),
+        "motion, all said": (
+            {"callback_url": CALL_ME},
+            {
+                "model": "kling-motion-control",
+                "version": "3.0",
+                "prompt": "she waves",
+                "image": PICTURE,
+                "motion_video": CLIP,
+                "mode": "pro",
+                "character_orientation": "video",
+                "keep_original_sound": "no",
+                "callback_url": CALL_ME,
+            },
+        ),
+        "motion 2.6": (
+            {},
+            {
+                "model": "kling-motion-control",
+                "version": "2.6",
+                "image": PICTURE,
+                "motion_video": CLIP,
+                "mode": "std",
+                "character_orientation": "image",
+                "keep_original_sound": "yes",
+            },
+        ),
+        "text": (
+            {},
+            {
+                "model": "kling-v3",
+                "prompt": "a desert at dusk",
+                "mode": "std",
+                "duration": "5",
+                "aspect_ratio": "16:9",
+            },
+        ),
+        "text, pro with sound": (
+            {},
+            {
+                "model": "kling-v3",
+                "prompt": "a desert at dusk",
+                "mode": "pro",
+                "duration": "5",
+                "aspect_ratio": "16:9",
+                "sound": "on",
+            },
+        ),
+        "text, negative prompt": (
+            {},
+            {
+                "model": "kling-v3",
+                "prompt": "a desert at dusk",
+                "mode": "std",
+                "duration": "5",
+                "aspect_ratio": "16:9",
+                "negative_prompt": "blurred",
+            },
+        ),
+        "text, cfg scale": (
+            {},
+            {
+                "model": "kling-v3",
+                "prompt": "a desert at dusk",
+                "mode": "std",
+                "duration": "5",
+                "aspect_ratio": "16:9",
+                "cfg_scale": 0.5,
+            },
+        ),
+        "image, no prompt": (
+            {},
+            {"model": "kling-v3", "image": PICTURE, "mode": "std", "duration": "5", "aspect_ratio": "16:9"},
+        ),
+        "first and last": (
+            {},
+            {
+                "model": "kling-v3",
+                "prompt": "a desert at dusk",
+                "image": PICTURE,
+                "last_image": LAST,
+                "mode": "std",
+                "duration": "5",
+                "aspect_ratio": "16:9",
+            },
+        ),
+        "text 2.6, voice": (
+            {},
+            {
+                "model": "kling-v2-6",
+                "prompt": "a desert at dusk",
+                "mode": "pro",
+                "duration": "5",
+                "aspect_ratio": "16:9",
+                "sound": "on",
+                "voice_list": [{"voice_id": "v1"}],
+            },
+        ),
+        "image 2.6": (
+            {},
+            {
+                "model": "kling-v2-6",
+                "prompt": "a desert at dusk",
+                "image": PICTURE,
+                "mode": "std",
+                "duration": "5",
+                "aspect_ratio": "16:9",
+            },
+        ),
+    }
+    unable = {
+        "motion, watermark": "has no way to say watermark",
+        "motion, element": "has no way to say element_ids",
+        "motion 2.6, watermark": "has no way to say watermark",
+        "text, watermark": "has no way to say watermark",
+        "text, shot type": "has no way to say shot_type",
+        "image, shots": "has no way to say multi_prompt",
+        "first and last 2.6": "does not offer first and last with kling-v2-6",
+    }
+    submits = {
+        "submitted": events.Accepted(TASK),
+        "refused_400": events.Refused(Reason.INPUT, "prompt is required"),
+        "refused_402": events.Refused(Reason.BALANCE, "Insufficient credits"),
+        "refused_402_in_200": events.Refused(Reason.BALANCE, "Insufficient credits"),
+        "refused_model": events.Refused(
+            Reason.PROVIDER, "Invalid model: motion-control. Supported: kling-v2-6, kling-v3"
+        ),
+        "lost_500": events.Lost("HTTP 500 says neither yes nor no"),
+    }
+    queries = {
+        "pending": events.Progressed(),
+        "running": events.Progressed(),
+        "completed": events.Succeeded(Link(VIDEO), task_id=TASK),
+        "completed_empty": events.Unclear("completed without a video"),
+        "failed": FAILED,
+        "failed_policy": FAILED_POLICY,
+        "unknown_task": events.Unclear("HTTP 404: Task not found", Reason.PROVIDER, missing=True),
+    }
+    callbacks = {
+        "callback_completed": MADE,
+        "callback_completed_objects": MADE,
+        "callback_completed_empty": Heard(TASK, events.Unclear("completed without a video")),
+        "callback_failed": Heard(TASK, FAILED),
+        "callback_failed_empty_result": Heard(TASK, FAILED_POLICY),
+        "callback_processing": Heard(TASK, events.Progressed()),
+        "callback_result_not_json": "resultJson is not JSON",
+        "callback_param_not_json": "param is not JSON",
+        "callback_stateless": "no state in it",
+    }
+    words = {
+        "running": ("pending", "processing", "queued", "running", "in_progress"),
+        "completed": ("completed", "success", "succeeded"),
+        "failed": ("failed", "fail", "error", "cancelled", "canceled"),
+    }
+    state_at = ("data", "state")
+    progress_at = ("data", "progress")
+
+    @pytest.mark.parametrize("seconds", [3, 10, 15])
+    def test_a_duration_is_a_string(self, seconds):
+        assert self.provider.body(Ask({**CASES["text"], "duration": seconds}, "k"))["duration"] == str(seconds)
+
+    def test_a_result_in_a_string_is_read_from_a_query_too(self):
+        assert self.read_query(recorded(self.name, "callback_completed")) == MADE.event
+
+    def test_a_result_that_is_not_json_is_no_verdict_on_the_task(self):
+        unclear = events.Unclear("completed without a video")
+        assert self.read_query(recorded(self.name, "callback_result_not_json")) == unclear

@@ -1,0 +1,204 @@
+from __future__ import annotations
+
+from decimal import Decimal
+
+import pytest
+from canonical_requests import CASES, LAST, PICTURE
+from provider_contract import ProviderContract, answer
+
+from shared.domain import events
+from shared.domain.events import Reason
+from shared.domain.job import Link
+from shared.providers.base import Ask
+
+TASK = "task_aB3dE6gH9jK2mN5pQ8sT1vW4yZ7bC0dF"
+LINK = Link("https://cdn.klingai.com/clip.mp4")
+CONTENT = Link(f"https://gateway.example/v1/videos/{TASK}/content")
+NO_MOTION, NO_MOTION_26 = "does not offer kling-v3-motion-control", "does not offer kling-v2-6-motion-control"
+NO_V26 = "does not offer kling-v2-6"
+MADE = events.Succeeded(LINK, task_id=TASK)
+MADE_5_S = events.Succeeded(LINK, None, Decimal(5), TASK)
+RISK = "Failure to pass the risk control system"
+
+
+def failed(message, reason=Reason.PROVIDER):
+    return events.Failed(reason, message, task_id=TASK)
+
+
+class TestNewapi(ProviderContract):
+    name = "newapi"
+    submit_url = "https://gateway.example/v1/video/generations"
+    query_url = "https://gateway.example/v1/video/generations/a%2Fb%20%3F%C3%A4"
+    traits = {"keyed_content"}
+    bodies = {
+        "text": (
+            {},
+            {
+                "model": "kling-v3-std-silent",
+                "prompt": "a desert at dusk",
+                "aspect_ratio": "16:9",
+                "duration": 5,
+                "extra_body": {},
+            },
+        ),
+        "text, pro with sound": (
+            {"duration_s": Decimal(5)},
+            {
+                "model": "kling-v3-pro-audio",
+                "prompt": "a desert at dusk",
+                "aspect_ratio": "16:9",
+                "duration": 5,
+                "extra_body": {},
+            },
+        ),
+        "text, negative prompt": (
+            {},
+            {
+                "model": "kling-v3-std-silent",
+                "prompt": "a desert at dusk",
+                "aspect_ratio": "16:9",
+                "duration": 5,
+                "extra_body": {"negative_prompt": "blurred"},
+            },
+        ),
+        "text, cfg scale": (
+            {},
+            {
+                "model": "kling-v3-std-silent",
+                "prompt": "a desert at dusk",
+                "aspect_ratio": "16:9",
+                "duration": 5,
+                "extra_body": {"cfg_scale": 0.5},
+            },
+        ),
+        "text, shot type": (
+            {},
+            {
+                "model": "kling-v3-std-silent",
+                "prompt": "a desert at dusk",
+                "aspect_ratio": "16:9",
+                "duration": 5,
+                "extra_body": {"shot_type": "customize"},
+            },
+        ),
+        "image": (
+            {},
+            {
+                "model": "kling-v3-std-silent",
+                "prompt": "a desert at dusk",
+                "image": PICTURE,
+                "duration": 5,
+                "extra_body": {},
+            },
+        ),
+        "image, shots": (
+            {},
+            {
+                "model": "kling-v3-std-silent",
+                "image": PICTURE,
+                "duration": 5,
+                "extra_body": {"multi_prompt": [{"prompt": "she looks down"}, {"prompt": "and up"}]},
+            },
+        ),
+        "first and last": (
+            {},
+            {
+                "model": "kling-v3-std-silent",
+                "prompt": "a desert at dusk",
+                "image": PICTURE,
+                "last_image": LAST,
+                "duration": 5,
+                "extra_body": {},
+            },
+        ),
+    }
+    unable = {
+        **dict.fromkeys(("motion", "motion, all said", "motion, watermark"), NO_MOTION),
+        **dict.fromkeys(("motion, element", "motion, no elements"), NO_MOTION),
+        **dict.fromkeys(("motion 2.6", "motion 2.6, watermark"), NO_MOTION_26),
+        **dict.fromkeys(("text 2.6", "text 2.6, voice", "image 2.6", "first and last 2.6"), NO_V26),
+        "text, watermark": "has no way to say watermark",
+        "image, no prompt": "needs a prompt or a multi_prompt",
+    }
+    # With a picture the clip has the picture's shape (seed 003: the ratio is not heeded there).
+    unsaid = (("image", "aspect_ratio"), ("first_last", "aspect_ratio"))
+    submits = {
+        "submitted": events.Accepted(TASK),
+        "submitted_older": events.Accepted("867461231546"),
+        "submitted_in_data": events.Accepted(TASK),
+        "submitted_in_list": events.Accepted(TASK),
+        "submitted_empty": events.Lost("the answer names no task"),
+        "refused_invalid": events.Refused(Reason.INPUT, "duration is out of range"),
+        "refused_price": events.Refused(Reason.PROVIDER, "模型价格未配置"),
+        "refused_by_kling": events.Refused(Reason.POLICY, RISK),
+        "refused_balance": events.Refused(Reason.BALANCE, "用户额度不足, 剩余额度: ＄0.01 (request id: 1)"),
+        "refused_model": events.Refused(Reason.PROVIDER, "该令牌无权访问模型 (request id: 1)"),
+        "refused_saturated": events.Refused(Reason.RATE, "当前分组上游负载已饱和，请稍后再试"),
+        "refused_no_channel": events.Refused(Reason.DOWN, "当前分组下无可用渠道 (request id: 1)"),
+        "lost_500": events.Lost("HTTP 500 says neither yes nor no"),
+    }
+    queries = {
+        "a_not_start": events.Progressed(0),
+        "running": events.Progressed(30),
+        "completed": MADE_5_S,
+        "a_success_older": MADE,
+        "a_success_data_uri": events.Succeeded(CONTENT, task_id=TASK),
+        "a_success_upstream_only": MADE_5_S,
+        "a_success_bare": events.Succeeded(CONTENT, task_id=TASK),
+        "failed": failed("upstream generation failed"),
+        "a_failure_silent": failed("the gateway gives no reason"),
+        "a_failure_url_in_text": failed("https://example.com/why says no"),
+        "a_failure_policy": failed(RISK, Reason.POLICY),
+        "a_failure_sweep": failed("任务超时（1440分钟）"),
+        "a_failure_unrecognized": failed("upstream returned unrecognized message: 账户余额不足"),
+        "b_processing": events.Progressed(),
+        "b_succeeded": MADE,
+        "b_failed": failed("bad picture"),
+        "c_in_progress": events.Progressed(),
+        "c_completed": MADE_5_S,
+        "c_failed": failed("generation failed"),
+        "openai_completed": MADE,
+        "openai_failed": failed(RISK, Reason.POLICY),
+        "openai_unknown": events.Progressed(0),
+        "not_implemented": events.Unclear("HTTP 501: not implemented"),
+        "unknown_task": events.Unclear("HTTP 400: task_not_exist", Reason.INPUT, missing=True),
+    }
+    callbacks = {}
+    words = {
+        "running": (
+            *("NOT_START", "SUBMITTED", "QUEUED", "IN_PROGRESS", "UNKNOWN"),
+            *("queued", "in_progress", "unknown", "processing", "pending", "running"),
+        ),
+        "completed": ("SUCCESS", "succeeded", "completed", "succeed"),
+        "failed": ("FAILURE", "failed"),
+    }
+    state_at = ("data", "status")
+    progress_at = ("data", "progress")
+
+    @pytest.mark.parametrize(
+        ("mode", "sound", "model"),
+        [
+            *[("std", False, "kling-v3-std-silent"), ("std", True, "kling-v3-std-audio")],
+            *[("pro", False, "kling-v3-pro-silent"), ("pro", True, "kling-v3-pro-audio")],
+        ],
+    )
+    def test_mode_and_sound_are_said_by_the_model(self, mode, sound, model):
+        body = self.provider.body(Ask({**CASES["text"], "mode": mode, "sound": sound}, "k"))
+        assert body["model"] == model
+        assert not {"mode", "sound"} & body.keys()
+
+    def test_it_has_no_address_of_its_own(self):
+        assert self.provider.address is None
+
+    def test_of_several_addresses_the_first_in_order_is_taken(self):
+        task, url = self.sample("completed"), "https://cdn.example/{}.mp4".format
+        places = {"result_url": url(1), "url": url(2), "fail_reason": url(5)}
+        body = {**task, "data": {**task["data"], **places}, "url": url(3), "metadata": {"url": url(4)}}
+        found = []
+        for holder, name in [
+            *[(body["data"], "result_url"), (body["data"], "url"), (body, "url"), (body["metadata"], "url")],
+            *[(body["data"], "fail_reason"), (body["data"], "data"), (body, "nothing")],
+        ]:
+            found.append(self.read_query(answer(200, body)).link.video_url)
+            holder.pop(name, None)
+        assert found == [*map(url, range(1, 6)), LINK.video_url, CONTENT.video_url]
