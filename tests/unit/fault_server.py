@@ -1,0 +1,201 @@
+"""A server on loopback that does what it is told, wrong things above all; and names that resolve as told."""
+
+from __future__ import annotations
+
+import contextlib
+import select
+import socket
+import ssl
+import struct
+import threading
+import time
+from collections.abc import Callable
+from types import TracebackType
+
+PIECE = b"x" * 65536
+
+
+class Peer:
+    """The server's end of one connection."""
+
+    def __init__(self, sock: socket.socket, server: FaultServer) -> None:
+        self.sock, self.server = sock, server
+
+    def take(self) -> bytes:
+        """Read one request, head and body; empty if the other side has closed."""
+        data = b""
+        while b"\r\n\r\n" not in data:
+            piece = self.sock.recv(65536)
+            if not piece:
+                return b""
+            data += piece
+        head, _, body = data.partition(b"\r\n\r\n")
+        while len(body) < _length(head):
+            body += self.sock.recv(65536)
+        self.server.requests.append(head + b"\r\n\r\n" + body)
+        return self.server.requests[-1]
+
+    def sense(self) -> None:
+        """Wait until a request has come, and leave it unread."""
+        select.select([self.sock], [], [], 20)
+
+    def say(self, data: bytes) -> None:
+        self.sock.sendall(data)
+
+    def trickle(self, data: bytes, every_s: float = 0.05) -> None:
+        for byte in data:
+            self.say(bytes([byte]))
+            time.sleep(every_s)
+
+    def reset(self) -> None:
+        """Close with RST."""
+        self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self.sock.close()
+
+    def wait(self) -> None:
+        """Say nothing until the other side has closed."""
+        while self.sock.recv(65536):
+            pass
+        self.server.hung_up.set()
+
+
+Script = Callable[[Peer], None]
+
+
+class FaultServer:
+    """Serves its n-th connection by the n-th script, those after the last by the last."""
+
+    def __init__(
+        self, *scripts: Script, host: str = "127.0.0.1", port: int = 0, tls: ssl.SSLContext | None = None
+    ) -> None:
+        self.requests: list[bytes] = []
+        self.connections = 0
+        self.sent_bytes = 0
+        self.hung_up = threading.Event()
+        self._scripts, self._tls = scripts, tls
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        self._listener = socket.create_server((host, port), family=family)
+        self.port: int = self._listener.getsockname()[1]
+        self.url = f"{'https' if tls else 'http'}://{host}:{self.port}"
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def __enter__(self) -> FaultServer:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        with contextlib.suppress(OSError):
+            self._listener.shutdown(socket.SHUT_RDWR)
+        self._listener.close()
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                sock, _ = self._listener.accept()
+            except OSError:
+                return
+            script = self._scripts[min(self.connections, len(self._scripts) - 1)]
+            self.connections += 1
+            threading.Thread(target=self._serve, args=(sock, script), daemon=True).start()
+
+    def _serve(self, sock: socket.socket, script: Script) -> None:
+        with contextlib.suppress(OSError):
+            sock.settimeout(20)
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            if self._tls:
+                sock = self._tls.wrap_socket(sock, server_side=True)
+            with sock:
+                script(Peer(sock, self))
+
+
+class Names:
+    """In place of `socket.getaddrinfo`: each name has its answers, one a call, the last one for ever."""
+
+    def __init__(self, **answers: list[list[str]]) -> None:
+        self._answers = {name.replace("_", "."): list(turns) for name, turns in answers.items()}
+        self._real = socket.getaddrinfo
+        self.asked: list[str] = []
+
+    def __call__(self, host: str, port: int, *args: object, **kwargs: object) -> list[tuple]:
+        self.asked.append(host)
+        if host not in self._answers:
+            return self._real(host, port, *args, **kwargs)  # type: ignore[arg-type]
+        turns = self._answers[host]
+        found = turns.pop(0) if len(turns) > 1 else turns[0]
+        return [entry for ip in found for entry in self._real(ip, port, type=socket.SOCK_STREAM)]
+
+
+def answer(body: bytes = b"{}", *headers: str, status: str = "200 OK") -> bytes:
+    """A whole answer with its Content-Length."""
+    lines = [f"HTTP/1.1 {status}", f"Content-Length: {len(body)}", *headers]
+    return "\r\n".join(lines).encode() + b"\r\n\r\n" + body
+
+
+def answering(*answers: bytes) -> Script:
+    """Answer the requests of a connection one after the other, then close."""
+
+    def script(peer: Peer) -> None:
+        for data in answers:
+            if not peer.take():
+                return
+            peer.say(data)
+
+    return script
+
+
+def keeping(data: bytes) -> Script:
+    """Answer every request of a connection and keep it open."""
+
+    def script(peer: Peer) -> None:
+        while peer.take():
+            peer.say(data)
+        peer.server.hung_up.set()
+
+    return script
+
+
+def hanging(data: bytes = b"") -> Script:
+    """Say so much of an answer and no more."""
+
+    def script(peer: Peer) -> None:
+        peer.take()
+        peer.say(data)
+        peer.wait()
+
+    return script
+
+
+def trickling(slow: bytes, data: bytes = b"") -> Script:
+    """Say so much of an answer, and the rest a byte at a time."""
+
+    def script(peer: Peer) -> None:
+        peer.take()
+        peer.say(data)
+        peer.trickle(slow)
+
+    return script
+
+
+def redirecting(location: str, status: str = "302 Found") -> Script:
+    return keeping(answer(b"", f"Location: {location}", status=status))
+
+
+def flooding(head: bytes, size_bytes: int) -> Script:
+    """Send that many bytes, counting what the other side lets through."""
+
+    def script(peer: Peer) -> None:
+        peer.take()
+        peer.say(head)
+        while peer.server.sent_bytes < size_bytes:
+            peer.say(PIECE)
+            peer.server.sent_bytes += len(PIECE)
+
+    return script
+
+
+def _length(head: bytes) -> int:
+    for line in head.lower().split(b"\r\n"):
+        if line.startswith(b"content-length:"):
+            return int(line.partition(b":")[2])
+    return 0
