@@ -1,4 +1,4 @@
-"""A worker shows every few seconds that it lives, which gives it its share of the lanes."""
+"""A worker shows every few seconds that it lives: it keeps its share of the lanes, and the jobs that it holds."""
 
 from __future__ import annotations
 
@@ -6,12 +6,56 @@ import os
 import socket
 import threading
 import time
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import replace
+from typing import TypeVar
 
+from shared.domain import pace
+from shared.ledger.ledger import Ticket
 from shared.ledger.store import LedgerUnavailable
 from shared.wiring import Services
 
-EVERY_S = 5
+T = TypeVar("T")
+
+
+class Hold:
+    """A job in a worker's hands. The lock keeps a renewal and a write that needs the lease apart."""
+
+    def __init__(self, ticket: Ticket, since: int) -> None:
+        self._ticket: Ticket | None = ticket
+        self._since = since
+        self._lock = threading.Lock()
+
+    def engage(self, write: Callable[[Ticket], T], now: int) -> T | None:
+        """Do a write that needs the lease, which it renews; None where the job is no longer ours."""
+        with self._lock:
+            if self._ticket is None:
+                return None
+            done = write(self._ticket)
+            self._ticket = replace(self._ticket, lease=pace.after(now, pace.LEASE_S))
+            return done
+
+    def renew(self, services: Services) -> None:
+        """Hold on to the job, if it has been held for long enough to need it."""
+        now = services.now()
+        with self._lock:
+            if self._ticket and now >= pace.after(self._since, pace.RENEW_S):
+                self._ticket = services.ledger.renew(self._ticket, now)
+
+
+HELD: set[Hold] = set()
+
+
+@contextmanager
+def hold(ticket: Ticket, services: Services) -> Iterator[Hold]:
+    """Keep a job for as long as its step takes."""
+    held = Hold(ticket, services.now())
+    HELD.add(held)
+    try:
+        yield held
+    finally:
+        HELD.discard(held)
 
 
 def start(services: Services) -> None:
@@ -24,4 +68,6 @@ def _beat(services: Services) -> None:
     while True:
         with suppress(LedgerUnavailable):
             services.ledger.alive(name, services.now())
-        time.sleep(EVERY_S)
+            for held in list(HELD):
+                held.renew(services)
+        time.sleep(pace.RENEW_S)

@@ -11,17 +11,18 @@ from shared import notify
 from shared.asking import ask
 from shared.domain import events, pace
 from shared.domain.events import Event
-from shared.domain.job import Chore, Job, State
+from shared.domain.job import Chore, Error, Job, State
 from shared.http import AnswerLost, Forbidden, NotSent
 from shared.ledger.ledger import Ticket
 from shared.providers.reading import retry_after_s
 from shared.wiring import Services
 from worker.archiving import archive_clip, write_manifest
+from worker.heartbeat import Hold, hold
 from worker.submitting import ask_again, submit
 
 log = structlog.get_logger()
 
-Step = Callable[[Job, Ticket, Services], Event | None]
+Step = Callable[[Job, Hold, Services], Event | None]
 
 
 def run(ticket: Ticket, services: Services) -> None:
@@ -31,18 +32,18 @@ def run(ticket: Ticket, services: Services) -> None:
         return
     job, held = opened
     asked_at = services.now()
-    event = perform(job, held, services)
-    if event is None:
-        return
-    if event.asked_at == 0:
-        event = replace(event, asked_at=asked_at)
-    record(job, event, services)
+    with hold(held, services) as mine:
+        event = perform(job, mine, services)
+        if event:
+            record(job, event if event.asked_at else replace(event, asked_at=asked_at), services)
 
 
-def perform(job: Job, ticket: Ticket, services: Services) -> Event | None:
+def perform(job: Job, mine: Hold, services: Services) -> Event | None:
     """The step of the job's state; a step that breaks is put off, and tried ever more slowly."""
+    if job.tries > pace.CRASHES:
+        return worn_out(job, services)
     try:
-        return STEPS[job.state](job, ticket, services)
+        return STEPS[job.state](job, mine, services)
     except Exception:
         log.exception("step broke", job=job.id, state=job.state.value, tries=job.tries)
         return setback(job, services)
@@ -52,9 +53,24 @@ def setback(job: Job, services: Services) -> Event:
     """What a step that broke means for a job: nothing but a pause."""
     message = "a step of ours broke; see the worker's log"
     if job.state is State.QUEUED:
-        return events.Deferred(pace.after(services.now(), min(2.0**job.tries, 300)), message)
+        return events.Deferred(pace.after(services.now(), min(2.0**job.tries, 300)), message, broke=True)
+    if job.chores[:1] == (Chore.NOTICE,):
+        return events.NoticeFailed(message)
     if job.state is State.ARCHIVING or job.ended:
         return events.ArchiveFailed("archive_failed", message)
+    return events.Lost(message)
+
+
+def worn_out(job: Job, services: Services) -> Event:
+    """A step that took its worker down with it again and again is not tried for ever."""
+    message = f"the step of a {job.state.value} job ended its worker {job.tries - 1} times"
+    log.error("step given up", job=job.id, state=job.state.value)
+    if job.state is State.QUEUED:
+        return events.Barred(Error("input_rejected", message))
+    if job.chores[:1] == (Chore.NOTICE,):
+        return events.NoticeFailed(message, final=True)
+    if job.state is State.ARCHIVING or job.ended:
+        return events.ArchiveFailed("archive_failed", message, final=True)
     return events.Lost(message)
 
 
@@ -65,12 +81,12 @@ def record(job: Job, event: Event, services: Services) -> None:
         log.info("job moved", job=job.id, was=job.state.value, state=moved.state.value, provider=moved.provider)
 
 
-def crashed(job: Job, ticket: Ticket, services: Services) -> Event:
+def crashed(job: Job, mine: Hold, services: Services) -> Event:
     """A worker died with the paid call in its hands: nobody knows whether it was sent."""
     return events.Lost("the worker died while it submitted", attempt=job.current.number)
 
 
-def poll(job: Job, ticket: Ticket, services: Services) -> Event:
+def poll(job: Job, mine: Hold, services: Services) -> Event:
     """Ask the gateway how the task stands; of a submit whose answer is lost, what can be known."""
     attempt = job.current
     now = services.now()
@@ -90,12 +106,12 @@ def hinted(job: Job) -> str | None:
     return job.nudge.task_id if job.nudge and job.nudge.attempt == job.current.number else None
 
 
-def archive(job: Job, ticket: Ticket, services: Services) -> Event:
+def archive(job: Job, mine: Hold, services: Services) -> Event:
     """Copy the clip into the bucket; where its link is dead, ask for a fresh one."""
-    return archive_clip(job, ticket, services)
+    return archive_clip(job, services)
 
 
-def chore(job: Job, ticket: Ticket, services: Services) -> Event | None:
+def chore(job: Job, mine: Hold, services: Services) -> Event | None:
     """What an ended job still owes."""
     return CHORES[job.chores[0]](job, services)
 

@@ -6,6 +6,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import replace
 from decimal import Decimal
+from functools import partial
 from typing import Any
 
 import structlog
@@ -16,7 +17,7 @@ from shared.domain.job import Attempt, Error, Job
 from shared.domain.wire import Request
 from shared.http import AnswerLost, Forbidden, NotSent
 from shared.intake import length_s
-from shared.ledger.ledger import CapReached, Caps, LeaseLost, Ticket
+from shared.ledger.ledger import CapReached, Caps, LeaseLost
 from shared.ledger.store import LedgerUnavailable
 from shared.media import InputRejected, InputUnreachable, probe
 from shared.providers import PROVIDERS
@@ -24,6 +25,7 @@ from shared.providers.base import Ask
 from shared.quotes import Quote, quotes
 from shared.settings import GatewaySettings
 from shared.wiring import Services
+from worker.heartbeat import Hold
 
 log = structlog.get_logger()
 
@@ -32,7 +34,7 @@ INPUTS = ("image_url", "last_image_url", "video_url")
 HOLD_ON_S = 600
 
 
-def submit(job: Job, ticket: Ticket, services: Services) -> Event | None:
+def submit(job: Job, mine: Hold, services: Services) -> Event | None:
     """Look at the inputs, choose the gateway, write the attempt down, send it, say what became of it."""
     if not job.inputs and any(job.request.get(name) for name in INPUTS):
         return measure(job, services)
@@ -42,20 +44,29 @@ def submit(job: Job, ticket: Ticket, services: Services) -> Event | None:
     gateway = services.settings.gateways[quote.provider]
     plan, request = prepare(job, quote, gateway, services)
     try:
-        services.ledger.engage(job, ticket, events.Begun(plan), caps(job, quote, gateway, services), services.now())
+        written = engage(job, plan, caps(job, quote, gateway, services), mine, services)
     except LeaseLost:
         return None
     except CapReached as reached:
         return put_off(job, reached)
+    if not written:
+        return None
     outcome = replace(send(request, quote.provider, services), attempt=plan.number)
     settle(job, outcome, services)
     return None
 
 
+def engage(job: Job, plan: Attempt, fits: Caps, mine: Hold, services: Services) -> bool:
+    """Write the attempt down; raises LeaseLost, CapReached."""
+    now = services.now()
+    write = partial(services.ledger.engage, job, event=events.Begun(plan), caps=fits, now=now)
+    return mine.engage(lambda ticket: write(ticket=ticket), now) is not None
+
+
 def measure(job: Job, services: Services) -> Event:
     """Look at the inputs before money is spent, and put the gateways in order by what was found."""
     try:
-        inputs = probe(job.request, services.outside, services.presign_input)
+        inputs = probe(job.request, services.outside, services.fetchable)
     except InputRejected as rejected:
         return events.Barred(Error("input_rejected", str(rejected)))
     except InputUnreachable as unreachable:
@@ -107,9 +118,9 @@ def choice(job: Job, services: Services) -> tuple[Quote | None, Event | None]:
 
 
 def around(able: tuple[str, ...], paused: int, services: Services) -> Event:
-    """The first gateway is paused: another goes first, or the job waits."""
+    """The first gateway is paused: another goes first, or the job waits, as it does where there are only too many."""
     well = [name for name in able if services.ledger.paused_until(name) <= services.now()]
-    if not well:
+    if not well or services.ledger.health(able[0]).get("why") == Reason.RATE:
         return events.Deferred(paused, f"{able[0]} is paused")
     rest = tuple(name for name in able if name != well[0])
     return events.Rerouted((well[0], *rest), f"{able[0]} is paused")
@@ -120,7 +131,7 @@ def prepare(job: Job, quote: Quote, gateway: GatewaySettings, services: Services
     provider = PROVIDERS[quote.provider]
     number = job.attempts[-1].number + 1 if job.attempts else 1
     callback_url = services.callback_url(job, provider.name, number)
-    fetchable = {name: services.presign_input(job.request[name]) for name in INPUTS if job.request.get(name)}
+    fetchable = {name: services.fetchable(job.request[name]) for name in INPUTS if job.request.get(name)}
     seconds = duration_s(job.request, job.inputs)
     ask = Ask({**job.request, **fetchable}, idempotency_key(job, number), callback_url, seconds)
     request = provider.submission(ask, services.access(provider.name))

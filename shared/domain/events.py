@@ -54,10 +54,11 @@ class Begun(Event):
 
 @dataclass(frozen=True, slots=True)
 class Deferred(Event):
-    """Nothing was sent: a cap, a pause or a budget stands in the way until `until`."""
+    """Nothing was sent: a cap, a pause or a step of ours that `broke` stands in the way until `until`."""
 
     until: int
     why: str
+    broke: bool = False
 
 
 @dataclass(frozen=True, slots=True)

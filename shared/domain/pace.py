@@ -11,14 +11,16 @@ SECOND = 1000
 DAY = 86_400 * SECOND
 
 # A ticket that is handed to Celery must be opened within this time, or the job is offered again.
-HANDOUT_S = 20
-# How long one step may hold a job. Longer than the step's own deadline, or a living worker is taken for dead.
+HANDOUT_S = 10
+# How long a step may take; what it asks for ends by itself.
 SUBMIT_DEADLINE_S = 60
 POLL_DEADLINE_S = 20
 NOTICE_DEADLINE_S = 10
-LEASES_S = {"submit": 90, "poll": 30, "archive": 60, "notify": 20, "retire": 20}
-# An archiving worker shows this often that it lives; a third of its lease.
-RENEW_S = 20
+# How long a job is held by a worker that does not show that it lives, and how often a living one shows it.
+LEASE_S = 15
+RENEW_S = 4
+# A step that began so often and never came to an end takes its worker down with it.
+CRASHES = 12
 
 # Pauses after a setback: doubled each time, from the first to the last.
 RETRY_FIRST_S, RETRY_MAX_S = 2, 300

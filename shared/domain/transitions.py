@@ -63,7 +63,7 @@ def _kept_awake(job: Job, event: Event, now: int) -> Job:
     """A hint that came after the question was put is still to be followed."""
     if job.nudge is None or isinstance(event, events.Deferred):
         return job
-    if job.state in (State.RUNNING, State.UNCONFIRMED) and job.nudge.at > event.asked_at:
+    if job.state in (State.RUNNING, State.UNCONFIRMED) and job.nudge.at >= event.asked_at:
         return replace(job, due_at=now)
     return replace(job, nudge=None) if job.state is not State.SUBMITTING else job
 
@@ -77,7 +77,7 @@ def _measure(job: Job, event: events.Measured, now: int, _: Pace) -> Job:
 
 def _begin(job: Job, event: events.Begun, now: int, _: Pace) -> Job:
     plan = event.plan
-    lease = pace.after(now, pace.LEASES_S["submit"])
+    lease = pace.after(now, pace.LEASE_S)
     begun = replace(
         job,
         state=State.SUBMITTING,
@@ -100,7 +100,7 @@ def _trimmed(attempts: tuple[Attempt, ...]) -> tuple[Attempt, ...]:
 
 
 def _defer(job: Job, event: events.Deferred, now: int, _: Pace) -> Job:
-    return replace(job, due_at=event.until, tries=0)
+    return replace(job, due_at=event.until, tries=job.tries if event.broke else 0)
 
 
 def _reroute(job: Job, event: events.Rerouted, now: int, _: Pace) -> Job:
@@ -256,7 +256,7 @@ def _fail(job: Job, event: events.Failed, now: int, pace_: Pace) -> Job:
         task_id=job.current.task_id or event.task_id,
         ended_at=now,
         heard_by=event.heard_by,
-        cost_usd=event.cost_usd if event.cost_usd is not None else money.ZERO,
+        cost_usd=money.ZERO if event.cost_usd is None or job.current.adopted else event.cost_usd,
         error=error,
         body=None,
     )

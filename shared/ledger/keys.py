@@ -12,6 +12,7 @@
 | `rushes:window:{gateway}` | zset | submits of the last minute |
 | `rushes:gateway:{gateway}` | hash | `paused_until`, `why` and what else is known of its health |
 | `rushes:workers` | hash | worker → when it last showed itself, ms |
+| `rushes:drift` | hash | `gateway|word` → how often it said what no document knows |
 | `rushes:held:{day}` | hash | tenant → money held or spent that day, 10^-8 USD |
 | `rushes:usage:{day}` | hash | `tenant|gateway|what` → count |
 | `rushes:bell` | channel | rung when something is due now |
@@ -29,6 +30,7 @@ BELL = "rushes:bell"
 INDEXES = "rushes:indexes"
 IN_FLIGHT = "rushes:inflight"
 WORKERS = "rushes:workers"
+DRIFT = "rushes:drift"
 
 
 def record(job_id: str) -> str:

@@ -101,13 +101,13 @@ class Ledger:
 
     def begin(self, ticket: Ticket, now: int) -> tuple[Job, Ticket] | None:
         """Open a ticket, once; None where another holds the job or it has moved on."""
-        lease = max(pace.after(now, pace.LEASES_S[pace.kind_of(ticket.lane)]), ticket.lease + 1)
+        lease = max(pace.after(now, pace.LEASE_S), ticket.lease + 1)
         held = self.store.begin(ticket.lane, ticket.job_id, ticket.lease, lease, secrets.token_hex(6))
         return (record.decode(held), replace(ticket, lease=lease)) if held else None
 
     def renew(self, ticket: Ticket, now: int) -> Ticket | None:
         """Hold the job for longer; None where it is no longer ours."""
-        lease = max(pace.after(now, pace.LEASES_S[pace.kind_of(ticket.lane)]), ticket.lease + 1)
+        lease = max(pace.after(now, pace.LEASE_S), ticket.lease + 1)
         kept = self.store.renew(ticket.lane, ticket.job_id, ticket.lease, lease)
         return replace(ticket, lease=lease) if kept else None
 
@@ -135,7 +135,7 @@ class Ledger:
         """
         moved = replace(transition(job, event, now, self._pace), version=job.version + 1)
         writes = Writes()
-        lease = pace.after(now, pace.LEASES_S["submit"])
+        lease = pace.after(now, pace.LEASE_S)
         gates = self._gates(writes, job, ticket, caps, now)
         writes.add("ZADD", keys.leased(ticket.lane), lease, job.id)
         writes.add("ZADD", keys.window(caps.gateway), now, f"{job.id}{moved.version}")
@@ -188,7 +188,7 @@ class Ledger:
     def overdue_s(self, lanes: Sequence[str], now: int) -> float:
         """How long the job that waits longest past its due time has waited, in seconds."""
         heads = self.store.heads(lanes)
-        return max(0, *(now - at for at in heads.values()), 0) / 1000
+        return max([0, *(now - at for at in heads.values())]) / 1000
 
     # --- gateways and workers
 
@@ -210,6 +210,14 @@ class Ledger:
     def recovered(self, gateway: str) -> None:
         """The gateway took a job, or an operator says that it is well: pause and strikes are over."""
         self.store.forget(keys.gateway(gateway))
+
+    def drifted(self, gateway: str, word: str) -> None:
+        """Count a word of a gateway that no document knows."""
+        self.store.increase(keys.DRIFT, f"{gateway}|{word}")
+
+    def drift(self) -> Mapping[str, str]:
+        """`gateway|word` → how often it was said."""
+        return self.store.counters(keys.DRIFT)
 
     def in_flight(self, gateway: str) -> int:
         """How many jobs a gateway has."""

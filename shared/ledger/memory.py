@@ -219,6 +219,9 @@ class MemoryStore:
         self.remember(key, values)
         return int(self.hashes[key]["strikes"])
 
+    def increase(self, key: str, field: str) -> None:
+        self._increase(key, field, 1)
+
     def forget(self, key: str) -> None:
         self.hashes.pop(key, None)
 

@@ -175,6 +175,9 @@ class RedisStore:
 
         return self._reach(write, again=0)
 
+    def increase(self, key: str, field: str) -> None:
+        self._reach(lambda: self._client.hincrby(key, field, 1), again=0)
+
     def forget(self, key: str) -> None:
         self._reach(lambda: self._client.delete(key))
 
