@@ -184,11 +184,6 @@ class Archive:
             target = {"Bucket": self._bucket, "Key": key}
             return self._s3.generate_presigned_url("get_object", Params=target, ExpiresIn=expires_s)
 
-    def presign_other(self, bucket: str, key: str, expires_s: int) -> str:
-        """The same for an object of another bucket, an input of a job."""
-        with self._translated():
-            return self._s3.generate_presigned_url("get_object", {"Bucket": bucket, "Key": key}, expires_s)
-
     def check(self) -> None:
         """Return if the bucket is there and ours to use."""
         self._ask(self._s3.head_bucket)

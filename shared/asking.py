@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import re
+from contextlib import suppress
+
 import structlog
 
 from shared.domain import events, pace
 from shared.domain.events import Event
 from shared.domain.job import Attempt
+from shared.domain.wire import Response
 from shared.http import AnswerLost, NotSent
+from shared.ledger.store import LedgerUnavailable
 from shared.providers import PROVIDERS
 from shared.wiring import Services
 
@@ -23,7 +28,23 @@ def ask(attempt: Attempt, task_id: str, services: Services, deadline_s: float = 
         return events.Lost(str(lost))
     event = provider.read_query(response, access)
     if isinstance(event, events.Progressed) and event.drift:
-        log.warning("unknown status word", gateway=provider.name, word=event.drift[:80], task=task_id)
+        drifted(provider.name, event.drift[:80], response, services)
     if isinstance(event, events.Unclear):
         log.warning("unclear answer", gateway=provider.name, task=task_id, message=event.message)
     return event
+
+
+SAMPLE_CHARS = 400
+SECRET = re.compile(r"(https?://[^\s\"?#]+)[?#][^\s\"]*|\b(sk-[\w-]+|Bearer\s+\S+)", re.IGNORECASE)
+
+
+def drifted(gateway: str, word: str, response: Response, services: Services) -> None:
+    """A status word or form that no document knows still means running; it is counted, and a sample is logged."""
+    log.warning("contract drift", gateway=gateway, word=word, sample=redacted(response.body))
+    with suppress(LedgerUnavailable):
+        services.ledger.drifted(gateway, word)
+
+
+def redacted(body: bytes) -> str:
+    """The beginning of an answer, without keys and without the signed part of links."""
+    return SECRET.sub(lambda found: f"{found[1]}?…" if found[1] else "…", body.decode(errors="replace"))[:SAMPLE_CHARS]

@@ -8,15 +8,16 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 import boto3
 from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError
 
 from shared import __version__, tokens
 from shared.archive import Archive
 from shared.domain.job import Attempt, Job
 from shared.http import Outside
+from shared.inputs import InputLinks
 from shared.intake import Intake
 from shared.ledger.ledger import Ledger
 from shared.ledger.redis_store import RedisStore, connect
@@ -25,11 +26,10 @@ from shared.providers.base import Access
 from shared.providers.prices import PriceTable
 from shared.settings import Settings, SettingsError, load
 
-# A request in the receiver fails sooner than the gateway that calls would give up (10 s, PROVIDERS.md).
-RECEIVER_TIMEOUT_S, WORKER_TIMEOUT_S = 1.5, 5.0
+# A request in the receiver fails sooner than the gateway that calls would give up (10 s, PROVIDERS.md): a call to a
+# ledger that does not answer is made three times, so it is given up within two seconds.
+RECEIVER_TIMEOUT_S, WORKER_TIMEOUT_S = 0.6, 5.0
 S3_CONNECTIONS = 32
-# SigV4 links live at most seven days; a gateway may take a day before it fetches.
-INPUT_LIFE_S = 86_400
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +42,8 @@ class Services:
     archive: Archive
     prices: PriceTable
     intake: Intake
+    fetchable: Callable[[str], str]
+    """An input's address as a gateway can fetch it."""
     now: Callable[[], int]
     """The moment, in ms since the epoch."""
 
@@ -59,13 +61,6 @@ class Services:
         token = tokens.make(self.settings.secret_keys, provider, job.id, attempt)
         return f"{self.settings.public_url}/callbacks/{provider}/{job.id}/{token}"
 
-    def presign_input(self, url: str) -> str:
-        """An input as a gateway can fetch it: an `s3://` one becomes a presigned link that outlives the job's wait."""
-        if not url.startswith("s3://"):
-            return url
-        parts = urlsplit(url)
-        return self.archive.presign_other(parts.netloc, url.removeprefix(f"s3://{parts.netloc}/"), INPUT_LIFE_S)
-
 
 def build(environ: Mapping[str, str], ledger_timeout_s: float = WORKER_TIMEOUT_S) -> Services:
     """Join everything; raises SettingsError with one line."""
@@ -73,8 +68,10 @@ def build(environ: Mapping[str, str], ledger_timeout_s: float = WORKER_TIMEOUT_S
     prices = load_prices(settings)
     ledger = Ledger(RedisStore(connect(settings.redis_url, ledger_timeout_s)), settings.pace)
     outside = Outside(settings.egress_allow, f"rushes/{__version__}")
-    archive = Archive(s3_client(), settings.bucket, settings.prefix)
-    return Services(settings, ledger, outside, archive, prices, Intake(settings, ledger, prices, outside), clock)
+    s3 = s3_client()
+    archive = Archive(s3, settings.bucket, settings.prefix)
+    links = InputLinks(s3, s3_client, lambda bucket: bucket_region(s3, bucket))
+    return Services(settings, ledger, outside, archive, prices, Intake(settings, ledger, prices, outside), links, clock)
 
 
 def clock() -> int:
@@ -91,7 +88,7 @@ def load_prices(settings: Settings) -> PriceTable:
         raise SettingsError(f"settings: RUSHES_PRICES_FILE: {error}") from None
 
 
-def s3_client() -> Any:
+def s3_client(region: str | None = None) -> Any:
     """A client that works with AWS and with the stores that speak like it."""
     config = Config(
         # Newer default checksums broke R2, MinIO-era stores and others (boto3#4392, 2026).
@@ -104,4 +101,17 @@ def s3_client() -> Any:
         max_pool_connections=S3_CONNECTIONS,
         s3={"addressing_style": "path"} if os.environ.get("AWS_ENDPOINT_URL_S3") else None,
     )
-    return boto3.client("s3", config=config)
+    return boto3.client("s3", region_name=region, config=config)
+
+
+def bucket_region(s3: Any, bucket: str) -> str | None:
+    """Where a bucket lies; S3 tells it even to those who may not enter. None where the store does not say."""
+    try:
+        answer = s3.head_bucket(Bucket=bucket)
+    except ClientError as refusal:
+        answer = refusal.response
+    except BotoCoreError:
+        return None
+    headers = answer.get("ResponseMetadata", {}).get("HTTPHeaders", {})
+    region: str | None = headers.get("x-amz-bucket-region")
+    return region
