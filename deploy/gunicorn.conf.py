@@ -2,7 +2,18 @@
 
 import os
 
-bind = f"0.0.0.0:{os.environ.get('PORT', '8000')}"
+from shared.settings import SettingsError, load
+from shared.wiring import load_prices
+
+# What is missing or malformed is told once, in one line, before anything is started: a worker that found it would
+# be started again for ever.
+try:
+    settings = load(os.environ)
+    load_prices(settings)
+except SettingsError as error:
+    raise SystemExit(str(error)) from None
+
+bind = f"0.0.0.0:{settings.port}"
 worker_class = "gthread"
 workers = int(os.environ.get("WEB_CONCURRENCY", "1"))
 threads = int(os.environ.get("WEB_THREADS", "32"))
@@ -17,13 +28,3 @@ limit_request_field_size = 8190
 accesslog = None
 errorlog = "-"
 loglevel = "warning"
-
-
-def on_starting(server):
-    """A missing setting is told once, in one line, before any worker is started."""
-    from shared.settings import SettingsError, load
-
-    try:
-        load(os.environ)
-    except SettingsError as error:
-        raise SystemExit(str(error)) from None

@@ -18,7 +18,8 @@ def configure() -> None:
     ]
     after: list[Processor] = [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
     if sys.stderr.isatty():
-        after = [structlog.dev.ConsoleRenderer()]
+        # Its usual tracebacks show the values of all variables, keys and tokens among them.
+        after = [structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)]
     structlog.configure(
         processors=[*before, *after],
         logger_factory=structlog.WriteLoggerFactory(sys.stderr),

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from typing import Any, cast
 from urllib.parse import urlsplit
 
@@ -28,18 +27,28 @@ CLIP_FIELDS = (
 URL_CHARS = 2048
 METADATA_KEYS, METADATA_BYTES = 16, 4096
 S3_URL = re.compile(r"s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]/.+")
+# As it is sent: other letters, a dot at the end or a zone are other spellings of hosts that may be inside.
+HOST = re.compile(r"[a-z0-9]([a-z0-9._-]*[a-z0-9])?|[0-9a-f:.]*:[0-9a-f:.]*")
+BLANK = re.compile(r"[\s\x00-\x1f\x7f]")
+USD = re.compile(r"\d{1,9}(\.\d{1,12})?", re.ASCII)
+
+
+def writable(text: str) -> str:
+    """The text, if everybody behind us can keep it; raises ValidationError."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise ValidationError("Not valid UTF-8: it holds half of a surrogate pair.") from None
+    if "\0" in text:
+        raise ValidationError("It holds a NUL character.")
+    return text
 
 
 class Text(fields.String):
     """A string that can be written as UTF-8."""
 
     def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> str:
-        text = str(super()._deserialize(value, attr, data, **kwargs))
-        try:
-            text.encode()
-        except UnicodeEncodeError:
-            raise ValidationError("Not valid UTF-8: it holds half of a surrogate pair.") from None
-        return text
+        return writable(str(super()._deserialize(value, attr, data, **kwargs)))
 
 
 class Flag(fields.Field[bool]):
@@ -73,13 +82,9 @@ class Dollars(fields.Field[str]):
     """Money as a decimal string."""
 
     def _deserialize(self, value: Any, attr: Any, data: Any, **kwargs: Any) -> str:
-        try:
-            amount = Decimal(value) if isinstance(value, str) and len(value) <= 32 else None
-        except InvalidOperation:
-            amount = None
-        if amount is None or not amount.is_finite() or amount <= 0:
+        if not isinstance(value, str) or not USD.fullmatch(value) or not Decimal(value):
             raise ValidationError('Not a positive amount as a decimal string, such as "0.50".')
-        return str(value)
+        return value
 
 
 class Preference(fields.Field[str | list[str]]):
@@ -114,11 +119,13 @@ class Address(Text):
     def _https(self, text: str) -> None:
         try:
             parts = urlsplit(text)
-            fits = parts.scheme in ("https", "http") and parts.hostname and "@" not in parts.netloc
+            fits = (
+                parts.scheme in ("https", "http") and HOST.fullmatch(parts.hostname or "") and "@" not in parts.netloc
+            )
             _ = parts.port
         except ValueError:
             fits = False
-        if not fits or any(character.isspace() for character in text):
+        if not fits or BLANK.search(text):
             raise ValidationError(f"Not an https address{' or s3://bucket/key' if self.s3 else ''}.")
 
 
@@ -138,10 +145,7 @@ class Metadata(fields.Field[dict[str, str]]):
     def _deserialize(self, value: Any, attr: Any, data: Any, **kwargs: Any) -> dict[str, str]:
         if not isinstance(value, dict) or not all(isinstance(held, str) for held in value.values()):
             raise ValidationError("Not an object of strings.")
-        try:
-            size = len(json.dumps(value, ensure_ascii=False).encode())
-        except UnicodeEncodeError:
-            raise ValidationError("Not valid UTF-8: it holds half of a surrogate pair.") from None
+        size = sum(len(writable(text).encode()) for pair in value.items() for text in pair)
         if len(value) > METADATA_KEYS or size > METADATA_BYTES:
             raise ValidationError(f"More than {METADATA_KEYS} keys or {METADATA_BYTES} bytes.")
         return value

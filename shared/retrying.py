@@ -17,7 +17,10 @@ GONE = frozenset({AttemptStatus.FAILED, AttemptStatus.REJECTED})
 
 
 def retry(job: Job, services: Services, now: int) -> Job:
-    """A new job with the failed one's request; raises Unacceptable where it did not fail, or nobody can do it now."""
+    """A new job with the failed one's request.
+
+    Raises Unacceptable where it did not fail, nobody can do it now, or its gateway does not say if it has the clip.
+    """
     if job.state is not State.FAILED:
         raise Unacceptable("not_retryable", f"The job is {job.state.value}; only a failed one can be tried again.", 409)
     attempt = standing(job, services)
@@ -27,13 +30,22 @@ def retry(job: Job, services: Services, now: int) -> Job:
 
 
 def standing(job: Job, services: Services) -> Attempt | None:
-    """The attempt whose clip its gateway still has, or is still making."""
+    """The attempt whose clip its gateway still has, or is still making; raises Unacceptable where that is not known."""
     for attempt in reversed(job.attempts):
         if attempt.task_id is None or attempt.status in GONE:
             continue
-        if isinstance(ask(attempt, attempt.task_id, services, ASK_S), (events.Succeeded, events.Progressed)):
+        answer = ask(attempt, attempt.task_id, services, ASK_S)
+        if isinstance(answer, (events.Succeeded, events.Progressed)):
             return attempt
+        if not gone(answer):
+            message = f"{attempt.provider} does not say whether it still has the task; to pay again now may be in vain."
+            raise Unacceptable("unavailable", message, 503)
     return None
+
+
+def gone(answer: events.Event) -> bool:
+    """Whether the gateway itself says that there is nothing to be had."""
+    return isinstance(answer, events.Failed) or (isinstance(answer, events.Unclear) and answer.missing)
 
 
 def afresh(job: Job, services: Services, now: int) -> Job:

@@ -12,12 +12,15 @@ from urllib.parse import urlsplit
 
 from marshmallow import EXCLUDE, Schema, ValidationError, fields, validate
 
+from shared import notify
 from shared.domain.pace import Pace
 from shared.providers import PROVIDERS
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 TENANT = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 ADMIN = "admin"
+NODE = re.compile(r".+:\d{1,5}", re.ASCII)
+LOCAL = frozenset({"redis", "rediss", "unix"})  # without a host they mean this one
 
 
 class SettingsError(Exception):
@@ -76,11 +79,28 @@ class Pairs(fields.Field[tuple[tuple[str, str], ...]]):
         return pairs
 
 
+class Secrets(Pairs):
+    """`tenant:whsec_…` pairs; a secret that signs nothing would be found out only by the caller."""
+
+    def _deserialize(self, value: Any, attr: Any, data: Any, **kwargs: Any) -> tuple[tuple[str, str], ...]:
+        pairs = super()._deserialize(value, attr, data, **kwargs)
+        try:
+            whole = all(notify.secret_bytes(secret) for _, secret in pairs)
+        except ValueError:
+            whole = False
+        if not whole:
+            raise ValidationError("give tenant:whsec_… pairs, comma separated; whsec_ and then base64")
+        return pairs
+
+
 class Texts(fields.Field[tuple[str, ...]]):
     """Values, comma separated."""
 
     def _deserialize(self, value: Any, attr: Any, data: Any, **kwargs: Any) -> tuple[str, ...]:
-        return parts(value)
+        found = parts(value)
+        if not found:
+            raise ValidationError("give a value, or several, comma separated")
+        return found
 
 
 def parts(value: str) -> tuple[str, ...]:
@@ -91,11 +111,20 @@ def url(*schemes: str) -> Any:
     """Checks that a value is an address of one of the schemes."""
 
     def check(value: str) -> None:
-        address = urlsplit(value)
-        if address.scheme not in schemes or not (address.netloc or address.path):
+        if value.partition("://")[0] not in schemes or not _leads_somewhere(value):
             raise ValidationError(f"give an address that begins with {' or '.join(s + '://' for s in schemes)}")
 
     return check
+
+
+def _leads_somewhere(value: str) -> bool:
+    try:
+        address = urlsplit(value)
+        if address.scheme == "sentinel":
+            return all(NODE.fullmatch(node) for node in address.netloc.rpartition("@")[2].split(","))
+        return address.port != 0 and bool(address.hostname or (address.path and address.scheme in LOCAL))
+    except ValueError:  # brackets or a port that are none
+        return False
 
 
 POSITIVE = validate.Range(min=0, min_inclusive=False)
@@ -112,7 +141,11 @@ class Environment(Schema):
         unknown = EXCLUDE
 
     redis_url = fields.String(required=True, data_key="REDIS_URL", validate=url("redis", "rediss", "sentinel", "unix"))
-    broker_url = fields.String(load_default=None, data_key="RUSHES_BROKER_URL")
+    broker_url = fields.String(
+        load_default=None,
+        data_key="RUSHES_BROKER_URL",
+        validate=validate.Regexp(r"[a-z][a-z0-9+.-]*://", error="give an address such as amqp://…"),
+    )
     bucket = fields.String(required=True, data_key="RUSHES_S3_BUCKET", validate=validate.Length(3, 255))
     prefix = fields.String(load_default="", data_key="RUSHES_S3_PREFIX")
     public_url = fields.String(load_default=None, data_key="RUSHES_PUBLIC_URL", validate=url("https", "http"))
@@ -131,7 +164,8 @@ class Environment(Schema):
         load_default="hold", data_key="RUSHES_UNCONFIRMED", validate=validate.OneOf(["hold", "resubmit"])
     )
     daily_budget_usd = fields.Decimal(load_default=None, data_key="RUSHES_DAILY_BUDGET_USD", validate=POSITIVE)
-    webhook_secrets = Pairs(load_default=(), data_key="RUSHES_WEBHOOK_SECRETS")
+    webhook_secrets = Secrets(load_default=(), data_key="RUSHES_WEBHOOK_SECRETS")
+    s3_endpoint = fields.String(load_default=None, data_key="AWS_ENDPOINT_URL_S3", validate=url("https", "http"))
     port = fields.Integer(load_default=8000, data_key="PORT", validate=validate.Range(0, 65535))
 
 
@@ -195,6 +229,7 @@ def _settings(values: dict[str, Any], gateways: dict[str, GatewaySettings]) -> S
     secrets: dict[str, tuple[str, ...]] = {}
     for tenant, secret in values.pop("webhook_secrets"):
         secrets[tenant] = (*secrets.get(tenant, ()), secret)
+    del values["s3_endpoint"]  # boto3 reads it itself, and breaks where it is none
     values["broker_url"] = values["broker_url"] or values["redis_url"]
     values["public_url"] = (values["public_url"] or "").rstrip("/") or None
     return Settings(**values, pace=pace, gateways=gateways, webhook_secrets=secrets)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from flask import Blueprint, Response, request
+from flask import Blueprint, Response
 from werkzeug.exceptions import NotFound
 
 from shared import tokens
@@ -14,7 +14,7 @@ from shared.providers import PROVIDERS
 from shared.providers.base import Heard
 from shared.providers.reading import Malformed
 from webhook_receiver.auth import services
-from webhook_receiver.errors import parsed
+from webhook_receiver.body import parsed, raw
 
 callbacks = Blueprint("callbacks", __name__)
 
@@ -38,7 +38,7 @@ def receive(provider: str, job_id: str, token: str) -> Response:
 def read(provider: str) -> Heard:
     """What the body says; raises Unacceptable 400."""
     try:
-        return PROVIDERS[provider].read_callback(parsed(request.get_data(cache=False)), services().access(provider))
+        return PROVIDERS[provider].read_callback(parsed(raw()), services().access(provider))
     except Malformed as malformed:
         raise Unacceptable("bad_request", f"The callback cannot be read: {malformed}.", 400) from None
 
@@ -53,9 +53,3 @@ def take(provider: str, job_id: str, attempt: int, heard: Heard) -> str:
         return services().ledger.nudge(provider, job_id, attempt, task_id, now)
     believed = replace(heard.event, attempt=attempt, heard_by="callback", asked_at=now)  # type: ignore[call-arg]
     return "noted" if services().ledger.apply(job_id, believed, now) else "unknown"
-
-
-def redacted(path: str) -> str:
-    """A path for the access log, without the token."""
-    parts = path.split("/")
-    return "/".join([*parts[:4], "…"]) if parts[1:2] == ["callbacks"] else path

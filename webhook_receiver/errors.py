@@ -1,14 +1,14 @@
-"""The one error envelope, and the door's way of reading JSON."""
+"""The one error envelope."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from typing import Any
 
-from flask import Flask, Response, jsonify, request
-from werkzeug.exceptions import HTTPException
+from flask import Flask, Response, jsonify
+from werkzeug.exceptions import HTTPException, InternalServerError, MethodNotAllowed
 
+from shared.archive import ArchiveUnavailable
 from shared.intake import Unacceptable
 from shared.ledger.store import LedgerUnavailable
 
@@ -25,12 +25,15 @@ CODES = {
     429: "rate_limited",
     503: "unavailable",
 }
+RETRY_AFTER_S = {429: 15, 503: 2}
 
 
 def envelope(status: int, code: str, message: str, fields: Mapping[str, Any] | None = None) -> Response:
     """An error as the contract writes it."""
     answer = jsonify(Unacceptable(code, message, status, fields).envelope())
     answer.status_code = status
+    if status in RETRY_AFTER_S:
+        answer.headers["Retry-After"] = str(RETRY_AFTER_S[status])
     return answer
 
 
@@ -39,7 +42,8 @@ def register(app: Flask) -> None:
     app.register_error_handler(HTTPException, _http)
     app.register_error_handler(Unacceptable, _unacceptable)
     app.register_error_handler(LedgerUnavailable, _unavailable)
-    app.register_error_handler(Exception, _broken)
+    app.register_error_handler(ArchiveUnavailable, _unsigned)
+    app.register_error_handler(InternalServerError, _broken)
 
 
 def _http(error: HTTPException) -> Response:
@@ -47,6 +51,8 @@ def _http(error: HTTPException) -> Response:
     answer = envelope(status, CODES.get(status, "error"), error.description or error.name)
     if status == 401:
         answer.headers["WWW-Authenticate"] = "Bearer"
+    if isinstance(error, MethodNotAllowed):
+        answer.headers["Allow"] = ", ".join(sorted(error.valid_methods or ()))
     return answer
 
 
@@ -55,32 +61,12 @@ def _unacceptable(error: Unacceptable) -> Response:
 
 
 def _unavailable(_: LedgerUnavailable) -> Response:
-    answer = envelope(503, "unavailable", "The ledger is out of reach; nothing was accepted.")
-    answer.headers["Retry-After"] = "2"
-    return answer
+    return envelope(503, "unavailable", "The ledger is out of reach; nothing was accepted.")
 
 
-def _broken(error: Exception) -> Response:
-    from structlog import get_logger
+def _unsigned(problem: ArchiveUnavailable) -> Response:
+    return envelope(503, "unavailable", f"The bucket cannot be read now: {problem}")
 
-    get_logger().exception("request broke", path=request.url_rule.rule if request.url_rule else None)
+
+def _broken(_: InternalServerError) -> Response:
     return envelope(500, "internal", "This is our fault; it was logged.")
-
-
-def json_body() -> Any:
-    """The body as JSON; raises Unacceptable for another media type, or where it is no JSON."""
-    if request.mimetype != "application/json" and not request.mimetype.endswith("+json"):
-        raise Unacceptable(CODES[415], "The body is not application/json.", 415)
-    return parsed(request.get_data(cache=False))
-
-
-def parsed(body: bytes) -> Any:
-    """JSON as the standard has it; raises Unacceptable 400."""
-    try:
-        return json.loads(body, parse_constant=_no_constant)
-    except (ValueError, RecursionError):
-        raise Unacceptable(CODES[400], "The body is not JSON.", 400) from None
-
-
-def _no_constant(name: str) -> None:
-    raise ValueError(f"{name} is not JSON")

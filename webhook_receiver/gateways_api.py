@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from datetime import UTC, date, datetime, timedelta
+import re
+from datetime import date, timedelta
 from typing import Any
 
 from flask import Blueprint, Response, jsonify, request
@@ -17,6 +18,8 @@ from webhook_receiver.auth import admin, caller, services
 gateways_api = Blueprint("gateways", __name__)
 
 DAYS_MAX = 366
+DAY = re.compile(r"(\d{4}-\d\d-\d\d)(T[\d:.Z+-]*)?", re.ASCII)
+JOBS_LOOKED_AT = 50
 
 
 @gateways_api.get("/v1/gateways")
@@ -38,8 +41,18 @@ def standing(gateway: GatewaySettings) -> dict[str, Any]:
         "in_flight": ledger.in_flight(gateway.name),
         "max_in_flight": gateway.max_in_flight,
         "submits_left_this_minute": max(gateway.submits_per_minute - used, 0),
+        "callbacks": arriving(gateway.name),
         "price_table_version": services().prices.version,
     }
+
+
+def arriving(name: str) -> dict[str, Any]:
+    """Of the tasks of the newest jobs there for which a callback was asked: how many ends it told us of."""
+    jobs = services().ledger.newest(None, JOBS_LOOKED_AT, provider=name)
+    tried = [attempt for job in jobs for attempt in job.attempts if attempt.provider == name]
+    ended = [attempt for attempt in tried if attempt.callback and attempt.heard_by]
+    heard = [attempt.ended_at or 0 for attempt in ended if attempt.heard_by == "callback"]
+    return {"asked": len(ended), "heard": len(heard), "last_heard_at": moment(max(heard, default=None))}
 
 
 @gateways_api.post("/v1/gateways/<name>/resume")
@@ -58,8 +71,8 @@ def resume(name: str) -> Response:
 def usage() -> Response:
     """What was made and spent, by day and gateway."""
     asking = caller()
-    today = datetime.now(UTC).date()
-    first, last = day_of("from", today - timedelta(days=6)), day_of("to", today)
+    last = day_of("to", date.fromisoformat(books.day_of(services().now())))
+    first = day_of("from", date.fromordinal(max(last.toordinal() - 6, 1)))
     if not 0 <= (last - first).days < DAYS_MAX:
         problem = {"from": [f"Not before `to`, or more than {DAYS_MAX} days."]}
         raise Unacceptable("invalid_request", "The query does not fit: from.", 422, problem)
@@ -68,9 +81,13 @@ def usage() -> Response:
 
 
 def day_of(name: str, otherwise: date) -> date:
+    """The day that the query names, also by a moment of it."""
     text = request.args.get(name)
+    if not text:
+        return otherwise
+    named = DAY.fullmatch(text)
     try:
-        return date.fromisoformat(text[:10]) if text else otherwise
+        return date.fromisoformat(named[1] if named else "")
     except ValueError:
         problem = {name: ["Not a day as YYYY-MM-DD."]}
         raise Unacceptable("invalid_request", f"The query does not fit: {name}.", 422, problem) from None

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 from collections.abc import Iterator
+from threading import BoundedSemaphore
 from typing import Any
 
 from flask import Blueprint, Response, jsonify, redirect, request
@@ -13,7 +15,7 @@ from werkzeug.wrappers import Response as AnyResponse
 
 from shared.document import document
 from shared.domain import events, money
-from shared.domain.job import Job, State
+from shared.domain.job import CROCKFORD, Job, State
 from shared.intake import Unacceptable, length_s
 from shared.ledger.store import LedgerUnavailable
 from shared.providers import PROVIDERS
@@ -21,12 +23,17 @@ from shared.providers.base import Ask
 from shared.quotes import quotes
 from shared.retrying import retry
 from webhook_receiver.auth import Caller, caller, services
-from webhook_receiver.errors import json_body
+from webhook_receiver.body import json_body
 
 jobs_api = Blueprint("jobs", __name__)
 
 PAGE, PAGE_MAX = 20, 100
 HEARTBEAT_S, LOOK_S = 15, 0.5
+# Each stream holds a thread of the server: half of them are left for callbacks and for everybody else.
+STREAMS_MAX = 16
+STREAMS = BoundedSemaphore(STREAMS_MAX)
+JOB_ID = re.compile(f"job_[{CROCKFORD}]{{26}}")
+TASK_ID = re.compile(r"[!-~]{1,200}")
 
 
 @jobs_api.post("/v1/jobs")
@@ -48,26 +55,31 @@ def create() -> Response:
 def newest() -> Response:
     """Jobs, newest first, a page at a time."""
     asking = caller()
-    limit = page_size()
-    status, provider = request.args.get("status"), request.args.get("provider")
-    wanted = states(status)
-    if provider is not None and provider not in PROVIDERS:
+    limit, wanted, provider, cursor = page_size(), states(asked("status")), asked("provider"), asked("cursor")
+    if provider and provider not in PROVIDERS:
         raise _bad_query("provider", f"Not one of {', '.join(PROVIDERS)}.")
-    found = services().ledger.newest(asking.scope, limit + 1, request.args.get("cursor", ""), wanted, provider)
+    if cursor and not JOB_ID.fullmatch(cursor):
+        raise _bad_query("cursor", "Not the next_cursor of a page.")
+    found = services().ledger.newest(asking.scope, limit + 1, cursor, wanted, provider or None)
     page = found[:limit]
-    cursor = page[-1].id if len(found) > limit else None
-    return jsonify({"data": [document(job, presign) for job in page], "next_cursor": cursor})
+    next_cursor = page[-1].id if len(found) > limit else None
+    return jsonify({"data": [document(job, presign) for job in page], "next_cursor": next_cursor})
+
+
+def asked(name: str) -> str:
+    """What the query says; empty where it says nothing."""
+    return request.args.get(name, "")
 
 
 def page_size() -> int:
-    text = request.args.get("limit", str(PAGE))
-    if not text.isascii() or not text.isdigit() or not 1 <= int(text[:9]) <= PAGE_MAX:
+    text = asked("limit") or str(PAGE)
+    if not re.fullmatch("[0-9]{1,9}", text) or not 1 <= int(text) <= PAGE_MAX:
         raise _bad_query("limit", f"Not a number from 1 to {PAGE_MAX}.")
     return int(text)
 
 
-def states(text: str | None) -> list[State]:
-    names = [name for name in (text or "").split(",") if name]
+def states(text: str) -> list[State]:
+    names = [name for name in text.split(",") if name]
     if not set(names) <= set(State):
         raise _bad_query("status", f"Not one of {', '.join(State)}.")
     return [State(name) for name in names]
@@ -125,7 +137,7 @@ def resolve(job_id: str) -> Response:
         problem = {"action": [f"Not one of {', '.join(ACTIONS)}."]}
         raise Unacceptable("invalid_request", "The request does not fit: action.", 422, problem)
     task_id = body.get("task_id")
-    if action == "adopt" and not (isinstance(task_id, str) and 0 < len(task_id) <= 200):
+    if action == "adopt" and not (isinstance(task_id, str) and TASK_ID.fullmatch(task_id)):
         problem = {"task_id": ["Required to adopt: the gateway's id of the task."]}
         raise Unacceptable("invalid_request", "The request does not fit: task_id.", 422, problem)
     if job.state is not State.UNCONFIRMED:
@@ -139,9 +151,13 @@ def follow(job_id: str) -> Response:
     """A job's way as server-sent events, until its end."""
     asking = caller()
     job = mine(job_id, asking)
+    if not STREAMS.acquire(blocking=False):
+        raise Unacceptable("rate_limited", "Too many streams are open; look at the job itself instead.", 429)
     stream = told(job, request.headers.get("Last-Event-ID", ""), services().ledger.get)
     headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
-    return Response(stream, mimetype="text/event-stream", headers=headers)
+    answer = Response(stream, mimetype="text/event-stream", headers=headers)
+    answer.call_on_close(STREAMS.release)
+    return answer
 
 
 def told(job: Job, last_id: str, look: Any) -> Iterator[str]:
