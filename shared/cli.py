@@ -107,7 +107,7 @@ def request_of(file: TextIO | None, flags: dict[str, Any]) -> dict[str, Any]:
     """The request that a file and flags make together."""
     try:
         body = json.load(file) if file else {}
-    except ValueError:
+    except (ValueError, RecursionError):
         raise click.UsageError(f"{file.name if file else ''} is not JSON") from None
     if not isinstance(body, dict):
         raise click.UsageError("the file is not a JSON object")
@@ -141,7 +141,7 @@ def list_jobs(status: str | None, provider: str | None, limit: int, as_json: boo
         return
     table = Table()
     for name in ("id", "status", "model", "provider", "progress", "cost USD", "created"):
-        table.add_column(name, overflow="fold")
+        table.add_column(name, overflow="fold", no_wrap=name == "id")
     for job in page["data"]:
         cost = job["cost_usd"] or (f"~{job['estimated_cost_usd']}" if job["estimated_cost_usd"] else "unknown")
         row = (job["id"], job["status"], job["request"]["model"], job["provider"] or "-", f"{job['progress']} %")
@@ -193,7 +193,7 @@ def estimate(file: TextIO | None, as_json: bool, **flags: Any) -> None:
 def progress(client: Client, job_id: str) -> dict[str, Any]:
     """The job's way as a bar."""
     columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[state]}"), TimeElapsedColumn())
-    job: dict[str, Any] = {}
+    job = client.get(job_id)  # a refusal is told before there is a bar
     with Progress(*columns, console=Console(stderr=True)) as bar:
         row = bar.add_task(job_id, total=100, state="…")
         for job in client.follow(job_id):

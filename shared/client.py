@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ipaddress
-import json
 import os
 import time
 from collections.abc import Iterator, Mapping
@@ -63,7 +62,7 @@ class Client:
 
     def get(self, job_id: str) -> Document:
         """The job as it is now."""
-        return self._call("GET", f"/v1/jobs/{quote(job_id)}")
+        return self._call("GET", f"/v1/jobs/{quote(job_id, safe='')}")
 
     def page(self, **query: str | int | None) -> Document:
         """A page of jobs, newest first; `status`, `provider`, `limit`, `cursor`."""
@@ -72,11 +71,11 @@ class Client:
 
     def retry(self, job_id: str) -> Document:
         """A new job with a failed one's request."""
-        return self._call("POST", f"/v1/jobs/{quote(job_id)}/retry")
+        return self._call("POST", f"/v1/jobs/{quote(job_id, safe='')}/retry")
 
     def cancel(self, job_id: str) -> Document:
         """Take a job back that no gateway has yet."""
-        return self._call("POST", f"/v1/jobs/{quote(job_id)}/cancel")
+        return self._call("POST", f"/v1/jobs/{quote(job_id, safe='')}/cancel")
 
     def estimates(self, job: Mapping[str, Any]) -> list[Document]:
         """What each gateway would be sent, and for how much."""
@@ -122,7 +121,7 @@ class Client:
     def _read(self, response: Response) -> Document:
         try:
             answer = response.json()
-        except json.JSONDecodeError:
+        except ValueError:
             answer = {}
         if response.status == 503:
             raise Unreachable(f"{self.url} is not ready")

@@ -17,7 +17,7 @@ from shared.http import Outside
 from shared.ledger.ledger import Conflict, Ledger
 from shared.providers.prices import PriceTable
 from shared.quotes import Quote, quotes
-from shared.request import MOTION_MODELS, validated
+from shared.request import MOTION_MODELS, sayable, validated
 from shared.settings import Settings
 
 KEY_CHARS = 255
@@ -100,9 +100,9 @@ class Intake:
             due_at=now,
         ).noted(now, "queued")
 
-    def _check_key(self, key: str | None) -> None:
-        if key is not None and not 0 < len(key) <= KEY_CHARS:
-            problem = {"Idempotency-Key": [f"Not from 1 to {KEY_CHARS} characters."]}
+    def _check_key(self, key: Any) -> None:
+        if key is not None and not (isinstance(key, str) and 0 < len(key) <= KEY_CHARS and sayable(key)):
+            problem = {"Idempotency-Key": [f"Not a text of 1 to {KEY_CHARS} characters."]}
             raise Unacceptable("invalid_request", "The Idempotency-Key does not fit.", 422, problem)
 
     def _check_address(self, name: str, address: str | None) -> None:

@@ -29,16 +29,20 @@ METADATA_KEYS, METADATA_BYTES = 16, 4096
 S3_URL = re.compile(r"s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]/.+")
 # As it is sent: other letters, a dot at the end or a zone are other spellings of hosts that may be inside.
 HOST = re.compile(r"[a-z0-9]([a-z0-9._-]*[a-z0-9])?|[0-9a-f:.]*:[0-9a-f:.]*")
+HALF_PAIR = re.compile("[\ud800-\udfff]")
 BLANK = re.compile(r"[\s\x00-\x1f\x7f]")
 USD = re.compile(r"\d{1,9}(\.\d{1,12})?", re.ASCII)
 
 
+def sayable(text: str) -> bool:
+    """Whether UTF-8 can say it: JSON may hold half of a surrogate pair."""
+    return not HALF_PAIR.search(text)
+
+
 def writable(text: str) -> str:
     """The text, if everybody behind us can keep it; raises ValidationError."""
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        raise ValidationError("Not valid UTF-8: it holds half of a surrogate pair.") from None
+    if not sayable(text):
+        raise ValidationError("Not valid UTF-8: it holds half of a surrogate pair.")
     if "\0" in text:
         raise ValidationError("It holds a NUL character.")
     return text

@@ -96,7 +96,8 @@ def poll(job: Job, mine: Hold, services: Services) -> Event:
     if task_id is None:
         return replace(ask_again(job, services), attempt=attempt.number, asked_at=now)
     event = replace(ask(attempt, task_id, services), attempt=attempt.number, asked_at=now)
-    if isinstance(event, (events.Succeeded, events.Failed)) and job.nudge:
+    called = job.nudge is not None and job.nudge.attempt == attempt.number
+    if isinstance(event, (events.Succeeded, events.Failed)) and called:
         return replace(event, heard_by="callback")
     return event
 

@@ -8,6 +8,7 @@ from functools import cache
 from typing import Any
 
 from shared import tokens
+from shared.archive import ArchiveUnavailable
 from shared.document import document
 from shared.domain import pace
 from shared.intake import Unacceptable
@@ -39,14 +40,17 @@ for name in SHARES:
 
 
 @app.task(name="rushes.enqueue", ignore_result=False)  # type: ignore[untyped-decorator]
-def enqueue(job: Any, idempotency_key: str | None = None, api_key: str = "") -> dict[str, Any]:
+def enqueue(job: Any = None, idempotency_key: str | None = None, api_key: str = "") -> dict[str, Any]:
     """The Jobs API's POST for other Celery services: the job document, or the error envelope."""
     tenant = tokens.tenant_of(services().settings.api_keys, str(api_key))
     try:
         if tenant is None:
             raise Unacceptable("unauthorized", "api_key is not a key of this service.", 401)
-        return document(services().intake.accept(job, tenant, idempotency_key, services().now()).job)
+        receipt = services().intake.accept(job, tenant, idempotency_key, services().now())
+        return document(receipt.job, services().archive.presign)
     except Unacceptable as refused:
         return refused.envelope()
     except LedgerUnavailable:
         return Unacceptable("unavailable", "The ledger is out of reach; nothing was accepted.", 503).envelope()
+    except ArchiveUnavailable as problem:
+        return Unacceptable("unavailable", f"The bucket cannot be read now: {problem}", 503).envelope()

@@ -10,15 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import av
-import boto3
 import pytest
+from archive_steps import MIB, connect
 from botocore.awsrequest import AWSResponse
-from botocore.config import Config
 from moto.server import ThreadedMotoServer
 
 from shared.archive import Archive
 
-MIB = 1024 * 1024
 ERROR = "<?xml version='1.0' encoding='UTF-8'?><Error><Code>{code}</Code><Message>so it is</Message></Error>"
 
 
@@ -29,18 +27,6 @@ def endpoint() -> Iterator[str]:
     host, port = server.get_host_and_port()
     yield f"http://{host}:{port}"
     server.stop()
-
-
-def connect(endpoint: str, **config: Any) -> Any:
-    settings = {"retries": {"total_max_attempts": 1}, "connect_timeout": 2, "max_pool_connections": 20, **config}
-    return boto3.client(
-        "s3",
-        endpoint_url=endpoint,
-        region_name="us-east-1",
-        aws_access_key_id="test",
-        aws_secret_access_key="test",
-        config=Config(request_checksum_calculation="when_required", s3={"addressing_style": "path"}, **settings),
-    )
 
 
 @pytest.fixture

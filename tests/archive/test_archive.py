@@ -18,7 +18,7 @@ from pathlib import Path
 from threading import Thread
 
 import pytest
-from conftest import MIB, connect
+from archive_steps import MIB, connect
 
 from shared.archive import Archive, ArchiveUnavailable, ClipFacts, InvalidClip, Probe, Source, StoredFile
 

@@ -1,0 +1,53 @@
+"""What every floor of the tests stands on: a real Redis, and the ledger over both of its stores."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+import redis
+from redis_server import RedisServer, running
+
+from shared.domain.pace import Pace
+from shared.ledger.ledger import Ledger
+from shared.ledger.memory import MemoryStore
+from shared.ledger.redis_store import RedisStore, connect
+from shared.ledger.store import Store
+
+
+@pytest.fixture(scope="session")
+def redis_url() -> Iterator[str]:
+    """A Redis that all tests of this process share; `empty_redis_url` is the same one, emptied first."""
+    with running() as server:
+        yield server.url
+
+
+@pytest.fixture
+def empty_redis_url(redis_url: str) -> str:
+    with redis.Redis.from_url(redis_url) as client:
+        client.flushdb()
+    return redis_url
+
+
+@pytest.fixture
+def own_redis() -> Iterator[RedisServer]:
+    """A Redis that a test may freeze and stop."""
+    with running() as server:
+        yield server
+
+
+@pytest.fixture
+def redis_store(empty_redis_url: str) -> Iterator[RedisStore]:
+    with connect(empty_redis_url, timeout_s=5) as client:
+        yield RedisStore(client)
+
+
+@pytest.fixture(params=["memory", "redis"])
+def store(request: pytest.FixtureRequest) -> Store:
+    """Each store of the ledger in turn: the twin in memory and the real one."""
+    return MemoryStore() if request.param == "memory" else request.getfixturevalue("redis_store")
+
+
+@pytest.fixture
+def ledger(store: Store) -> Ledger:
+    return Ledger(store, Pace())

@@ -1,0 +1,43 @@
+"""kill -9 of any one process at any moment: the job still completes, billed once."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections import Counter
+from contextlib import suppress
+
+import pytest
+from whole_stack import Site
+
+pytestmark = pytest.mark.timeout(300)
+
+
+def kill(site: Site, name: str) -> None:
+    """kill -9 of the process and, for a server with children, of those too."""
+    pid = site.stack.processes()[name]
+    with suppress(ProcessLookupError):
+        os.killpg(pid, signal.SIGKILL) if name == "web" else os.kill(pid, signal.SIGKILL)
+
+
+@pytest.mark.parametrize("state", ["queued", "running", "archiving"])
+@pytest.mark.parametrize("victim", ["worker", "scheduler", "web", "redis", "gateways"])
+def test_a_killed_process_loses_no_job_and_pays_for_none_twice(site: Site, victim: str, state: str) -> None:
+    jobs = [site.text(f"{victim}-{state}-text"), site.motion(f"{victim}-{state}-motion")]
+
+    site.wait_for(jobs[1], state)
+    kill(site, victim)
+
+    ended = [site.wait(job) for job in jobs]
+    assert [job["status"] for job in ended] == ["completed", "completed"]
+    tasks = {attempt["task_id"] for job in ended for attempt in job["attempts"] if attempt["task_id"]}
+    billed = Counter(bill["task_id"] for bill in site.books("bills") if bill["task_id"] in tasks)
+    assert billed == dict.fromkeys(tasks, 1)
+    assert len(tasks) == 2
+
+
+def test_the_gateways_saw_nothing_that_their_documents_do_not_allow(site: Site) -> None:
+    job = site.wait(site.text("rules"))
+
+    assert job["status"] == "completed"
+    assert site.books("violations") == []

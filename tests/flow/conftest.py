@@ -1,0 +1,102 @@
+"""The parts outside of a flow, each real and on a free port: gateways that pretend, an S3 API, who hears and calls."""
+
+from __future__ import annotations
+
+import logging
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import structlog
+from outsiders import Listener
+from world import BUCKET, World
+
+from deploy.sandbox import ROOT, s3
+from deploy.sandbox.ready import free_ports, http_status, wait_until
+
+TASK_S = 0.1
+START_S = 60
+
+
+@pytest.fixture(autouse=True)
+def _quiet() -> Iterator[None]:
+    """What is logged on the way is nobody's concern here, and a traceback in colours takes a second."""
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
+    yield
+    structlog.reset_defaults()
+
+
+@pytest.fixture(scope="session")
+def gateways_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Where the gateways play, in a process of their own."""
+    port = free_ports(1)[0]
+    data = str(tmp_path_factory.mktemp("gateways"))
+    command = [sys.executable, "-m", "deploy.sandbox.gateways", "--port", str(port), "--data", data]
+    env = {**os.environ, "SANDBOX_TASK_SECONDS": str(TASK_S), "SANDBOX_CALLBACK_REPEATS": "1"}
+    process = subprocess.Popen(command, env=env, cwd=ROOT, stderr=subprocess.DEVNULL)
+    try:
+        wait_until(lambda: http_status(port, "/_sandbox/health") == 200, START_S, "gateways")
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        process.kill()
+        process.wait()
+
+
+@pytest.fixture(scope="session")
+def s3_url() -> Iterator[str]:
+    with s3.running(BUCKET) as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def porch() -> Iterator[Listener]:
+    """Where the gateways' callbacks arrive; they are kept until a test hands them on."""
+    with Listener.serving() as listener:
+        yield listener
+
+
+@pytest.fixture
+def caller() -> Iterator[Listener]:
+    """Who gave a callback_url."""
+    with Listener.serving() as listener:
+        yield listener
+
+
+@pytest.fixture
+def open_world(
+    empty_redis_url: str, s3_url: str, gateways_url: str, porch: Listener, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Callable[..., World]]:
+    """open_world(callbacks=True, RUSHES_…="…"): the parts joined under these settings."""
+    for name in [name for name in os.environ if name.startswith("AWS_")]:
+        monkeypatch.delenv(name)
+    for name, value in _aws(s3_url).items():
+        monkeypatch.setenv(name, value)
+    opened: list[World] = []
+
+    def open_(callbacks: bool = False, **settings: str) -> World:
+        opened.append(World(empty_redis_url, gateways_url, porch, callbacks, settings))
+        return opened[-1]
+
+    yield open_
+    for world in opened:
+        world.audit()
+
+
+@pytest.fixture
+def world(open_world: Callable[..., World]) -> World:
+    """All gateways enabled; nobody can call back, so jobs are polled."""
+    return open_world()
+
+
+def _aws(endpoint: str) -> dict[str, str]:
+    return {
+        "AWS_ENDPOINT_URL_S3": endpoint,
+        "AWS_ACCESS_KEY_ID": "sandbox",
+        "AWS_SECRET_ACCESS_KEY": "sandbox",
+        "AWS_DEFAULT_REGION": "us-east-1",
+        "AWS_CONFIG_FILE": os.devnull,
+        "AWS_SHARED_CREDENTIALS_FILE": str(Path(os.devnull)),
+    }

@@ -1,0 +1,171 @@
+"""Callbacks as they come in life: early, twice, forged, late, or never."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+
+import pytest
+from outsiders import Letter
+from world import World, why
+
+from shared.domain.job import Job, State
+
+CALLING = ("evolink", "apimodels")
+HOUR_S = 3600
+
+
+@pytest.fixture
+def world(open_world: Callable[..., World]) -> World:
+    """A receiver that the gateways can reach; its letters wait until a test hands them on."""
+    return open_world(callbacks=True)
+
+
+def running(world: World, gateway: str) -> Job:
+    """A job that the gateway has; nobody looks for minutes."""
+    return world.until(world.submit(world.request_for(gateway)), State.RUNNING)
+
+
+@pytest.mark.parametrize("gateway", CALLING)
+def test_a_callback_brings_the_end_at_once(world: World, gateway: str) -> None:
+    job = running(world, gateway)
+    answer = world.deliver(world.letter(job.id))
+    world.exhaust()
+
+    ended = world.job(job.id)
+    assert (answer.status_code, world.clock.skipped_ms) == (200, 0)
+    assert (ended.state, ended.current.heard_by) == (State.COMPLETED, "callback")
+
+
+@pytest.mark.parametrize("confirm", ["true", "false"])
+@pytest.mark.parametrize("gateway", CALLING)
+def test_a_callback_may_come_before_the_answer_to_the_submit(
+    open_world: Callable[..., World], gateway: str, confirm: str
+) -> None:
+    world = open_world(callbacks=True, RUSHES_CALLBACK_CONFIRM=confirm)
+    job_id = world.submit(world.request_for(gateway))
+    with world.after(world.outside, "send", lambda: world.deliver(world.letter(job_id))):
+        world.exhaust()
+
+    job = world.job(job_id)
+    assert (job.state, job.current.heard_by, world.clock.skipped_ms) == (State.COMPLETED, "callback", 0)
+    assert len(world.bills()) == 1
+
+
+@pytest.mark.parametrize("gateway", CALLING)
+def test_repeated_callbacks_make_one_archive(world: World, gateway: str) -> None:
+    job = running(world, gateway)
+    letter = world.letter(job.id)
+    answers = [world.deliver(letter), world.deliver(letter)]
+    with world.before(world.services.archive, "put_manifest", lambda: answers.append(world.deliver(letter))):
+        world.exhaust()
+    ended = world.job(job.id)
+    answers.append(world.deliver(letter))
+    world.exhaust()
+
+    assert [answer.status_code for answer in answers] == [200] * 4
+    assert [key.rpartition("/")[2] for _, key in world.writes] == ["video.mp4", "manifest.json"]
+    assert world.job(job.id) == ended
+
+
+@pytest.mark.parametrize("gateway", CALLING)
+def test_a_forged_failure_is_not_believed(world: World, gateway: str) -> None:
+    world.fault(gateway, "forged_first")
+    job = running(world, gateway)
+    world.deliver(forged := world.letter(job.id))
+    world.exhaust()
+
+    assert "fail" in forged.body.decode()
+    assert world.job(job.id).state is not State.FAILED
+    assert world.finish(job.id).state is State.COMPLETED
+
+
+@pytest.mark.parametrize("written", [False, True])
+def test_a_callback_that_comes_while_a_poll_is_under_way_is_followed(world: World, written: bool) -> None:
+    world.fault("evolink", "unknown_status")
+    job = running(world, "evolink")
+    letter = world.letter(job.id)
+    world.advance(200)
+    part, door = (world.ledger.store, "commit") if written else (world.services.outside, "send")
+    with world.before(part, door, lambda: world.deliver(letter)):
+        world.exhaust()
+    after_the_poll = world.job(job.id)
+    world.advance(3)
+    world.exhaust()
+
+    assert (after_the_poll.state, after_the_poll.current.polls) == (State.RUNNING, 1)
+    assert (world.job(job.id).state, world.job(job.id).current.heard_by) == (State.COMPLETED, "callback")
+
+
+def test_a_late_callback_after_the_end_changes_nothing(open_world: Callable[..., World]) -> None:
+    world = open_world(callbacks=True, RUSHES_JOB_TIMEOUT_S="600")
+    world.fault("evolink", "unknown_status", times=-1)
+    failed = world.finish(running(world, "evolink").id)
+    answer = world.deliver(world.letter(failed.id))
+    world.exhaust()
+
+    assert (why(failed), answer.status_code) == ("timed_out", 200)
+    assert world.job(failed.id) == failed
+
+
+def test_the_callback_of_an_attempt_that_was_given_up_is_not_taken_for_that_of_the_next(
+    open_world: Callable[..., World],
+) -> None:
+    world = open_world(callbacks=True, RUSHES_UNCONFIRMED="resubmit")
+    world.fault("evolink", "answer_lost")
+    job = world.until(world.submit(world.request_for("evolink")), State.UNCONFIRMED)
+    world.until(job.id, State.RUNNING)
+    world.await_gateways()
+    world.deliver(world.letter(f"{job.id}/1-"))
+    world.exhaust()
+
+    ended, (_, second) = world.job(job.id), world.tasks()
+    assert (ended.state, ended.current.task_id) == (State.COMPLETED, second["id"])
+    assert (ended.current.heard_by, ended.attempts[0].heard_by) == ("poll", None)
+
+
+def test_a_callback_that_never_comes_is_not_waited_for_for_long(world: World) -> None:
+    world.fault("evolink", "no_callback")
+    job = running(world, "evolink")
+    world.await_gateways()
+    world.advance(150)
+    world.exhaust()
+    before = world.job(job.id).state
+    world.advance(60)
+    world.exhaust()
+
+    after = world.job(job.id)
+    assert (before, after.state, after.current.heard_by) == (State.RUNNING, State.COMPLETED, "poll")
+
+
+def test_where_callbacks_are_believed_nobody_asks_and_the_thumbnail_is_kept(open_world: Callable[..., World]) -> None:
+    world = open_world(callbacks=True, RUSHES_CALLBACK_CONFIRM="false")
+    job = running(world, "apimodels")
+    world.deliver(world.letter(job.id))
+    world.exhaust()
+
+    ended, stored = world.job(job.id), world.bucket(job)
+    assert (ended.state, ended.current.heard_by) == (State.COMPLETED, "callback")
+    assert [request.method for request in world.outside.sent] == ["POST", "GET"]
+    assert world.outside.sent[1].url.partition("?")[0].endswith("thumbnail.jpg")
+    assert stored.keys() == {"video.mp4", "thumbnail.jpg", "manifest.json"}
+    assert stored["thumbnail.jpg"].content_type == "image/jpeg"
+
+
+def test_a_made_up_task_id_does_not_settle_a_lost_submit(world: World) -> None:
+    world.broken_rules_are_meant = True
+    world.fault("evolink", "answer_lost")
+    job = world.until(world.submit(world.request_for("evolink")), State.UNCONFIRMED)
+    letter = world.letter(job.id)
+    world.deliver(
+        Letter(letter.path, {}, json.dumps({**json.loads(letter.body), "id": "task-unified-0-none"}).encode())
+    )
+    world.exhaust()
+    fooled = world.job(job.id)
+    world.advance(5)
+    world.deliver(letter)
+    world.exhaust()
+
+    assert (fooled.state, fooled.current.task_id) == (State.UNCONFIRMED, None)
+    assert world.job(job.id).state is State.COMPLETED
+    assert len(world.bills()) == 1

@@ -1,0 +1,75 @@
+"""Each gateway and each operation once, from the request to the bucket."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from decimal import Decimal
+from hashlib import sha256
+from typing import Any
+
+import pytest
+from world import World
+
+from shared.document import document
+from shared.domain.job import State
+
+WORDS = {"prompt": "a red kite over the sea", "duration": 3}
+SHOTS = [{"prompt": "a kite rises", "duration": 2}, {"prompt": "it falls", "duration": 1}]
+Ask = Callable[[World], dict[str, Any]]
+OPERATIONS: dict[tuple[str, str], Ask] = {
+    ("apimaster", "motion"): lambda world: world.motion,
+    ("apimart", "motion of 2.6"): lambda world: {**world.motion, "model": "kling-v2-6-motion-control"},
+    ("evolink", "motion by the video"): lambda world: {**world.motion, "character_orientation": "video"},
+    ("newapi", "text"): lambda world: world.text,
+    ("newapi", "first and last"): lambda world: {
+        "model": "kling-v3",
+        "image_url": world.picture,
+        "last_image_url": world.picture,
+        **WORDS,
+    },
+    ("newapi", "shots"): lambda world: {
+        "model": "kling-v3",
+        "image_url": world.picture,
+        "multi_prompt": SHOTS,
+        "duration": 3,
+    },
+    ("apimodels", "image"): lambda world: {"model": "kling-v3", "image_url": world.picture, **WORDS},
+}
+
+
+@pytest.mark.parametrize(("gateway", "operation"), OPERATIONS)
+def test_a_job_is_billed_once_and_its_clip_lies_in_the_bucket(world: World, gateway: str, operation: str) -> None:
+    job = world.finish(world.submit(OPERATIONS[gateway, operation](world), provider=gateway))
+
+    stored, manifest = world.bucket(job), world.manifest(job)
+    clip = stored["video.mp4"]
+    digest = sha256(world.served(job)).hexdigest()
+    assert job.state is State.COMPLETED
+    assert [(bill["gateway"], bill["task_id"]) for bill in world.bills()] == [(gateway, job.current.task_id)]
+    assert manifest["job"]["result"]["sha256"] == sha256(clip.body).hexdigest() == digest
+    assert manifest["files"] == [
+        {"key": manifest["job"]["result"]["key"], "size": len(clip.body), "sha256": digest, "content_type": "video/mp4"}
+    ]
+    assert (clip.content_type, clip.metadata) == (
+        "video/mp4",
+        {"job-id": job.id, "sha256": digest, "provider": gateway, "task-id": job.current.task_id},
+    )
+
+
+@pytest.mark.parametrize("gateway", ["apimart", "apimodels"])
+def test_the_manifest_is_the_last_object_and_tells_of_the_job_as_it_ended(world: World, gateway: str) -> None:
+    job = world.finish(world.submit(world.request_for(gateway)))
+
+    told, known = world.manifest(job)["job"], document(job)
+    assert [key.rpartition("/")[2] for _, key in world.writes] == ["video.mp4", "manifest.json"]
+    moments = ("updated_at", "ended_at")
+    assert {k: v for k, v in told.items() if k not in moments} == {k: v for k, v in known.items() if k not in moments}
+    assert told["status"] == "completed"
+    assert told["ended_at"]
+
+
+def test_a_clip_costs_what_the_gateway_billed(world: World) -> None:
+    job = world.finish(world.submit(world.motion, provider="evolink"))
+
+    (bill,) = world.bills()
+    assert job.current.cost_usd == Decimal(bill["usd"]) == Decimal("0.4536")

@@ -1,0 +1,124 @@
+"""From the gateway's link to the bucket, with everything in the way that can be."""
+
+from __future__ import annotations
+
+import itertools
+import re
+from dataclasses import replace
+from hashlib import sha256
+
+import pytest
+from world import BUCKET, World, digest, why
+
+from deploy.sandbox.ready import free_ports
+from shared import wiring
+from shared.archive import Archive
+from shared.domain.job import Job, State
+from shared.providers import PROVIDERS
+
+DAY_S = 86_400
+
+
+def archived_whole(world: World, job: Job) -> bool:
+    """Whether the bucket has the bytes that the gateway serves, and they were paid for once."""
+    clip = world.bucket(job)["video.mp4"].body
+    return len(world.bills()) == 1 and clip == world.served(job) and sha256(clip).hexdigest() == digest(job)
+
+
+@pytest.mark.parametrize("gateway", PROVIDERS)
+def test_an_expired_link_is_asked_for_again_and_not_paid_for_again(world: World, gateway: str) -> None:
+    world.fault(gateway, "expired_link")
+    job = world.finish(world.submit(world.request_for(gateway)))
+
+    assert job.state is State.COMPLETED
+    assert archived_whole(world, job)
+
+
+@pytest.mark.parametrize(("how", "times"), [("cut", 1), ("short", 1), ("undeclared", 1), ("short", 3)])
+def test_a_clip_that_was_cut_short_is_fetched_again(world: World, how: str, times: int) -> None:
+    world.fault("apimart", "truncated_clip", how=how, times=times)
+    job = world.finish(world.submit(world.request_for("apimart")))
+
+    assert job.state is State.COMPLETED
+    assert archived_whole(world, job)
+    assert [key.rpartition("/")[2] for _, key in world.writes] == ["video.mp4", "manifest.json"]
+
+
+def test_a_clip_that_never_comes_whole_is_given_up(world: World) -> None:
+    world.fault("newapi", "truncated_clip", how="short", times=-1)
+    job = world.finish(world.submit(world.request_for("newapi")))
+
+    assert (job.state, why(job)) == (State.FAILED, "result_invalid")
+    assert world.bucket(job).keys() == {"manifest.json"}
+
+
+@pytest.mark.parametrize("fault", ["html_502", "http_500", "refuse_503"])
+def test_a_file_server_in_trouble_is_asked_again(world: World, fault: str) -> None:
+    world.fault("evolink", fault, stage="download", times=3)
+    job = world.finish(world.submit(world.request_for("evolink")))
+
+    assert job.state is State.COMPLETED
+    assert archived_whole(world, job)
+
+
+def days_later(world: World, days: float) -> None:
+    """Put the clock forward, and do what is due then."""
+    world.advance(days * DAY_S)
+    world.exhaust()
+
+
+def test_a_dead_link_that_the_gateway_only_names_again_is_given_up_past_its_life(world: World) -> None:
+    world.outside.retouch = lambda body: re.sub(rb'/files/[^"]+', b"/files/gone", body)
+    job = world.until(world.submit(world.request_for("evolink")), State.ARCHIVING)
+    days_later(world, 0.99)
+    within = world.job(job.id)
+    days_later(world, 0.02)
+    ended = world.finish(job.id)
+
+    assert within.state is State.ARCHIVING
+    assert (ended.state, why(ended)) == (State.FAILED, "result_expired")
+    assert world.bucket(ended).keys() == {"manifest.json"}
+    assert len(world.bills()) == 1
+
+
+@pytest.mark.parametrize("gateway", ["apimart", "evolink"])
+def test_ever_new_links_that_are_all_dead_are_given_up_a_life_later(world: World, gateway: str) -> None:
+    signed = itertools.count()
+    world.outside.retouch = lambda body: body.replace(b"&sig=", b"&n=%d&sig=" % next(signed))
+    world.fault(gateway, "expired_link", times=-1)
+    job = world.until(world.submit(world.request_for(gateway)), State.ARCHIVING)
+    days_later(world, 1.9)
+    within = world.job(job.id)
+    days_later(world, 0.2)
+    ended = world.finish(job.id)
+
+    assert within.state is State.ARCHIVING
+    assert (ended.state, why(ended)) == (State.FAILED, "result_expired")
+    assert len(world.bills()) == 1
+
+
+def test_a_fresh_link_that_lives_is_taken_long_after_the_first_one_died(world: World) -> None:
+    world.fault("evolink", "expired_link", times=2)
+    job = world.until(world.submit(world.request_for("evolink")), State.ARCHIVING)
+    world.step()
+    days_later(world, 1.5)
+    ended = world.finish(job.id)
+
+    assert ended.state is State.COMPLETED
+    assert archived_whole(world, ended)
+
+
+def test_while_s3_is_away_the_clip_waits(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    job_id = world.submit(world.request_for("newapi"))
+    world.until(job_id, State.ARCHIVING)
+    well = world.services
+    monkeypatch.setenv("AWS_ENDPOINT_URL_S3", f"http://127.0.0.1:{free_ports(1)[0]}")
+    world.services = replace(well, archive=Archive(wiring.s3_client(), BUCKET))
+    world.step()
+    waits = world.job(job_id)
+    world.services = well
+    job = world.finish(job_id)
+
+    assert (waits.state, waits.history[-1].what) == (State.ARCHIVING, "archive delayed")
+    assert job.state is State.COMPLETED
+    assert archived_whole(world, job)

@@ -1,0 +1,385 @@
+"""A whole Rushes in one process, its steps done one after the other in the order that a test chooses.
+
+Everything is real (Redis, S3, HTTP, the scheduler, the steps, the receiver) save two things: what the scheduler hands
+out is done here instead of by Celery, and the clock may be put forward. The gateways' tasks live in real time.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+import urllib.request
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
+from typing import Any
+
+import redis
+from outsiders import Letter, Listener
+from werkzeug.test import TestResponse
+
+from shared import wiring
+from shared.domain import books, pace
+from shared.domain.job import Chore, Job, State
+from shared.domain.wire import Request, Response
+from shared.http import Outside
+from shared.ledger import keys
+from shared.ledger.ledger import Ticket
+from shared.providers import PROVIDERS
+from webhook_receiver.app import create_app
+from worker import steps
+from worker.lanes import lanes
+from worker.scheduler import Scheduler
+
+BUCKET = "rushes-flow"
+ROUNDS = 400
+WRITES = ("PutObject", "CompleteMultipartUpload", "CopyObject", "DeleteObject")
+WAITING = ("pending", "processing")
+
+
+class Died(BaseException):
+    """A worker that was killed: no code of ours catches it."""
+
+
+class Clock:
+    """Real time and what was skipped of it, in ms since the epoch."""
+
+    def __init__(self) -> None:
+        self.skipped_ms = 0
+
+    def __call__(self) -> int:
+        return wiring.clock() + self.skipped_ms
+
+
+class Watched(Outside):
+    """The real way out, which also keeps what was asked, and may retouch the bodies that come back."""
+
+    def __init__(self, real: Outside) -> None:
+        self._real = real
+        self.sent: list[Request] = []
+        self.fetched: list[Request] = []
+        self.retouch: Callable[[bytes], bytes] = bytes
+
+    def send(self, request: Request, **options: Any) -> Response:
+        self.sent.append(request)
+        answer = self._real.send(request, **options)
+        return replace(answer, body=self.retouch(answer.body))
+
+    def stream(self, request: Request, **options: Any) -> Any:
+        self.fetched.append(request)
+        return self._real.stream(request, **options)
+
+
+@dataclass(frozen=True)
+class Stored:
+    """An object as it stands in the bucket."""
+
+    etag: str
+    modified_at: Any
+    metadata: Mapping[str, str]
+    content_type: str
+    body: bytes
+
+
+class World:
+    """One Rushes under these settings; its gateways' keys are its own, so that their books can be told apart."""
+
+    def __init__(
+        self, redis_url: str, gateways_url: str, porch: Listener, callbacks: bool, settings: Mapping[str, str]
+    ) -> None:
+        self.gateways_url, self.porch = gateways_url, porch
+        self.key = f"sandbox-{time.time_ns()}"
+        self.began_at = time.time()
+        self.clock = Clock()
+        self.control("DELETE", "/faults")
+        environ = {**self._environ(redis_url), **({"RUSHES_PUBLIC_URL": porch.url} if callbacks else {}), **settings}
+        built = wiring.build({name: value for name, value in environ.items() if value})
+        self.outside = Watched(built.outside)
+        self.services = replace(built, now=self.clock, outside=self.outside)
+        self.ledger = self.services.ledger
+        self.tickets: list[Ticket] = []
+        self.scheduler = Scheduler(self.services, self._take)
+        self.door = create_app(self.services).test_client()
+        self.redis: Any = redis.Redis.from_url(redis_url, decode_responses=True)
+        self.s3 = self.services.archive._s3
+        self.writes: list[tuple[str, str]] = []
+        self.broken_rules_are_meant = False
+        self.s3.meta.events.register("provide-client-params.s3", self._note_write)
+
+    def _environ(self, redis_url: str) -> dict[str, str]:
+        gateways = {f"{name.upper()}_BASE_URL": f"{self.gateways_url}/{name}" for name in PROVIDERS}
+        return {
+            **gateways,
+            **{f"{name.upper()}_API_KEY": self.key for name in PROVIDERS},
+            "REDIS_URL": redis_url,
+            "RUSHES_S3_BUCKET": BUCKET,
+            "RUSHES_SECRET_KEY": "a secret of the flow",
+            "RUSHES_API_KEYS": "acme:acme-key,rival:rival-key,admin:admin-key",
+            "RUSHES_EGRESS_ALLOW": "127.0.0.0/8",
+        }
+
+    def _take(self, task: str, queue: str, tickets: Any) -> None:
+        self.tickets += [Ticket(*ticket) for ticket in tickets]
+
+    def _note_write(self, params: dict[str, Any], model: Any, **_: Any) -> None:
+        if model.name in WRITES:
+            self.writes.append((model.name, params["Key"]))
+
+    # --- what a caller does
+
+    def api(self, method: str, path: str, body: Any = None, key: str = "acme-key", **headers: str) -> Any:
+        """One call of the Jobs API."""
+        sent = {"Authorization": f"Bearer {key}", **{name.replace("_", "-"): held for name, held in headers.items()}}
+        return self.door.open(path, method=method, json=body, headers=sent)
+
+    def submit(self, request: Mapping[str, Any], **fields: Any) -> str:
+        """Enqueue a job; its id."""
+        answer = self.api("POST", "/v1/jobs", {**request, **fields})
+        assert answer.status_code == 202, answer.text
+        return str(answer.json["id"])
+
+    def job(self, job_id: str) -> Job:
+        found = self.ledger.get(job_id)
+        assert found, f"{job_id} is not in the ledger"
+        return found
+
+    @property
+    def picture(self) -> str:
+        return f"{self.gateways_url}/inputs/sample.jpg"
+
+    @property
+    def motion(self) -> dict[str, Any]:
+        """A motion request: every gateway but newapi can do it."""
+        clip = f"{self.gateways_url}/inputs/sample.mp4"
+        who = {"image_url": self.picture, "video_url": clip, "character_orientation": "image"}
+        return {"model": "kling-v3-motion-control", **who}
+
+    @property
+    def text(self) -> dict[str, Any]:
+        """A text request: newapi and apimodels can do it."""
+        return {"model": "kling-v3", "prompt": "a red kite over the sea", "duration": 3}
+
+    def request_for(self, gateway: str) -> dict[str, Any]:
+        """A request that this gateway can do, pinned to it."""
+        return {**(self.text if gateway == "newapi" else self.motion), "provider": gateway}
+
+    # --- how time passes
+
+    def advance(self, seconds: float) -> None:
+        self.clock.skipped_ms += round(seconds * 1000)
+
+    def claim(self) -> list[Ticket]:
+        """One turn of the scheduler: what it hands out, not yet done."""
+        self.tickets = []
+        self._nap_s = self.scheduler.turn(self.clock())
+        return self.tickets
+
+    def perform(self, tickets: list[Ticket]) -> None:
+        """What a worker does with tickets; one that dies does none of the rest."""
+        with suppress(Died):
+            for ticket in tickets:
+                steps.run(ticket, self.services)
+
+    def step(self) -> int:
+        """One turn, and all that it hands out is done; how much that was."""
+        tickets = self.claim()
+        self.perform(tickets)
+        return len(tickets)
+
+    def exhaust(self) -> None:
+        """Do all that is due now."""
+        for _ in range(ROUNDS):
+            if not self.step():
+                return
+        raise AssertionError("there is no end of what is due now")
+
+    def run_until(self, done: Callable[[], bool]) -> None:
+        """Step until it is so; where nothing is due, the gateways are waited for, and the clock is put forward."""
+        for _ in range(ROUNDS):
+            if done():
+                return
+            if not self.step():
+                self.await_gateways()
+                self._skip()
+        raise AssertionError(f"it never came to that: {[self._told(job) for job in self.ledger.newest(None, 20)]}")
+
+    def until(self, job_id: str, *states: State) -> Job:
+        """Step until the job stands in one of these states."""
+        self.run_until(lambda: self.job(job_id).state in states)
+        return self.job(job_id)
+
+    def finish(self, job_id: str) -> Job:
+        """Step until the job has ended and owes nothing but to leave."""
+        self.run_until(lambda: self.job(job_id).chores == (Chore.RETIRE,))
+        return self.job(job_id)
+
+    def await_gateways(self) -> None:
+        """Return once every task that a gateway has of ours came to its end."""
+        while waits := [task["ends_at"] for task in self.tasks() if task["state"] in WAITING]:
+            time.sleep(max(0.002, max(waits) - time.time()))
+
+    def _skip(self) -> None:
+        due_at = self.next_due_at()
+        assert due_at, "nothing is due any more"
+        assert self._nap_s > 0, "the scheduler has nothing to hand out, and does not sleep"
+        self.advance(max((due_at - self.clock()) / 1000, self._nap_s, 0.001))
+
+    def next_due_at(self) -> int | None:
+        """When the next job comes due, or the next lease ends."""
+        with self.redis.pipeline() as pipe:
+            for lane in lanes():
+                pipe.zrange(keys.due(lane), 0, 0, withscores=True)
+                pipe.zrange(keys.leased(lane), 0, 0, withscores=True)
+            return min((int(head[0][1]) for head in pipe.execute() if head), default=None)
+
+    def _told(self, job: Job) -> str:
+        return (
+            f"{job.id} {job.state} {[(a.provider, a.status.value, a.error) for a in job.attempts]} {job.history[-3:]}"
+        )
+
+    # --- in which order things happen
+
+    @contextmanager
+    def before(self, part: object, door: str, act: Callable[[], Any]) -> Iterator[None]:
+        """Something happens once, just before the next call of this door of a part."""
+        real = getattr(part, door)
+        acts = [act]
+
+        def call(*args: Any, **options: Any) -> Any:
+            while acts:
+                acts.pop()()
+            return real(*args, **options)
+
+        with self._replaced(part, door, call):
+            yield
+        assert not acts, f"nobody came to {door}"
+
+    @contextmanager
+    def after(self, part: object, door: str, act: Callable[[], Any]) -> Iterator[None]:
+        """Something happens once, just after the next call of this door and before its answer is known."""
+        real = getattr(part, door)
+        acts = [act]
+
+        def call(*args: Any, **options: Any) -> Any:
+            answer = real(*args, **options)
+            while acts:
+                acts.pop()()
+            return answer
+
+        with self._replaced(part, door, call):
+            yield
+        assert not acts, f"nobody came to {door}"
+
+    @contextmanager
+    def _replaced(self, part: object, door: str, call: Callable[..., Any]) -> Iterator[None]:
+        setattr(part, door, call)
+        try:
+            yield
+        finally:
+            delattr(part, door)
+
+    def die(self) -> None:
+        raise Died
+
+    # --- what the gateways do and know
+
+    def control(self, method: str, path: str, body: Any = None) -> Any:
+        data = None if body is None else json.dumps(body).encode()
+        call = urllib.request.Request(f"{self.gateways_url}/_sandbox{path}", data, method=method)
+        with urllib.request.urlopen(call, timeout=20) as answer:
+            return json.load(answer)
+
+    def fault(self, gateway: str, fault: str, **options: Any) -> None:
+        """Arm a fault at a gateway."""
+        self.control("POST", "/faults", {"gateway": gateway, "fault": fault, **options})
+
+    def mend(self) -> None:
+        """Switch all faults off."""
+        self.control("DELETE", "/faults")
+
+    def tasks(self, gateway: str = "") -> list[dict[str, Any]]:
+        """What the gateways accepted from us, oldest first."""
+        found = self.control("GET", f"/tasks?gateway={gateway}")["tasks"]
+        return [task for task in found if task["api_key"] == self.key]
+
+    def bills(self, gateway: str = "") -> list[dict[str, Any]]:
+        """What the gateways billed us for."""
+        ours = {(task["gateway"], task["id"]) for task in self.tasks(gateway)}
+        found = self.control("GET", f"/bills?gateway={gateway}")["bills"]
+        return [bill for bill in found if (bill["gateway"], bill["task_id"]) in ours]
+
+    def posts(self) -> int:
+        """How many submits left us."""
+        return sum(request.method == "POST" and self.gateways_url in request.url for request in self.outside.sent)
+
+    def letter(self, job_id: str, number: int = 1) -> Letter:
+        """The callback that a gateway sent for a job; waits for it."""
+        return self.porch.letter(job_id, number)
+
+    def deliver(self, letter: Letter) -> TestResponse:
+        """Hand a callback on to the receiver."""
+        return self.door.post(letter.path, data=letter.body, content_type="application/json")
+
+    def served(self, job: Job) -> bytes:
+        """The clip as the job's gateway serves it."""
+        attempt = job.current
+        access, provider = self.services.access(attempt.provider, attempt), PROVIDERS[attempt.provider]
+        event = provider.read_query(_get(provider.query(attempt.task_id or "", access)), access)
+        return _get(provider.fetch(event.link.video_url, access)).body  # type: ignore[attr-defined]
+
+    # --- what lies in the bucket
+
+    def bucket(self, job: Job) -> dict[str, Stored]:
+        """A job's objects by their names in its folder."""
+        folder = self.services.archive.folder(job.id, job.created_at)
+        found = self.s3.list_objects_v2(Bucket=BUCKET, Prefix=folder).get("Contents", [])
+        return {held["Key"].removeprefix(folder): self._stored(held["Key"]) for held in found}
+
+    def _stored(self, key: str) -> Stored:
+        there = self.s3.get_object(Bucket=BUCKET, Key=key)
+        with there["Body"] as body:
+            read = body.read()
+        return Stored(there["ETag"], there["LastModified"], there["Metadata"], there["ContentType"], read)
+
+    def put(self, key: str, body: bytes) -> None:
+        """Lay an input into the bucket."""
+        self.s3.put_object(Bucket=BUCKET, Key=key, Body=body)
+
+    def fetched(self, url: str) -> bytes:
+        """What anybody gets at this address."""
+        return _get(Request("GET", url)).body
+
+    def manifest(self, job: Job) -> dict[str, Any]:
+        return dict(json.loads(self.bucket(job)["manifest.json"].body))
+
+    # --- what must always be so
+
+    def audit(self) -> None:
+        """Every unfinished job is due or leased once, the counters add up, and no gateway's rule was broken."""
+        jobs = self.ledger.newest(None, 1000)
+        names = [key(lane) for lane in lanes() for key in (keys.due, keys.leased)]
+        places = Counter(job_id for name in names for job_id in self.redis.zrange(name, 0, -1))
+        assert places == Counter(job.id for job in jobs if pace.lane(job))
+        held = sum((books.entries(job) for job in jobs), Counter[books.Line]())
+        assert {name: self.ledger.in_flight(name) for name in PROVIDERS} == {
+            name: held["inflight", name] for name in PROVIDERS
+        }
+        broken = [rule for rule in self.control("GET", "/violations")["violations"] if rule["at"] >= self.began_at]
+        assert self.broken_rules_are_meant or not broken
+
+
+def why(job: Job) -> str | None:
+    """The code of a job's error."""
+    return job.error.code if job.error else None
+
+
+def digest(job: Job) -> str | None:
+    """The sha256 of a job's clip."""
+    return job.result.sha256 if job.result else None
+
+
+def _get(request: Request) -> Response:
+    call = urllib.request.Request(request.url, headers=dict(request.headers))
+    with urllib.request.urlopen(call, timeout=20) as answer:
+        return Response(answer.status, {}, answer.read())

@@ -1,0 +1,104 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from factories import NOW, PACE, job, job_in
+from ledger_steps import contents, created, places, repeating, score, submits
+
+from shared.domain.job import State
+from shared.ledger.ledger import Conflict, Ledger
+from shared.ledger.redis_store import RedisStore
+from shared.ledger.store import Store
+
+
+def test_a_new_job_is_due_in_the_lane_of_its_first_gateway(ledger: Ledger, store: Store) -> None:
+    subject = job()
+    assert ledger.create(subject) is None
+    assert ledger.get(subject.id) == subject
+    assert places(store, subject.id) == ["rushes:due:submit:apimart"]
+    assert score(store, "due:submit:apimart", subject.id) == NOW
+
+
+def test_a_job_that_adopts_a_task_begins_where_that_task_is(ledger: Ledger, store: Store) -> None:
+    subject = job_in(State.RUNNING, due_at=NOW, retry_of="job_0")
+    ledger.create(subject)
+    assert places(store, subject.id) == ["rushes:due:poll:apimart"]
+    assert store.counters("rushes:inflight") == {"apimart": "1"}
+
+
+def test_without_a_key_every_call_makes_a_job(ledger: Ledger) -> None:
+    created(ledger, 3)
+    assert ledger.counts("acme")[State.QUEUED] == 3
+
+
+def test_the_same_key_and_body_answer_with_the_first_job(ledger: Ledger) -> None:
+    first, second = job(), job()
+    assert ledger.create(first, "order-7", "digest") is None
+    assert ledger.create(second, "order-7", "digest") == first
+    assert ledger.get(second.id) is None
+    assert ledger.counts("acme")[State.QUEUED] == 1
+
+
+def test_the_same_key_with_another_body_is_a_conflict(ledger: Ledger) -> None:
+    first, second = job(), job()
+    ledger.create(first, "order-7", "digest")
+    with pytest.raises(Conflict, match=first.id):
+        ledger.create(second, "order-7", "other")
+    assert ledger.get(second.id) is None
+
+
+def test_one_tenants_key_is_not_anothers(ledger: Ledger) -> None:
+    ledger.create(job(), "order-7", "digest")
+    assert ledger.create(job(tenant="zenith"), "order-7", "digest") is None
+
+
+def test_keys_that_look_alike_are_not_the_same(ledger: Ledger) -> None:
+    ledger.create(job(), "order-7", "digest")
+    assert ledger.create(job(), "order-7 ", "digest") is None
+    assert ledger.create(job(), "Order-7", "digest") is None
+
+
+def test_a_create_whose_reply_is_lost_writes_once(store: Store) -> None:
+    subject = job()
+    assert repeating(store).create(subject, "order-7", "digest") is None
+    once = contents(store)
+    assert Ledger(store, PACE).create(subject, "order-7", "digest") is None
+    assert contents(store) == once
+    assert once["rushes:index:acme:queued:-"] == {subject.id: 0}
+
+
+def test_a_create_without_a_key_whose_reply_is_lost_writes_once(store: Store) -> None:
+    ledger, subject = repeating(store), job()
+    assert ledger.create(subject) is None
+    assert len(ledger.claim([submits()], NOW)[1]) == 1
+    assert ledger.counts("acme")[State.QUEUED] == 1
+
+
+@pytest.mark.parametrize("key", ["order-7", None])
+def test_a_repeated_create_does_not_put_a_job_back(ledger: Ledger, store: Store, key: str | None) -> None:
+    subject = job()
+    ledger.create(subject, key, "digest")
+    ledger.claim([submits()], NOW)
+    ledger.create(replace(subject, due_at=NOW + 1), key, "digest")
+    assert places(store, subject.id) == ["rushes:leased:submit:apimart"]
+
+
+def test_a_key_is_kept_for_seven_days_and_a_job_without_end(redis_store: RedisStore) -> None:
+    subject = job()
+    Ledger(redis_store, PACE).create(subject, "order-7", "digest")
+    lives = {str(name).rpartition(":")[0]: redis_store._client.ttl(name) for name in redis_store._client.keys("*")}
+    assert 604_700 < lives.pop("rushes:idem:acme") <= 604_800
+    assert set(lives.values()) == {-1}
+
+
+def test_words_of_every_script_come_back_unharmed(ledger: Ledger) -> None:
+    subject = job(request={"prompt": "凧 над морем 🪁 \x00 \u2028 \ud83d \\u0041 %d %s\n"})
+    ledger.create(subject)
+    assert ledger.get(subject.id) == subject
+
+
+def test_jobs_are_read_in_the_order_asked_for(ledger: Ledger) -> None:
+    one, two = created(ledger, 2)
+    assert ledger.get_many([two.id, "job_unknown", one.id]) == [two, None, one]
+    assert ledger.get_many([]) == []

@@ -1,0 +1,162 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from factories import NOW, PACE, SECOND, job_in
+from ledger_steps import HANDOUT, LEASE, archiving, claim, contents, created, places, repeating, score, submits, taken
+
+from shared.domain import events
+from shared.domain.job import Chore, State
+from shared.ledger.ledger import Ledger, Ticket
+from shared.ledger.store import LaneRoom, Store, Writes
+
+ARCHIVE = LaneRoom("archive", 9)
+
+
+def test_a_ticket_opens_once(ledger: Ledger) -> None:
+    created(ledger)
+    (ticket,) = claim(ledger, submits(), NOW)
+    assert ledger.begin(ticket, NOW + 1) is not None
+    assert ledger.begin(ticket, NOW + 2) is None
+
+
+def test_an_open_ticket_holds_the_job_for_the_time_of_a_lease(ledger: Ledger, store: Store) -> None:
+    (subject,) = created(ledger)
+    _, ticket = taken(ledger, submits(), NOW)
+    assert ticket.lease == NOW + LEASE
+    assert score(store, "leased:submit:apimart", subject.id) == ticket.lease
+
+
+def test_a_late_ticket_opens_if_nobody_was_offered_the_job_again(ledger: Ledger) -> None:
+    created(ledger)
+    (ticket,) = claim(ledger, submits(), NOW)
+    assert ledger.begin(ticket, ticket.lease + SECOND) is not None
+
+
+def test_a_late_ticket_stays_shut_once_the_job_was_offered_again(ledger: Ledger) -> None:
+    created(ledger)
+    (late,) = claim(ledger, submits(), NOW)
+    (fresh,) = claim(ledger, submits(), late.lease)
+    assert ledger.begin(late, late.lease + 1) is None
+    assert ledger.begin(fresh, late.lease + 1) is not None
+
+
+def test_a_ticket_of_a_job_that_moved_on_stays_shut(ledger: Ledger) -> None:
+    (subject,) = created(ledger)
+    (ticket,) = claim(ledger, submits(), NOW)
+    ledger.apply(subject.id, events.Canceled(), NOW)
+    assert ledger.begin(ticket, NOW) is None
+
+
+def test_a_ticket_of_a_job_that_has_left_cleans_up_after_it(ledger: Ledger, store: Store) -> None:
+    (subject,) = created(ledger)
+    (ticket,) = claim(ledger, submits(), NOW)
+    store.commit(subject.id, 0, "0a", "", [], Writes(), False)
+    assert ledger.begin(ticket, NOW) is None
+    assert places(store, subject.id) == []
+
+
+def test_each_opening_is_counted_as_a_try(ledger: Ledger) -> None:
+    created(ledger)
+    tries, now = [], NOW
+    for _ in range(3):
+        subject, ticket = taken(ledger, submits(), now)
+        tries.append((subject.tries, subject.version))
+        now = ticket.lease
+    assert tries == [(1, 1), (2, 2), (3, 3)]
+
+
+def test_a_step_that_says_what_happened_begins_its_tries_anew(ledger: Ledger) -> None:
+    created(ledger)
+    subject, _ = taken(ledger, submits(), NOW)
+    ledger.apply(subject.id, events.Deferred(NOW, "window"), NOW)
+    assert taken(ledger, submits(), NOW)[0].tries == 1
+
+
+def test_an_opening_whose_reply_is_lost_opens_for_the_same_call(store: Store) -> None:
+    created(Ledger(store, PACE))
+    ledger = repeating(store)
+    (ticket,) = claim(ledger, submits(), NOW)
+    opened = ledger.begin(ticket, NOW)
+    assert opened is not None
+    assert (opened[0].tries, opened[0].version) == (1, 1)
+    assert ledger.begin(ticket, NOW) is None
+
+
+def test_a_hint_does_not_shut_out_the_call_whose_reply_is_lost(store: Store) -> None:
+    (subject,) = created(Ledger(store, PACE))
+    (ticket,) = claim(Ledger(store, PACE), submits(), NOW)
+    first = store.begin(ticket.lane, subject.id, ticket.lease, ticket.lease + 1, "0a")
+    store.nudge("poll:apimart", subject.id, f"{NOW}:1:task-1", NOW)
+    again = store.begin(ticket.lane, subject.id, ticket.lease, ticket.lease + 1, "0a")
+    assert first is not None
+    assert again is not None
+    assert again.split(" ")[:3] == ["2", "0a", "1"]
+
+
+def test_two_deliveries_of_a_ticket_in_the_same_moment_do_not_collide(ledger: Ledger) -> None:
+    created(ledger)
+    (ticket,) = claim(ledger, submits(), NOW)
+    far = replace(ticket, lease=ticket.lease)
+    assert ledger.begin(ticket, NOW - 80 * SECOND) is not None
+    assert ledger.begin(far, NOW - 80 * SECOND) is None
+
+
+@pytest.mark.parametrize("chore", Chore)
+def test_a_chore_can_be_opened_like_any_step(ledger: Ledger, chore: Chore) -> None:
+    subject = job_in(State.FAILED, chores=(chore,))
+    ledger.create(subject)
+    lane = {"manifest": "archive", "notice": "notify", "retire": "retire"}[chore]
+    assert taken(ledger, LaneRoom(lane, 1), NOW)[0].id == subject.id
+
+
+# --- renewals
+
+
+def test_a_living_worker_keeps_its_job(ledger: Ledger) -> None:
+    archiving(ledger)
+    _, ticket = taken(ledger, ARCHIVE, NOW)
+    kept = ledger.renew(ticket, NOW + 9 * SECOND)
+    assert kept == replace(ticket, lease=NOW + 9 * SECOND + LEASE)
+    assert claim(ledger, ARCHIVE, ticket.lease + 1) == []
+    assert len(claim(ledger, ARCHIVE, NOW + 9 * SECOND + LEASE)) == 1
+
+
+def test_a_worker_that_was_taken_for_dead_cannot_renew(ledger: Ledger, store: Store) -> None:
+    archiving(ledger)
+    _, ticket = taken(ledger, ARCHIVE, NOW)
+    claim(ledger, ARCHIVE, ticket.lease)
+    before = contents(store)
+    assert ledger.renew(ticket, ticket.lease + 1) is None
+    assert contents(store) == before
+
+
+def test_a_job_that_moved_on_is_not_held_again(ledger: Ledger, store: Store) -> None:
+    subject = archiving(ledger)
+    _, ticket = taken(ledger, ARCHIVE, NOW)
+    ledger.apply(subject.id, events.ArchiveFailed("archive_failed", "S3"), NOW)
+    assert ledger.renew(ticket, NOW + SECOND) is None
+    assert places(store, subject.id) == ["rushes:due:archive"]
+
+
+def test_a_renewal_whose_reply_is_lost_is_a_renewal(store: Store) -> None:
+    archiving(Ledger(store, PACE))
+    ledger = repeating(store)
+    _, ticket = taken(ledger, ARCHIVE, NOW)
+    kept = ledger.renew(ticket, NOW + 9 * SECOND)
+    assert kept is not None
+    assert ledger.renew(kept, NOW + 12 * SECOND) is not None
+
+
+def test_a_renewal_never_shortens_a_lease(ledger: Ledger, store: Store) -> None:
+    subject = archiving(ledger)
+    _, ticket = taken(ledger, ARCHIVE, NOW)
+    kept = ledger.renew(ticket, NOW - 100 * SECOND)
+    assert kept is not None
+    assert score(store, "leased:archive", subject.id) == kept.lease > ticket.lease
+
+
+def test_a_ticket_that_nobody_opens_is_offered_again_soon(ledger: Ledger) -> None:
+    (subject,) = created(ledger)
+    assert claim(ledger, submits(), NOW) == [Ticket("submit:apimart", subject.id, NOW + HANDOUT)]

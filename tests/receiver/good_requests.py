@@ -1,0 +1,62 @@
+"""Requests that are taken: every row of the contract's table, at its bounds."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from receiver_steps import IMAGE, LAST, MOTION, MOTION_26, PICTURE, TEXT, TEXT_26
+
+VOICED = {**TEXT_26, "mode": "pro", "sound": True}
+ACCEPTED: dict[str, dict[str, Any]] = {
+    "text, v3": TEXT,
+    "text, v2-6": TEXT_26,
+    "image, v3": IMAGE,
+    "image, v2-6": {**TEXT_26, "image_url": PICTURE},
+    "image alone, v2-6": {"model": "kling-v2-6", "image_url": PICTURE},
+    "image in a bucket": {**IMAGE, "image_url": "s3://bucket/ref.png"},
+    "first and last frame": {**IMAGE, "last_image_url": LAST},
+    "motion, v3": MOTION,
+    "motion, v2-6": MOTION_26,
+    "motion in a bucket": {**MOTION, "video_url": "s3://bucket/ref.mp4"},
+    "longest prompt": {**TEXT, "prompt": "é" * 2500},
+    "prompt of one": {**TEXT, "prompt": "猫"},
+    "prompt with odd letters": {**TEXT, "prompt": 'a "kite"\n\t\u2028🪁 \u202e\ufeff\ue000\uffff'},
+    "motion prompt": {**MOTION, "prompt": "she waves"},
+    "negative prompt": {**TEXT, "negative_prompt": "x" * 2500},
+    "shots": {**IMAGE, "multi_prompt": [{"prompt": "up"}, {"prompt": "down", "duration": 2}]},
+    "orientation video": {**MOTION, "character_orientation": "video"},
+    "without original sound": {**MOTION, "keep_original_sound": False},
+    "an element": {**MOTION, "character_orientation": "video", "element_ids": ["e1"]},
+    "no element": {**MOTION, "element_ids": []},
+    "watermark": {**MOTION, "watermark": True},
+    "no watermark": {**TEXT, "watermark": False},
+    "std": {**TEXT, "mode": "std"},
+    "pro": {**TEXT, "mode": "pro"},
+    "motion pro": {**MOTION, "mode": "pro"},
+    "shortest, v3": {**TEXT, "duration": 3},
+    "longest, v3": {**TEXT, "duration": 15},
+    "5 s, v2-6": {**TEXT_26, "duration": 5},
+    "10 s, v2-6": {**TEXT_26, "duration": 10},
+    "wide": {**TEXT, "aspect_ratio": "16:9"},
+    "high": {**TEXT, "aspect_ratio": "9:16"},
+    "square": {**TEXT, "aspect_ratio": "1:1"},
+    "sound, v3 std": {**TEXT, "sound": True},
+    "sound, v2-6 pro": VOICED,
+    "voices": {**VOICED, "voice_ids": ["v1", "v2"]},
+    "cfg 0": {**TEXT, "cfg_scale": 0},
+    "cfg 1": {**TEXT, "cfg_scale": 1},
+    "cfg between": {**TEXT, "cfg_scale": 0.35},
+    "customized shots": {**TEXT, "shot_type": "customize"},
+    "intelligent shots": {**TEXT, "shot_type": "intelligent"},
+    "auto": {**TEXT, "provider": "auto"},
+    "one gateway": {**TEXT, "provider": "newapi"},
+    "gateways in order": {**MOTION, "provider": ["evolink", "apimaster"]},
+    "most": {**TEXT, "max_cost_usd": "99999"},
+    "most, exactly": {**TEXT, "max_cost_usd": "12.34500"},
+    "callback": {**TEXT, "callback_url": "https://caller.example/heard?job=1"},
+    "longest callback": {**TEXT, "callback_url": "https://caller.example/" + "a" * 2025},
+    "metadata": {**TEXT, "metadata": {f"k{n}": "v" for n in range(16)}},
+    "largest metadata": {**TEXT, "metadata": {"k": "v" * 4095}},
+    "no metadata": {**TEXT, "metadata": {}},
+    "empty metadata": {**TEXT, "metadata": {"": ""}},
+}

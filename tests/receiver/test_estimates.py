@@ -1,0 +1,172 @@
+"""An estimate spends nothing and promises nothing that is not kept: what it shows is what is sent."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from good_requests import ACCEPTED
+from receiver_steps import GATEWAYS, KEYS, MOTION, SECRET, TEXT, TEXT_26, Away, Counting, Web, environment, parts_over
+
+from shared.domain.wire import Request
+from shared.ledger.memory import MemoryStore
+from shared.quotes import Quote
+from worker.submitting import prepare
+
+SECRETS = (SECRET, *KEYS.values(), *(f"key-of-{name}" for name in GATEWAYS), "X-Amz-")
+
+
+def estimated(web: Web, body: dict[str, Any]) -> list[dict[str, Any]]:
+    answer = web.acme.post("/v1/estimates", json=body)
+    assert answer.status_code == 200, answer.text
+    assert list(answer.json) == ["data"]
+    return list(answer.json["data"])
+
+
+def sent(web: Web, body: dict[str, Any], provider: str, **changes: Any) -> Request:
+    """The call that a worker would make for this request."""
+    job = replace(web.now(web.submitted({**body, "provider": "auto"})["id"]), **changes)
+    return prepare(job, Quote(provider, None, None), web.parts.settings.gateways[provider], web.parts)[1]
+
+
+def addressed_alike(body: Any) -> Any:
+    """A body without what differs by right: the secret end of a callback's address, the signature of an input's."""
+    told = dict(body)
+    if "callback_url" in told:
+        told["callback_url"] = "/".join(told["callback_url"].split("/")[:5])
+    return told
+
+
+@pytest.mark.parametrize(
+    "body", [body for body in ACCEPTED.values() if "s3://" not in str(body)], ids=lambda body: body["model"]
+)
+def test_what_an_estimate_shows_is_exactly_what_is_sent(web: Web, body: dict[str, Any]) -> None:
+    able = [quote for quote in estimated(web, {**body, "provider": "auto"}) if quote["able"]]
+
+    assert able
+    for quote in able:
+        request = sent(web, body, quote["provider"])
+        assert addressed_alike(quote["would_send"]) == addressed_alike(request.json)
+        assert list(quote["would_send"]) == list(request.json or {})
+
+
+def test_every_gateway_is_shown_for_some_request(web: Web) -> None:
+    shown = {q["provider"] for body in (MOTION, TEXT) for q in estimated(web, body) if q["able"]}
+
+    assert shown == set(GATEWAYS)
+
+
+def test_the_measured_length_is_all_that_a_gateway_is_told_beyond_the_estimate(web: Web) -> None:
+    """No reference is fetched for an estimate, so what is only known from it is not in it."""
+    (quote,) = [quote for quote in estimated(web, MOTION) if quote["provider"] == "apimaster"]
+
+    request = sent(web, MOTION, "apimaster", inputs={"video_url": {"duration_s": "8.2"}})
+
+    assert request.json == {**quote["would_send"], "duration": 9}
+
+
+def test_an_input_in_a_bucket_is_shown_unsigned(web: Web) -> None:
+    body = {**MOTION, "video_url": "s3://inputs/ref.mp4"}
+    (quote,) = [quote for quote in estimated(web, body) if quote["provider"] == "evolink"]
+
+    request = sent(web, body, "evolink")
+
+    assert quote["would_send"]["video_urls"] == ["s3://inputs/ref.mp4"]
+    assert "X-Amz-Signature" in str(request.json)
+    assert {**quote["would_send"], "video_urls": 0} | {"callback_url": 0} == {
+        **(request.json or {}),
+        "video_urls": 0,
+        "callback_url": 0,
+    }
+
+
+def test_no_secret_is_in_an_estimate(web: Web) -> None:
+    bodies = [{**body, "provider": "auto"} for body in ACCEPTED.values()]
+
+    told = json.dumps([estimated(web, body) for body in bodies])
+
+    assert [secret for secret in SECRETS if secret in told] == []
+
+
+def test_an_estimate_shows_that_a_callback_is_asked_for(web: Web) -> None:
+    bodies = {quote["provider"]: quote["would_send"] for quote in estimated(web, MOTION)}
+    asking = {name for name, body in bodies.items() if body and "callback_url" in body}
+
+    assert asking == {"evolink", "apimodels"}
+    assert bodies["evolink"]["callback_url"] == "https://rushes.example/callbacks/evolink/…"
+
+
+def test_without_a_public_address_no_callback_is_asked_for() -> None:
+    web = Web(parts_over(MemoryStore(), RUSHES_PUBLIC_URL=None))
+
+    assert "callback_url" not in json.dumps([quote["would_send"] for quote in estimated(web, MOTION)])
+
+
+def test_able_gateways_come_first_and_cheap_ones_before_dear_ones(web: Web) -> None:
+    quotes = estimated(web, MOTION)
+
+    assert [quote["able"] for quote in quotes] == sorted((quote["able"] for quote in quotes), reverse=True)
+    # by the second: 0.10288, 0.1134, 0.12; apimart tells no price
+    assert [quote["provider"] for quote in quotes if quote["able"]] == ["apimaster", "evolink", "apimodels", "apimart"]
+    assert {quote["provider"] for quote in quotes} == set(GATEWAYS)
+
+
+def test_the_order_asked_for_goes_before_the_price(web: Web) -> None:
+    quotes = estimated(web, {**MOTION, "provider": ["apimart", "apimodels", "evolink"]})
+
+    assert [quote["provider"] for quote in quotes if quote["able"]] == ["apimart", "apimodels", "evolink"]
+    (left,) = [quote for quote in quotes if quote["provider"] == "apimaster"]
+    assert left["why_not"] == "not among the gateways asked for"
+
+
+def test_each_gateway_says_what_it_costs_or_why_not(web: Web) -> None:
+    for body in (MOTION, TEXT, TEXT_26):
+        for quote in estimated(web, body):
+            assert set(quote) == {"provider", "able", "estimated_cost_usd", "would_send", "why_not"}
+            assert (quote["why_not"] is None, quote["would_send"] is not None) == (quote["able"], quote["able"])
+            if quote["estimated_cost_usd"] is not None:
+                assert Decimal(quote["estimated_cost_usd"]) > 0
+
+
+def test_prices_of_the_operators_own_count(tmp_path: Any) -> None:
+    prices = tmp_path / "prices.toml"
+    prices.write_text(
+        'version = "ours"\n[[price]]\ngateway = "newapi"\nmodel = "kling-v3"\nusd_per_second = "0.001"\n', "utf-8"
+    )
+    web = Web(parts_over(MemoryStore(), RUSHES_PRICES_FILE=str(prices)))
+
+    first = estimated(web, {**TEXT, "duration": 10})[0]
+
+    assert (first["provider"], first["estimated_cost_usd"]) == ("newapi", "0.01")
+
+
+def test_the_job_goes_where_the_estimate_says(web: Web) -> None:
+    for body in (MOTION, TEXT, TEXT_26):
+        able = [quote["provider"] for quote in estimated(web, body) if quote["able"]]
+        assert list(web.now(web.submitted(body)["id"]).route) == able
+
+
+def test_where_nobody_is_able_the_estimate_says_why_for_each(web: Web) -> None:
+    quotes = estimated(web, {**TEXT_26, "max_cost_usd": "0.000001"})
+
+    assert [quote["able"] for quote in quotes] == [False] * len(GATEWAYS)
+    assert all(quote["why_not"] for quote in quotes)
+
+
+def test_without_any_gateway_the_estimate_is_empty() -> None:
+    keyless: dict[str, str | None] = {name: None for name in environment() if name.endswith("_API_KEY")}
+
+    assert estimated(Web(parts_over(MemoryStore(), **keyless)), TEXT) == []
+
+
+def test_an_estimate_touches_no_ledger() -> None:
+    counting = Counting(MemoryStore())
+    web = Web(parts_over(counting))
+
+    estimated(web, TEXT)
+
+    assert counting.calls == []
+    assert estimated(Web(parts_over(Away())), TEXT)

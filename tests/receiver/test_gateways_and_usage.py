@@ -1,0 +1,212 @@
+"""How the gateways stand, what was spent at them, and who may wake one."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from factories import NOW, SECOND, link
+from receiver_steps import GATEWAYS, MOTION, Away, Clock, Web, parts_over, refused
+
+from shared.domain import events
+from shared.domain.events import Reason
+from shared.domain.job import State
+from shared.ledger.memory import MemoryStore
+
+TODAY = "2026-09-21"  # the day of NOW
+
+
+def gateway(web: Web, name: str) -> dict[str, Any]:
+    answer = web.acme.get("/v1/gateways")
+    assert answer.status_code == 200
+    return next(held for held in answer.json["data"] if held["name"] == name)
+
+
+def test_each_enabled_gateway_is_shown(web: Web) -> None:
+    assert {held["name"] for held in web.acme.get("/v1/gateways").json["data"]} == set(GATEWAYS)
+
+    fewer = Web(parts_over(MemoryStore(), EVOLINK_API_KEY=None, NEWAPI_API_KEY=None))
+    assert {held["name"] for held in fewer.acme.get("/v1/gateways").json["data"]} == {
+        "apimart",
+        "apimaster",
+        "apimodels",
+    }
+
+
+def test_a_gateway_that_is_well_says_so(web_on_each: Web) -> None:
+    held = gateway(web_on_each, "evolink")
+
+    assert (held["paused_until"], held["why"], held["in_flight"]) == (None, None, 0)
+    assert (held["max_in_flight"], held["submits_left_this_minute"]) == (20, 60)
+    assert held["price_table_version"]
+    assert held["callbacks"] == {"asked": 0, "heard": 0, "last_heard_at": None}
+
+
+def test_jobs_in_flight_are_counted(web_on_each: Web) -> None:
+    web = web_on_each
+    web.running("evolink")
+    web.running("evolink")
+    web.running("newapi")
+
+    assert [gateway(web, name)["in_flight"] for name in ("evolink", "newapi", "apimart")] == [2, 1, 0]
+
+
+def test_a_pause_shows_its_end_and_its_reason(web_on_each: Web) -> None:
+    web = web_on_each
+    web.parts.ledger.strike("evolink", Reason.KEY, None, web.parts.now())
+
+    held = gateway(web, "evolink")
+    assert held["paused_until"].startswith(f"{TODAY}T14:1")
+    assert held["why"] == "key_rejected"
+
+
+def test_a_pause_that_is_over_is_none(web: Web) -> None:
+    web.parts.ledger.strike("evolink", Reason.KEY, None, NOW - 4000 * SECOND)
+
+    held = gateway(web, "evolink")
+    assert (held["paused_until"], held["why"]) == (None, None)
+
+
+def test_only_the_admin_ends_a_pause(web_on_each: Web) -> None:
+    web = web_on_each
+    web.parts.ledger.strike("evolink", Reason.KEY, None, web.parts.now())
+
+    refused(web.acme.post("/v1/gateways/evolink/resume"), 403, "forbidden")
+    refused(web.nobody.post("/v1/gateways/evolink/resume"), 401, "unauthorized")
+    assert gateway(web, "evolink")["paused_until"]
+
+    answer = web.admin.post("/v1/gateways/evolink/resume")
+    assert (answer.status_code, answer.json["name"], answer.json["paused_until"]) == (200, "evolink", None)
+    assert gateway(web, "evolink")["paused_until"] is None
+
+
+def test_a_gateway_that_is_none_has_no_pause_to_end(door: Web) -> None:
+    for name in ("kling", "EVOLINK", "auto", "%00"):
+        refused(door.admin.post(f"/v1/gateways/{name}/resume"), 404, "not_found")
+
+
+def succeeded(web: Web, provider: str, heard_by: str, cost: str | None = "0.5") -> str:
+    job = web.running(provider)
+    event = events.Succeeded(link(), Decimal(cost) if cost else None, Decimal(5), heard_by=heard_by, attempt=1)
+    web.parts.ledger.apply(job.id, event, web.parts.now())
+    return job.id
+
+
+def test_a_gateway_shows_how_its_callbacks_have_been_arriving(web_on_each: Web) -> None:
+    web = web_on_each
+    for heard_by in ("poll", "callback", "callback"):
+        last = succeeded(web, "evolink", heard_by)
+    web.running("evolink")  # nothing to be heard of yet
+    succeeded(web, "newapi", "poll")
+
+    told = gateway(web, "evolink")["callbacks"]
+    assert told == {
+        "asked": 3,
+        "heard": 2,
+        "last_heard_at": web.acme.get(f"/v1/jobs/{last}").json["attempts"][0]["ended_at"],
+    }
+    assert gateway(web, "newapi")["callbacks"]["heard"] == 0
+
+
+# --- usage
+
+
+def used(web: Web, client: Any, query: str = "") -> list[dict[str, Any]]:
+    answer = client.get(f"/v1/usage{query}")
+    assert answer.status_code == 200, answer.text
+    return list(answer.json["data"])
+
+
+def test_usage_is_by_day_and_gateway(web_on_each: Web) -> None:
+    web = web_on_each
+    succeeded(web, "evolink", "poll", "0.5")
+    succeeded(web, "evolink", "poll", "0.25")
+    web.running("apimodels")
+
+    lines = used(web, web.acme)
+
+    assert [(line["day"], line["provider"], line["jobs"]) for line in lines] == [
+        (TODAY, "apimodels", 1),
+        (TODAY, "evolink", 2),
+    ]
+    spent = lines[1]
+    assert (spent["estimated_cost_usd"], spent["cost_usd"]) == ("0.84", "0.75")
+    assert (spent["completed"], spent["failed"], spent["seconds"], spent["tenant"]) == (2, 0, 10, "acme")
+
+
+def test_a_tenant_sees_only_what_it_spent(web: Web) -> None:
+    succeeded(web, "evolink", "poll")
+    web.standing(State.RUNNING, {"provider": "newapi"}, tenant="other")
+
+    assert [line["provider"] for line in used(web, web.acme)] == ["evolink"]
+    assert [line["provider"] for line in used(web, web.other)] == ["newapi"]
+    assert {line["tenant"] for line in used(web, web.admin)} == {"acme", "other"}
+
+
+@pytest.mark.parametrize(
+    ("query", "shown"),
+    [
+        ("", True),
+        (f"?from={TODAY}&to={TODAY}", True),
+        (f"?from={TODAY}T00:00:00Z", True),
+        ("?to=2026-09-20", False),
+        (f"?to={TODAY}", True),
+        ("?from=&to=", True),
+        ("?to=0001-01-01", False),
+        ("?from=2026-01-01&to=2026-09-20", False),
+        ("?from=2026-01-01&to=2026-12-31", True),
+    ],
+)
+def test_usage_of_a_stretch_of_days(query: str, shown: bool) -> None:
+    web = Web(parts_over(MemoryStore()))
+    succeeded(web, "evolink", "poll")
+
+    assert bool(used(web, web.acme, query)) is shown
+
+
+def test_the_last_week_is_shown_unless_asked_otherwise() -> None:
+    web = Web(parts_over(MemoryStore()))
+    succeeded(web, "evolink", "poll")
+    clock = web.parts.now
+    assert isinstance(clock, Clock)
+
+    clock.at(NOW + 6 * 86_400 * SECOND)
+    assert used(web, web.acme)
+    clock.at(NOW + 7 * 86_400 * SECOND)
+    assert used(web, web.acme) == []
+
+
+@pytest.mark.parametrize(
+    ("query", "field"),
+    [
+        ("from=yesterday", "from"),
+        ("to=2026-13-01", "to"),
+        ("to=2026-02-30", "to"),
+        ("from=20260921", "from"),
+        ("from=2026-W38-1", "from"),
+        ("from=2026-09-21garbage", "from"),
+        ("from=٢٠٢٦-09-21", "from"),
+        ("from=%00", "from"),
+        ("from=2026-09-22&to=2026-09-21", "from"),
+        ("from=2025-01-01&to=2026-09-21", "from"),
+        ("from=0001-01-01", "from"),
+        ("from=9999-12-31", "from"),
+    ],
+)
+def test_days_that_are_none_or_too_many_are_refused(door: Web, query: str, field: str) -> None:
+    assert list(refused(door.acme.get(f"/v1/usage?{query}"), 422)["fields"]) == [field]
+
+
+def test_with_the_ledger_away_nothing_is_told() -> None:
+    web = Web(parts_over(Away()))
+
+    for path in ("/v1/gateways", "/v1/usage"):
+        refused(web.acme.get(path), 503, "unavailable")
+    refused(web.admin.post("/v1/gateways/evolink/resume"), 503, "unavailable")
+
+
+def test_an_adopted_price_is_not_invented(web: Web) -> None:
+    web.submitted(MOTION)  # nothing is paid for yet
+
+    assert used(web, web.acme) == []

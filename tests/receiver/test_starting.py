@@ -1,0 +1,56 @@
+"""A setting that is missing or malformed stops every process at start, with one line that names it."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+import pytest
+from real_server import launch
+from receiver_steps import AWS, environment
+
+from deploy.sandbox.ready import free_ports
+
+PROCESSES = ("web", "worker", "scheduler")
+REQUIRED = ("REDIS_URL", "RUSHES_API_KEYS", "RUSHES_S3_BUCKET", "RUSHES_SECRET_KEY")
+
+
+def stopped(name: str, env: dict[str, str]) -> str:
+    """The one line with which a process ends that does not start."""
+    process = launch(name, env, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    try:
+        out, err = process.communicate(timeout=60)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        raise
+    assert process.returncode not in (0, None)
+    assert out == b""
+    (line,) = err.decode().splitlines()
+    return line
+
+
+@pytest.mark.parametrize("name", PROCESSES)
+def test_without_settings_no_process_starts_and_one_line_names_them_all(name: str) -> None:
+    line = stopped(name, {})
+
+    assert [setting for setting in REQUIRED if setting not in line] == []
+
+
+def test_what_is_malformed_is_named_in_the_same_line() -> None:
+    env = environment(REDIS_URL="http://x", RUSHES_SECRET_KEY=None, PORT="eighty", AWS_ENDPOINT_URL_S3="localhost:9000")
+
+    line = stopped("web", env)  # whose gunicorn would trip over PORT by itself
+
+    assert [n for n in ("REDIS_URL", "RUSHES_SECRET_KEY", "PORT", "AWS_ENDPOINT_URL_S3") if n not in line] == []
+
+
+def test_a_price_table_that_cannot_be_read_is_not_tried_again_for_ever(tmp_path: Path) -> None:
+    prices = tmp_path / "prices.toml"
+    prices.write_text('version = "ours"\n[[price]]\ngateway = "nobody"\n', "utf-8")
+    (port,) = free_ports(1)
+    env = {**AWS, **environment(RUSHES_PRICES_FILE=str(prices), PORT=str(port))}
+
+    line = stopped("web", env)
+
+    assert "RUSHES_PRICES_FILE" in line
+    assert "gateway" in line

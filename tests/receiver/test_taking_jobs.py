@@ -1,0 +1,211 @@
+"""A job is taken once, as it was asked for, and everybody is told where it stands."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import pytest
+from good_requests import ACCEPTED
+from receiver_steps import (
+    GATEWAYS,
+    LAST,
+    MOTION_26,
+    PICTURE,
+    TEXT,
+    TEXT_26,
+    Away,
+    Web,
+    environment,
+    parts_over,
+    refused,
+    without,
+)
+
+from shared.domain.job import State
+from shared.ledger.memory import MemoryStore
+
+CLIP_DEFAULTS = {"mode": "std", "duration": 5, "aspect_ratio": "16:9", "sound": False}
+COMMON_DEFAULTS = {"watermark": False, "provider": "auto"}
+MOTION_DEFAULTS = {"mode": "std", "keep_original_sound": True}
+
+DOCUMENT = {
+    *("id", "object", "status", "tenant", "request", "provider", "progress", "attempts", "estimated_cost_usd"),
+    *("cost_usd", "result", "error", "result_expires_at", "created_at", "updated_at", "ended_at", "metadata"),
+}
+MOMENT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
+
+
+@pytest.mark.parametrize("body", ACCEPTED.values(), ids=ACCEPTED)
+def test_a_good_request_is_taken_with_its_defaults_said(web: Web, body: dict[str, Any]) -> None:
+    answer = web.acme.post("/v1/jobs", json=body)
+
+    assert answer.status_code == 202, answer.text
+    defaults = MOTION_DEFAULTS if "motion" in body["model"] else CLIP_DEFAULTS
+    assert answer.json["request"] == {**COMMON_DEFAULTS, **defaults, **body}
+    assert answer.json["metadata"] == body.get("metadata", {})
+
+
+def test_the_answer_is_the_job_document_and_says_where_it_stands(web_on_each: Web) -> None:
+    web = web_on_each
+    answer = web.acme.post("/v1/jobs", json={**TEXT, "metadata": {"shot": "12a"}})
+    job = answer.json
+
+    assert set(job) == DOCUMENT
+    assert re.fullmatch(r"job_[0-9A-HJKMNP-TV-Z]{26}", job["id"])
+    assert answer.headers["Location"] == f"/v1/jobs/{job['id']}"
+    assert "Idempotent-Replayed" not in answer.headers
+    assert (job["object"], job["status"], job["tenant"]) == ("job", "queued", "acme")
+    assert (job["provider"], job["progress"], job["attempts"]) == (None, 0, [])
+    assert [job[name] for name in ("cost_usd", "result", "error", "result_expires_at", "ended_at")] == [None] * 5
+    assert job["metadata"] == {"shot": "12a"}
+    assert MOMENT.fullmatch(job["created_at"])
+    assert job["created_at"] == job["updated_at"]
+    assert web.acme.get(answer.headers["Location"]).json == job
+
+
+def test_a_taken_job_is_due_at_once(web: Web) -> None:
+    job = web.now(web.submitted()["id"])
+
+    assert job.state is State.QUEUED
+    assert job.due_at == job.created_at
+
+
+def test_the_estimate_is_the_first_gateways(web: Web) -> None:
+    job = web.submitted({**TEXT_26, "duration": 10})
+    (able, *_) = web.acme.post("/v1/estimates", json={**TEXT_26, "duration": 10}).json["data"]
+
+    assert re.fullmatch(r"\d+(\.\d*[1-9])?", job["estimated_cost_usd"])
+    assert job["estimated_cost_usd"] == able["estimated_cost_usd"]
+
+
+# --- no gateway
+
+
+def no_provider(web: Web, body: dict[str, Any]) -> dict[str, str]:
+    """The reason of each gateway."""
+    error = refused(web.acme.post("/v1/jobs", json=body), 422, "no_provider")
+    return dict(reason.split(": ", 1) for reason in error["fields"]["provider"])
+
+
+def test_what_nobody_can_do_is_a_422_that_says_why_for_each(web: Web) -> None:
+    reasons = no_provider(web, {**TEXT_26, "image_url": PICTURE, "last_image_url": LAST})
+
+    assert set(reasons) == set(GATEWAYS)
+    assert reasons["apimodels"] == "does not offer first and last with kling-v2-6"
+    assert reasons["newapi"] == "does not offer kling-v2-6"
+
+
+def test_a_field_that_a_gateway_cannot_say_is_never_dropped(web: Web) -> None:
+    body = {**MOTION_26, "character_orientation": "video", "element_ids": ["e1"]}
+
+    reasons = no_provider(web, body)
+
+    assert "element_ids" in reasons["apimart"]
+    assert "element_ids" in reasons["apimodels"]
+
+
+def test_gateways_that_were_not_asked_for_say_so(web: Web) -> None:
+    reasons = no_provider(web, {**TEXT, "provider": ["evolink", "apimart"]})
+
+    assert reasons.pop("evolink").startswith("does not offer")
+    assert reasons.pop("apimart").startswith("does not offer")
+    assert set(reasons.values()) == {"not among the gateways asked for"}
+
+
+def test_a_price_over_the_most_is_told(web: Web) -> None:
+    reasons = no_provider(web, {**TEXT_26, "max_cost_usd": "0.000001"})
+
+    assert "over max_cost_usd" in reasons["apimodels"]
+
+
+def test_an_unknown_price_cannot_keep_a_most(web: Web) -> None:
+    reasons = no_provider(web, {**TEXT, "provider": "newapi", "max_cost_usd": "100"})
+
+    assert "price is unknown" in reasons["newapi"]
+
+
+def test_without_any_gateway_there_is_no_provider() -> None:
+    keyless: dict[str, str | None] = {name: None for name in environment() if name.endswith("_API_KEY")}
+    web = Web(parts_over(MemoryStore(), **keyless))
+
+    error = refused(web.acme.post("/v1/jobs", json=TEXT), 422, "no_provider")
+    assert error["fields"] == {"provider": ["no gateway is enabled"]}
+
+
+# --- the same key
+
+
+KEY = {"Idempotency-Key": "order-1"}
+
+
+def test_the_same_key_and_body_give_the_first_job_again(web_on_each: Web) -> None:
+    web = web_on_each
+    first = web.submitted(TEXT, **KEY)
+
+    again = web.acme.post("/v1/jobs", json=dict(reversed(TEXT.items())), headers=KEY)
+
+    assert again.status_code == 200
+    assert again.json == first
+    assert again.headers["Idempotent-Replayed"] == "true"
+    assert again.headers["Location"] == f"/v1/jobs/{first['id']}"
+    assert len(web.acme.get("/v1/jobs").json["data"]) == 1
+
+
+def test_a_replay_shows_the_job_as_it_is_now(web: Web) -> None:
+    first = web.submitted(TEXT, **KEY)
+    web.acme.post(f"/v1/jobs/{first['id']}/cancel")
+
+    again = web.acme.post("/v1/jobs", json=TEXT, headers=KEY)
+
+    assert (again.status_code, again.json["status"]) == (200, "canceled")
+
+
+def test_the_same_key_with_another_body_is_a_conflict(web_on_each: Web) -> None:
+    web = web_on_each
+    web.submitted(TEXT, **KEY)
+
+    for other in ({**TEXT, "duration": 6}, {**TEXT, "metadata": {}}, {**TEXT, "duration": 5}):
+        refused(web.acme.post("/v1/jobs", json=other, headers=KEY), 409, "idempotency_conflict")
+    assert len(web.acme.get("/v1/jobs").json["data"]) == 1
+
+
+def test_a_refused_request_does_not_use_its_key_up(web: Web) -> None:
+    refused(web.acme.post("/v1/jobs", json=without(TEXT, "prompt"), headers=KEY), 422)
+
+    web.submitted(TEXT, **KEY)
+
+
+def test_a_key_is_its_tenants_own(web: Web) -> None:
+    ours = web.submitted(TEXT, "acme", **KEY)
+    theirs = web.submitted({**TEXT, "prompt": "a crow"}, "other", **KEY)
+
+    assert ours["id"] != theirs["id"]
+    assert theirs["tenant"] == "other"
+
+
+def test_without_a_key_every_request_is_a_job(web: Web) -> None:
+    assert web.submitted()["id"] != web.submitted()["id"]
+
+
+@pytest.mark.parametrize("key", ["k", "x" * 255, "order 1: «é»", "a\tb"])
+def test_odd_keys_are_keys(web: Web, key: str) -> None:
+    web.submitted(TEXT, **{"Idempotency-Key": key})
+
+    assert web.acme.post("/v1/jobs", json=TEXT, headers={"Idempotency-Key": key}).status_code == 200
+
+
+@pytest.mark.parametrize("key", ["", "x" * 256])
+def test_a_key_too_short_or_too_long_is_refused(web: Web, key: str) -> None:
+    answer = web.acme.post("/v1/jobs", json=TEXT, headers={"Idempotency-Key": key})
+
+    assert list(refused(answer, 422)["fields"]) == ["Idempotency-Key"]
+
+
+def test_with_the_ledger_away_nothing_is_taken_and_a_retry_is_invited() -> None:
+    web = Web(parts_over(Away()))
+
+    answer = web.acme.post("/v1/jobs", json=TEXT, headers=KEY)
+
+    refused(answer, 503, "unavailable")
+    assert int(answer.headers["Retry-After"]) > 0
