@@ -67,9 +67,11 @@ def up(data: Path, inputs: Path | None, quiet: bool) -> None:
 
     outputs: list[TextIO] = [] if quiet else [sys.stdout]
     with Stack(data, USUAL, inputs=inputs, outputs=outputs) as stack:
-        console.print(f"\nRushes is up: [bold]{stack.url}[/]   inputs: {stack.inputs_url}/")
-        console.print(f"  export RUSHES_URL={stack.url} RUSHES_API_KEY={stack.secrets.demo_key}")
-        console.print(f"  admin key: {stack.secrets.admin_key}   gateways: {stack.gateways_url}/_sandbox/tasks\n")
+        click.echo(f"\nRushes is up: {stack.url}\n")
+        click.echo(f"  export RUSHES_URL={stack.url} RUSHES_API_KEY={stack.secrets.demo_key}\n")
+        click.echo(f"  admin key   {stack.secrets.admin_key}")
+        click.echo(f"  inputs      {stack.inputs_url}/sample.jpg and sample.mp4")
+        click.echo(f"  gateways    {stack.gateways_url}/_sandbox/tasks, /bills, /faults (deploy/sandbox/README.md)\n")
         signal.signal(signal.SIGTERM, signal.default_int_handler)
         try:
             signal.pause()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from flask import Blueprint, Response
+from flask import Response
 from werkzeug.exceptions import NotFound
 
 from shared import tokens
@@ -15,15 +15,21 @@ from shared.providers.base import Heard
 from shared.providers.reading import Malformed
 from webhook_receiver.auth import services
 from webhook_receiver.body import parsed, raw
+from webhook_receiver.openapi import OPEN, answers, blueprint, notes, refuses, takes
 
-callbacks = Blueprint("callbacks", __name__)
+callbacks = blueprint("callbacks", "For the gateways; the address is the proof.")
 
 # The same words for a wrong token, an unknown job and an unknown gateway: an answer must not tell which.
 NOBODY = "Nobody here by that address."
 TASK_ID_CHARS = 200
+PICTURE_CHARS = 1000
 
 
 @callbacks.post("/callbacks/<provider>/<job_id>/<token>")
+@answers(200, {"type": "object"}, "Noted, also where it was noted before or the job has ended.")
+@takes({"type": "object", "description": "As the gateway documents it; any content type."})
+@refuses(400, 404, 413, 503)
+@notes(security=OPEN)
 def receive(provider: str, job_id: str, token: str) -> Response:
     """Take a callback in; the work is done later."""
     attempt = tokens.attempt_of(services().settings.secret_keys, provider, job_id, token)
@@ -50,6 +56,12 @@ def take(provider: str, job_id: str, attempt: int, heard: Heard) -> str:
         task_id = None
     final = isinstance(heard.event, (events.Succeeded, events.Failed))
     if services().settings.callback_confirm or not final:
-        return services().ledger.nudge(provider, job_id, attempt, task_id, now)
+        return services().ledger.nudge(provider, job_id, attempt, task_id, now, picture(heard))
     believed = replace(heard.event, attempt=attempt, heard_by="callback", asked_at=now)  # type: ignore[call-arg]
     return "noted" if services().ledger.apply(job_id, believed, now) else "unknown"
+
+
+def picture(heard: Heard) -> str | None:
+    """The thumbnail's address, which a poll does not bring; it is believed only beside the confirmed clip."""
+    url = heard.event.link.thumbnail_url if isinstance(heard.event, events.Succeeded) else None
+    return url if url and len(url) <= PICTURE_CHARS else None

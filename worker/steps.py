@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from urllib.parse import urlsplit
 
 import structlog
 
@@ -11,7 +12,7 @@ from shared import notify
 from shared.asking import ask
 from shared.domain import events, pace
 from shared.domain.events import Event
-from shared.domain.job import Chore, Error, Job, State
+from shared.domain.job import Chore, Error, Job, Link, State
 from shared.http import AnswerLost, Forbidden, NotSent
 from shared.ledger.ledger import Ticket
 from shared.providers.reading import retry_after_s
@@ -97,9 +98,19 @@ def poll(job: Job, mine: Hold, services: Services) -> Event:
         return replace(ask_again(job, services), attempt=attempt.number, asked_at=now)
     event = replace(ask(attempt, task_id, services), attempt=attempt.number, asked_at=now)
     called = job.nudge is not None and job.nudge.attempt == attempt.number
-    if isinstance(event, (events.Succeeded, events.Failed)) and called:
+    if isinstance(event, events.Succeeded) and called:
+        return replace(event, heard_by="callback", link=pictured(event.link, job))
+    if isinstance(event, events.Failed) and called:
         return replace(event, heard_by="callback")
     return event
+
+
+def pictured(link: Link, job: Job) -> Link:
+    """The link with the callback's thumbnail, if the gateway's own word has the clip on the same host."""
+    told = job.nudge.thumbnail_url if job.nudge else None
+    if link.thumbnail_url or not told or urlsplit(told).netloc != urlsplit(link.video_url).netloc:
+        return link
+    return replace(link, thumbnail_url=told)
 
 
 def hinted(job: Job) -> str | None:

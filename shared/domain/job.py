@@ -123,6 +123,7 @@ class Nudge:
     at: int
     attempt: int
     task_id: str | None = None
+    thumbnail_url: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

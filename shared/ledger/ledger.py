@@ -149,9 +149,11 @@ class Ledger:
             raise LeaseLost(job.id)
         raise CapReached(verdict.detail, self._opens(verdict.detail, verdict.value, now))
 
-    def nudge(self, provider: str, job_id: str, attempt: int, task_id: str | None, now: int) -> str:
+    def nudge(
+        self, provider: str, job_id: str, attempt: int, task_id: str | None, now: int, thumbnail_url: str | None = None
+    ) -> str:
         """A callback came: look at the job now. Answers `unknown`, `ended` or `noted`."""
-        hint = record.encode_nudge(Nudge(now, attempt, task_id))
+        hint = record.encode_nudge(Nudge(now, attempt, task_id, thumbnail_url))
         return self.store.nudge(f"poll:{provider}", job_id, hint, now)
 
     def retire(self, job: Job) -> None:

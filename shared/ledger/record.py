@@ -1,6 +1,6 @@
 """A job as one string: a header line that the scripts read, then JSON.
 
-    {version} {operation} {tries} {live: 1|0} {nudge: at:attempt:task id | -}\n{json}
+    {version} {operation} {tries} {live: 1|0} {nudge: at:attempt:task id[,thumbnail] | -}\n{json}
 
 One string and not a hash, because a hash with a field over 64 bytes costs more than twice the memory under Redis'
 default settings. What is at its default is left out.
@@ -38,14 +38,16 @@ def decode(record: str) -> Job:
 
 
 def encode_nudge(nudge: Nudge) -> str:
-    return f"{nudge.at}:{nudge.attempt}:{quote(nudge.task_id or '', safe='', errors='surrogatepass')}"
+    told = (nudge.task_id, *([nudge.thumbnail_url] if nudge.thumbnail_url else []))
+    return f"{nudge.at}:{nudge.attempt}:{','.join(quote(t or '', safe='', errors='surrogatepass') for t in told)}"
 
 
 def decode_nudge(text: str) -> Nudge | None:
     if text == "-":
         return None
-    at, attempt, task_id = text.split(":")
-    return Nudge(int(at), int(attempt), unquote(task_id, errors="surrogatepass") or None)
+    at, attempt, told = text.split(":")
+    task_id, _, thumbnail_url = (unquote(part, errors="surrogatepass") or None for part in told.partition(","))
+    return Nudge(int(at), int(attempt), task_id, thumbnail_url)
 
 
 def _default(field: Field[Any]) -> Any:

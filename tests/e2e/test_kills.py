@@ -41,3 +41,9 @@ def test_the_gateways_saw_nothing_that_their_documents_do_not_allow(site: Site) 
 
     assert job["status"] == "completed"
     assert site.books("violations") == []
+
+
+def test_a_thumbnail_that_only_the_callback_told_of_lies_beside_the_clip(site: Site) -> None:
+    job = site.wait(site.text("thumbnail"))
+
+    assert job["result"]["thumbnail_key"] == job["result"]["key"].replace("video.mp4", "thumbnail.jpg")

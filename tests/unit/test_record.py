@@ -68,7 +68,7 @@ results = st.builds(
     width=maybe(st.integers(0, 9999)),
     height=maybe(st.integers(0, 9999)),
 )
-nudges = st.builds(Nudge, moments, st.integers(1, 99), maybe(anything.filter(bool)))
+nudges = st.builds(Nudge, moments, st.integers(1, 99), maybe(anything.filter(bool)), maybe(anything.filter(bool)))
 notes = st.builds(Note, moments, anything, maybe(anything))
 JOB: dict[str, st.SearchStrategy[Any]] = {
     "id": words,
