@@ -127,6 +127,16 @@ def _leads_somewhere(value: str) -> bool:
         return False
 
 
+def redis_db(value: str) -> None:
+    """Checks that a Redis address ends in a database's number, or in nothing."""
+    address = urlsplit(value)
+    if address.scheme in ("redis", "rediss") and not re.fullmatch(r"/?\d*", address.path):
+        raise ValidationError("give the database as a number, such as redis://host:6379/0")
+
+
+HEADER_SAFE = validate.Regexp(r"[!-~]+$", error="holds a space or a character that no key has")
+
+
 POSITIVE = validate.Range(min=0, min_inclusive=False)
 
 
@@ -140,13 +150,19 @@ class Environment(Schema):
     class Meta:
         unknown = EXCLUDE
 
-    redis_url = fields.String(required=True, data_key="REDIS_URL", validate=url("redis", "rediss", "sentinel", "unix"))
+    redis_url = fields.String(
+        required=True, data_key="REDIS_URL", validate=[url("redis", "rediss", "sentinel", "unix"), redis_db]
+    )
     broker_url = fields.String(
         load_default=None,
         data_key="RUSHES_BROKER_URL",
         validate=validate.Regexp(r"[a-z][a-z0-9+.-]*://", error="give an address such as amqp://…"),
     )
-    bucket = fields.String(required=True, data_key="RUSHES_S3_BUCKET", validate=validate.Length(3, 255))
+    bucket = fields.String(
+        required=True,
+        data_key="RUSHES_S3_BUCKET",
+        validate=validate.Regexp(r"[A-Za-z0-9][A-Za-z0-9._-]{1,253}[A-Za-z0-9]$", error="not a bucket's name"),
+    )
     prefix = fields.String(load_default="", data_key="RUSHES_S3_PREFIX")
     public_url = fields.String(load_default=None, data_key="RUSHES_PUBLIC_URL", validate=url("https", "http"))
     secret_keys = Texts(required=True, data_key="RUSHES_SECRET_KEY")
@@ -175,7 +191,7 @@ class GatewayEnvironment(Schema):
     class Meta:
         unknown = EXCLUDE
 
-    key = fields.String(load_default=None, data_key="API_KEY")
+    key = fields.String(load_default=None, data_key="API_KEY", validate=HEADER_SAFE)
     base_url = fields.String(load_default=None, data_key="BASE_URL", validate=url("https", "http"))
     max_in_flight = fields.Integer(load_default=20, data_key="MAX_IN_FLIGHT", validate=validate.Range(min=1))
     submits_per_minute = fields.Integer(load_default=60, data_key="SUBMITS_PER_MINUTE", validate=validate.Range(min=1))

@@ -121,10 +121,13 @@ def described(clip: ArchivedClip, picture: StoredFile | None, folder: str, servi
 
 
 def settled(job: Job, result: Result, services: Services) -> Decimal | None:
-    """What the clip costs by its measured seconds; a gateway's own word goes before it."""
-    return services.prices.estimate(
-        PROVIDERS[job.current.provider], job.request, job.current.made_s or result.duration_s
-    )
+    """What the clip costs by measured seconds; a gateway's own word goes before it."""
+    provider = PROVIDERS[job.current.provider]
+    reference = job.inputs.get("video_url", {}).get("duration_s")
+    seconds = job.current.made_s or result.duration_s
+    if reference and not provider.bills_output:
+        seconds = Decimal(reference)
+    return services.prices.estimate(provider, job.request, seconds)
 
 
 def manifested(job: Job, event: events.Archived, files: Sequence[StoredFile], services: Services) -> Event:

@@ -15,6 +15,7 @@ from shared.domain.events import Event
 from shared.domain.job import Chore, Error, Job, Link, State
 from shared.http import AnswerLost, Forbidden, NotSent
 from shared.ledger.ledger import Ticket
+from shared.ledger.store import LedgerUnavailable
 from shared.providers.reading import retry_after_s
 from shared.wiring import Services
 from worker.archiving import archive_clip, write_manifest
@@ -27,13 +28,22 @@ Step = Callable[[Job, Hold, Services], Event | None]
 
 
 def run(ticket: Ticket, services: Services) -> None:
-    """Do what is due for one job; a ticket that was opened before, or is too old, ends quietly."""
-    opened = services.ledger.begin(ticket, services.now())
-    if opened is None:
-        return
-    job, held = opened
+    """Do what is due for one job; a ticket that was opened before, or is too old, ends quietly.
+
+    Where the ledger goes out of reach, the lease runs out and the job is offered again.
+    """
+    try:
+        opened = services.ledger.begin(ticket, services.now())
+        if opened:
+            look(*opened, services)
+    except LedgerUnavailable as lost:
+        log.warning("ledger out of reach", job=ticket.job_id, reason=str(lost))
+
+
+def look(job: Job, ticket: Ticket, services: Services) -> None:
+    """One look at a job that is in our hands."""
     asked_at = services.now()
-    with hold(held, services) as mine:
+    with hold(ticket, services) as mine:
         event = perform(job, mine, services)
         if event:
             record(job, event if event.asked_at else replace(event, asked_at=asked_at), services)
@@ -45,6 +55,8 @@ def perform(job: Job, mine: Hold, services: Services) -> Event | None:
         return worn_out(job, services)
     try:
         return STEPS[job.state](job, mine, services)
+    except LedgerUnavailable:
+        raise
     except Exception:
         log.exception("step broke", job=job.id, state=job.state.value, tries=job.tries)
         return setback(job, services)

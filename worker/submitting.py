@@ -49,6 +49,10 @@ def submit(job: Job, mine: Hold, services: Services) -> Event | None:
         return None
     except CapReached as reached:
         return put_off(job, reached)
+    except LedgerUnavailable:
+        # Whether it was written down is not known; that nothing was sent, only this worker knows.
+        settle(job, events.Withdrawn(attempt=plan.number), services)
+        return None
     if not written:
         return None
     outcome = replace(send(request, quote.provider, services), attempt=plan.number)
@@ -111,19 +115,23 @@ def choice(job: Job, services: Services) -> tuple[Quote | None, Event | None]:
         return None, events.Barred(Error("no_provider", "; ".join(reasons)))
     paused = services.ledger.paused_until(able[0])
     if paused > services.now():
-        return None, around(able, paused, services)
+        return None, around(able, services)
     if able != job.route:
         return None, events.Rerouted(able, "a gateway of the route is not able any more")
     return by_name[able[0]], None
 
 
-def around(able: tuple[str, ...], paused: int, services: Services) -> Event:
+def around(able: tuple[str, ...], services: Services) -> Event:
     """The first gateway is paused: another goes first, or the job waits, as it does where there are only too many."""
-    well = [name for name in able if services.ledger.paused_until(name) <= services.now()]
-    if not well or services.ledger.health(able[0]).get("why") == Reason.RATE:
-        return events.Deferred(paused, f"{able[0]} is paused")
-    rest = tuple(name for name in able if name != well[0])
-    return events.Rerouted((well[0], *rest), f"{able[0]} is paused")
+    ledger = services.ledger
+    opens = {name: ledger.paused_until(name) for name in able}
+    soonest = min(able, key=lambda name: opens[name])
+    if ledger.health(able[0]).get("why") == Reason.RATE:
+        return events.Parked(able)
+    route = (soonest, *(name for name in able if name != soonest))
+    if opens[soonest] > services.now():
+        return events.Parked(route)
+    return events.Rerouted(route, f"{able[0]} is paused")
 
 
 def prepare(job: Job, quote: Quote, gateway: GatewaySettings, services: Services) -> tuple[Attempt, Request]:
@@ -186,7 +194,7 @@ def send(request: Request, provider: str, services: Services) -> Event:
 
 
 def settle(job: Job, outcome: Event, services: Services) -> None:
-    """Write the outcome down, whatever it takes: the task id of a paid call exists nowhere else yet."""
+    """Write the outcome down, whatever it takes: what became of a paid call is known nowhere else yet."""
     log.info("submitted", job=job.id, attempt=outcome.attempt, outcome=type(outcome).__name__.lower())
     give_up = time.monotonic() + HOLD_ON_S
     while True:

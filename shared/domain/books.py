@@ -9,8 +9,7 @@ from datetime import UTC, datetime
 from shared.domain import money
 from shared.domain.job import Attempt, AttemptStatus, Job, State
 
-# A job whose submit is in doubt holds no place: it may wait for an operator for a day.
-HOLDS_A_PLACE = frozenset({State.SUBMITTING, State.RUNNING})
+HOLDS_A_PLACE = frozenset({State.SUBMITTING, State.UNCONFIRMED, State.RUNNING})
 
 Line = tuple[str, ...]
 
@@ -23,7 +22,7 @@ def day_of(at: int) -> str:
 def entries(job: Job) -> Counter[Line]:
     """What the job counts for: (inflight, gateway), (held, day, tenant), (usage, day, tenant, gateway, what)."""
     lines: Counter[Line] = Counter()
-    if job.state in HOLDS_A_PLACE and job.provider:
+    if job.state in HOLDS_A_PLACE and job.provider and not job.current.let_go:
         lines["inflight", job.provider] = 1
     for attempt in job.attempts:
         _attempt(lines, job.tenant, attempt)

@@ -70,6 +70,13 @@ class Rerouted(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class Parked(Event):
+    """No gateway of the route is to be had now: it keeps its place in the line until the pause of the first ends."""
+
+    route: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Barred(Event):
     """The job cannot go on, and nothing was sent for it."""
 
@@ -90,6 +97,11 @@ class Refused(Event):
     reason: Reason
     message: str
     retry_after_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Withdrawn(Event):
+    """The attempt was, or may have been, written down, and then surely not sent: we ourselves held it back."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,8 +6,8 @@ from shared.domain.events import Reason
 
 # Reason: (strikes until it is paused, first pause s, longest pause s); each further strike doubles the pause.
 PAUSES: dict[Reason, tuple[int, float, float]] = {
-    Reason.KEY: (1, 300, 3600),
-    Reason.BALANCE: (1, 300, 3600),
+    Reason.KEY: (1, 30, 900),
+    Reason.BALANCE: (1, 30, 900),
     Reason.RATE: (1, 5, 120),
     Reason.DOWN: (3, 10, 300),
 }

@@ -82,6 +82,7 @@ class Attempt:
     status: AttemptStatus = AttemptStatus.SUBMITTING
     callback: bool = False
     adopted: bool = False
+    let_go: bool = False
     body: Mapping[str, Any] | None = None
     task_id: str | None = None
     ended_at: int | None = None
@@ -151,6 +152,7 @@ class Job:
     state: State = State.QUEUED
     version: int = 0
     due_at: int | None = None
+    parked: bool = False
     tries: int = 0
     setbacks: int = 0
     attempts: tuple[Attempt, ...] = ()

@@ -30,6 +30,8 @@ NOTICE_PAUSES_S = (5, 30, 120, 600, 1800, 3600, 7200, 10800)
 NOTICE_GIVE_UP_S = 86_400
 # Nobody's Retry-After puts a job off for longer than this.
 HEED_S = 86_400
+# A submit in doubt holds its place under the cap for as long as the gateway may be at it; it may wait for a day.
+PLACE_S = 1800
 # With an idempotency key a lost submit is asked again this often before it is held.
 ASK_AGAIN_TRIES = 6
 # A nudge is followed by a question at most this often.
@@ -120,7 +122,7 @@ def kind_of(lane: str) -> str:
 def lane(job: Job) -> str | None:
     """Where the job waits for its due time; None once it owes nothing more."""
     if job.state is State.QUEUED:
-        return f"submit:{job.route[0]}"
+        return f"{'parked' if job.parked else 'submit'}:{job.route[0]}"
     if job.state is State.SUBMITTING:
         return f"submit:{job.provider}"
     if job.state in (State.UNCONFIRMED, State.RUNNING):
@@ -131,3 +133,11 @@ def lane(job: Job) -> str | None:
 
 
 CHORE_LANES = {"manifest": "archive", "notice": "notify", "retire": "retire"}
+
+
+def places(job: Job) -> tuple[str, ...]:
+    """Every lane in which the job may stand: one that is parked is put back in line without its record being read."""
+    here = lane(job)
+    if here is None:
+        return ()
+    return (here, f"submit:{job.route[0]}") if job.parked else (here,)

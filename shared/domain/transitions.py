@@ -31,7 +31,9 @@ def transition(job: Job, event: Event, now: int, pace_: Pace) -> Job:
         return _fill_in(job, event, now)
     heard, move = _hear(job), None if _late(job, event) else TABLE.get((job.state, type(event)))
     moved: Job = move(heard, event, now, pace_) if move else heard
-    return job if moved is heard else replace(_kept_awake(moved, event, now), updated_at=now)
+    if moved is heard:
+        return job
+    return replace(_kept_awake(moved, event, now), updated_at=now, parked=isinstance(event, events.Parked))
 
 
 def _late(job: Job, event: Event) -> bool:
@@ -72,7 +74,7 @@ def _kept_awake(job: Job, event: Event, now: int) -> Job:
 
 
 def _measure(job: Job, event: events.Measured, now: int, _: Pace) -> Job:
-    return replace(job, inputs=event.inputs, route=event.route, estimated_usd=event.estimated_usd, due_at=now, tries=0)
+    return replace(job, inputs=event.inputs, route=event.route, estimated_usd=event.estimated_usd, tries=0)
 
 
 def _begin(job: Job, event: events.Begun, now: int, _: Pace) -> Job:
@@ -107,6 +109,10 @@ def _reroute(job: Job, event: events.Rerouted, now: int, _: Pace) -> Job:
     return replace(job, route=event.route, due_at=now, tries=0).noted(now, "rerouted", event.why)
 
 
+def _park(job: Job, event: events.Parked, now: int, _: Pace) -> Job:
+    return replace(job, route=event.route, tries=0)
+
+
 def _bar(job: Job, event: events.Barred, now: int, _: Pace) -> Job:
     return _end(job, State.FAILED, now, event.error)
 
@@ -123,9 +129,15 @@ def _accept(job: Job, event: events.Accepted, now: int, pace_: Pace) -> Job:
 
 
 def _run(job: Job, task_id: str | None, now: int, pace_: Pace) -> Job:
-    running = job.with_attempt(status=AttemptStatus.RUNNING, task_id=task_id or job.current.task_id, body=None)
+    running = job.with_attempt(
+        status=AttemptStatus.RUNNING, task_id=task_id or job.current.task_id, body=None, let_go=False
+    )
     running = replace(running, state=State.RUNNING, tries=0, setbacks=0)
     return replace(running, due_at=pace.first_poll(running, now, pace_))
+
+
+def _withdraw(job: Job, event: events.Withdrawn, now: int, _: Pace) -> Job:
+    return replace(job, state=State.QUEUED, attempts=job.attempts[:-1], due_at=now, tries=0, setbacks=0)
 
 
 def _refuse(job: Job, event: events.Refused, now: int, pace_: Pace) -> Job:
@@ -157,7 +169,8 @@ def _still_doubt(job: Job, event: Event, now: int, pace_: Pace) -> Job:
     if now >= pace.deadline(job.current, pace_):
         message = "the submit was sent and its answer never came; it may have been paid for"
         return _end(job, State.FAILED, now, Error("submit_unconfirmed", message, job.provider))
-    job = replace(job, setbacks=job.setbacks + 1, tries=0)
+    let_go = now >= pace.after(job.current.submitted_at, pace.PLACE_S)
+    job = replace(job.with_attempt(let_go=let_go), setbacks=job.setbacks + 1, tries=0)
     return replace(job, due_at=_settle_due(job, now, pace_))
 
 
@@ -168,7 +181,8 @@ def _settle_due(job: Job, now: int, pace_: Pace) -> int:
         return pace.retry(job, now)
     if pace_.resubmit_unconfirmed:
         return max(now, pace.after(attempt.submitted_at, pace_.callback_grace_s))
-    return pace.deadline(attempt, pace_)
+    deadline = pace.deadline(attempt, pace_)
+    return deadline if attempt.let_go else min(deadline, pace.after(attempt.submitted_at, pace.PLACE_S))
 
 
 def _resolve(job: Job, event: events.Resolved, now: int, pace_: Pace) -> Job:
@@ -370,10 +384,12 @@ MOVES: dict[type[Event], dict[State, Move]] = {
     events.Begun: {Q: _begin},
     events.Deferred: {Q: _defer, U: _defer, R: _defer},
     events.Rerouted: {Q: _reroute},
+    events.Parked: {Q: _park},
     events.Barred: {Q: _bar},
     events.Canceled: {Q: _cancel},
     events.Accepted: {S: _accept, U: _accept},
     events.Refused: {S: _refuse, U: _still_doubt},
+    events.Withdrawn: {S: _withdraw, U: _withdraw},
     events.Lost: {S: _doubt, U: _still_doubt, R: _wait, A: _archive_waits},
     events.Unclear: {S: _doubt, U: _unclear, R: _unclear, A: _archive_waits},
     events.Progressed: {U: _progress, R: _progress, A: _archive_waits},

@@ -17,7 +17,8 @@
 | `rushes:usage:{day}` | hash | `tenant|gateway|what` → count |
 | `rushes:bell` | channel | rung when something is due now |
 
-An unfinished job stands in exactly one of due and leased; every job stands in exactly one index.
+A lane is `submit:{gateway}`, `parked:{gateway}` (waits for a pause to end), `poll:{gateway}`, `archive`, `notify` or
+`retire`. An unfinished job stands in exactly one of due and leased; every job stands in exactly one index.
 """
 
 from __future__ import annotations

@@ -203,7 +203,12 @@ class Ledger:
         return int(self.health(gateway).get("paused_until", 0))
 
     def strike(self, gateway: str, reason: Reason, retry_after_s: float | None, now: int) -> None:
-        """Count a refusal that is the gateway's own trouble; enough of them pause it."""
+        """Count a refusal that is the gateway's own trouble; enough of them pause it.
+
+        Calls that were under way when a pause began say nothing new.
+        """
+        if self.paused_until(gateway) > now:
+            return
         strikes = self.store.strike(keys.gateway(gateway), {"why": reason.value})
         pause_s = health.pause_s(reason, strikes, retry_after_s)
         if pause_s:
@@ -211,7 +216,8 @@ class Ledger:
 
     def recovered(self, gateway: str) -> None:
         """The gateway took a job, or an operator says that it is well: pause and strikes are over."""
-        self.store.forget(keys.gateway(gateway))
+        if self.store.forget(keys.gateway(gateway)):
+            self.store.ring()
 
     def drifted(self, gateway: str, word: str) -> None:
         """Count a word of a gateway that no document knows."""
@@ -269,8 +275,8 @@ class Ledger:
     def _moves(self, old: Job | None, new: Job) -> Writes:
         """The one due entry, the one index entry, the counters."""
         writes = Writes(first_key=3 if old is None else 2)
-        was, lane = (pace.lane(old) if old else None), pace.lane(new)
-        if old and was:
+        lane = pace.lane(new)
+        for was in pace.places(old) if old else ():
             writes.add("ZREM", keys.leased(was), new.id)
             if was != lane:
                 writes.add("ZREM", keys.due(was), new.id)

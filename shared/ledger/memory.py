@@ -121,6 +121,7 @@ class MemoryStore:
         due, leased = self.zsets[keys.due(lane.lane)], self.zsets[keys.leased(lane.lane)]
         given = self._ripe(leased, now)[: lane.room]
         leased.update(dict.fromkeys(given, float(lease)))
+        self._unpark(lane, now)
         room, opens = self._allowance(lane, now, window_ms, len(leased))
         taken = self._ripe(due, now)[: max(room, 0)]
         for job_id in taken:
@@ -131,6 +132,13 @@ class MemoryStore:
             head = opens
         soonest += [at for at in (head, min(leased.values(), default=None)) if at is not None]
         return given + taken
+
+    def _unpark(self, lane: LaneRoom, now: int) -> None:
+        parked = self.zsets[keys.due(f"parked:{lane.gateway}")]
+        if not parked or int(self.hashes[keys.gateway(lane.gateway)].get("paused_until", 0)) > now:
+            return
+        for job_id in sorted(parked, key=lambda job_id: (parked[job_id], job_id))[:100]:
+            self.zsets[keys.due(lane.lane)][job_id] = parked.pop(job_id)
 
     def _ripe(self, zset: Mapping[str, float], now: int) -> list[str]:
         return sorted((job_id for job_id, at in zset.items() if at <= now), key=lambda job_id: (zset[job_id], job_id))
@@ -184,6 +192,8 @@ class MemoryStore:
         version, operation, tries, live, held = header.split(" ")
         if live == "0":
             return "ended"
+        if held == nudge:
+            return "noted"
         hint = _joined(held, nudge)
         if _same(hint, held) and job_id not in self.zsets[keys.leased(lane)]:
             return "noted"
@@ -222,8 +232,8 @@ class MemoryStore:
     def increase(self, key: str, field: str) -> None:
         self._increase(key, field, 1)
 
-    def forget(self, key: str) -> None:
-        self.hashes.pop(key, None)
+    def forget(self, key: str) -> bool:
+        return bool(self.hashes.pop(key, None))
 
     def heads(self, lanes: Sequence[str]) -> dict[str, int]:
         waiting = {lane: self.zsets[keys.due(lane)] for lane in lanes}

@@ -116,7 +116,8 @@ class RedisStore:
     ) -> tuple[int | None, list[tuple[str, str]]]:
         names = [keys.IN_FLIGHT]
         for lane in lanes:
-            gated = [keys.gateway(lane.gateway), keys.window(lane.gateway)] if lane.gateway else ["", ""]
+            name = lane.gateway
+            gated = [keys.gateway(name), keys.window(name), keys.due(f"parked:{name}")] if name else ["", "", ""]
             names += [keys.due(lane.lane), keys.leased(lane.lane), *gated]
         rooms = [[lane.room, lane.gateway, lane.max_in_flight, lane.submits_per_minute] for lane in lanes]
         # Not sent again when its answer is lost: what it leased is offered again when the leases run out.
@@ -178,8 +179,8 @@ class RedisStore:
     def increase(self, key: str, field: str) -> None:
         self._reach(lambda: self._client.hincrby(key, field, 1), again=0)
 
-    def forget(self, key: str) -> None:
-        self._reach(lambda: self._client.delete(key))
+    def forget(self, key: str) -> bool:
+        return bool(self._reach(lambda: self._client.delete(key)))
 
     def heads(self, lanes: Sequence[str]) -> dict[str, int]:
         def read() -> list[list[tuple[str, float]]]:

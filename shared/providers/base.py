@@ -140,6 +140,8 @@ class Provider:
     idempotent: ClassVar[bool] = False
     """Whether a submit may be sent again under the same key without being paid for twice."""
     calls_back: ClassVar[bool] = False
+    bills_output: ClassVar[bool] = False
+    """Whether a motion clip is billed by what was made, and not by the reference that the gateway measures (seeds)."""
     keyed_content: ClassVar[bool] = False
     """Whether the clip is behind the gateway's own address and needs the key."""
     content_path: ClassVar[str | None] = None

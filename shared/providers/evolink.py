@@ -28,6 +28,7 @@ class Evolink(Provider):
     submit_path = "/v1/videos/generations"
     query_path = "/v1/tasks/{task_id}"
     calls_back = True
+    bills_output = True
     offers = {MODEL: Offer(MODEL, frozenset({MOTION}), FIELDS)}
     # The docs know pending, processing, completed, failed; one vendor's README cancelled.
     statuses = {

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import logging
 import os
+import ssl
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from pathlib import Path
+from functools import cache
 
 import pytest
 import structlog
@@ -19,6 +20,8 @@ from deploy.sandbox.ready import free_ports, http_status, wait_until
 
 TASK_S = 0.1
 START_S = 60
+# Loading the authorities costs as much as all else that a world is made of.
+AUTHORITIES = cache(ssl.create_default_context)
 
 
 @pytest.fixture(autouse=True)
@@ -74,6 +77,7 @@ def open_world(
         monkeypatch.delenv(name)
     for name, value in _aws(s3_url).items():
         monkeypatch.setenv(name, value)
+    monkeypatch.setattr(ssl, "create_default_context", AUTHORITIES)
     opened: list[World] = []
 
     def open_(callbacks: bool = False, **settings: str) -> World:
@@ -98,5 +102,5 @@ def _aws(endpoint: str) -> dict[str, str]:
         "AWS_SECRET_ACCESS_KEY": "sandbox",
         "AWS_DEFAULT_REGION": "us-east-1",
         "AWS_CONFIG_FILE": os.devnull,
-        "AWS_SHARED_CREDENTIALS_FILE": str(Path(os.devnull)),
+        "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
     }

@@ -9,7 +9,7 @@ import pytest
 from outsiders import Letter
 from world import World, why
 
-from shared.domain.job import Job, State
+from shared.domain.job import AttemptStatus, Job, State
 
 CALLING = ("evolink", "apimodels")
 HOUR_S = 3600
@@ -64,7 +64,8 @@ def test_repeated_callbacks_make_one_archive(world: World, gateway: str) -> None
     world.exhaust()
 
     assert [answer.status_code for answer in answers] == [200] * 4
-    assert [key.rpartition("/")[2] for _, key in world.writes] == ["video.mp4", "manifest.json"]
+    assert len(world.written()) == len(world.bucket(job))
+    assert (world.written()[0], world.written()[-1]) == ("video.mp4", "manifest.json")
     assert world.job(job.id) == ended
 
 
@@ -138,6 +139,21 @@ def test_a_callback_that_never_comes_is_not_waited_for_for_long(world: World) ->
     assert (before, after.state, after.current.heard_by) == (State.RUNNING, State.COMPLETED, "poll")
 
 
+@pytest.mark.parametrize(("host", "kept"), [(b"127.0.0.1", True), (b"localhost", False)])
+def test_the_picture_that_only_a_callback_names_is_kept_if_it_lies_beside_the_clip(
+    world: World, host: bytes, kept: bool
+) -> None:
+    job = running(world, "apimodels")
+    letter = world.letter(job.id)
+    world.deliver(Letter(letter.path, {}, letter.body.replace(b"127.0.0.1", host)))
+    world.exhaust()
+
+    stored = world.bucket(job)
+    assert world.job(job.id).state is State.COMPLETED
+    assert ("thumbnail.jpg" in stored) is kept
+    assert not kept or stored["thumbnail.jpg"].body.startswith(b"\xff\xd8\xff")
+
+
 def test_where_callbacks_are_believed_nobody_asks_and_the_thumbnail_is_kept(open_world: Callable[..., World]) -> None:
     world = open_world(callbacks=True, RUSHES_CALLBACK_CONFIRM="false")
     job = running(world, "apimodels")
@@ -150,6 +166,19 @@ def test_where_callbacks_are_believed_nobody_asks_and_the_thumbnail_is_kept(open
     assert world.outside.sent[1].url.partition("?")[0].endswith("thumbnail.jpg")
     assert stored.keys() == {"video.mp4", "thumbnail.jpg", "manifest.json"}
     assert stored["thumbnail.jpg"].content_type == "image/jpeg"
+
+
+def test_a_lost_submit_that_a_callback_found_runs_on_under_its_task_id(world: World) -> None:
+    world.fault("evolink", "answer_lost")
+    world.fault("evolink", "unknown_status", times=2)
+    job = world.until(world.submit(world.request_for("evolink")), State.UNCONFIRMED)
+    world.deliver(world.letter(job.id))
+    found = world.until(job.id, State.RUNNING)
+    ended = world.finish(job.id)
+
+    (task,) = world.tasks()
+    assert (found.current.status, found.current.task_id) == (AttemptStatus.RUNNING, task["id"])
+    assert (ended.state, world.posts(), len(world.bills())) == (State.COMPLETED, 1, 1)
 
 
 def test_a_made_up_task_id_does_not_settle_a_lost_submit(world: World) -> None:

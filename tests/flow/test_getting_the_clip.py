@@ -41,7 +41,7 @@ def test_a_clip_that_was_cut_short_is_fetched_again(world: World, how: str, time
 
     assert job.state is State.COMPLETED
     assert archived_whole(world, job)
-    assert [key.rpartition("/")[2] for _, key in world.writes] == ["video.mp4", "manifest.json"]
+    assert world.written() == ["video.mp4", "manifest.json"]
 
 
 def test_a_clip_that_never_comes_whole_is_given_up(world: World) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from outsiders import Letter
 from world import BUCKET, World, why
 
 from shared.domain.job import AttemptStatus, State
@@ -105,14 +106,26 @@ def test_the_policy_resubmit_sends_again_once_after_the_grace(open_world: Callab
     world.fault("newapi", "answer_lost")
     job_id = world.submit(world.request_for("newapi"))
     world.until(job_id, State.UNCONFIRMED)
-    world.advance(175)
-    world.exhaust()
-    sent_in_the_grace = world.posts()
+    world.advance(170)
+    within = world.claim()
     job = world.finish(job_id)
 
-    assert sent_in_the_grace == 1
+    assert within == []
     assert [attempt.status.value for attempt in job.attempts] == ["unconfirmed", "completed"]
     assert (job.state, world.posts(), len(world.bills())) == (State.COMPLETED, 2, 2)
+
+
+def test_within_the_grace_a_callback_that_names_no_task_does_not_make_us_send_again(
+    open_world: Callable[..., World],
+) -> None:
+    world = open_world(callbacks=True, RUSHES_UNCONFIRMED="resubmit")
+    world.fault("evolink", "answer_lost")
+    job_id = world.submit(world.request_for("evolink"))
+    world.until(job_id, State.UNCONFIRMED)
+    world.deliver(Letter(world.letter(job_id).path, {}, b'{"status": "processing"}'))
+    world.exhaust()
+
+    assert (world.job(job_id).state, world.posts()) == (State.UNCONFIRMED, 1)
 
 
 @pytest.mark.parametrize("accepted", [True, False])

@@ -342,6 +342,10 @@ class World:
             read = body.read()
         return Stored(there["ETag"], there["LastModified"], there["Metadata"], there["ContentType"], read)
 
+    def written(self) -> list[str]:
+        """What was written into the bucket, in this order; a write that was refused too."""
+        return [key.rpartition("/")[2] for _, key in self.writes]
+
     def put(self, key: str, body: bytes) -> None:
         """Lay an input into the bucket."""
         self.s3.put_object(Bucket=BUCKET, Key=key, Body=body)

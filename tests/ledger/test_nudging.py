@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import pytest
-from factories import DAY, HOUR, MINUTE, NOW, PACE, SECOND, job_in
+from factories import HOUR, MINUTE, NOW, PACE, SECOND, job_in
 from ledger_steps import (
     archiving,
     claim,
@@ -137,7 +137,7 @@ def test_a_task_id_is_kept_over_a_crash(ledger: Ledger) -> None:
 
 def test_a_call_wakes_a_submit_in_doubt_and_brings_its_task(ledger: Ledger) -> None:
     subject = doubted(ledger)
-    assert subject.due_at == NOW + DAY
+    assert subject.due_at == NOW + 30 * MINUTE
     assert nudged(ledger, subject, "task-7").nudge == Nudge(LATER, 1, "task-7")
     again, _ = taken(ledger, polls(), LATER)
     moved = ledger.apply(again.id, events.Progressed(10, attempt=1, asked_at=LATER), LATER)

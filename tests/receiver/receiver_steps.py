@@ -148,6 +148,11 @@ def callback_path(job: Job, key: str = SECRET, number: int | None = None) -> str
     return f"/callbacks/{provider}/{job.id}/{token}"
 
 
+def secret_in(path: str) -> str:
+    """The secret part of a callback's address."""
+    return path.rsplit("/", 1)[1].partition("-")[2]
+
+
 # --- what is said and heard
 
 

@@ -128,7 +128,7 @@ bodies = st.builds(
 )
 
 
-@settings(max_examples=250, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+@settings(max_examples=150, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
 @given(body=bodies)
 def test_no_json_object_breaks_the_door(door: Web, body: dict[str, Any]) -> None:
     raw = json.dumps(body).encode()

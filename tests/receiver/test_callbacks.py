@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import structlog
 from factories import NOW, SECOND, attempt
-from receiver_steps import GATEWAYS, Away, Counting, Web, callback_path, parts_over, refused
+from receiver_steps import GATEWAYS, Away, Counting, Web, callback_path, parts_over, refused, secret_in
 from werkzeug.test import TestResponse
 
 from shared import logs, tokens
@@ -136,6 +136,15 @@ def test_a_strange_task_id_is_no_harm(web_on_each: Web, task_id: Any) -> None:
 
     assert web.acme.get(f"/v1/jobs/{job.id}").json["status"] == "unconfirmed"
     assert web.now(job.id).nudge is not None
+
+
+def test_a_task_id_longer_than_any_is_not_kept(web: Web) -> None:
+    for length, kept in ((200, True), (201, False)):
+        job = web.standing(State.UNCONFIRMED, {"provider": "evolink"})
+        call(web, callback_path(job), {**COMPLETED["evolink"], "id": "x" * length})
+        nudge = web.now(job.id).nudge
+        assert nudge is not None
+        assert (nudge.task_id == "x" * length) is kept
 
 
 def test_the_json_strings_inside_may_be_objects_already(web: Web) -> None:
@@ -375,7 +384,7 @@ def log(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iter
 def test_no_token_is_in_any_answer_or_log(web: Web, log: Log, monkeypatch: Any) -> None:
     job = web.running("evolink")
     path = callback_path(job)
-    token = path.rsplit("-", 1)[1]
+    token = secret_in(path)
     away = Web(parts_over(Away()))
     bodies = [b"{", b" " * (2 << 20), json.dumps(COMPLETED["evolink"]).encode()]
 

@@ -43,12 +43,12 @@ def addressed_alike(body: Any) -> Any:
 @pytest.mark.parametrize(
     "body", [body for body in ACCEPTED.values() if "s3://" not in str(body)], ids=lambda body: body["model"]
 )
-def test_what_an_estimate_shows_is_exactly_what_is_sent(web: Web, body: dict[str, Any]) -> None:
-    able = [quote for quote in estimated(web, {**body, "provider": "auto"}) if quote["able"]]
+def test_what_an_estimate_shows_is_exactly_what_is_sent(door: Web, body: dict[str, Any]) -> None:
+    able = [quote for quote in estimated(door, {**body, "provider": "auto"}) if quote["able"]]
 
     assert able
     for quote in able:
-        request = sent(web, body, quote["provider"])
+        request = sent(door, body, quote["provider"])
         assert addressed_alike(quote["would_send"]) == addressed_alike(request.json)
         assert list(quote["would_send"]) == list(request.json or {})
 
@@ -120,6 +120,12 @@ def test_the_order_asked_for_goes_before_the_price(web: Web) -> None:
     assert [quote["provider"] for quote in quotes if quote["able"]] == ["apimart", "apimodels", "evolink"]
     (left,) = [quote for quote in quotes if quote["provider"] == "apimaster"]
     assert left["why_not"] == "not among the gateways asked for"
+
+
+def test_a_gateway_that_is_not_able_comes_last_wherever_it_was_named(web: Web) -> None:
+    quotes = estimated(web, {**TEXT, "provider": ["evolink", "newapi", "apimodels"]})
+
+    assert [quote["provider"] for quote in quotes[:2]] == ["newapi", "apimodels"]
 
 
 def test_each_gateway_says_what_it_costs_or_why_not(web: Web) -> None:

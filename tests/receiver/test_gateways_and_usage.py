@@ -6,12 +6,12 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from factories import NOW, SECOND, link
+from factories import NOW, SECOND, attempt, link
 from receiver_steps import GATEWAYS, MOTION, Away, Clock, Web, parts_over, refused
 
 from shared.domain import events
 from shared.domain.events import Reason
-from shared.domain.job import State
+from shared.domain.job import AttemptStatus, State
 from shared.ledger.memory import MemoryStore
 
 TODAY = "2026-09-21"  # the day of NOW
@@ -81,6 +81,14 @@ def test_only_the_admin_ends_a_pause(web_on_each: Web) -> None:
     assert gateway(web, "evolink")["paused_until"] is None
 
 
+def test_the_end_of_a_pause_wakes_the_scheduler() -> None:
+    store = MemoryStore()
+
+    Web(parts_over(store)).admin.post("/v1/gateways/evolink/resume")
+
+    assert store.bell.is_set()
+
+
 def test_a_gateway_that_is_none_has_no_pause_to_end(door: Web) -> None:
     for name in ("kling", "EVOLINK", "auto", "%00"):
         refused(door.admin.post(f"/v1/gateways/{name}/resume"), 404, "not_found")
@@ -98,15 +106,20 @@ def test_a_gateway_shows_how_its_callbacks_have_been_arriving(web_on_each: Web) 
     for heard_by in ("poll", "callback", "callback"):
         last = succeeded(web, "evolink", heard_by)
     web.running("evolink")  # nothing to be heard of yet
+    web.standing(State.FAILED, {"provider": "evolink", "heard_by": "poll", "callback": False})  # none was asked for
     succeeded(web, "newapi", "poll")
 
-    told = gateway(web, "evolink")["callbacks"]
-    assert told == {
-        "asked": 3,
-        "heard": 2,
-        "last_heard_at": web.acme.get(f"/v1/jobs/{last}").json["attempts"][0]["ended_at"],
-    }
-    assert gateway(web, "newapi")["callbacks"]["heard"] == 0
+    ended_at = web.acme.get(f"/v1/jobs/{last}").json["attempts"][0]["ended_at"]
+    assert gateway(web, "evolink")["callbacks"] == {"asked": 3, "heard": 2, "last_heard_at": ended_at}
+    assert gateway(web, "newapi")["callbacks"] == {"asked": 1, "heard": 0, "last_heard_at": None}
+
+
+def test_a_callback_counts_for_the_gateway_that_called(web: Web) -> None:
+    calling = {"callback": True, "heard_by": "callback", "ended_at": NOW, "status": AttemptStatus.FAILED}
+    attempts = (attempt(1, provider="evolink", **calling), attempt(2, provider="apimodels", **calling))
+    web.standing(State.FAILED, attempts=attempts)
+
+    assert gateway(web, "apimodels")["callbacks"]["heard"] == 1
 
 
 # --- usage
@@ -206,7 +219,12 @@ def test_with_the_ledger_away_nothing_is_told() -> None:
     refused(web.admin.post("/v1/gateways/evolink/resume"), 503, "unavailable")
 
 
-def test_an_adopted_price_is_not_invented(web: Web) -> None:
-    web.submitted(MOTION)  # nothing is paid for yet
+def test_what_was_not_paid_for_is_no_usage(web: Web) -> None:
+    job = web.now(web.submitted(MOTION)["id"])
+    plan = attempt(1, provider="evolink", submitted_at=web.parts.now())
+
+    web.parts.ledger.apply(job.id, events.Begun(plan), web.parts.now())
+    assert [line["jobs"] for line in used(web, web.acme)] == [1]  # until it is known better
+    web.parts.ledger.apply(job.id, events.Refused(Reason.INPUT, "no"), web.parts.now())
 
     assert used(web, web.acme) == []

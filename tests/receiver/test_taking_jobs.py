@@ -37,8 +37,8 @@ MOMENT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
 
 
 @pytest.mark.parametrize("body", ACCEPTED.values(), ids=ACCEPTED)
-def test_a_good_request_is_taken_with_its_defaults_said(web: Web, body: dict[str, Any]) -> None:
-    answer = web.acme.post("/v1/jobs", json=body)
+def test_a_good_request_is_taken_with_its_defaults_said(door: Web, body: dict[str, Any]) -> None:
+    answer = door.acme.post("/v1/jobs", json=body)
 
     assert answer.status_code == 202, answer.text
     defaults = MOTION_DEFAULTS if "motion" in body["model"] else CLIP_DEFAULTS

@@ -76,7 +76,11 @@ def test_what_is_not_known_is_not_zero() -> None:
 @pytest.mark.parametrize("state", State)
 def test_a_job_has_a_place_at_its_gateway_only_while_it_is_there(state: State) -> None:
     places = books.entries(job_in(state))["inflight", "apimart"]
-    assert places == int(state in (State.SUBMITTING, State.RUNNING))
+    assert places == int(state in (State.SUBMITTING, State.UNCONFIRMED, State.RUNNING))
+
+
+def test_a_submit_that_was_in_doubt_for_long_holds_no_place() -> None:
+    assert books.entries(job_in(State.UNCONFIRMED, {"let_go": True}))["inflight", "apimart"] == 0
 
 
 def test_a_day_begins_at_midnight_utc() -> None:

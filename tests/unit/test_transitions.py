@@ -44,9 +44,11 @@ EVENTS: dict[str, Event] = {
     "begun": events.Begun(attempt(1, submitted_at=LATER)),
     "deferred": events.Deferred(LATER + MINUTE, "window"),
     "rerouted": events.Rerouted(ROUTE[1:], "paused"),
+    "parked": events.Parked(ROUTE),
     "barred": events.Barred(Error("no_provider", "none can do it")),
     "accepted": events.Accepted("task-1"),
     "refused": events.Refused(Reason.DOWN, "503"),
+    "withdrawn": events.Withdrawn(),
     "lost": events.Lost("connection reset"),
     "unclear": events.Unclear("502"),
     "progressed": events.Progressed(40),
@@ -68,12 +70,14 @@ LIFE: dict[str, dict[str, str]] = {
         "begun": "submitting",
         "deferred": "queued",
         "rerouted": "queued",
+        "parked": "queued",
         "barred": "failed",
         "canceled": "canceled",
     },
     "submitting": {
         "accepted": "running",
         "refused": "queued",
+        "withdrawn": "queued",
         "lost": "unconfirmed",
         "unclear": "unconfirmed",
         "succeeded": "archiving",
@@ -83,6 +87,7 @@ LIFE: dict[str, dict[str, str]] = {
         "deferred": "unconfirmed",
         "accepted": "running",
         "refused": "unconfirmed",
+        "withdrawn": "queued",
         "lost": "unconfirmed",
         "unclear": "unconfirmed",
         "progressed": "running",
@@ -173,14 +178,14 @@ def test_a_begun_submit_is_written_down_with_its_attempt() -> None:
     assert begun.due_at == pace.after(LATER, pace.LEASE_S)
 
 
-def test_a_measured_job_goes_on_at_once_with_its_new_order() -> None:
+def test_a_measured_job_keeps_its_place_in_the_line_under_its_new_order() -> None:
     measured = after(job(tries=2), events.Measured({"video_s": 7}, ("newapi", "apimart"), Decimal("0.1")))
     assert (measured.route, measured.inputs, measured.estimated_usd) == (
         ("newapi", "apimart"),
         {"video_s": 7},
         Decimal("0.1"),
     )
-    assert (measured.due_at, measured.tries) == (LATER, 0)
+    assert (measured.due_at, measured.tries) == (NOW, 0)
 
 
 def test_a_cap_puts_a_job_off_without_counting_a_setback() -> None:
@@ -220,14 +225,14 @@ def test_an_accepted_submit_runs_and_is_looked_at_first_after_a_while() -> None:
 def test_a_submit_whose_answer_is_lost_is_in_doubt(word: str) -> None:
     doubted = after(job_in(State.SUBMITTING), EVENTS[word])
     assert (doubted.state, doubted.current.status) == (State.UNCONFIRMED, AttemptStatus.UNCONFIRMED)
-    assert (doubted.current.ended_at, doubted.due_at) == (None, NOW + DAY)
+    assert (doubted.current.ended_at, doubted.due_at) == (None, NOW + pace.PLACE_S * SECOND)
 
 
 ANSWERS_IN_DOUBT = ["lost", "unclear", "refused"]
 
 
 @pytest.mark.parametrize("first", ["lost", "unclear"])
-@pytest.mark.parametrize("then", [word for word in EVENTS if word not in ("failed", "resolved")])
+@pytest.mark.parametrize("then", [word for word in EVENTS if word not in ("failed", "resolved", "withdrawn")])
 def test_a_submit_in_doubt_is_never_queued_by_itself(first: str, then: str) -> None:
     doubted = after(job_in(State.SUBMITTING), EVENTS[first])
     assert after(doubted, EVENTS[then]).state is not State.QUEUED
@@ -254,13 +259,31 @@ def test_a_submit_that_may_be_repeated_is_asked_again_soon_and_not_for_ever() ->
         waits.append((doubted.due_at or 0) - LATER)
         doubted = after(doubted, events.Lost("reset"))
     assert [wait < 5 * MINUTE for wait in waits] == [True] * pace.ASK_AGAIN_TRIES + [False] * 3
-    assert doubted.due_at == NOW + DAY
+    assert doubted.due_at == NOW + pace.PLACE_S * SECOND
+
+
+def test_a_submit_in_doubt_gives_its_place_up_after_half_an_hour() -> None:
+    over = NOW + pace.PLACE_S * SECOND
+    held = after(job_in(State.UNCONFIRMED), events.Unclear("no answer"), now=over - 1)
+    let_go = after(held, events.Unclear("no answer"), now=over)
+    assert (held.current.let_go, let_go.current.let_go) == (False, True)
+    assert let_go.due_at == NOW + DAY
 
 
 def test_with_resubmit_a_doubted_job_is_decided_after_the_grace() -> None:
     eager = replace(PACE, resubmit_unconfirmed=True)
     doubted = transition(job_in(State.SUBMITTING), events.Lost("reset"), LATER, eager)
     assert (doubted.state, doubted.due_at) == (State.UNCONFIRMED, NOW + 180 * SECOND)
+
+
+def test_a_submit_that_was_held_back_leaves_no_attempt_behind() -> None:
+    withdrawn = after(job_in(State.SUBMITTING), events.Withdrawn(attempt=1))
+    assert (withdrawn.state, withdrawn.attempts, withdrawn.due_at) == (State.QUEUED, (), LATER)
+
+
+def test_a_submit_that_was_held_back_touches_no_other_attempt() -> None:
+    subject = job_in(State.SUBMITTING)
+    assert after(subject, events.Withdrawn(attempt=2)) is subject
 
 
 def test_a_late_acceptance_settles_the_doubt() -> None:
@@ -518,7 +541,7 @@ def test_a_task_that_the_gateway_does_not_know_shows_that_the_hint_was_forged() 
     hinted = job_in(State.UNCONFIRMED, {"task_id": "forged"}, nudge=Nudge(NOW, 1, "forged"))
     asked = after(hinted, events.Unclear("404", missing=True, asked_at=NOW + SECOND))
     assert (asked.state, asked.current.task_id, asked.nudge) == (State.UNCONFIRMED, None, None)
-    assert asked.due_at == NOW + DAY
+    assert asked.due_at == NOW + pace.PLACE_S * SECOND
     again = after(replace(asked, nudge=Nudge(LATER, 1, "task-7")), events.Lost("reset"))
     assert again.current.task_id == "task-7"
 

@@ -1,5 +1,5 @@
 -- Lease what is due: nothing is popped, a crash is a lease that ran out.
--- KEYS[1] in-flight, then per lane: due, leased, and for a submit lane gateway and window ('' otherwise)
+-- KEYS[1] in-flight, then per lane: due, leased, and for a submit lane gateway, window and parked ('' otherwise)
 -- ARGV[1] now, ARGV[2] lease ends, ARGV[3] window ms, ARGV[4] lanes as JSON: [[room, gateway, cap in flight, submits a window]]
 -- Answers {when to come again or '', lane number, id, lane number, id, ...}.
 local now, lease, span = tonumber(ARGV[1]), ARGV[2], tonumber(ARGV[3])
@@ -23,8 +23,18 @@ local function allowance(health, window, busy, out, cap, rate)
   return math.min(left, cap - busy - out), nil
 end
 
+-- Jobs that wait for the end of a pause come back to their places in the line, the oldest first.
+local function unpark(health, parked, due)
+  if tonumber(redis.call('HGET', health, 'paused_until') or '0') > now then return end
+  local waiting = redis.call('ZRANGE', parked, 0, 99, 'WITHSCORES')
+  for at = 1, #waiting, 2 do
+    redis.call('ZADD', due, waiting[at + 1], waiting[at])
+    redis.call('ZREM', parked, waiting[at])
+  end
+end
+
 for number, lane in ipairs(cjson.decode(ARGV[4])) do
-  local due, leased, health, window = unpack(KEYS, number * 4 - 2, number * 4 + 1)
+  local due, leased, health, window, parked = unpack(KEYS, number * 5 - 3, number * 5 + 1)
   local room, gateway, cap, rate = unpack(lane)
   local function give(id)
     redis.call('ZADD', leased, lease, id)
@@ -35,6 +45,7 @@ for number, lane in ipairs(cjson.decode(ARGV[4])) do
   local opens = nil
   room = room - out
   if gateway ~= '' then
+    unpark(health, parked, due)
     local busy = tonumber(redis.call('HGET', KEYS[1], gateway) or '0')
     local allowed
     allowed, opens = allowance(health, window, busy, out, cap, rate)

@@ -7,6 +7,7 @@ local old = redis.call('GET', KEYS[1])
 if not old then return 'unknown' end
 local version, operation, tries, live, held, body = string.match(old, '^(%d+) (%S+) (%d+) (%d) (%S+)\n(.*)$')
 if live == '0' then return 'ended' end
+if held == ARGV[2] then return 'noted' end -- the same call, sent again because its answer was lost
 local at, attempt, task = string.match(ARGV[2], '^(%d+):(%d+):(%S*)$')
 local held_attempt, held_task = string.match(held, '^%d+:(%d+):(%S*)$')
 if held_attempt then

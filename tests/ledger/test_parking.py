@@ -1,0 +1,66 @@
+"""Jobs that wait for a gateway's pause to end."""
+
+from __future__ import annotations
+
+from factories import NOW, SECOND
+from ledger_steps import claim, created, places, submits, taken
+
+from shared.domain import events
+from shared.domain.events import Reason
+from shared.domain.job import Job
+from shared.ledger.ledger import Ledger
+from shared.ledger.store import Store
+
+
+def parked(ledger: Ledger, at: int) -> Job:
+    subject = created(ledger, at=at)[0]
+    held, _ = taken(ledger, submits(), NOW + SECOND)
+    moved = ledger.apply(held.id, events.Parked(held.route), NOW + SECOND)
+    assert moved is not None
+    assert moved.id == subject.id
+    return moved
+
+
+def paused(ledger: Ledger) -> None:
+    ledger.strike("apimart", Reason.KEY, None, NOW)
+
+
+def test_a_parked_job_is_not_handed_out_while_the_pause_lasts(ledger: Ledger, store: Store) -> None:
+    paused(ledger)
+    subject = parked(ledger, NOW)
+    assert claim(ledger, submits(), NOW + 2 * SECOND) == []
+    assert places(store, subject.id) == ["rushes:due:parked:apimart"]
+
+
+def test_the_end_of_a_pause_by_hand_puts_it_back_before_later_jobs(ledger: Ledger) -> None:
+    paused(ledger)
+    first = parked(ledger, NOW)
+    later = created(ledger, at=NOW + SECOND)[0]
+    ledger.recovered("apimart")
+    given = claim(ledger, submits(), NOW + 2 * SECOND)
+    assert [ticket.job_id for ticket in given] == [first.id, later.id]
+
+
+def test_a_pause_that_ends_by_itself_lets_one_job_show_that_the_gateway_is_well(ledger: Ledger) -> None:
+    paused(ledger)
+    first = parked(ledger, NOW)
+    parked(ledger, NOW + 1)
+    given = claim(ledger, submits(), ledger.paused_until("apimart"))
+    assert [ticket.job_id for ticket in given] == [first.id]
+
+
+def test_a_parked_job_that_is_canceled_waits_nowhere_in_the_submit_lane(ledger: Ledger, store: Store) -> None:
+    paused(ledger)
+    subject = parked(ledger, NOW)
+    ledger.recovered("apimart")
+    claim(ledger, submits(), NOW + 2 * SECOND)
+    ledger.apply(subject.id, events.Canceled(), NOW + 3 * SECOND)
+    assert places(store, subject.id) == ["rushes:due:archive"]
+
+
+def test_refusals_under_way_when_a_pause_began_make_it_no_longer(ledger: Ledger) -> None:
+    paused(ledger)
+    until = ledger.paused_until("apimart")
+    for _ in range(8):
+        paused(ledger)
+    assert ledger.paused_until("apimart") == until
