@@ -14,7 +14,7 @@ except SettingsError as error:
     raise SystemExit(str(error)) from None
 
 bind = f"0.0.0.0:{settings.port}"
-worker_class = "gthread"
+worker_class = "webhook_receiver.server.Worker"
 workers = int(os.environ.get("WEB_CONCURRENCY", "1"))
 threads = int(os.environ.get("WEB_THREADS", "32"))
 timeout = 60

@@ -129,8 +129,9 @@ def _leads_somewhere(value: str) -> bool:
 
 def redis_db(value: str) -> None:
     """Checks that a Redis address ends in a database's number, or in nothing."""
-    address = urlsplit(value)
-    if address.scheme in ("redis", "rediss") and not re.fullmatch(r"/?\d*", address.path):
+    scheme, _, rest = value.partition("://")
+    db = rest.partition("?")[0].partition("/")[2]
+    if scheme in ("redis", "rediss") and not re.fullmatch(r"\d*", db):
         raise ValidationError("give the database as a number, such as redis://host:6379/0")
 
 

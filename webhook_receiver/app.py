@@ -5,17 +5,18 @@ from __future__ import annotations
 from typing import Any
 
 import structlog
-from flask import Flask, Response, jsonify, request
+from flask import Flask, Response, request
 from flask.json.provider import DefaultJSONProvider
 
-from shared.archive import ArchiveUnavailable
-from shared.ledger.store import LedgerUnavailable
 from shared.wiring import Services
 from webhook_receiver import errors
-from webhook_receiver.auth import services
 from webhook_receiver.callbacks import callbacks
+from webhook_receiver.docs import docs
 from webhook_receiver.gateways_api import gateways_api
+from webhook_receiver.health import health
 from webhook_receiver.jobs_api import jobs_api
+
+DOORS = (callbacks, jobs_api, gateways_api, health, docs)
 
 
 class Receiver(Flask):
@@ -41,44 +42,11 @@ def create_app(parts: Services) -> Flask:
     app.json = Json(app)
     app.url_map.merge_slashes = False  # nothing is redirected: a callback's address holds a secret
     app.extensions["rushes"] = parts
-    app.register_blueprint(callbacks)
-    app.register_blueprint(jobs_api)
-    app.register_blueprint(gateways_api)
-    app.add_url_rule("/healthz", view_func=healthz)
-    app.add_url_rule("/readyz", view_func=readyz)
+    for door in DOORS:
+        app.register_blueprint(door)
     errors.register(app)
     app.after_request(_headers)
     return app
-
-
-def healthz() -> Response:
-    """The process answers."""
-    return jsonify({"status": "ok"})
-
-
-def readyz() -> Response:
-    """Redis and S3 are reached."""
-    problems = {"ledger": _ledger_problem(), "archive": _archive_problem()}
-    found = {name: problem for name, problem in problems.items() if problem}
-    answer = jsonify({"status": "unready" if found else "ready", **found})
-    answer.status_code = 503 if found else 200
-    return answer
-
-
-def _ledger_problem() -> str | None:
-    try:
-        services().ledger.ping()
-    except LedgerUnavailable as lost:
-        return f"out of reach: {lost}"
-    return None
-
-
-def _archive_problem() -> str | None:
-    try:
-        services().archive.check()
-    except ArchiveUnavailable as unavailable:
-        return str(unavailable)
-    return None
 
 
 def _headers(answer: Response) -> Response:

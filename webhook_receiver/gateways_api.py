@@ -6,23 +6,31 @@ import re
 from datetime import date, timedelta
 from typing import Any
 
-from flask import Blueprint, Response, jsonify, request
+from flask import Response, jsonify, request
 from werkzeug.exceptions import NotFound
 
 from shared.document import moment
 from shared.domain import books, money
 from shared.intake import Unacceptable
 from shared.settings import GatewaySettings
+from webhook_receiver import schemas
 from webhook_receiver.auth import admin, caller, services
+from webhook_receiver.openapi import answers, blueprint, notes, query, refuses
 
-gateways_api = Blueprint("gateways", __name__)
+gateways_api = blueprint("gateways", "Their health, and what was spent at them.")
 
 DAYS_MAX = 366
 DAY = re.compile(r"(\d{4}-\d\d-\d\d)(T[\d:.Z+-]*)?", re.ASCII)
 JOBS_LOOKED_AT = 50
+STRETCH = [
+    query("from", "First day, UTC; six days before the last.", type="string", format="date"),
+    query("to", "Last day, UTC; today.", type="string", format="date"),
+]
 
 
 @gateways_api.get("/v1/gateways")
+@answers(200, schemas.Gateways, "They are.")
+@refuses(401, 429, 503)
 def gateways() -> Response:
     """Each enabled gateway as it stands."""
     caller()
@@ -56,6 +64,8 @@ def arriving(name: str) -> dict[str, Any]:
 
 
 @gateways_api.post("/v1/gateways/<name>/resume")
+@answers(200, schemas.Gateway, "It has ended.")
+@refuses(401, 403, 404, 429, 503)
 def resume(name: str) -> Response:
     """End a pause."""
     admin()
@@ -68,6 +78,9 @@ def resume(name: str) -> Response:
 
 
 @gateways_api.get("/v1/usage")
+@answers(200, schemas.Usage, "This.")
+@refuses(401, 422, 429, 503)
+@notes(parameters=STRETCH)
 def usage() -> Response:
     """What was made and spent, by day and gateway."""
     asking = caller()

@@ -9,23 +9,26 @@ from collections.abc import Iterator
 from threading import BoundedSemaphore
 from typing import Any
 
-from flask import Blueprint, Response, jsonify, redirect, request
+from flask import Response, jsonify, redirect, request
 from werkzeug.exceptions import NotFound
 from werkzeug.wrappers import Response as AnyResponse
 
 from shared.document import document
 from shared.domain import events, money
 from shared.domain.job import CROCKFORD, Job, State
-from shared.intake import Unacceptable, length_s
+from shared.intake import KEY_CHARS, Unacceptable, length_s
 from shared.ledger.store import LedgerUnavailable
 from shared.providers import PROVIDERS
 from shared.providers.base import Ask
 from shared.quotes import quotes
+from shared.request import JobRequest
 from shared.retrying import retry
+from webhook_receiver import schemas
 from webhook_receiver.auth import Caller, caller, services
 from webhook_receiver.body import json_body
+from webhook_receiver.openapi import LOCATION, NOTICES, answers, blueprint, header, notes, query, refuses, takes
 
-jobs_api = Blueprint("jobs", __name__)
+jobs_api = blueprint("jobs", "Enqueue, look, decide.")
 
 PAGE, PAGE_MAX = 20, 100
 HEARTBEAT_S, LOOK_S = 15, 0.5
@@ -35,8 +38,28 @@ STREAMS = BoundedSemaphore(STREAMS_MAX)
 JOB_ID = re.compile(f"job_[{CROCKFORD}]{{26}}")
 TASK_ID = re.compile(r"[!-~]{1,200}")
 
+IDEMPOTENCY_KEY = {
+    "in": "header",
+    "name": "Idempotency-Key",
+    "description": "For a week, the same key with the same body gives the first job again; with another body, 409.",
+    "schema": {"type": "string", "minLength": 1, "maxLength": KEY_CHARS},
+}
+REPLAYED = {"Idempotent-Replayed": header("true.")}
+STREAM = "Events `status` and `progress`, each with the job document as it is then; ends with the job."
+PAGING = [
+    query("status", "Only these.", type="array", items={"type": "string", "enum": [*State]}),
+    query("provider", "Only this gateway's.", type="string", enum=[*PROVIDERS]),
+    query("limit", "Jobs on a page.", type="integer", minimum=1, maximum=PAGE_MAX, default=PAGE),
+    query("cursor", "`next_cursor` of the page before.", type="string", pattern=schemas.JOB_ID),
+]
+
 
 @jobs_api.post("/v1/jobs")
+@answers(202, schemas.Job, "Taken in.", LOCATION)
+@answers(200, schemas.Job, "Taken in before, under the same key.", {**LOCATION, **REPLAYED})
+@takes(JobRequest)
+@refuses(400, 401, 409, 413, 415, 422, 429, 503)
+@notes(parameters=[IDEMPOTENCY_KEY], callbacks=NOTICES)
 def create() -> Response:
     """Take a job in."""
     asking = caller()
@@ -52,6 +75,9 @@ def create() -> Response:
 
 
 @jobs_api.get("/v1/jobs")
+@answers(200, schemas.Jobs, "A page.")
+@refuses(401, 422, 429, 503)
+@notes(parameters=PAGING)
 def newest() -> Response:
     """Jobs, newest first, a page at a time."""
     asking = caller()
@@ -90,12 +116,16 @@ def _bad_query(field: str, problem: str) -> Unacceptable:
 
 
 @jobs_api.get("/v1/jobs/<job_id>")
+@answers(200, schemas.Job, "The job.")
+@refuses(401, 404, 429, 503)
 def show(job_id: str) -> Response:
     """One job."""
     return shown(mine(job_id, caller()))
 
 
 @jobs_api.get("/v1/jobs/<job_id>/content")
+@answers(302, description="To the clip in the bucket, presigned for an hour.", headers=LOCATION)
+@refuses(401, 404, 409, 429, 503)
 def content(job_id: str) -> AnyResponse:
     """The way to the clip."""
     job = mine(job_id, caller())
@@ -105,6 +135,8 @@ def content(job_id: str) -> AnyResponse:
 
 
 @jobs_api.post("/v1/jobs/<job_id>/cancel")
+@answers(200, schemas.Job, "It is canceled.")
+@refuses(401, 404, 409, 429, 503)
 def cancel(job_id: str) -> Response:
     """Take a job back that no gateway has yet."""
     job = mine(job_id, caller())
@@ -115,6 +147,8 @@ def cancel(job_id: str) -> Response:
 
 
 @jobs_api.post("/v1/jobs/<job_id>/retry")
+@answers(202, schemas.Job, "The new job.", LOCATION)
+@refuses(401, 404, 409, 422, 429, 503)
 def retry_job(job_id: str) -> Response:
     """Try a failed job again, as a new one."""
     again = retry(mine(job_id, caller()), services(), services().now())
@@ -128,6 +162,9 @@ ACTIONS = ("resubmit", "fail", "adopt")
 
 
 @jobs_api.post("/v1/jobs/<job_id>/resolve")
+@answers(200, schemas.Job, "It is decided.")
+@takes(schemas.DECISION)
+@refuses(400, 401, 404, 409, 413, 415, 422, 429, 503)
 def resolve(job_id: str) -> Response:
     """Decide about a submit whose answer never came."""
     job = mine(job_id, caller())
@@ -147,6 +184,8 @@ def resolve(job_id: str) -> Response:
 
 
 @jobs_api.get("/v1/jobs/<job_id>/events")
+@answers(200, schemas.Event, STREAM, kind="text/event-stream")
+@refuses(401, 404, 429, 503)
 def follow(job_id: str) -> Response:
     """A job's way as server-sent events, until its end."""
     asking = caller()
@@ -183,6 +222,9 @@ def told(job: Job, last_id: str, look: Any) -> Iterator[str]:
 
 
 @jobs_api.post("/v1/estimates")
+@answers(200, schemas.Estimates, "Able gateways first, cheapest first.")
+@takes(JobRequest)
+@refuses(400, 401, 413, 415, 422, 429)
 def estimates() -> Response:
     """What each enabled gateway would be sent, and for how much; nothing is spent."""
     caller()

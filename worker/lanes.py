@@ -47,6 +47,6 @@ def _room(lane: str, gateways: Mapping[str, GatewaySettings], workers: int) -> L
     if kind != "submit":
         return LaneRoom(lane, room)
     gateway = gateways.get(name)
-    if gateway is None:  # its jobs are handed out to be moved elsewhere
-        return LaneRoom(lane, room)
+    if gateway is None:  # its jobs, those that wait for the end of a pause too, are handed out to be moved elsewhere
+        return LaneRoom(lane, room, name, room, room)
     return LaneRoom(lane, room, name, gateway.max_in_flight, gateway.submits_per_minute)

@@ -51,7 +51,7 @@ def submit(job: Job, mine: Hold, services: Services) -> Event | None:
         return put_off(job, reached)
     except LedgerUnavailable:
         # Whether it was written down is not known; that nothing was sent, only this worker knows.
-        settle(job, events.Withdrawn(attempt=plan.number), services)
+        settle(job, events.Withdrawn(plan.submitted_at, attempt=plan.number), services)
         return None
     if not written:
         return None

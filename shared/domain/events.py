@@ -101,7 +101,12 @@ class Refused(Event):
 
 @dataclass(frozen=True, slots=True)
 class Withdrawn(Event):
-    """The attempt was, or may have been, written down, and then surely not sent: we ourselves held it back."""
+    """The attempt was, or may have been, written down, and then surely not sent: we ourselves held it back.
+
+    Another worker may meanwhile have written one down under the same number: `submitted_at` tells them apart.
+    """
+
+    submitted_at: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -137,6 +137,9 @@ def _run(job: Job, task_id: str | None, now: int, pace_: Pace) -> Job:
 
 
 def _withdraw(job: Job, event: events.Withdrawn, now: int, _: Pace) -> Job:
+    asked_again = job.state is State.UNCONFIRMED and job.current.body is not None
+    if job.current.submitted_at != event.submitted_at or asked_again:
+        return job
     return replace(job, state=State.QUEUED, attempts=job.attempts[:-1], due_at=now, tries=0, setbacks=0)
 
 

@@ -155,10 +155,9 @@ class MemoryStore:
         left = lane.submits_per_minute - len(self.zsets[window])
         if left <= 0:
             return 0, min(self.zsets[window].values(), default=now) + window_ms + 1
-        if int(health.get("strikes", 0)) > 0:
-            return min(room, left, 1 - out), None
         busy = int(self.hashes[keys.IN_FLIGHT].get(lane.gateway, "0"))
-        return min(room, left, lane.max_in_flight - busy - out), None
+        free = min(room, left, lane.max_in_flight - busy - out)
+        return (min(free, 1 - out) if int(health.get("strikes", 0)) > 0 else free), None
 
     def begin(self, lane: str, job_id: str, lease: int, new_lease: int, operation: str) -> str | None:
         leased, name = self.zsets[keys.leased(lane)], keys.record(job_id)

@@ -48,9 +48,15 @@ class Site:
             time.sleep(0.02)
 
     def books(self, what: str) -> list[dict[str, Any]]:
-        with urllib.request.urlopen(f"{self.stack.gateways_url}/_sandbox/{what}", timeout=10) as answer:
-            held = json.load(answer)
+        held = self.insist(lambda: self._book(what))
         return list(held[what] if isinstance(held, dict) else held)
+
+    def _book(self, what: str) -> Any:
+        try:
+            with urllib.request.urlopen(f"{self.stack.gateways_url}/_sandbox/{what}", timeout=10) as answer:
+                return json.load(answer)
+        except OSError as gone:
+            raise Unreachable(str(gone)) from None
 
     def text(self, key: str) -> str:
         """A job that is heard of by callback."""

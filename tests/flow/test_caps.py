@@ -8,6 +8,7 @@ from decimal import Decimal
 from world import World, why
 
 from shared.domain.job import State
+from shared.domain.pace import PLACE_S
 
 
 def test_no_more_are_in_flight_than_allowed_and_the_oldest_goes_first(open_world: Callable[..., World]) -> None:
@@ -46,6 +47,23 @@ def test_a_job_that_waits_for_a_cap_does_not_hold_up_other_gateways(open_world: 
     world.exhaust()
 
     assert [world.job(job_id).state for job_id in jobs] == [State.RUNNING, State.QUEUED, State.RUNNING]
+
+
+def test_a_submit_in_doubt_holds_its_place_for_as_long_as_the_gateway_may_be_at_it(
+    open_world: Callable[..., World],
+) -> None:
+    world = open_world(NEWAPI_MAX_IN_FLIGHT="1")
+    world.fault("newapi", "answer_lost")
+    doubted, waits = (world.submit(world.request_for("newapi")) for _ in range(2))
+    world.exhaust()
+    world.advance(PLACE_S - 60)
+    world.exhaust()
+    within = world.job(waits).state
+    world.advance(120)
+    world.exhaust()
+
+    assert (within, world.job(waits).state) == (State.QUEUED, State.RUNNING)
+    assert world.job(doubted).state is State.UNCONFIRMED
 
 
 def test_past_the_budget_of_the_day_nothing_is_sent(open_world: Callable[..., World]) -> None:

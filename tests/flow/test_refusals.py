@@ -9,9 +9,11 @@ import pytest
 from world import World, why
 
 from deploy.sandbox.ready import free_ports
+from shared.domain import health
+from shared.domain.events import Reason
 from shared.domain.job import Job, State
 
-PAUSE_S = 300  # the first for a key or a balance
+PAUSE_S = health.PAUSES[Reason.BALANCE][1]
 
 
 def ends(job: Job) -> list[tuple[str, str]]:
@@ -33,12 +35,15 @@ def test_an_empty_account_or_a_bad_key_pauses_the_gateway_and_the_job_moves_on(
     world: World, fault: str, why: str
 ) -> None:
     world.fault("apimaster", fault, stage="submit")
-    first = world.finish(world.submit(world.motion, provider=["apimaster", "evolink"]))
-    second = world.finish(world.submit(world.motion, provider=["apimaster", "evolink"]))
+    jobs = [world.submit(world.motion, provider=["apimaster", "evolink"])]
+    world.exhaust()
+    paused = standing(world, "apimaster")
+    jobs.append(world.submit(world.motion, provider=["apimaster", "evolink"]))
+    world.exhaust()
 
-    assert ends(first) == [("apimaster", "rejected"), ("evolink", "completed")]
-    assert ends(second) == [("evolink", "completed")]
-    assert standing(world, "apimaster")["why"] == why
+    assert (paused["why"], paused["paused_until"] is not None) == (why, True)
+    assert ends(world.job(jobs[0])) == [("apimaster", "rejected"), ("evolink", "running")]
+    assert ends(world.job(jobs[1])) == [("evolink", "running")]
     assert [bill["gateway"] for bill in world.bills()] == ["evolink", "evolink"]
 
 
@@ -47,7 +52,7 @@ def test_a_job_pinned_to_a_paused_gateway_waits_for_the_pause_to_end(world: Worl
     world.fault("newapi", fault, stage="submit")
     job_id = world.submit(world.request_for("newapi"))
     world.exhaust()
-    world.advance(PAUSE_S - 10)
+    world.advance(PAUSE_S - 8)
     world.exhaust()
     asked = world.posts()
     job = world.finish(job_id)
@@ -87,10 +92,27 @@ def test_a_probe_that_is_refused_lengthens_the_pause(world: World) -> None:
     assert world.posts() == 3
 
 
+def test_a_paused_gateway_that_is_not_enabled_any_more_leaves_those_who_wait_to_the_next(
+    open_world: Callable[..., World],
+) -> None:
+    before = open_world()
+    for gateway in ("newapi", "apimodels"):
+        before.fault(gateway, "no_balance", stage="submit")
+    job_id = before.submit(before.text, provider=["newapi", "apimodels"])
+    before.exhaust()
+    before.advance(5)
+    before.exhaust()
+    waits = before.job(job_id)
+    after = open_world(NEWAPI_API_KEY="")
+    job = after.finish(job_id)
+
+    assert (waits.state, waits.route[0]) == (State.QUEUED, "newapi")
+    assert ends(job) == [("newapi", "rejected"), ("apimodels", "rejected"), ("apimodels", "completed")]
+
+
 def test_an_operator_may_end_a_pause(world: World) -> None:
     world.fault("newapi", "no_balance", stage="submit")
     job_id = world.submit(world.request_for("newapi"))
-    world.exhaust()
     world.exhaust()
     paused = standing(world, "newapi")["paused_until"]
     world.api("POST", "/v1/gateways/newapi/resume", key="admin-key")

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from itertools import pairwise
+from typing import Any
 
 import pytest
 from world import World, digest, why
 
 from shared.domain.job import AttemptStatus, Job, State
 from shared.domain.pace import CRASHES, HANDOUT_S, LEASE_S
+from shared.ledger.store import LedgerUnavailable
+from worker import submitting
 
 
 def test_dead_before_a_submit_was_sent_it_is_asked_for_under_its_key(world: World) -> None:
@@ -200,6 +203,52 @@ def test_a_worker_frozen_while_it_polled_does_not_disturb_the_archive(world: Wor
 
     assert seen[0].state is State.ARCHIVING
     assert world.job(job.id) == seen[0]
+
+
+def out_of_reach() -> None:
+    raise LedgerUnavailable("TimeoutError")
+
+
+def test_a_submit_that_was_not_written_down_is_not_sent_and_comes_back_after_the_lease(world: World) -> None:
+    job_id = world.submit(world.request_for("newapi"))
+    with world.before(world.ledger, "engage", out_of_reach):
+        world.step()
+    world.advance(LEASE_S + 1)
+    sent = world.posts()
+    world.exhaust()
+
+    assert sent == 0
+    assert [attempt.status for attempt in world.job(job_id).attempts] == [AttemptStatus.RUNNING]
+    assert len(world.bills()) == 1
+
+
+def test_a_submit_that_was_written_down_unheard_is_not_sent_and_comes_back(world: World) -> None:
+    job_id = world.submit(world.request_for("newapi"))
+    with world.after(world.ledger, "engage", out_of_reach):
+        world.step()
+    sent = world.posts()
+    world.exhaust()
+
+    assert sent == 0
+    assert [attempt.status for attempt in world.job(job_id).attempts] == [AttemptStatus.RUNNING]
+    assert len(world.bills()) == 1
+
+
+def test_a_worker_that_could_not_write_its_submit_down_does_not_take_back_that_of_another(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job_id = world.submit(world.request_for("newapi"))
+    left: list[tuple[Any, ...]] = []
+    with monkeypatch.context() as frozen, world.before(world.ledger, "engage", out_of_reach):
+        frozen.setattr(submitting, "settle", lambda *told: left.append(told))
+        world.step()
+    world.advance(LEASE_S + 1)
+    with world.after(world.outside, "send", lambda: submitting.settle(*left[0])):
+        world.exhaust()
+    job = world.finish(job_id)
+
+    assert (job.state, len(job.attempts)) == (State.COMPLETED, 1)
+    assert (world.posts(), len(world.bills())) == (1, 1)
 
 
 def test_a_step_of_ours_that_breaks_with_the_answer_in_hand_pays_once(world: World) -> None:

@@ -36,6 +36,8 @@ BUCKET = "rushes-flow"
 ROUNDS = 400
 WRITES = ("PutObject", "CompleteMultipartUpload", "CopyObject", "DeleteObject")
 WAITING = ("pending", "processing")
+PLACES = [place(lane) for lane in lanes() for place in (keys.due, keys.leased)]
+PARKED = {name: keys.due(f"parked:{name}") for name in PROVIDERS}
 
 
 class Died(BaseException):
@@ -226,12 +228,13 @@ class World:
         self.advance(max((due_at - self.clock()) / 1000, self._nap_s, 0.001))
 
     def next_due_at(self) -> int | None:
-        """When the next job comes due, or the next lease ends."""
+        """When the next job comes due, the next lease ends, or the next pause that somebody waits for."""
         with self.redis.pipeline() as pipe:
-            for lane in lanes():
-                pipe.zrange(keys.due(lane), 0, 0, withscores=True)
-                pipe.zrange(keys.leased(lane), 0, 0, withscores=True)
-            return min((int(head[0][1]) for head in pipe.execute() if head), default=None)
+            for name in PLACES:
+                pipe.zrange(name, 0, 0, withscores=True)
+            heads = [int(head[0][1]) for head in pipe.execute() if head]
+        ends = [self.ledger.paused_until(name) for name in PROVIDERS if self.redis.exists(PARKED[name])]
+        return min([*heads, *ends], default=None)
 
     def _told(self, job: Job) -> str:
         return (
@@ -362,8 +365,7 @@ class World:
     def audit(self) -> None:
         """Every unfinished job is due or leased once, the counters add up, and no gateway's rule was broken."""
         jobs = self.ledger.newest(None, 1000)
-        names = [key(lane) for lane in lanes() for key in (keys.due, keys.leased)]
-        places = Counter(job_id for name in names for job_id in self.redis.zrange(name, 0, -1))
+        places = Counter(job for name in [*PLACES, *PARKED.values()] for job in self.redis.zrange(name, 0, -1))
         assert places == Counter(job.id for job in jobs if pace.lane(job))
         held = sum((books.entries(job) for job in jobs), Counter[books.Line]())
         assert {name: self.ledger.in_flight(name) for name in PROVIDERS} == {

@@ -144,6 +144,10 @@ continue-on-failure = true
 [[operations]]
 include-path = "/v1/gateways/{{name}}/resume"
 headers = {{ Authorization = "Bearer {KEYS["admin"]}" }}
+# Its body is a job's: what lies just inside and outside each bound is sent to one of the two.
+[[operations]]
+include-path = "/v1/estimates"
+phases.coverage.enabled = false
 # Some rules that span fields stand in words only: not all that fits the document is taken.
 [checks]
 positive_data_acceptance.enabled = false
@@ -197,7 +201,7 @@ def test_nothing_is_answered_that_the_document_does_not_tell(
         (tmp_path / name).write_text(text, "utf-8")
 
     with serving(tmp_path / "log", REDIS_URL=redis_url, AWS_ENDPOINT_URL_S3=s3_url) as server:
-        done = asked(tmp_path, server.url, "--max-examples", "6", "--generation-deterministic", "--no-color")
+        done = asked(tmp_path, server.url, "--max-examples", "5", "--generation-deterministic", "--no-color")
 
     assert done.returncode == 0, done.stdout + done.stderr
     tested = re.search(r"(\d+) generated, (\d+) passed", done.stdout)

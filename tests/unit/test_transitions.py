@@ -48,7 +48,7 @@ EVENTS: dict[str, Event] = {
     "barred": events.Barred(Error("no_provider", "none can do it")),
     "accepted": events.Accepted("task-1"),
     "refused": events.Refused(Reason.DOWN, "503"),
-    "withdrawn": events.Withdrawn(),
+    "withdrawn": events.Withdrawn(NOW),
     "lost": events.Lost("connection reset"),
     "unclear": events.Unclear("502"),
     "progressed": events.Progressed(40),
@@ -277,13 +277,13 @@ def test_with_resubmit_a_doubted_job_is_decided_after_the_grace() -> None:
 
 
 def test_a_submit_that_was_held_back_leaves_no_attempt_behind() -> None:
-    withdrawn = after(job_in(State.SUBMITTING), events.Withdrawn(attempt=1))
+    withdrawn = after(job_in(State.SUBMITTING), events.Withdrawn(NOW, attempt=1))
     assert (withdrawn.state, withdrawn.attempts, withdrawn.due_at) == (State.QUEUED, (), LATER)
 
 
 def test_a_submit_that_was_held_back_touches_no_other_attempt() -> None:
     subject = job_in(State.SUBMITTING)
-    assert after(subject, events.Withdrawn(attempt=2)) is subject
+    assert after(subject, events.Withdrawn(NOW, attempt=2)) is subject
 
 
 def test_a_late_acceptance_settles_the_doubt() -> None:

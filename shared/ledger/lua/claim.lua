@@ -19,8 +19,9 @@ local function allowance(health, window, busy, out, cap, rate)
   redis.call('ZREMRANGEBYSCORE', window, '-inf', '(' .. now - span)
   local left = rate - redis.call('ZCARD', window)
   if left <= 0 then return 0, (lowest(window) or now) + span + 1 end
-  if tonumber(strikes or '0') > 0 then return math.min(left, 1 - out), nil end -- one job shows whether it is well again
-  return math.min(left, cap - busy - out), nil
+  local free = math.min(left, cap - busy - out)
+  if tonumber(strikes or '0') > 0 then free = math.min(free, 1 - out) end -- one job shows whether it is well again
+  return free, nil
 end
 
 -- Jobs that wait for the end of a pause come back to their places in the line, the oldest first.

@@ -1,0 +1,340 @@
+"""What the calls take and answer, as the document at /openapi.json tells it. Nothing is read or written through these:
+bodies are read by shared/request.py, documents are written by shared/document.py."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from marshmallow import EXCLUDE, Schema, fields, validate
+
+from shared import request
+from shared.domain.job import CROCKFORD, AttemptStatus, State
+from shared.providers import PROVIDERS
+
+JOB_ID = f"^job_[{CROCKFORD}]{{26}}$"
+GATEWAYS = list(PROVIDERS)
+GATEWAY = {"type": "string", "enum": GATEWAYS}
+
+
+# --- the request: what marshmallow alone does not tell of our own fields
+
+KINDS: dict[type, dict[str, Any]] = {
+    request.Flag: {"type": "boolean"},
+    request.Whole: {"type": "integer"},
+    request.Share: {"type": "number", "minimum": 0, "maximum": 1},
+    request.Dollars: {"type": "string", "pattern": f"^{request.USD.pattern}$", "example": "0.50"},
+    request.Address: {"type": "string", "maxLength": request.URL_CHARS, "example": "https://example.com/input"},
+    request.Metadata: {
+        "type": "object",
+        "additionalProperties": {"type": "string"},
+        "maxProperties": request.METADATA_KEYS,
+    },
+    request.Preference: {
+        "oneOf": [
+            {"type": "string", "enum": ["auto", *GATEWAYS]},
+            {"type": "array", "items": GATEWAY, "minItems": 1, "uniqueItems": True},
+        ]
+    },
+}
+DEFAULTS = {**request.CLIP_DEFAULTS, **request.MOTION_DEFAULTS}
+IMAGE = "https or `s3://bucket/key`; JPG or PNG up to 10 MB, sides 300 to 65536 px, aspect 1:2.5 to 2.5:1."
+RULES: dict[str, dict[str, Any]] = {
+    "prompt": {"description": "Required for text to video."},
+    "negative_prompt": {"description": "Text and image to video."},
+    "multi_prompt": {"description": "Image to video; excludes `prompt`."},
+    "image_url": {"description": f"Required for motion; the first frame otherwise. {IMAGE}"},
+    "last_image_url": {"description": f"The last frame; needs `image_url`. {IMAGE}"},
+    "video_url": {
+        "description": "Required for motion: https or `s3://bucket/key`; MP4 or MOV up to 100 MB, sides 340 to 3850 "
+        "px, 3 s to 10 s (`image`) or 30 s (`video`)."
+    },
+    "character_orientation": {"description": "Required for motion; `video` when `element_ids` is given."},
+    "keep_original_sound": {"description": "Motion only."},
+    "element_ids": {"description": "Motion only."},
+    "mode": {"description": "`std` is 720p, `pro` 1080p."},
+    "duration": {"description": "Seconds. v3: 3 to 15; v2-6: 5 or 10. Not for motion.", "minimum": 3, "maximum": 15},
+    "aspect_ratio": {"description": "Text and image to video."},
+    "sound": {"description": "Text and image to video; with v2-6 `pro` only."},
+    "voice_ids": {"description": "v2-6 with `sound`."},
+    "cfg_scale": {"description": "Text and image to video."},
+    "shot_type": {"description": "Text and image to video."},
+    "provider": {"description": "`auto` is the cheapest able gateway first; a list is an order of preference."},
+    "max_cost_usd": {"description": "No submit whose estimate is over it."},
+    "callback_url": {"description": "Told of the end; https, no internal address."},
+    "metadata": {"description": f"Comes back everywhere; {request.METADATA_BYTES} bytes at most."},
+}
+
+
+def told(_: Any, field: Any, **__: Any) -> dict[str, Any]:
+    """What OpenAPI is told of a field of the request beyond what apispec finds."""
+    kind = next((KINDS[known] for known in type(field).__mro__ if known in KINDS), {})
+    if not isinstance(field.parent, request.JobRequest):
+        return kind
+    default = {"default": DEFAULTS[field.name]} if field.name in DEFAULTS else {}
+    return {**kind, **default, **RULES.get(field.name, {})}
+
+
+# The rules that span fields, as far as JSON Schema says them shortly; RULES has the rest in words.
+ACROSS: dict[str, Any] = {
+    "if": {"properties": {"model": {"enum": list(request.MOTION_MODELS)}}},
+    "then": {
+        "required": ["image_url", "video_url", "character_orientation"],
+        "properties": dict.fromkeys(sorted(request.CLIP_FIELDS - request.MOTION_FIELDS), False),
+    },
+    "else": {
+        "anyOf": [{"required": ["prompt"]}, {"required": ["image_url"]}],
+        "dependentRequired": {"last_image_url": ["image_url"], "multi_prompt": ["image_url"]},
+        "properties": dict.fromkeys(sorted(request.MOTION_FIELDS - request.CLIP_FIELDS), False),
+    },
+}
+
+
+# --- short words for fields
+
+
+def always(kind: type[fields.Field[Any]], description: str = "", null: bool = False, **more: Any) -> Any:
+    """A field that is in every answer; `null` where it may be."""
+    rules = {name: more.pop(name) for name in ("validate", "keys", "values") if name in more}
+    said = {"description": description} if description else {}
+    return kind(required=True, allow_none=null, metadata={**said, **more}, **rules)
+
+
+def text(description: str = "", null: bool = False, **more: Any) -> Any:
+    return always(fields.String, description, null, **more)
+
+
+def number(description: str = "", null: bool = False, **more: Any) -> Any:
+    return always(fields.Integer, description, null, minimum=0, **more)
+
+
+def usd(description: str = "", null: bool = True) -> Any:
+    return text(description, null, pattern=r"^\d+(\.\d+)?$", example="0.82304")
+
+
+def moment(description: str = "", null: bool = True) -> Any:
+    return always(fields.DateTime, description, null, example="2026-11-20T17:45:00.000Z")
+
+
+def word(words: Any, description: str = "", null: bool = False) -> Any:
+    return text(description, null, validate=validate.OneOf([str(one) for one in words]))
+
+
+class Open(Schema):
+    """Holds these fields; there may be others."""
+
+    class Meta:
+        unknown = EXCLUDE
+
+
+def nested(schema: type[Schema], null: bool = False) -> Any:
+    return fields.Nested(schema, required=True, allow_none=null)
+
+
+def many(schema: type[Schema]) -> Any:
+    return fields.List(fields.Nested(schema), required=True)
+
+
+# --- decisions
+
+
+class Settled(Open):
+    """An unconfirmed submit is sent again or given up."""
+
+    action = word(["resubmit", "fail"])
+
+
+class Adopted(Open):
+    """An unconfirmed submit was found at the gateway."""
+
+    action = word(["adopt"])
+    task_id = text("The gateway's.", minLength=1, maxLength=200, pattern="^[!-~]+$")
+
+
+DECISION = {"oneOf": [Settled, Adopted]}
+
+
+# --- answers
+
+
+class Problem(Open):
+    """What is wrong, in a code for programs and a sentence for people."""
+
+    code = text(example="invalid_request")
+    message = text()
+    wrong = fields.Dict(
+        data_key="fields",
+        keys=fields.String(),
+        values=fields.Raw(),
+        metadata={"description": "What is wrong with which field."},
+    )
+
+
+class Error(Open):
+    """Every error is answered so."""
+
+    error = nested(Problem)
+
+
+class Failure(Open):
+    """Why a job or an attempt failed."""
+
+    code = text(
+        "`input_rejected`, `no_provider`, `insufficient_balance`, `content_policy`, `provider_error`, `rate_limited`, "
+        "`budget_exceeded`, `timed_out`, `submit_unconfirmed`, `result_expired`, `result_invalid`, `archive_failed`."
+    )
+    message = text()
+    provider = fields.String()
+
+
+class Attempt(Open):
+    """One paid call to one gateway."""
+
+    provider = word(GATEWAYS)
+    task_id = text("The gateway's own.", null=True)
+    status = word(AttemptStatus)
+    submitted_at = moment(null=False)
+    ended_at = moment()
+    heard_by = word(["callback", "poll"], "How its end was heard of.", null=True)
+    estimated_cost_usd = usd()
+    cost_usd = usd()
+    error = nested(Failure, null=True)
+
+
+class Result(Open):
+    """What lies in the bucket."""
+
+    bucket = text()
+    key = text()
+    manifest_key = text()
+    thumbnail_key = text(null=True)
+    url = fields.String(metadata={"description": "Presigned, for an hour; not in notifications.", "format": "uri"})
+    size = number("Bytes.")
+    sha256 = text()
+    content_type = text()
+    duration_s = always(fields.Float, null=True)
+    width = number(null=True)
+    height = number(null=True)
+
+
+class Job(Open):
+    """The job document."""
+
+    id = text("Sorts by the time of creation.", pattern=JOB_ID)
+    object = word(["job"])
+    status = word(State)
+    tenant = text("The name of the key that it came with.")
+    request = nested(request.JobRequest)
+    provider = word(GATEWAYS, "The gateway that has, or last had, the job.", null=True)
+    progress = number(maximum=100)
+    attempts = many(Attempt)
+    estimated_cost_usd = usd()
+    cost_usd = usd()
+    result = nested(Result, null=True)
+    error = nested(Failure, null=True)
+    result_expires_at = moment("Until when the gateway's own link lives.")
+    created_at = moment(null=False)
+    updated_at = moment(null=False)
+    ended_at = moment()
+    metadata = always(fields.Dict, keys=fields.String(), values=fields.String())
+    retry_of = fields.String(metadata={"description": "The failed job that this one tries again."})
+
+
+class Jobs(Open):
+    """A page of jobs, newest first."""
+
+    data = many(Job)
+    next_cursor = text("Of the next page; null on the last.", null=True)
+
+
+class Event(Open):
+    """One event of a stream."""
+
+    id = text("Where it stands: give the last one as `Last-Event-ID` to hear only what is new.")
+    event = word(["status", "progress"])
+    data = text("The job as it is then.", contentMediaType="application/json")
+
+
+class Notice(Open):
+    """What `callback_url` is told, signed under Standard Webhooks."""
+
+    type = word(["job.completed", "job.failed", "job.canceled"])
+    timestamp = moment(null=False)
+    data = nested(Job)
+
+
+class Estimate(Open):
+    """What one gateway would do with the request, and for how much."""
+
+    provider = word(GATEWAYS)
+    able = always(fields.Boolean)
+    estimated_cost_usd = usd("Null where the price, or the length of the reference, is not known.")
+    would_send = always(fields.Dict, "The exact body; null where it is not able.", null=True)
+    why_not = text(null=True)
+
+
+class Estimates(Open):
+    """Able gateways first, cheapest first."""
+
+    data = many(Estimate)
+
+
+class Callbacks(Open):
+    """Of the newest tasks for which a callback was asked: how many ends it told us of."""
+
+    asked = number()
+    heard = number()
+    last_heard_at = moment()
+
+
+class Gateway(Open):
+    """An enabled gateway as it stands."""
+
+    name = word(GATEWAYS)
+    paused_until = moment()
+    why = text("Why it is paused.", null=True)
+    in_flight = number()
+    max_in_flight = number()
+    submits_left_this_minute = number()
+    callbacks = nested(Callbacks)
+    price_table_version = text()
+
+
+class Gateways(Open):
+    """Every enabled gateway."""
+
+    data = many(Gateway)
+
+
+class Used(Open):
+    """One tenant's day at one gateway."""
+
+    day = always(fields.Date)
+    tenant = text()
+    provider = word(GATEWAYS)
+    jobs = number()
+    completed = number()
+    failed = number()
+    seconds = always(fields.Float, "Of video made.")
+    estimated_cost_usd = usd(null=False)
+    cost_usd = usd(null=False)
+    unpriced_jobs = number("Jobs whose price is not known.")
+
+
+class Usage(Open):
+    """By day, tenant and gateway."""
+
+    data = many(Used)
+
+
+class Alive(Open):
+    """The process answers."""
+
+    status = word(["ok"])
+
+
+class Readiness(Open):
+    """Whether Redis and S3 are reached."""
+
+    status = word(["ready", "unready"])
+    ledger = fields.String(metadata={"description": "What is wrong with it."})
+    archive = fields.String(metadata={"description": "What is wrong with it."})
