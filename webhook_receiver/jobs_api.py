@@ -6,6 +6,7 @@ import json
 import re
 import time
 from collections.abc import Iterator
+from decimal import Decimal
 from threading import BoundedSemaphore
 from typing import Any
 
@@ -18,6 +19,7 @@ from shared.domain import events, money
 from shared.domain.job import CROCKFORD, Job, State
 from shared.intake import KEY_CHARS, Unacceptable, length_s
 from shared.ledger.store import LedgerUnavailable
+from shared.media import InputRejected, InputUnreachable, probe
 from shared.providers import PROVIDERS
 from shared.providers.base import Ask
 from shared.quotes import quotes
@@ -31,6 +33,8 @@ from webhook_receiver.openapi import LOCATION, NOTICES, answers, blueprint, head
 jobs_api = blueprint("jobs", "Enqueue, look, decide.")
 
 PAGE, PAGE_MAX = 20, 100
+# The caller waits for the estimate.
+PROBE_S = 6.0
 HEARTBEAT_S, LOOK_S = 15, 0.5
 # Each stream holds a thread of the server: half of them are left for callbacks and for everybody else.
 STREAMS_MAX = 16
@@ -229,7 +233,8 @@ def estimates() -> Response:
     """What each enabled gateway would be sent, and for how much; nothing is spent."""
     caller()
     body = services().intake.request(json_body())
-    given = quotes(body, services().settings.gateways, services().prices, length_s(body))
+    seconds = length_s(body) or reference_s(body)
+    given = quotes(body, services().settings.gateways, services().prices, seconds)
     return jsonify(
         {
             "data": [
@@ -237,7 +242,7 @@ def estimates() -> Response:
                     "provider": quote.provider,
                     "able": quote.able,
                     "estimated_cost_usd": money.text(quote.estimated_usd),
-                    "would_send": would_send(quote.provider, body) if quote.able else None,
+                    "would_send": would_send(quote.provider, body, seconds) if quote.able else None,
                     "why_not": quote.why_not,
                 }
                 for quote in given
@@ -246,11 +251,25 @@ def estimates() -> Response:
     )
 
 
-def would_send(provider: str, body: dict[str, Any]) -> dict[str, Any]:
+def reference_s(body: dict[str, Any]) -> Decimal | None:
+    """How long the reference of a motion request is; None where it does not answer now.
+
+    Raises Unacceptable where an input breaks a rule: a job with it would fail before anything is spent.
+    """
+    try:
+        found = probe(body, services().outside, services().fetchable, deadline_s=PROBE_S)
+    except InputRejected as rejected:
+        raise Unacceptable("input_rejected", str(rejected), 422, {rejected.field: [rejected.message]}) from None
+    except InputUnreachable:
+        return None
+    return Decimal(found["video_url"]["duration_s"])
+
+
+def would_send(provider: str, body: dict[str, Any], seconds: Decimal | None) -> dict[str, Any]:
     """The exact body; the callback address stands in it without its secret part."""
     callback_url = services().settings.public_url
     calls = callback_url and PROVIDERS[provider].calls_back
-    ask = Ask(body, "", f"{callback_url}/callbacks/{provider}/…" if calls else None)
+    ask = Ask(body, "", f"{callback_url}/callbacks/{provider}/…" if calls else None, seconds)
     return PROVIDERS[provider].body(ask)
 
 

@@ -47,3 +47,16 @@ def test_a_thumbnail_that_only_the_callback_told_of_lies_beside_the_clip(site: S
     job = site.wait(site.text("thumbnail"))
 
     assert job["result"]["thumbnail_key"] == job["result"]["key"].replace("video.mp4", "thumbnail.jpg")
+
+
+def test_an_estimate_measures_the_reference_and_spends_nothing(site: Site) -> None:
+    urls = {"image_url": f"{site.stack.inputs_url}/sample.jpg", "video_url": f"{site.stack.inputs_url}/sample.mp4"}
+    before = len(site.books("bills"))
+
+    quotes = site.client.estimates({"model": "kling-v3-motion-control", "character_orientation": "image", **urls})
+
+    # 3.5 s of reference; EvoLink bills whole seconds.
+    priced = {quote["provider"]: quote["estimated_cost_usd"] for quote in quotes if quote["able"]}
+    assert priced == {"apimaster": "0.36008", "apimodels": "0.42", "evolink": "0.4536", "apimart": None}
+    assert next(iter(priced)) == "apimaster"
+    assert len(site.books("bills")) == before
