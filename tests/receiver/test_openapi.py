@@ -140,6 +140,7 @@ EACH = 4
 CONFIG = f"""
 headers = {{ Authorization = "Bearer {KEYS["acme"]}" }}
 request-timeout = 10
+max-stream-events = 1
 continue-on-failure = true
 [[operations]]
 include-path = "/v1/gateways/{{name}}/resume"
