@@ -8,7 +8,7 @@ from contextlib import suppress
 import structlog
 
 from shared.domain import events, pace
-from shared.domain.events import Event
+from shared.domain.events import Event, Reason
 from shared.domain.job import Attempt
 from shared.domain.wire import Response
 from shared.http import AnswerLost, NotSent
@@ -31,6 +31,9 @@ def ask(attempt: Attempt, task_id: str, services: Services, deadline_s: float = 
         drifted(provider.name, event.drift[:80], response, services)
     if isinstance(event, events.Unclear):
         log.warning("unclear answer", gateway=provider.name, task=task_id, message=event.message)
+        if event.reason in (Reason.KEY, Reason.BALANCE):  # of the gateway it says much, of the task nothing
+            with suppress(LedgerUnavailable):
+                services.ledger.strike(provider.name, event.reason, event.retry_after_s, services.now())
     return event
 
 

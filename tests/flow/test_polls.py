@@ -101,3 +101,17 @@ def test_polls_grow_rare_with_age(world: World) -> None:
     world.run_until(lambda: world.clock() - began_at > 3_600_000)
 
     assert 25 < world.job(job_id).current.polls < 60
+
+
+@pytest.mark.parametrize("fault", ["unauthorized", "no_balance"])
+def test_a_bad_key_or_an_empty_account_met_by_a_poll_pauses_the_gateway_and_not_the_job(
+    world: World, fault: str
+) -> None:
+    running = world.until(world.submit(world.request_for("apimart")), State.RUNNING)
+    world.fault("apimart", fault, stage="query")
+    world.advance(20)
+    world.exhaust()
+
+    assert world.services.ledger.paused_until("apimart") > world.services.now()
+    assert world.job(running.id).state is State.RUNNING
+    assert world.finish(running.id).state is State.COMPLETED
