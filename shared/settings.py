@@ -19,6 +19,7 @@ from shared.providers import PROVIDERS
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 TENANT = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 ADMIN = "admin"
+HASH = re.compile(r"sha256\$[0-9a-f]{64}")
 NODE = re.compile(r".+:\d{1,5}", re.ASCII)
 LOCAL = frozenset({"redis", "rediss", "unix"})  # without a host they mean this one
 
@@ -49,6 +50,7 @@ class Settings:
     public_url: str | None
     secret_keys: tuple[str, ...] = field(repr=False)
     api_keys: tuple[tuple[str, str], ...] = field(repr=False)
+    requests_per_minute: int
     gateways: Mapping[str, GatewaySettings]
     prices_file: str | None
     egress_allow: tuple[Network, ...]
@@ -76,6 +78,19 @@ class Pairs(fields.Field[tuple[tuple[str, str], ...]]):
         pairs = tuple((name, held) for name, _, held in (part.partition(":") for part in parts(value)))
         if not pairs or not all(TENANT.fullmatch(name) and held for name, held in pairs):
             raise ValidationError("give name:value pairs, comma separated; a name is of letters, digits, _ . -")
+        return pairs
+
+
+class Keys(Pairs):
+    """`name:key` pairs; a key may be given as its hash.
+
+    What only begins like a hash is refused: a shell that read `$…` as a variable would leave `sha256` as the key.
+    """
+
+    def _deserialize(self, value: Any, attr: Any, data: Any, **kwargs: Any) -> tuple[tuple[str, str], ...]:
+        pairs = super()._deserialize(value, attr, data, **kwargs)
+        if not all(HASH.fullmatch(key) for _, key in pairs if key.lower().startswith("sha256")):
+            raise ValidationError("give a hashed key as sha256$ and 64 hex digits in small letters, in single quotes")
         return pairs
 
 
@@ -167,7 +182,10 @@ class Environment(Schema):
     prefix = fields.String(load_default="", data_key="RUSHES_S3_PREFIX")
     public_url = fields.String(load_default=None, data_key="RUSHES_PUBLIC_URL", validate=url("https", "http"))
     secret_keys = Texts(required=True, data_key="RUSHES_SECRET_KEY")
-    api_keys = Pairs(required=True, data_key="RUSHES_API_KEYS")
+    api_keys = Keys(required=True, data_key="RUSHES_API_KEYS")
+    requests_per_minute = fields.Integer(
+        load_default=6000, data_key="RUSHES_REQUESTS_PER_MINUTE", validate=validate.Range(min=1)
+    )
     prices_file = fields.String(load_default=None, data_key="RUSHES_PRICES_FILE")
     egress_allow = NetworkList(load_default=(), data_key="RUSHES_EGRESS_ALLOW")
     poll_first_s = seconds(15, "RUSHES_POLL_FIRST_S")

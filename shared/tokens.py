@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from hashlib import sha256
 
 DIGEST_CHARS = 32  # 192 bits
+# An API key that is held as its hash looks so: `sha256$` and 64 hex digits.
+HASHED = "sha256$"
 
 
 def make(keys: Sequence[str], provider: str, job_id: str, attempt: int) -> str:
@@ -27,9 +29,14 @@ def attempt_of(keys: Sequence[str], provider: str, job_id: str, token: str) -> i
 
 
 def tenant_of(api_keys: Sequence[tuple[str, str]], key: str) -> str | None:
-    """The tenant of an API key; every key is compared, so that the time tells nothing."""
+    """The tenant of an API key, held as it is or as its hash; every key is compared, so that the time tells nothing."""
     given = key.encode("utf-8", "surrogatepass")
-    found = [tenant for tenant, held in api_keys if hmac.compare_digest(held.encode(), given)]
+    hashed = (HASHED + sha256(given).hexdigest()).encode()
+    found = [
+        tenant
+        for tenant, held in api_keys
+        if hmac.compare_digest(held.encode(), hashed if held.startswith(HASHED) else given)
+    ]
     return found[0] if found else None
 
 

@@ -15,6 +15,7 @@ from webhook_receiver.docs import docs
 from webhook_receiver.gateways_api import gateways_api
 from webhook_receiver.health import health
 from webhook_receiver.jobs_api import jobs_api
+from webhook_receiver.rates import Rates
 
 DOORS = (callbacks, jobs_api, gateways_api, health, docs)
 
@@ -42,6 +43,7 @@ def create_app(parts: Services) -> Flask:
     app.json = Json(app)
     app.url_map.merge_slashes = False  # nothing is redirected: a callback's address holds a secret
     app.extensions["rushes"] = parts
+    app.extensions["rates"] = Rates(parts.settings.requests_per_minute)
     for door in DOORS:
         app.register_blueprint(door)
     errors.register(app)

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 
 from flask import current_app, request
-from werkzeug.exceptions import Forbidden, Unauthorized
+from werkzeug.exceptions import Forbidden, TooManyRequests, Unauthorized
 
 from shared import tokens
 from shared.settings import ADMIN
 from shared.wiring import Services
+from webhook_receiver.rates import Rates
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,12 +36,21 @@ def services() -> Services:
     return held
 
 
+def rates() -> Rates:
+    """How often each tenant has asked this process."""
+    held: Rates = current_app.extensions["rates"]
+    return held
+
+
 def caller() -> Caller:
-    """Who sent this request; raises 401."""
+    """Who sent this request; raises 401, or 429 where they ask too often."""
     scheme, _, key = request.headers.get("Authorization", "").partition(" ")
     tenant = tokens.tenant_of(services().settings.api_keys, key.strip()) if scheme.lower() == "bearer" else None
     if tenant is None:
         raise Unauthorized("Give a key of this service as a bearer token.")
+    wait_s = rates().wait_s(tenant, time.monotonic_ns())
+    if wait_s:
+        raise TooManyRequests("This key asks too often.", retry_after=wait_s)
     return Caller(tenant)
 
 

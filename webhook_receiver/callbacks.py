@@ -22,12 +22,13 @@ callbacks = blueprint("callbacks", "For the gateways; the address is the proof."
 # The same words for a wrong token, an unknown job and an unknown gateway: an answer must not tell which.
 NOBODY = "Nobody here by that address."
 TASK_ID_CHARS = 200
+EXAMPLE = {"id": "task-1", "status": "completed", "results": ["https://files.example/clip.mp4"]}
 PICTURE_CHARS = 1000
 
 
 @callbacks.post("/callbacks/<provider>/<job_id>/<token>")
 @answers(200, {"type": "object"}, "Noted, also where it was noted before or the job has ended.")
-@takes({"type": "object", "description": "As the gateway documents it; any content type."})
+@takes({"type": "object", "description": "As the gateway documents it; any content type.", "examples": [EXAMPLE]})
 @refuses(400, 404, 413, 503)
 @notes(security=OPEN)
 def receive(provider: str, job_id: str, token: str) -> Response:

@@ -36,3 +36,13 @@ class Worker(ThreadWorker):  # type: ignore[misc]
         waiting.set_timeout()
         self.keepalived_conns.append(waiting)
         self.poller.register(sock, selectors.EVENT_READ, partial(self.on_client_socket_readable, waiting))
+
+    def handle(self, conn: TConn) -> bool:
+        """Answer all that the connection has sent; gthread forgets what came in one piece with the body before it.
+
+        It hands the connection back to wait for more, and closes it unanswered after `keepalive` (25.0.3 and 27.0.1).
+        """
+        kept = bool(super().handle(conn))
+        while kept and conn.parser.unreader.buf.getvalue():
+            kept = bool(super().handle(conn))
+        return kept

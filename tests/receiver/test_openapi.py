@@ -136,7 +136,7 @@ def test_the_page_tells_of_every_call_and_fetches_nothing(door: Web, told: dict[
 # --- the real server, asked all that the document allows, and much that it does not
 
 
-EACH = 4
+EACH = 8
 CONFIG = f"""
 headers = {{ Authorization = "Bearer {KEYS["acme"]}" }}
 request-timeout = 10
@@ -163,14 +163,13 @@ def closed(told: dict[str, Any]) -> dict[str, Any]:
 
 
 def seeds(redis_url: str) -> dict[str, list[str]]:
-    """Jobs in every state, and what the calls name in their paths."""
+    """Jobs in every state, as the addresses that their gateways call."""
     ledger = Ledger(RedisStore(connect(redis_url, timeout_s=5)), Pace())
-    jobs = [seed(ledger, state) for state in list(State) * EACH]
-    return {
-        "jobs": [job.id for job in jobs],
-        "ended": [job.id for job in jobs if job.ended],
-        "callbacks": [callback_path(job) for job in jobs if job.state is State.RUNNING],
-    }
+    return {state: [address(seed(ledger, state)) for _ in range(EACH)] for state in State}
+
+
+def address(job: Job) -> str:
+    return callback_path(job) if job.attempts else f"/callbacks/-/{job.id}/-"
 
 
 def seed(ledger: Ledger, state: State) -> Job:
