@@ -1,0 +1,1 @@
+"""What Rushes is measured against: Celery as written by hand, and one bare asyncio program."""

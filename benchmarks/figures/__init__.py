@@ -1,0 +1,1 @@
+"""The figures, a file for each group; run.py calls them by name."""

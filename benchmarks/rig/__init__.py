@@ -1,0 +1,1 @@
+"""What stands around the measured systems: a gateway, a bucket, a load, and the meters."""

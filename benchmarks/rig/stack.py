@@ -1,0 +1,163 @@
+"""Starts what is measured and what it stands on, each process under a guardian that ends it when we are gone."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import urllib.request
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Self
+
+from benchmarks.rig.measure import Meter
+from deploy.sandbox import redis
+from deploy.sandbox.ready import free_ports, http_status, wait_until
+from deploy.sandbox.stack import FOREIGN
+from deploy.sandbox.supervise import Guardian, procfile
+
+ROOT = Path(__file__).resolve().parents[2]
+BUCKET = "bench"
+READY_S = 60
+END_S = 15
+
+
+class Processes:
+    """Named child processes, their lines in files of one directory."""
+
+    def __init__(self, logs_dir: Path) -> None:
+        self._logs_dir = logs_dir
+        self._guardian = Guardian()
+        self._running: dict[str, subprocess.Popen[bytes]] = {}
+
+    def start(self, name: str, argv: Sequence[str], env: Mapping[str, str], stdin: int = subprocess.DEVNULL) -> int:
+        """Start one; its process id. It leads a group of its own."""
+        with (self._logs_dir / f"{name}.log").open("ab") as log:
+            child = subprocess.Popen(  # noqa: S603 (the commands are our own)
+                argv, env=env, cwd=ROOT, stdin=stdin, stdout=log, stderr=log, start_new_session=True
+            )
+        self._guardian.watch(child.pid)
+        self._running[name] = child
+        return child.pid
+
+    def __getitem__(self, name: str) -> subprocess.Popen[bytes]:
+        return self._running[name]
+
+    def pids(self, names: Sequence[str]) -> dict[str, int]:
+        """The process ids of these."""
+        return {name: self._running[name].pid for name in names}
+
+    def stop(self) -> None:
+        """End all, last started first."""
+        for child in reversed(self._running.values()):
+            child.terminate()
+        for child in self._running.values():
+            try:
+                child.wait(END_S)
+            except subprocess.TimeoutExpired:
+                child.kill()
+                child.wait()
+        self._guardian.close()
+        self._running.clear()
+
+
+class Rig:
+    """A Redis, a bucket and a gateway, fresh; and the processes of one measured system on top of them."""
+
+    def __init__(self, clip_bytes: int = 200_000, clip_file: Path | None = None) -> None:
+        self._scratch = tempfile.TemporaryDirectory(prefix="rushes-bench-", ignore_cleanup_errors=True)
+        self.dir = Path(self._scratch.name)
+        self.redis_port, self.s3_port, self.gateway_port, self.web_port = free_ports(4)
+        self.processes = Processes(self.dir)
+        self._clip_bytes, self._clip_file = clip_bytes, clip_file
+        self.env = {**_clean(os.environ), **self._settings()}
+        self.measured: tuple[str, ...] = ()
+
+    def __enter__(self) -> Self:
+        command = redis.command(self.dir / "redis", self.redis_port)
+        self.processes.start("redis", command.argv, self.env)
+        module = [sys.executable, "-m"]
+        size = str(0 if self._clip_file else self._clip_bytes)
+        self.processes.start(
+            "s3", [*module, "benchmarks.rig.s3", "--port", str(self.s3_port), "--clip-bytes", size], self.env
+        )
+        gateway = [*module, "benchmarks.rig.gateway", "--port", str(self.gateway_port)]
+        gateway += ["--clip-bytes", str(self._clip_bytes)]
+        gateway += ["--clip-file", str(self._clip_file)] if self._clip_file else []
+        self.processes.start("gateway", gateway, self.env)
+        wait_until(lambda: redis.answers(self.redis_port), READY_S, "redis")
+        for port in (self.s3_port, self.gateway_port):
+            wait_until(lambda port=port: http_status(port, "/_rig/counts") == 200, READY_S, "the rig")  # type: ignore[misc]
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.processes.stop()
+        if keep := os.environ.get("BENCH_LOGS"):
+            for log in self.dir.glob("*.log"):
+                Path(keep, log.name).write_bytes(log.read_bytes())
+        self._scratch.cleanup()
+
+    def start(self, commands: Mapping[str, Sequence[str]], ready_path: str | None, **env: str) -> None:
+        """Start the system to be measured; returns when its web process answers at `ready_path`."""
+        for name, argv in commands.items():
+            self.processes.start(name, argv, {**self.env, **env})
+        self.measured = tuple(commands)
+        if ready_path:
+            wait_until(lambda: http_status(self.web_port, ready_path) == 200, READY_S, "web")
+
+    def start_rushes(self, **env: str) -> None:
+        """Rushes by its own Procfile."""
+        full = {**self.env, **env}
+        commands = {name: command.argv for name, command in procfile(ROOT / "Procfile", full).items()}
+        self.start(commands, "/readyz", **env)
+
+    def meter(self) -> Meter:
+        """The meter of the measured system, its Redis included."""
+        return Meter(self.processes.pids(self.measured), self.redis_port)
+
+    def gateway(self, path: str, body: Any = None) -> Any:
+        """A call to the gateway's own doors."""
+        return _said(self.gateway_port, path, body)
+
+    def s3(self, path: str) -> Any:
+        """A call to the bucket's own doors."""
+        return _said(self.s3_port, path, None)
+
+    @property
+    def web_url(self) -> str:
+        return f"http://127.0.0.1:{self.web_port}"
+
+    def _settings(self) -> dict[str, str]:
+        return {
+            "REDIS_URL": f"redis://127.0.0.1:{self.redis_port}/0",
+            "RUSHES_S3_BUCKET": BUCKET,
+            "RUSHES_SECRET_KEY": "a secret of the bench",
+            "RUSHES_API_KEYS": "bench:bench-key,admin:admin-key",
+            "RUSHES_REQUESTS_PER_MINUTE": "100000000",
+            "RUSHES_EGRESS_ALLOW": "127.0.0.0/8",
+            "APIMODELS_API_KEY": "bench",
+            "APIMODELS_BASE_URL": f"http://127.0.0.1:{self.gateway_port}",
+            "APIMODELS_MAX_IN_FLIGHT": "100000000",
+            "APIMODELS_SUBMITS_PER_MINUTE": "100000000",
+            "AWS_ENDPOINT_URL_S3": f"http://127.0.0.1:{self.s3_port}",
+            "AWS_ACCESS_KEY_ID": "bench",
+            "AWS_SECRET_ACCESS_KEY": "bench",
+            "AWS_REGION": "us-east-1",
+            "AWS_DEFAULT_REGION": "us-east-1",
+            "AWS_CONFIG_FILE": os.devnull,
+            "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
+            "PORT": str(self.web_port),
+            "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)]),
+        }
+
+
+def _said(port: int, path: str, body: Any) -> Any:
+    data = None if body is None else json.dumps(body).encode()
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", data, timeout=60) as answer:
+        return json.load(answer)
+
+
+def _clean(environ: Mapping[str, str]) -> dict[str, str]:
+    return {name: value for name, value in environ.items() if not name.startswith(FOREIGN)}
