@@ -1,0 +1,79 @@
+"""The gateways and the spending as people look at them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from browser_steps import NARROW, complaints, grave_faults, overflow_px, served, sign_in, visit
+from factories import DAY, NOW
+from playwright.sync_api import Browser, Page, expect
+from receiver_steps import GATEWAYS, KEYS, Web, parts_over
+
+from shared.domain.events import Reason
+from shared.domain.job import State
+from shared.ledger.memory import MemoryStore
+
+
+@pytest.fixture
+def web() -> Web:
+    """A month of work, with a gateway in each kind of trouble."""
+    web = Web(parts_over(MemoryStore(), RUSHES_DAILY_BUDGET_USD="3"))
+    for at, provider in enumerate(GATEWAYS * 5):
+        plan = {"provider": provider, "cost_usd": Decimal(at + 3) / 10, "submitted_at": NOW - at * DAY}
+        asked = {"callback": True, "heard_by": "poll", "estimated_usd": Decimal("1.5")}
+        web.standing(State.FAILED if at % 7 == 3 else State.COMPLETED, {**plan, **asked})
+    web.parts.ledger.strike("apimart", Reason.BALANCE, None, web.parts.now())
+    web.parts.ledger.pause("newapi", "operator", NOW + 999 * DAY)
+    web.running("evolink")
+    return web
+
+
+@pytest.fixture
+def admin(page: Page, web: Web) -> Iterator[Page]:
+    with served(web) as url:
+        sign_in(page, url, KEYS["admin"], onward="/gateways")
+        yield page
+
+
+def test_a_gateway_is_paused_and_resumed_by_its_button(admin: Page, web: Web) -> None:
+    admin.get_by_role("button", name="Pause evolink").click()
+    expect(admin.get_by_role("status").filter(has_text="Nothing new goes there")).to_be_visible()
+    assert web.parts.ledger.health("evolink")["why"] == "operator"
+
+    admin.get_by_role("button", name="Resume evolink").press("Enter")
+    expect(admin.get_by_role("button", name="Pause evolink")).to_be_visible()
+    assert web.parts.ledger.paused_until("evolink") == 0
+
+
+def test_what_happens_meanwhile_shows_by_itself(admin: Page, web: Web) -> None:
+    place = admin.locator('[data-key="evolink"]')
+    expect(place).to_contain_text("1 of 20")
+    web.running("evolink")
+    admin.evaluate("rushes.refresh()")
+    expect(place).to_contain_text("2 of 20")
+
+
+@pytest.mark.parametrize(
+    "options", [{}, {"viewport": NARROW}, {"color_scheme": "dark"}], ids=["wide", "narrow", "dark"]
+)
+def test_both_pages_can_be_read(browser: Browser, web: Web, options: Any) -> None:
+    with served(web) as url, visit(browser, **options) as context:
+        page = context.new_page()
+        said = complaints(page)
+        sign_in(page, url, KEYS["admin"], onward="/gateways")
+        assert (grave_faults(page), overflow_px(page)) == ([], 0)
+        page.goto(f"{url}/spend")
+        page.get_by_text("The same as a table").click()
+        assert (grave_faults(page), overflow_px(page)) == ([], 0)
+        assert said == []
+
+
+def test_the_days_are_chosen_by_the_keyboard(admin: Page) -> None:
+    admin.goto(admin.url.replace("/gateways", "/spend"))
+    admin.get_by_role("link", name="7 days").press("Enter")
+    admin.wait_for_url("**/spend?from=2026-09-15&to=2026-09-21")
+    assert admin.locator(".plot .day").count() == 7
+    expect(admin.get_by_role("link", name="7 days")).to_have_attribute("aria-current", "true")

@@ -1,0 +1,243 @@
+"""The console in a real browser: it moves by itself, keeps what people are at, and is there for everybody."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from browser_steps import (
+    NARROW,
+    complaints,
+    focused,
+    gallery,
+    grave_faults,
+    overflow_px,
+    sign_in,
+    tab_to,
+    visit,
+)
+from factories import REQUEST
+from playwright.sync_api import Browser, Page, expect
+from receiver_steps import Web
+
+from shared.domain import events
+from shared.domain.job import Error, State
+
+STAYED = "window.stayed = true"
+
+
+def stayed(page: Page) -> bool:
+    """Whether the page was not loaded anew since STAYED."""
+    return bool(page.evaluate("window.stayed === true"))
+
+
+def asked(prompt: str) -> dict[str, Any]:
+    return {"request": {**REQUEST, "prompt": prompt}}
+
+
+def test_a_job_that_comes_in_appears_by_itself_and_moves_on(web: Web, url: str, page: Page) -> None:
+    sign_in(page, url)
+    expect(page.get_by_role("heading", name="No jobs yet")).to_be_visible()
+    page.evaluate(STAYED)
+
+    job = web.standing(State.QUEUED, **asked("a red kite"))
+    row = page.get_by_role("listitem").filter(has_text="a red kite")
+    expect(row).to_contain_text("Queued")
+    web.parts.ledger.apply(job.id, events.Barred(Error("provider_error", "no luck")), web.parts.now())
+
+    expect(row).to_contain_text("Failed")
+    expect(page.get_by_role("link", name="Failed 1")).to_be_visible()
+    assert stayed(page)
+
+
+def test_what_somebody_types_and_where_they_are_outlives_the_refreshes(web: Web, url: str, page: Page) -> None:
+    web.standing(State.RUNNING, **asked("an old job"))
+    sign_in(page, url)
+    page.get_by_label("Text").fill("half a wo")
+    page.get_by_role("link", name="an old job").focus()
+
+    web.standing(State.QUEUED, **asked("a new job"))
+    expect(page.get_by_role("link", name="a new job")).to_be_visible()
+
+    assert focused(page) == "an old job"
+    assert page.get_by_label("Text").input_value() == "half a wo"
+
+
+def test_a_half_made_decision_outlives_the_refreshes(web: Web, url: str, page: Page) -> None:
+    job = web.standing(State.UNCONFIRMED)
+    sign_in(page, url, onward=f"/jobs/{job.id}")
+    page.get_by_label("Fail it").check()
+    page.get_by_label("The task's id").fill("task-half")
+
+    page.evaluate("rushes.refresh()")
+    page.evaluate("rushes.refresh()")
+
+    assert page.get_by_label("Fail it").is_checked()
+    assert page.get_by_label("The task's id").input_value() == "task-half"
+
+
+def test_who_is_signed_out_meanwhile_is_told(web: Web, url: str, page: Page) -> None:
+    sign_in(page, url)
+
+    page.context.clear_cookies()
+
+    expect(page.get_by_role("alert")).to_contain_text("You are signed out")
+
+
+def test_a_receiver_that_is_away_is_said_so_and_the_page_goes_on_when_it_is_back(
+    web: Web, url: str, page: Page
+) -> None:
+    sign_in(page, url)
+
+    page.route(f"{url}/", lambda route: route.abort())
+    expect(page.get_by_role("status").first).to_contain_text("Out of reach")
+    page.unroute(f"{url}/")
+
+    expect(page.get_by_role("status").first).to_contain_text("Live")
+
+
+def test_cancel_retry_and_resolve_from_the_page(web: Web, url: str, page: Page) -> None:
+    queued, unconfirmed = web.standing(State.QUEUED), web.standing(State.UNCONFIRMED)
+    failed_id = web.submitted()["id"]
+    web.parts.ledger.apply(failed_id, events.Barred(Error("provider_error", "no luck")), web.parts.now())
+    sign_in(page, url)
+
+    page.goto(f"{url}/jobs/{queued.id}")
+    page.get_by_role("button", name="Cancel").click()
+    expect(page.get_by_text("nothing was paid").first).to_be_visible()
+    page.goto(f"{url}/jobs/{failed_id}")
+    page.get_by_role("button", name="Retry").click()
+    expect(page.get_by_text("This is the new job.")).to_be_visible()
+    page.goto(f"{url}/jobs/{unconfirmed.id}")
+    page.get_by_label("The task's id").fill("task-9")
+    page.get_by_label("I have looked it up").check()
+    page.get_by_role("button", name="Resolve").click()
+    expect(page.get_by_text("Decided.")).to_be_visible()
+
+    assert web.now(queued.id).state is State.CANCELED
+    assert web.now(unconfirmed.id).current.task_id == "task-9"
+    assert "said" not in page.url
+
+
+def test_a_decision_is_not_sent_before_somebody_says_that_they_looked(web: Web, url: str, page: Page) -> None:
+    job = web.standing(State.UNCONFIRMED)
+    sign_in(page, url, onward=f"/jobs/{job.id}")
+
+    page.get_by_label("Fail it").check()
+    page.get_by_role("button", name="Resolve").click()
+
+    assert page.get_by_label("I have looked it up").evaluate(
+        "box => !box.validity.valid && box === document.activeElement"
+    )
+    assert web.now(job.id) == job
+
+
+def test_the_keyboard_alone_signs_in_finds_a_job_and_cancels_it(web: Web, url: str, page: Page) -> None:
+    job = web.standing(State.QUEUED, **asked("to be canceled"))
+    page.goto(f"{url}/")
+    page.keyboard.type("key-of-acme")
+    page.keyboard.press("Enter")
+    page.wait_for_url(f"{url}/")
+
+    page.keyboard.press("Tab")
+    assert focused(page) == "Skip to the content"
+    page.keyboard.press("/")
+    assert page.evaluate("document.activeElement.id") == "text"
+    tab_to(page, lambda at: focused(at) == "to be canceled")
+    page.keyboard.press("Enter")
+    page.wait_for_url("**/jobs/*")
+    tab_to(page, lambda at: focused(at) == "Cancel")
+    page.keyboard.press("Enter")
+
+    expect(page.get_by_text("nothing was paid").first).to_be_visible()
+    assert web.now(job.id).state is State.CANCELED
+
+
+def test_what_has_the_focus_is_seen(web: Web, url: str, page: Page) -> None:
+    web.standing(State.QUEUED)
+    sign_in(page, url)
+
+    outlines = []
+    for _ in range(12):
+        page.keyboard.press("Tab")
+        outlines.append(
+            page.evaluate(
+                "[getComputedStyle(document.activeElement), getComputedStyle(document.activeElement, '::after')]"
+                ".some(style => style.outlineStyle !== 'none')"
+            )
+        )
+
+    assert all(outlines)
+
+
+def test_axe_finds_no_grave_fault_on_any_page(web: Web, url: str, page: Page) -> None:
+    faults = [fault for path in telling(web, url, page) for fault in said_of(path, page, url)]
+
+    assert faults == []
+
+
+def test_in_dark_mode_everything_can_be_read_too(web: Web, url: str, browser: Browser) -> None:
+    with visit(browser, color_scheme="dark") as context:
+        page = context.new_page()
+        faults = [fault for path in telling(web, url, page) for fault in said_of(path, page, url, "color-contrast")]
+
+    assert faults == []
+
+
+def test_at_400_px_no_page_is_wider_than_the_window(web: Web, url: str, browser: Browser) -> None:
+    with visit(browser, viewport=NARROW) as context:
+        page = context.new_page()
+        paths = [*telling(web, url, page), *(f"/jobs/{job_id}" for job_id in gallery(web).values())]
+        wide = {path: over_px for path in paths if (over_px := too_wide_px(path, page, url)) > 0}
+
+    assert wide == {}
+
+
+def test_no_page_asks_for_what_its_policy_forbids(web: Web, url: str, page: Page) -> None:
+    paths = telling(web, url, page)
+    said = complaints(page)
+    for path in paths:
+        page.goto(url + path)
+
+    # The bucket of this test is nowhere, which is no fault of the page.
+    assert [line for line in said if "net::ERR_" not in line and "404" not in line] == []
+
+
+def telling(web: Web, url: str, page: Page) -> list[str]:
+    """Pages that look different from each other, for somebody who sees everything and is signed in."""
+    shown = gallery(web)
+    sign_in(page, url, "key-of-admin")
+    jobs = [f"/jobs/{shown[name]}" for name in ("failed", "unconfirmed", "completed", "link dies")]
+    return ["/", "/?text=nothing+like+it", "/nowhere", *jobs, f"/jobs/{shown['failed']}/calls"]
+
+
+def said_of(path: str, page: Page, url: str, *rules: str) -> list[str]:
+    page.goto(url + path)
+    return [f"{path}: {fault}" for fault in grave_faults(page, *rules)]
+
+
+def too_wide_px(path: str, page: Page, url: str) -> int:
+    page.goto(url + path)
+    return overflow_px(page)
+
+
+def test_dark_mode_is_dark(web: Web, url: str, browser: Browser) -> None:
+    with visit(browser, color_scheme="dark") as context:
+        page = context.new_page()
+        page.goto(f"{url}/sign-in")
+
+        shade = page.evaluate("getComputedStyle(document.body).backgroundColor.match(/\\d+/g).map(Number)")
+
+    assert max(shade) < 60
+
+
+def test_without_scripts_every_page_still_works(web: Web, url: str, browser: Browser) -> None:
+    job = web.standing(State.QUEUED, **asked("to be canceled"))
+    with visit(browser, java_script_enabled=False) as context:
+        page = context.new_page()
+        sign_in(page, url)
+        page.get_by_role("link", name="to be canceled").click()
+        page.get_by_role("button", name="Cancel").click()
+        page.get_by_role("link", name="Read the calls").click()
+
+        expect(page.get_by_role("heading", name="Sent and received")).to_be_visible()
+    assert web.now(job.id).state is State.CANCELED

@@ -1,0 +1,317 @@
+"""The form of a new job as a person uses it: files dropped and chosen, prices as one types, sent once."""
+
+from __future__ import annotations
+
+import base64
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from browser_steps import NARROW, complaints, focused, grave_faults, overflow_px, served, sign_in, tab_to, visit
+from media_samples import ONE_MB, clip, picture
+from playwright.sync_api import Browser, Page, expect
+from receiver_steps import BUCKET, Web, parts_over
+
+from shared.ledger.memory import MemoryStore
+from shared.wiring import s3_client
+
+IN_BUCKET = re.compile(rf"s3://{BUCKET}/inputs/.*")
+OPERATIONS = ["Text to video", "Image to video", "First and last frame", "Multi-shot", "Motion control"]
+
+
+@pytest.fixture
+def web(s3_url: str) -> Web:
+    """With a bucket that takes files, and gives them to whoever measures them."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("AWS_ENDPOINT_URL_S3", s3_url)
+        return Web(parts_over(MemoryStore(), s3_client(), RUSHES_PUBLIC_URL=None, RUSHES_EGRESS_ALLOW="127.0.0.0/8"))
+
+
+@pytest.fixture
+def form(page: Page, web: Web) -> Iterator[Page]:
+    with served(web) as url:
+        sign_in(page, url, onward="/new")
+        yield page
+
+
+def operation(page: Page, name: str) -> None:
+    page.get_by_role("radio", name=name).check()
+
+
+def a_file(name: str, kind: str, body: bytes) -> Any:
+    return {"name": name, "mimeType": kind, "buffer": body}
+
+
+JPG = a_file("me.jpg", "image/jpeg", picture())
+PNG = a_file("you.png", "image/png", picture(600, 600, "PNG"))
+MP4 = a_file("dance.mp4", "video/mp4", clip())
+
+
+def drop(page: Page, target: str, *files: Any) -> None:
+    """Let go of files over that place."""
+    held = [[file["name"], file["mimeType"], base64.b64encode(file["buffer"]).decode()] for file in files]
+    carried = page.evaluate_handle(
+        """(held) => {
+          const carried = new DataTransfer();
+          for (const [name, type, text] of held) {
+            const bytes = Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
+            carried.items.add(new File([bytes], name, { type }));
+          }
+          return carried;
+        }""",
+        held,
+    )
+    for kind in ("dragenter", "dragover", "drop"):
+        page.dispatch_event(target, kind, {"dataTransfer": carried})
+
+
+def in_bucket(page: Page, *fields: str) -> None:
+    for field in fields:
+        expect(page.locator(f"#f-{field}")).to_have_value(IN_BUCKET)
+
+
+def jobs(web: Web) -> list[dict[str, Any]]:
+    return [dict(job.request) for job in web.parts.ledger.newest("acme", 9)]
+
+
+def make(page: Page) -> None:
+    page.get_by_role("button", name="Make the video").click()
+    page.wait_for_url("**/jobs/job_*")
+
+
+# --- files
+
+
+def test_a_picture_and_a_clip_that_are_dropped_together_go_where_they_fit(form: Page) -> None:
+    operation(form, "Motion control")
+    drop(form, "#f-prompt", MP4, JPG)
+    in_bucket(form, "image_url", "video_url")
+    expect(form.locator('[data-upload="image_url"] img')).to_be_visible()
+    expect(form.locator('[data-upload="video_url"] video')).to_be_visible()
+    expect(form.locator('[data-upload="video_url"] .told')).to_contain_text("480 × 360 px, 4 s")
+    assert grave_faults(form) == []
+
+
+def test_a_file_goes_to_the_field_that_it_was_dropped_on(form: Page) -> None:
+    operation(form, "First and last frame")
+    drop(form, '[data-upload="last_image_url"] .drop', JPG)
+    in_bucket(form, "last_image_url")
+    expect(form.locator("#f-image_url")).to_have_value("")
+    drop(form, "#f-prompt", PNG)
+    in_bucket(form, "image_url")
+
+
+def test_a_file_is_chosen_by_the_keyboard_alone(form: Page) -> None:
+    form.on("filechooser", lambda _: None)  # early: a chooser that opens before the browser was told shows nowhere
+    operation(form, "Image to video")
+    form.get_by_role("radio", name="Image to video").focus()
+    tab_to(form, lambda page: page.evaluate("document.activeElement.id") == "file-image_url")
+    with form.expect_file_chooser() as chosen:
+        form.keyboard.press("Enter")
+    chosen.value.set_files([JPG])
+    in_bucket(form, "image_url")
+    make_by_keys(form)
+
+
+def make_by_keys(page: Page) -> None:
+    tab_to(page, lambda at: focused(at) == "Make the video")
+    page.keyboard.press("Enter")
+    page.wait_for_url("**/jobs/job_*")
+
+
+def test_the_preview_in_the_bucket_is_the_file(form: Page) -> None:
+    operation(form, "Image to video")
+    form.set_input_files("#file-image_url", [JPG])
+    link = form.get_by_role("link", name="Open").get_attribute("href")
+    assert link
+    assert form.request.get(link).body() == JPG["buffer"]
+
+
+SENT_NOTHING = [
+    ("image_url", a_file("notes.txt", "text/plain", b"hello"), "not JPG or PNG"),
+    ("image_url", a_file("me.gif", "image/gif", b"GIF89a"), "not JPG or PNG"),
+    ("image_url", a_file("empty.png", "image/png", b""), "empty"),
+    ("image_url", a_file("small.jpg", "image/jpeg", picture(200, 300)), "each side must have 300"),
+    ("image_url", a_file("long.jpg", "image/jpeg", picture(1000, 390)), "longer than 2.5:1"),
+    ("video_url", a_file("small.mp4", "video/mp4", clip(width=320)), "each side must have 340"),
+    ("video_url", a_file("short.mp4", "video/mp4", clip(seconds=2)), "shorter than 3 s"),
+    ("video_url", a_file("long.mp4", "video/mp4", clip(seconds=31)), "longer than 30 s"),
+]
+
+
+@pytest.mark.parametrize(("field", "file", "says"), SENT_NOTHING, ids=[file["name"] for _, file, _ in SENT_NOTHING])
+def test_a_file_that_breaks_a_rule_is_not_even_sent(form: Page, field: str, file: Any, says: str) -> None:
+    asked: list[str] = []
+    form.on("request", lambda request: asked.append(request.url))
+    operation(form, "Motion control")
+    form.set_input_files(f"#file-{field}", [file])
+    expect(form.locator(f"#problem-{field}")).to_contain_text(says)
+    assert not [url for url in asked if "/console/uploads" in url]
+
+
+def test_a_file_that_is_too_large_is_not_even_sent(form: Page) -> None:
+    asked: list[str] = []
+    form.on("request", lambda request: asked.append(request.url))
+    operation(form, "Image to video")
+    form.evaluate(
+        """(size) => {
+          const carried = new DataTransfer();
+          carried.items.add(new File([new Uint8Array(size)], "large.jpg", { type: "image/jpeg" }));
+          const input = document.getElementById("file-image_url");
+          input.files = carried.files;
+          input.dispatchEvent(new Event("change"));
+        }""",
+        10 * ONE_MB + 1,
+    )
+    expect(form.locator("#problem-image_url")).to_contain_text("more than 10 MB")
+    assert not [url for url in asked if "/console/uploads" in url]
+
+
+def test_what_the_browser_cannot_read_the_server_judges(form: Page) -> None:
+    operation(form, "Motion control")
+    form.set_input_files("#file-video_url", [a_file("cut.mp4", "video/mp4", clip()[:600])])
+    expect(form.locator("#problem-video_url")).to_contain_text("cut short")
+    expect(form.locator("#f-video_url")).to_have_value("")
+
+
+def test_a_clip_too_long_for_the_orientation_is_told_before_it_is_sent(form: Page) -> None:
+    operation(form, "Motion control")
+    form.set_input_files("#file-video_url", [a_file("dance.mp4", "video/mp4", clip(seconds=12))])
+    expect(form.locator("#problem-character_orientation")).to_contain_text("up to 10 s")
+    form.get_by_label("Orientation").select_option("video")
+    expect(form.locator("#problem-character_orientation")).to_be_hidden()
+
+
+# --- the fields and the prices
+
+
+def test_a_choice_shows_the_fields_that_fit_it_and_keeps_the_rest(form: Page) -> None:
+    form.get_by_label("Prompt", exact=True).fill("a red kite")
+    form.get_by_label("With sound").check()
+    form.get_by_label("Model").select_option("kling-v2-6")
+    expect(form.get_by_label("With sound")).to_be_hidden()
+    expect(form.locator("#why-not")).to_contain_text("mode pro")
+    assert form.locator("#f-duration option").all_inner_texts() == ["5 s", "10 s"]
+    form.get_by_label("Quality").select_option("pro")
+    expect(form.get_by_label("With sound")).to_be_checked()
+    operation(form, "Motion control")
+    expect(form.get_by_label("Length")).to_be_hidden()
+    expect(form.get_by_label("Model")).to_have_value("kling-v2-6-motion-control")
+    expect(form.get_by_label("Prompt", exact=True)).to_have_value("a red kite")
+
+
+def test_prices_follow_what_is_typed(form: Page) -> None:
+    said = form.locator("#estimate-said")
+    expect(said).to_contain_text("fill in: prompt")
+    form.get_by_label("Prompt", exact=True).fill("a red kite")
+    first = form.locator("#quotes .first .price")
+    expect(first).to_contain_text("$")
+    cheap = first.inner_text()
+    form.get_by_label("Length").select_option("15")
+    expect(first).not_to_have_text(cheap)
+    expect(form.locator("#quotes .unable .why").first).to_be_visible()
+
+
+def test_a_price_over_the_limit_is_told_for_each(form: Page) -> None:
+    form.get_by_label("Prompt", exact=True).fill("a red kite")
+    form.get_by_text("More settings").click()
+    form.get_by_label("No dearer than").fill("0.01")
+    expect(form.locator("#estimate-said")).to_contain_text("No enabled gateway can")
+    expect(form.locator("#quotes")).to_contain_text("over max_cost_usd")
+
+
+# --- the submit
+
+
+def test_each_operation_is_sent_as_it_is_filled_in(form: Page, web: Web) -> None:
+    fill = {
+        "Text to video": lambda: form.get_by_label("Prompt", exact=True).fill("a red kite"),
+        "Image to video": lambda: form.set_input_files("#file-image_url", [JPG]),
+        "First and last frame": lambda: drop(form, "#f-prompt", JPG, PNG),
+        "Multi-shot": lambda: (
+            form.set_input_files("#file-image_url", [JPG]),
+            form.get_by_label("Prompt of shot 1").fill("a door"),
+            form.get_by_label("Seconds of shot 1").fill("3"),
+            form.get_by_role("button", name="Add a shot").click(),
+            form.keyboard.type("a room"),
+        ),
+        "Motion control": lambda: drop(form, "#f-prompt", JPG, MP4),
+    }
+    files = {"Image to video": 1, "First and last frame": 2, "Multi-shot": 1, "Motion control": 2}
+    for name in OPERATIONS:
+        form.goto(form.url.split("/jobs/")[0].removesuffix("/new") + "/new")
+        operation(form, name)
+        fill[name]()
+        expect(form.locator(".told a")).to_have_count(files.get(name, 0))
+        expect(form.locator("#quotes .first")).to_be_visible()
+        make(form)
+
+    motion, shots, frames, image, words = jobs(web)
+    assert words["prompt"] == "a red kite"
+    assert IN_BUCKET.fullmatch(image["image_url"])
+    assert frames["image_url"].endswith(".jpg")
+    assert frames["last_image_url"].endswith(".png")
+    assert shots["multi_prompt"] == [{"prompt": "a door", "duration": 3}, {"prompt": "a room"}]
+    assert motion["video_url"].endswith(".mp4")
+    assert (motion["character_orientation"], motion["keep_original_sound"]) == ("image", True)
+
+
+def test_a_button_that_is_pressed_again_and_again_makes_one_job(form: Page, web: Web) -> None:
+    form.get_by_label("Prompt", exact=True).fill("a red kite")
+    form.evaluate("for (let press = 0; press < 5; press++) document.getElementById('new').requestSubmit()")
+    form.wait_for_url("**/jobs/job_*")
+    assert len(jobs(web)) == 1
+
+
+def test_what_is_wrong_is_told_at_its_field_and_has_the_focus(form: Page, web: Web) -> None:
+    form.get_by_label("Prompt", exact=True).fill("a red kite")
+    form.locator("#f-callback_url").evaluate("node => (node.value = 'ftp://example.com/')")
+    form.get_by_role("button", name="Make the video").click()
+    expect(form.locator("#problem-callback_url")).to_be_visible()  # its group was closed
+    expect(form.locator("#f-callback_url")).to_be_focused()
+    expect(form.locator("#alert")).to_contain_text("whom to tell of the end")
+    assert form.locator("#f-callback_url").get_attribute("aria-invalid") == "true"
+    assert jobs(web) == []
+    assert grave_faults(form) == []
+
+
+def test_nothing_is_sent_while_a_file_is_on_its_way(form: Page, web: Web) -> None:
+    operation(form, "Image to video")
+    form.route("**/console/uploads", lambda _: None)  # never answered
+    form.set_input_files("#file-image_url", [JPG])
+    expect(form.get_by_role("progressbar")).to_be_visible()
+    form.get_by_role("button", name="Make the video").click()
+    expect(form.locator("#alert")).to_contain_text("still on its way")
+    form.get_by_role("button", name="Cancel").click()
+    expect(form.get_by_role("progressbar")).to_be_hidden()
+    assert jobs(web) == []
+
+
+# --- for everybody
+
+
+@pytest.mark.parametrize("options", [{"viewport": NARROW}, {"color_scheme": "dark"}], ids=["narrow", "dark"])
+def test_every_form_can_be_read(browser: Browser, web: Web, options: Any) -> None:
+    with served(web) as url, visit(browser, **options) as context:
+        page = context.new_page()
+        said = complaints(page)
+        sign_in(page, url, onward="/new")
+        page.get_by_text("More settings").click()
+        for name in OPERATIONS:
+            operation(page, name)
+            assert overflow_px(page) <= 0
+            if name in ("Multi-shot", "Motion control"):  # together these have every field
+                assert grave_faults(page) == []
+        assert said == []
+
+
+def test_no_script_of_a_stranger_finds_a_way_in(form: Page) -> None:
+    said = complaints(form)
+    operation(form, "Image to video")
+    name = '<img src=x onerror="document.title=1">.jpg'
+    form.set_input_files("#file-image_url", [a_file(name, "image/jpeg", picture())])
+    in_bucket(form, "image_url")
+    expect(form.locator('[data-upload="image_url"] .told')).to_contain_text(name)
+    assert form.title() == "New · Rushes"
+    assert said == []
