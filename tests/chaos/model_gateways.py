@@ -1,0 +1,237 @@
+"""Gateways in memory that keep books: every submit that is accepted is a bill. Their books are the judge."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+from makings import clip, picture
+
+from shared.domain.wire import Request, Response
+from shared.http import AnswerLost, NotSent
+from shared.providers import PROVIDERS
+
+Effect = Callable[..., Any]
+NAMES = ("apimart", "newapi", "apimodels")
+HOSTS = {f"{name}.example": name for name in NAMES}
+CALLER, INPUTS = "caller.example", "inputs.example"
+REFUSED, LOST = NotSent("pretended"), AnswerLost("pretended")
+RATE = {"retry-after": "5"}
+
+# What a gateway may say to a submit (status, body): that it surely did not take it, or what leaves that open.
+REFUSALS: Mapping[str, tuple[int, bytes]] = {
+    "input": (422, b'{"error": {"code": "bad", "message": "bad input"}}'),
+    "broke": (402, b'{"error": {"code": "x", "message": "insufficient balance"}}'),
+    "rate": (429, b'{"error": {"code": "x", "message": "slow down"}}'),
+    "down": (503, b'{"error": {"code": "x", "message": "later"}}'),
+    "odd": (403, b'{"error": {"code": "x", "message": "no"}}'),
+}
+DOUBTFUL: Mapping[str, tuple[int, bytes]] = {
+    "garbage": (200, b'{"code": 200, "da'),
+    "nameless": (200, b"{}"),
+    "proxy": (502, b"<html>502</html>"),
+    "fault": (500, b'{"error": {"message": "internal"}}'),
+}
+NO_ANSWER: Mapping[str, tuple[int, bytes]] = {
+    "404": (404, b'{"error": {"message": "not found"}}'),
+    "500": (500, b"{}"),
+    "garbage": (200, b"<html>"),
+    "401": (401, b'{"error": {"message": "key"}}'),
+    "429": (429, b'{"error": {"message": "slow"}}'),
+    "word": (200, b""),
+}
+
+
+@cache
+def _inputs() -> dict[str, bytes]:
+    return {"picture.jpg": picture(), "clip.mp4": clip(3.0, frames=2)}
+
+
+def clip_of(task_id: str) -> bytes:
+    """The bytes of a task's clip: no two are the same."""
+    name = task_id.encode()
+    return _inputs()["clip.mp4"] + (8 + len(name)).to_bytes(4) + b"free" + name
+
+
+@dataclass
+class Task:
+    """A submit that was accepted, and is paid for."""
+
+    gateway: str
+    id: str
+    job: str
+    key: str | None
+    callback_url: str | None
+    accepted_at: int
+    ends_at: int
+    attempt: int = 0
+    fails: bool = False
+    link: int = 1
+    dead_links: int = 0
+    reported: bool = False
+    denied: int = 0
+    """Its own gateway said once that it does not know it."""
+
+
+@dataclass(frozen=True)
+class Whim:
+    """How a gateway takes one submit: a word of REFUSALS or DOUBTFUL or "" for a plain yes, and what follows."""
+
+    word: str = ""
+    takes: bool = True
+    lasts_s: float = 5
+    fails: bool = False
+    dead_links: int = 0
+
+
+class Told:
+    """An answer whose body is read in pieces."""
+
+    def __init__(self, status: int, body: bytes, length_bytes: int | None) -> None:
+        self.status, self._body, self.length_bytes = status, body, length_bytes
+        self.headers: dict[str, str] = {"content-type": "video/mp4"}
+
+    def chunks(self, size_bytes: int) -> Iterator[bytes]:
+        for at in range(0, len(self._body), size_bytes):
+            yield self._body[at : at + size_bytes]
+        if self.length_bytes is not None and len(self._body) < self.length_bytes:
+            raise AnswerLost("cut short")
+
+
+class Gateways:
+    """What `Outside` reaches: three gateways, the inputs, and the caller who wants to be told.
+
+    `whim` says how the next submit is taken, `oddity` what a poll or a download says instead of the truth, `accepted`
+    hears of each new task.
+    """
+
+    def __init__(self, effect: Effect, now: Callable[[], int]) -> None:
+        self.tasks: list[Task] = []
+        self.notices: defaultdict[str, list[dict[str, Any]]] = defaultdict(list)
+        self.doubts: Counter[str] = Counter()
+        self.whim: Callable[[str, str], Whim] = lambda gateway, job: Whim()
+        self.oddity: Callable[[str], str] = lambda stage: ""
+        self.accepted: Callable[[Task], None] = lambda task: None
+        self.refused: Callable[[str, str], None] = lambda job, word: None
+        self._effect, self._now = effect, now
+
+    # --- the doors of Outside
+
+    def send(self, request: Request, **_: Any) -> Response:
+        host = urlsplit(request.url).netloc
+        if host == CALLER:
+            told: Response = self._effect("caller", "tell", lambda: self._tell(request), REFUSED, LOST)
+            return told
+        stage = "submit" if request.method == "POST" else "query"
+        name = HOSTS[host]
+        door = self._submit if stage == "submit" else self._query
+        answer: Response = self._effect("gateway", f"{stage} {name}", lambda: door(name, request), REFUSED, LOST)
+        return answer
+
+    @contextmanager
+    def stream(self, request: Request, **_: Any) -> Iterator[Any]:
+        place = urlsplit(request.url)
+        if place.netloc == INPUTS:
+            body = _inputs()[place.path[1:]]
+            yield self._effect("gateway", "input", lambda: Told(200, body, len(body)), REFUSED, LOST)
+        else:
+            yield self._effect("gateway", "download", lambda: self._download(place.path), REFUSED, LOST)
+
+    def check_spelling(self, url: str) -> None:
+        """Every address may be reached."""
+
+    check = check_spelling
+
+    # --- submits
+
+    def _submit(self, gateway: str, request: Request) -> Response:
+        assert request.json is not None
+        job = str(request.json["prompt"])
+        key = request.headers.get("Idempotency-Key") if PROVIDERS[gateway].idempotent else None
+        known = next((task for task in self.tasks if key and (task.gateway, task.key) == (gateway, key)), None)
+        whim = self.whim(gateway, job)
+        if whim.word in REFUSALS:
+            self.refused(job, whim.word)
+            return Response(REFUSALS[whim.word][0], RATE if whim.word == "rate" else {}, REFUSALS[whim.word][1])
+        if whim.takes and known is None:
+            known = self._take(gateway, job, key, request.json.get("callback_url"), whim)
+        if whim.word or known is None:
+            self.doubts[job] += 1
+            status, body = DOUBTFUL[whim.word]
+            return Response(status, {}, body)
+        return _json({"code": 200, "data": {"taskId": known.id, "task_id": known.id}, "task_id": known.id})
+
+    def _take(self, gateway: str, job: str, key: str | None, callback_url: str | None, whim: Whim) -> Task:
+        ends_at = self._now() + round(whim.lasts_s * 1000)
+        made = Task(gateway, f"{gateway}-{len(self.tasks)}", job, key, callback_url, self._now(), ends_at)
+        made.fails, made.dead_links = whim.fails, whim.dead_links
+        self.tasks.append(made)
+        self.accepted(made)
+        return made
+
+    # --- polls and downloads
+
+    def task(self, task_id: str | None) -> Task | None:
+        return next((task for task in self.tasks if task.id == task_id), None)
+
+    def _query(self, gateway: str, request: Request) -> Response:
+        place = urlsplit(request.url)
+        asked = parse_qs(place.query).get("task_id", [place.path.rpartition("/")[2]])[0]
+        task = self.task(asked)
+        odd = self.oddity("query")
+        if task and odd == "404":
+            task.denied += 1
+        if odd in NO_ANSWER and odd != "word":
+            return Response(NO_ANSWER[odd][0], {}, NO_ANSWER[odd][1])
+        if task is None or task.gateway != gateway:
+            return Response(*NO_ANSWER["404"][:1], {}, NO_ANSWER["404"][1])
+        return _json(self.told(task, "pondering" if odd == "word" else ""))
+
+    def told(self, task: Task, word: str = "") -> dict[str, Any]:
+        """A task as its gateway tells of it, in a form that all three share."""
+        over = self._now() >= task.ends_at
+        status = word or (("failed" if task.fails else "completed") if over else "processing")
+        task.reported = task.reported or status == "failed"
+        url = f"https://files.{task.gateway}.example/{task.id}/{task.link}"
+        told = {
+            **dict.fromkeys(("id", "task_id", "taskId"), task.id),
+            "status": status,
+            "state": status,
+            "progress": 40,
+            "failMsg": "no luck",
+            "fail_reason": "no luck",
+        }
+        if status == "completed":
+            told |= {"cost": 0.5, "resultUrls": [url], "result": {"videos": [{"url": [url]}]}, "result_url": url}
+        return {"code": 200, "data": told}
+
+    def _download(self, path: str) -> Told:
+        _, task_id, link = path.split("/")
+        task = self.task(task_id)
+        assert task, f"nobody made {path}"
+        odd = self.oddity("download")
+        if int(link) <= task.dead_links:
+            task.link = task.dead_links + 1
+            return Told(404, b"", 0)
+        body = clip_of(task_id)
+        bodies = {"cut": body[:900], "page": b"<html>", "busy": b"", "": body}
+        return Told(500 if odd == "busy" else 200, bodies[odd], len(body) if odd in ("", "cut") else None)
+
+    # --- the caller
+
+    def _tell(self, request: Request) -> Response:
+        assert request.json is not None
+        if self.oddity("tell"):
+            return Response(500, {}, b"")
+        self.notices[request.json["data"]["id"]].append({**request.headers, **request.json})
+        return Response(204, {}, b"")
+
+
+def _json(value: Any) -> Response:
+    return Response(200, {"content-type": "application/json"}, json.dumps(value).encode())

@@ -1,0 +1,83 @@
+"""A few plain lives of a job, to be broken off at each of their effects."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from judge import Judge
+from model_gateways import Whim
+from seeds import CALLER
+from simulation import Climate, Order, Simulation, motion, text
+
+BOTH = ["apimodels", "newapi"]
+SOON = Whim(lasts_s=2)
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """One job; `whims` are how its submits are taken one after the other, `odd` what is said first at a stage."""
+
+    order: Callable[[], Order]
+    whims: tuple[Whim, ...] = ()
+    odd: tuple[str, str] = ("", "")
+    calls_at_ms: tuple[int, ...] = (1, 500)
+    """When the courier comes, counted from the end of the task."""
+    cancel_at_ms: int = 0
+    state: str = "completed"
+
+
+def order(make: Callable[..., Order], **fields: Any) -> Callable[[], Order]:
+    return lambda: make("order-0", **fields)
+
+
+SCENARIOS: dict[str, Scenario] = {
+    "polled": Scenario(order(text, provider="newapi")),
+    "called back": Scenario(order(text, provider="apimodels")),
+    "called back before the answer": Scenario(order(text, provider="apimodels"), calls_at_ms=(-2000, 1)),
+    "refused, then the next": Scenario(order(text, provider=BOTH), (Whim("odd"),)),
+    "answer lost, called back": Scenario(order(text, provider="apimodels"), (Whim("garbage", lasts_s=2),)),
+    "answer lost, asked again": Scenario(order(motion, provider="apimart"), (Whim("garbage", lasts_s=2),)),
+    "answer lost, held": Scenario(order(text, provider="newapi"), (Whim("proxy", takes=False),), state="held"),
+    "failed there, then the next": Scenario(order(text, provider=BOTH), (Whim(lasts_s=2, fails=True),)),
+    "canceled": Scenario(order(text, provider="newapi"), (Whim("rate"),), cancel_at_ms=1500, state="canceled"),
+    "archived at the second try": Scenario(order(text, provider="newapi"), odd=("download", "cut")),
+    "link dead": Scenario(order(text, provider="newapi"), (Whim(lasts_s=2, dead_links=1),)),
+    "caller told at the second try": Scenario(order(text, provider="newapi", callback_url=CALLER), odd=("tell", "500")),
+}
+# What is done to one effect.
+MODES = ("die before", "die after", "lost", "refused", "freeze", "slow")
+
+
+def staged(scenario: Scenario, store: Any, fate: Callable[[str, str], str]) -> tuple[Simulation, Judge]:
+    """The scenario, ready to run."""
+    simulation = Simulation(store, 7, Climate(), [scenario.order()])
+    whims, odd = list(scenario.whims), [scenario.odd]
+    simulation.fate, simulation.how_long = fate, max
+    simulation.gateways.whim = lambda gateway, job: whims.pop(0) if whims else SOON
+    simulation.gateways.oddity = lambda stage: odd.pop()[1] if odd and odd[0][0] == stage else ""
+    simulation.courier = lambda task: [task.ends_at + ms for ms in scenario.calls_at_ms]
+    if any(whim.fails for whim in scenario.whims):
+        simulation.excuses["order-0"].add("failed")
+    if scenario.cancel_at_ms:
+        (order,) = simulation.orders
+        simulation.at(simulation.now + scenario.cancel_at_ms, lambda: simulation.cancel(order))
+    return simulation, Judge(simulation)
+
+
+def effects(scenario: Scenario, store: Any) -> list[str]:
+    """Every effect of the scenario where nothing goes wrong."""
+    simulation, judge = staged(scenario, store, lambda part, name: "")
+    simulation.run()
+    assert judge.pass_judgement() == {scenario.state: 1}
+    return simulation.trace
+
+
+def broken(scenario: Scenario, store: Any, at: int, mode: str) -> Simulation:
+    """The scenario with this one fault at its effect number `at`; raises Violation."""
+    seen = iter(range(1 << 30))
+    simulation, judge = staged(scenario, store, lambda part, name: mode if next(seen) == at else "")
+    simulation.run()
+    judge.pass_judgement()
+    return simulation

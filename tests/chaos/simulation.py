@@ -1,0 +1,497 @@
+"""One seed, one history: the product's own code, a virtual clock, and whatever can go wrong at each of its effects."""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+import random
+from collections import Counter, defaultdict
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import parts
+from baton import Actor, Baton, Died
+from model_bucket import Bucket
+from model_gateways import INPUTS, Gateways, Task
+
+from shared.domain import pace
+from shared.domain.job import Chore, Job
+from shared.ledger.store import LedgerUnavailable
+
+NOW = 1_790_000_000_000
+MOST_TURNS, MOST_VIRTUAL_MS = 20_000, 12 * 3_600_000
+# Away for longer than this, a living worker may lose what it holds.
+AWAY_MS = (pace.LEASE_S - pace.RENEW_S) * 1000
+WORKERS = ("worker-1", "worker-2", "worker-3")
+BATON = Baton()
+
+DEADLY = ("die before", "die after")
+# What may befall an effect, by its part: how often, relative to each other.
+FATES: dict[str, dict[str, int]] = {
+    "store": {"lost": 6, "refused": 2, "outage": 1, "die before": 3, "die after": 3, "freeze": 2, "slow": 1},
+    "gateway": {"lost": 5, "unheard": 2, "refused": 3, "die before": 3, "die after": 4, "freeze": 2, "slow": 3},
+    "caller": {"lost": 3, "refused": 2, "die before": 2, "die after": 3, "freeze": 1},
+    "s3": {"lost": 4, "refused": 3, "again": 3, "die before": 3, "die after": 4, "freeze": 4, "slow": 1},
+}
+
+# How long a slow call may take, in s: the deadlines of the product's own calls bound it.
+LONG_S = {"store": (1, 4), "gateway": (5, 14, 25, 55), "caller": (5, 9), "s3": (5, 25, 55)}
+
+
+class Violation(AssertionError):
+    """Something that must never be so was so."""
+
+
+@dataclass
+class Order:
+    """A job that a caller wants, and what became of asking for it."""
+
+    marker: str
+    body: dict[str, Any]
+    id: str | None = None
+    canceled: bool = False
+
+
+@dataclass(frozen=True)
+class Climate:
+    """How a seed goes: how many faults at the most, how likely each effect is to meet one, how restless the hands."""
+
+    faults: int = 0
+    rate: float = 0
+    restless: float = 0
+    parts: tuple[str, ...] = tuple(FATES)
+    workers: int = 2
+    resubmit: bool = False
+
+
+class Simulation:
+    """`orders` are wanted at the beginning; `fate` may be replaced to decide what befalls each effect."""
+
+    def __init__(self, store: Any, seed: int, climate: Climate, orders: list[Order]) -> None:
+        self.seed, self.climate, self.orders = seed, climate, orders
+        self.random = random.Random(seed)
+        self.now = NOW
+        self.trace: list[str] = []
+        self.actors: list[Actor] = []
+        self.agenda: list[tuple[int, int, Callable[[], None]]] = []
+        self._numbers = itertools.count()
+        self.known: dict[str, Job] = {}
+        self.raw: dict[str, str] = {}
+        self.ends: Counter[str] = Counter()
+        self.excuses: defaultdict[str, set[str]] = defaultdict(set)
+        self.happened: Counter[str] = Counter()
+        self.faults_left = climate.faults
+        self.outage_until = 0
+        self.looking = False
+        self.frozen: dict[str, int] = {}
+        self.violations: list[str] = []
+        self.beating: set[str] = set()
+        self.wake_at = 0
+        self.how_long: Callable[[tuple[int, ...]], int] = self.random.choice
+        self.fate: Callable[[str, str], str] = self._fate
+        self.bucket = Bucket(self.effect)
+        self.gateways = Gateways(self.effect, lambda: self.now)
+        self.gateways.accepted = self._accepted
+        self.courier: Callable[[Task], list[int]] = self._courier_times
+        self.gateways.refused = lambda job, word: self.excuses[job].add("refused")
+        self.parts = parts.assemble(self, store, self.gateways, self.bucket, climate.resubmit, self._hand)
+        self.services = self.parts.services
+        self.on_bill: Callable[[Task, Job | None], None] = lambda task, job: None
+
+    # --- a run
+
+    def run(self) -> Simulation:
+        """Until every job came to its end and all is quiet."""
+        with parts.staged(self):
+            for number, order in enumerate(self.orders):
+                self.at(self.now + number * self.random.choice((0, 10, 3000)), lambda order=order: self._ask(order))  # type: ignore[misc]
+            self.at(self.now, self._turn)
+            try:
+                for _ in range(MOST_TURNS):
+                    if not self._go_on():
+                        return self
+                raise Violation(f"it never came to rest: {self._told()}")
+            finally:
+                self._kill_all()
+
+    def _go_on(self) -> bool:
+        self._do_agenda()
+        ready = [actor for actor in self.actors if actor.ready_at <= self.now]
+        if ready:
+            self._resume(ready[0] if len(ready) == 1 else self.random.choice(ready))
+            return True
+        if self._quiet():
+            return False
+        moments = [actor.ready_at for actor in self.actors] + [at for at, _, _ in self.agenda[:1]]
+        self.now = max(self.now, min(moments))
+        if self.now > NOW + MOST_VIRTUAL_MS:
+            raise Violation(f"stuck: {self._told()}")
+        return True
+
+    def _do_agenda(self) -> None:
+        while self.agenda and self.agenda[0][0] <= self.now:
+            heapq.heappop(self.agenda)[2]()
+
+    def _resume(self, actor: Actor) -> None:
+        BATON.resume(actor)
+        if actor.ended:
+            self.actors.remove(actor)
+            if self.violations:
+                raise Violation(f"seed {self.seed}\n{self.violations[0]}") from actor.trouble
+            if actor.trouble:
+                raise Violation(f"{actor.name} let out {actor.trouble!r}") from actor.trouble
+            if actor.home != "scheduler":
+                self._ring()
+
+    def _quiet(self) -> bool:
+        if self.actors or any(order.id is None for order in self.orders):
+            return False
+        if len(self.agenda) > 1:  # the scheduler's next turn is always on it
+            return False
+        return all(job.chores == (Chore.RETIRE,) for job in self.known.values())
+
+    def _told(self) -> str:
+        alive = [(actor.name, actor.home, actor.ready_at - NOW) for actor in self.actors]
+        jobs = [(j.id, j.state.value, j.due_at and j.due_at - NOW, j.history[-4:]) for j in self.known.values()]
+        ahead = [(at - NOW, do) for at, _, do in self.agenda]
+        return f"at {self.now - NOW} ms, actors {alive}, ahead {ahead}, jobs {jobs}"
+
+    def _kill_all(self) -> None:
+        for actor in list(self.actors):
+            actor.doomed = True
+            while not actor.ended:
+                BATON.resume(actor)
+        self.actors.clear()
+
+    # --- what the parts ask of the stage
+
+    def at(self, moment: int, do: Callable[[], None]) -> None:
+        """Let something happen then."""
+        heapq.heappush(self.agenda, (moment, next(self._numbers), do))
+
+    def start(self, name: str, home: str, work: Callable[[], None]) -> Actor:
+        """Let somebody go to work."""
+        actor = Actor(name, home, work, max(self.now, self.frozen.get(home, 0)))
+        self.actors.append(actor)
+        return actor
+
+    def bits(self, count: int) -> int:
+        return self.random.getrandbits(count)
+
+    def broke(self, what: str) -> None:
+        """Note what must not be, even where the product catches what is raised here."""
+        self.violations.append(what)
+        raise Violation(what)
+
+    def home(self) -> str:
+        return BATON.holder.home if BATON.holder else "judge"
+
+    def wait(self) -> None:
+        """Let others go first."""
+        actor = BATON.holder
+        assert actor
+        actor.ready_at = max(actor.ready_at, self.now + 100)
+        BATON.pause()
+
+    def sleep(self, seconds: float) -> None:
+        actor = BATON.holder
+        assert actor
+        if actor.doomed:
+            raise Died
+        actor.ready_at = self.now + round(seconds * 1000)
+        BATON.pause()
+
+    def effect(self, part: str, name: str, do: Callable[[], Any], refused: Exception, lost: Exception) -> Any:
+        """Something that reaches out: others may come first, it may go wrong, and others may come before its answer."""
+        actor = BATON.holder
+        if actor is None or self.looking:
+            return do()
+        if actor.doomed:
+            raise Died
+        if self.random.random() < self.climate.restless:
+            BATON.pause()
+        fate = "refused" if part == "store" and self.now < self.outage_until else self.fate(part, name)
+        self.trace.append(f"{actor.home} {actor.name} {part} {name} {fate}".rstrip())
+        self.now += self.random.randrange(20)
+        return self._befall(fate, actor, part, name, do, refused, lost)
+
+    def _befall(
+        self, fate: str, actor: Actor, part: str, name: str, do: Callable[[], Any], refused: Exception, lost: Exception
+    ) -> Any:
+        if fate:
+            self.happened[fate] += 1
+            self._excuse(actor, fate, name)
+            BEFORE.get(fate, _nothing)(self, actor, part)
+        if fate in ("refused", "outage"):
+            raise refused
+        if fate == "unheard":
+            raise lost
+        answer = self._done(part, name, do)
+        if fate == "again":
+            BATON.pause()
+            answer = self._done(part, name, do)
+        if fate == "die after":
+            self.kill(actor.home, actor)
+        if fate == "lost":
+            raise lost
+        if self.random.random() < self.climate.restless / 2:
+            BATON.pause()
+        return answer
+
+    def _done(self, part: str, name: str, do: Callable[[], Any]) -> Any:
+        answer = do()
+        if part == "store" and name not in parts.READS:
+            if name == "create":
+                self._discover()
+            self._watch()
+        return answer
+
+    def _discover(self) -> None:
+        """Jobs that were written down, whether their callers heard of it or not."""
+        for job_id, raw in self.parts.everything().items():
+            if job_id not in self.known:
+                self.raw[job_id], self.known[job_id] = raw, parts.decode(raw)
+
+    def _excuse(self, actor: Actor, fate: str, name: str) -> None:
+        if fate in DEADLY or fate == "freeze":
+            for other in self.actors:
+                if other.home == actor.home:
+                    self.excuses[other.name].add("away")
+        elif name.startswith("submit") and fate in ("lost", "unheard"):
+            self.excuses[actor.name].add("lost")
+        elif fate == "slow":
+            self.excuses[actor.name].add("slow")
+        elif fate == "outage":
+            for job_id in self.known:
+                self.excuses[job_id].add("outage")
+
+    # --- what goes wrong
+
+    def _fate(self, part: str, name: str) -> str:
+        """The seed decides."""
+        if not self.faults_left or part not in self.climate.parts or self.random.random() > self.climate.rate:
+            return ""
+        self.faults_left -= 1
+        odds = FATES[part]
+        return self.random.choices(list(odds), list(odds.values()))[0]
+
+    def kill(self, home: str, actor: Actor | None = None) -> None:
+        """kill -9 of a process, at whatever its threads are."""
+        self.frozen.pop(home, None)
+        for other in self.actors:
+            if other.home == home:
+                other.doomed, other.ready_at = True, self.now
+        if actor:
+            raise Died
+
+    def freeze(self, actor: Actor) -> None:
+        """The whole process stands still for a while."""
+        until = self.now + self.how_long((3, 12, 17, 40, 400)) * 1000
+        self.frozen[actor.home] = until
+        for other in self.actors:
+            if other.home == actor.home:
+                other.ready_at = max(other.ready_at, until)
+        actor.ready_at = until
+        BATON.pause()
+
+    def slow(self, actor: Actor, part: str) -> None:
+        """One call takes long, as long as its deadline lets it; the process lives."""
+        actor.ready_at = self.now + self.how_long(LONG_S[part]) * 1000
+        BATON.pause()
+
+    def outage(self) -> None:
+        """Redis is gone for a while."""
+        self.outage_until = self.now + self.how_long((1, 5, 20, 60)) * 1000
+
+    # --- watching
+
+    def _watch(self) -> None:
+        """Look at every record after each write: what has ended is never left, and ends once."""
+        ids = list(self.known)
+        for job_id, raw in zip(ids, self.parts.raw(ids), strict=True):
+            if raw is not None and raw != self.raw[job_id]:
+                self._moved(self.known[job_id], parts.decode(raw))
+                self.raw[job_id] = raw
+
+    def _moved(self, was: Job, job: Job) -> None:
+        if was.ended and (job.state is not was.state or job.result != was.result):
+            self.broke(f"{job.id} had ended as {was.state} and is {job.state}")
+        if job.version <= was.version:
+            self.broke(f"{job.id} went back from version {was.version} to {job.version}")
+        self.ends[job.id] += job.ended and not was.ended
+        self.known[job.id] = job
+
+    # --- the processes
+
+    def _turn(self) -> None:
+        self.wake_at = self.now + 3_600_000
+        self.start("turn", "scheduler", self._claim)
+
+    def _claim(self) -> None:
+        nap_s = 1.0
+        try:
+            nap_s = self.parts.scheduler.turn(self.now)
+            if any(job.parked and not job.ended for job in self.known.values()):
+                nap_s = min(nap_s, 5.0)
+        except LedgerUnavailable:
+            pass
+        finally:
+            self._wake(self.now + max(1, round(nap_s * 1000)))
+
+    def _wake(self, moment: int) -> None:
+        if moment < self.wake_at or self.wake_at <= self.now:
+            self.wake_at = moment
+            self.agenda = [entry for entry in self.agenda if entry[2] != self._turn]
+            heapq.heapify(self.agenda)
+            self.at(moment, self._turn)
+
+    def _ring(self) -> None:
+        """Whoever came to an end may have made something due."""
+        if not any(actor.home == "scheduler" for actor in self.actors):
+            self._wake(self.now + 1)
+
+    def _hand(self, tickets: Any) -> None:
+        """The broker: a message is lost, delivered twice or late where the seed says so."""
+        copies = 1
+        if self.faults_left and self.random.random() < self.climate.rate:
+            self.faults_left -= 1
+            copies = self.random.choice((0, 2, 2, 3))
+            self.happened[f"message x {copies}"] += 1
+        for number in range(copies):
+            late_ms = self.random.choice((0, 5, 500, 11_000, 40_000)) if number or copies > 1 else 0
+            self.at(self.now + late_ms, lambda: self._deliver(tickets))
+
+    def _deliver(self, tickets: Any) -> None:
+        home = self.random.choice(WORKERS[: self.climate.workers])
+        self.start("message", home, lambda: parts.perform(tickets, self.services, self._hands))
+        if home not in self.beating:
+            self.beating.add(home)
+            self.at(self.now + pace.RENEW_S * 1000, lambda: self._beat(home))
+
+    def _hands(self, work: Callable[[Any], None], items: Any) -> list[None]:
+        """A worker's threads: as many as there are jobs; nobody waits for them."""
+        asking = BATON.holder
+        assert asking
+        for item in items:
+            self.start(item[0].id, asking.home, lambda item=item: work(item))  # type: ignore[misc]
+        return []
+
+    def _beat(self, home: str) -> None:
+        self.beating.discard(home)
+        held = [actor for actor in self.actors if actor.home == home]
+        if held:
+            if all(actor.name != "beat" for actor in held):
+                self.start("beat", home, lambda: parts.beat(home, self.services))
+            self.beating.add(home)
+            next_at = max(self.frozen.get(home, 0), self.now) + pace.RENEW_S * 1000
+            self.at(next_at, lambda: self._beat(home))
+
+    # --- callers, and the gateways' couriers
+
+    def _ask(self, order: Order) -> None:
+        self.start(order.marker, "web", lambda: self._post_job(order))
+
+    def _post_job(self, order: Order) -> None:
+        """A caller insists until the job is taken."""
+        heard = False
+        try:
+            answer = self._call("/v1/jobs", order.body, {"Idempotency-Key": order.marker})
+            heard = answer.status_code in (200, 202)
+            if heard:
+                self._taken(order, answer.json["id"])
+            elif answer.status_code != 503:
+                self.broke(f"the job was not taken: {answer.status_code} {answer.text}")
+        finally:
+            if not heard:
+                self.at(self.now + 2000, lambda: self._ask(order))
+
+    def _taken(self, order: Order, job_id: str) -> None:
+        order.id = job_id
+        if job_id not in self.known:
+            self.broke(f"{job_id} was promised and is not there")
+
+    def _call(self, path: str, body: Any, headers: dict[str, str]) -> Any:
+        return self.parts.door.post(path, json=body, headers={"Authorization": "Bearer acme-key", **headers})
+
+    def cancel(self, order: Order) -> None:
+        """The caller does not want it any more."""
+
+        def ask() -> None:
+            if order.id and self._call(f"/v1/jobs/{order.id}/cancel", None, {}).status_code == 200:
+                order.canceled = True
+
+        self.start(order.marker, "web", ask)
+
+    def _accepted(self, task: Task) -> None:
+        """A bill was written: is it one that may be?"""
+        self.on_bill(task, self.job_of(task.job))
+        if task.callback_url:
+            for moment in self.courier(task):
+                self.at(moment, lambda: self._call_back(task))
+
+    def _courier_times(self, task: Task) -> list[int]:
+        early = [self.now + self.random.choice((0, 1, 30))] if self.random.random() < 0.3 else []
+        after = [self.random.choice((0, 1, 40, 3000, 60_000)) for _ in range(self.random.choice((1, 1, 2, 3)))]
+        return [*early, *(task.ends_at + wait for wait in after)]
+
+    def _call_back(self, task: Task, tries: int = 0) -> None:
+        self.start(f"callback of {task.job}", "web", lambda: self._deliver_callback(task, tries))
+
+    def _deliver_callback(self, task: Task, tries: int) -> None:
+        """A courier comes again until it is let in."""
+        heard = False
+        try:
+            assert task.callback_url
+            path = task.callback_url.removeprefix("https://rushes.example")
+            heard = self._call(path, self.gateways.told(task), {}).status_code == 200
+            if heard and self.now >= task.ends_at:
+                self.happened[f"heard of {task.id}"] += 1
+        finally:
+            if not heard and tries < 20:
+                self.at(self.now + 5000, lambda: self._call_back(task, tries + 1))
+
+    def forge(self, order: Order) -> None:
+        """Somebody who knows no secret says that the job is done, and names a task of his own at the same gateway."""
+        own = Task("apimodels", f"theirs-{len(self.gateways.tasks)}", "a stranger's", None, None, self.now, self.now)
+        self.gateways.tasks.append(own)
+
+        def knock() -> None:
+            for attempt in (1, 2) if order.id else ():
+                self._call(f"/callbacks/apimodels/{order.id}/{attempt}-{'A' * 32}", self.gateways.told(own), {})
+
+        self.start("forger", "web", knock)
+
+    # --- looking
+
+    def job_of(self, marker: str) -> Job | None:
+        """The job of an order as it stands in the ledger."""
+        ids = [job.id for job in self.known.values() if job.request["prompt"] == marker]
+        if len(ids) > 1:
+            self.broke(f"{marker} was taken twice: {ids}")
+        raws = self.parts.raw(ids)
+        return parts.decode(raws[0]) if raws and raws[0] else None
+
+
+def _nothing(_: Simulation, __: Actor, ___: str) -> None:
+    pass
+
+
+BEFORE: dict[str, Callable[[Simulation, Actor, str], None]] = {
+    "die before": lambda simulation, actor, _: simulation.kill(actor.home, actor),
+    "freeze": lambda simulation, actor, _: simulation.freeze(actor),
+    "slow": lambda simulation, actor, part: simulation.slow(actor, part),
+    "outage": lambda simulation, _, __: simulation.outage(),
+}
+
+
+def text(marker: str, **fields: Any) -> Order:
+    """A job that newapi and apimodels can do."""
+    return Order(marker, {"model": "kling-v3", "prompt": marker, "duration": 3, **fields})
+
+
+def motion(marker: str, **fields: Any) -> Order:
+    """A job that apimart and apimodels can do."""
+    urls = {"image_url": f"https://{INPUTS}/picture.jpg", "video_url": f"https://{INPUTS}/clip.mp4"}
+    base = {"model": "kling-v2-6-motion-control", "prompt": marker, "character_orientation": "image", **urls}
+    return Order(marker, {**base, **fields})
