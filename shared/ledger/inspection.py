@@ -1,0 +1,100 @@
+"""The ledger looked through page by page: what stands where, against what the records say."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+
+from shared.domain import pace
+from shared.domain.job import IN_FLIGHT, Job, State
+from shared.ledger import keys, record
+from shared.ledger.store import Standing, Store
+
+PAGE = 100
+# More submits in doubt than this are not counted one by one.
+DOUBTS = 1000
+
+
+class Inspection:
+    """Looks and repairs; a job that moves meanwhile is left alone. Every door raises LedgerUnavailable."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def jobs(self) -> Iterator[list[tuple[str, Job | None]]]:
+        """Every job with its id, in pages; None for a record that cannot be read."""
+        for ids in self._pages(None):
+            held = zip(ids, self._store.records(ids), strict=True)
+            yield [(job_id, _decoded(text)) for job_id, text in held if text is not None]
+
+    def repair(self, jobs: Sequence[Job], repair: bool) -> list[tuple[str, str]]:
+        """What is wrong with the entries of these jobs: (job id, `nowhere` | `twice` | `unindexed`)."""
+        found = self._store.repair([_standing(job) for job in jobs], repair)
+        return [(job.id, what) for job, words in zip(jobs, found, strict=True) for what in words]
+
+    def strays(self, name: str, repair: bool) -> Iterator[list[str]]:
+        """The ids in a set (due, leased, an index) that do not belong there, page by page."""
+        for ids in self._pages(name):
+            held = zip(ids, self._store.records(ids), strict=True)
+            yield [job_id for job_id, text in held if self._is_stray(name, job_id, text, repair)]
+
+    def index_names(self) -> list[str]:
+        return self._store.index_names()
+
+    def in_flight(self, gateways: Sequence[str]) -> dict[str, int]:
+        """By how much the counters of jobs in flight are off, from the indexes; of gateways where that can be told."""
+        names = self._store.index_names()
+        doubted = [name for name in names if _state(name) is State.UNCONFIRMED]
+        counters, sizes = self._store.tally(keys.IN_FLIGHT, [name for name in names if _state(name) in IN_FLIGHT])
+        standing = Counter[str]()
+        for name, size in sizes.items():
+            standing[name.rpartition(":")[2]] += size
+        ids = self._store.oldest(doubted, DOUBTS + 1)
+        if len(ids) > DOUBTS:
+            return {}
+        jobs = [_decoded(text) for text in self._store.records(ids) if text]
+        standing.subtract(job.provider or "" for job in jobs if job and job.attempts and job.current.let_go)
+        return {name: int(counters.get(name, 0)) - standing[name] for name in gateways}
+
+    def set_right(self, gateway: str, off_by: int) -> None:
+        """Correct the counter of jobs in flight."""
+        self._store.increase(keys.IN_FLIGHT, {gateway: -off_by})
+
+    def _pages(self, name: str | None) -> Iterator[list[str]]:
+        cursor = 0
+        while True:
+            cursor, ids = self._store.page(name, cursor, PAGE)
+            for start in range(0, len(ids), PAGE):
+                yield ids[start : start + PAGE]
+            if cursor == 0:
+                return
+
+    def _is_stray(self, name: str, job_id: str, text: str | None, repair: bool) -> bool:
+        job = _decoded(text) if text else None
+        if text and (job is None or name in _belongs(job)):
+            return False
+        return self._store.stray(name, job_id, job.version if job else None, repair)
+
+
+def _decoded(text: str) -> Job | None:
+    try:
+        return record.decode(text)
+    except (ValueError, TypeError, KeyError, AttributeError):
+        return None
+
+
+def _state(index: str) -> State:
+    return State(index.rsplit(":", 2)[1])
+
+
+def _places(job: Job) -> tuple[str, ...]:
+    lanes = pace.places(job)
+    return (*map(keys.due, lanes), *map(keys.leased, lanes))
+
+
+def _belongs(job: Job) -> tuple[str, ...]:
+    return (keys.index(job), *_places(job))
+
+
+def _standing(job: Job) -> Standing:
+    return Standing(job.id, job.version, keys.index(job), _places(job), job.due_at or job.updated_at)

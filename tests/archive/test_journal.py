@@ -1,0 +1,204 @@
+"""The journal of paid calls, in a real S3."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from typing import Any
+
+import pytest
+from factories import MINUTE, NOW, attempt, job_in, rejected
+
+from shared import journal as journals
+from shared.archive import Archive, ArchiveUnavailable
+from shared.domain import events
+from shared.domain.events import Reason
+from shared.domain.job import Job, State
+from shared.domain.wire import Request
+from shared.journal import Answer, Entry, Intent, Journal
+
+TOKEN = "1-abcDEF_ghi-123"
+BODY = {"prompt": "a kite", "image_url": "https://clips.example/who.jpg?X-Amz-Signature=abc"}
+PAID = Request("POST", "https://api.apimart.example/v1", {"Authorization": "Bearer sk-secret"}, BODY)
+
+
+@pytest.fixture
+def journal(archive: Archive) -> Iterator[Journal]:
+    made = Journal(archive)
+    yield made
+    made.flush()
+
+
+def begun(**changes: Any) -> Job:
+    return job_in(State.SUBMITTING, **changes)
+
+
+def objects(s3: Any, bucket: str) -> dict[str, str]:
+    found = s3.list_objects_v2(Bucket=bucket).get("Contents", [])
+    return {each["Key"]: s3.get_object(Bucket=bucket, Key=each["Key"])["Body"].read().decode() for each in found}
+
+
+def test_an_intent_stands_in_the_bucket_when_the_call_may_be_sent(journal: Journal, s3: Any, bucket: str) -> None:
+    subject = begun()
+    journal.intend(subject, PAID, NOW)
+
+    (name,) = objects(s3, bucket)
+    assert name.startswith("journal/2026/09/21/1413/")
+    assert list(journal.read(NOW)) == [Intent(subject, NOW, {**BODY, "image_url": "https://clips.example/who.jpg?…"})]
+
+
+def test_no_key_and_no_token_is_written_down(journal: Journal, s3: Any, bucket: str) -> None:
+    address = f"https://rushes.example/callbacks/evolink/job_01ABC/{TOKEN}"
+    subject = begun(plan={"body": {"callback_url": address}})
+    journal.intend(subject, Request("POST", PAID.url, PAID.headers, {"callback_url": address}), NOW)
+
+    (text,) = objects(s3, bucket).values()
+    assert "/callbacks/evolink/job_01ABC/…" in text
+    assert not [secret for secret in (TOKEN, "sk-secret", "Bearer") if secret in text]
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        events.Accepted("task-9", attempt=1),
+        events.Refused(Reason.RATE, "too fast", 7.5, attempt=1),
+        events.Lost("HTTP 502", attempt=1),
+        events.Withdrawn(NOW, attempt=1),
+    ],
+)
+def test_an_answer_comes_back_as_it_was_heard(journal: Journal, event: events.Event) -> None:
+    subject = begun()
+    journal.answered(subject, event, "HTTP 200 so it was", NOW)
+    journal.flush()
+
+    assert list(journal.read(NOW)) == [Answer(subject.id, 1, NOW, NOW, event, "HTTP 200 so it was")]
+
+
+def test_an_answer_is_stored_a_moment_later_without_anybody_asking(journal: Journal) -> None:
+    journal.answered(begun(), events.Lost(""), None, NOW)
+    give_up_at = time.monotonic() + 10
+    while not list(journal.read(NOW)):
+        assert time.monotonic() < give_up_at
+        time.sleep(0.05)
+
+
+def test_what_comes_while_an_object_is_stored_shares_the_next(
+    journal: Journal, archive: Archive, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stored, first_is_out, may_go_on = [], threading.Event(), threading.Event()
+
+    def put(name: str, text: str) -> None:
+        stored.append(text.count("\n") + 1)
+        first_is_out.set()
+        may_go_on.wait(10)
+
+    monkeypatch.setattr(archive, "put_journal", put)
+    callers = [threading.Thread(target=journal.intend, args=(begun(), PAID, NOW)) for _ in range(9)]
+    callers[0].start()
+    first_is_out.wait(10)
+    for caller in callers[1:]:
+        caller.start()
+    while len(journal._lines) < 8:
+        time.sleep(0.005)
+    waiting = [caller.is_alive() for caller in callers]
+    may_go_on.set()
+    for caller in callers:
+        caller.join(10)
+
+    assert waiting == [True] * 9
+    assert stored == [1, 8]
+
+
+def test_without_the_bucket_an_intent_is_refused(journal: Journal, answers: Callable[..., list[str]]) -> None:
+    answers("PutObject", 403, "AccessDenied")
+    with pytest.raises(ArchiveUnavailable):
+        journal.intend(begun(), PAID, NOW)
+
+
+def test_an_intent_that_is_not_stored_in_time_is_refused_and_never_stored(
+    journal: Journal, archive: Archive, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stored, busy, may_go_on = [], threading.Event(), threading.Event()
+
+    def put(name: str, text: str) -> None:
+        busy.set()
+        may_go_on.wait(10)
+        stored.append(text)
+
+    monkeypatch.setattr(archive, "put_journal", put)
+    monkeypatch.setattr(journals, "WAIT_S", 0.05)
+
+    def first_comes() -> None:
+        with suppress(ArchiveUnavailable):
+            journal.intend(begun(), PAID, NOW)
+
+    first, late = threading.Thread(target=first_comes), begun()
+    first.start()
+    busy.wait(10)
+    with pytest.raises(ArchiveUnavailable):
+        journal.intend(late, PAID, NOW)
+    may_go_on.set()
+    first.join(10)
+    journal.flush()
+
+    assert len(stored) == 1
+    assert late.id not in stored[0]
+
+
+def test_answers_that_could_not_be_stored_go_with_the_next(journal: Journal, answers: Callable[..., list[str]]) -> None:
+    answers("PutObject", 500, "InternalError")
+    told, subject = begun(), begun()
+    journal.answered(told, events.Accepted("task-1"), None, NOW)
+    journal.flush()
+    journal.intend(subject, PAID, NOW)
+
+    assert [type(line) for line in journal.read(NOW)] == [Answer, Intent]
+
+
+def test_reading_begins_at_a_moment_and_ends_at_one(journal: Journal) -> None:
+    for at in (NOW, NOW + 10 * MINUTE, NOW + 20 * MINUTE):
+        journal.intend(begun(), PAID, at)
+
+    assert [line.at for line in journal.read(NOW + 1)] == [NOW + 10 * MINUTE, NOW + 20 * MINUTE]
+    assert [line.at for line in journal.read(NOW, NOW + 20 * MINUTE)] == [NOW, NOW + 10 * MINUTE]
+
+
+def test_a_line_that_cannot_be_read_hides_no_other(journal: Journal, archive: Archive) -> None:
+    archive.put_journal("2026/09/21/1413/0", '{"kind":"intent"\nnull\n{"kind":"answer","at":1}')
+    journal.intend(begun(), PAID, NOW)
+
+    assert [type(line) for line in journal.read(NOW - 2 * MINUTE)] == [str, str, str, Intent]
+
+
+def test_odd_words_of_a_request_stay_in_their_line(journal: Journal) -> None:
+    subject = begun(request={"model": "kling-v3", "prompt": "two\u2028lines \x85 and half a pair \ud800"})
+    journal.intend(subject, PAID, NOW)
+
+    (line,) = journal.read(NOW)
+    assert isinstance(line, Intent)
+    assert line.job == subject
+
+
+def test_the_entries_of_a_job_tell_what_was_sent_and_answered(journal: Journal) -> None:
+    first = begun()
+    second = begun(id=first.id, attempts=(rejected(), attempt(2, provider="evolink", submitted_at=NOW + MINUTE)))
+    journal.intend(begun(), PAID, NOW)
+    journal.intend(first, PAID, NOW)
+    journal.answered(first, events.Refused(Reason.RATE, "too fast"), "HTTP 429", NOW + 5)
+    journal.intend(second, Request("POST", "", {}, {"model": "k"}), NOW + MINUTE)
+
+    assert journal.entries(second) == [
+        Entry(1, "apimart", NOW, {**BODY, "image_url": "https://clips.example/who.jpg?…"}, "refused", "HTTP 429"),
+        Entry(2, "evolink", NOW + MINUTE, {"model": "k"}),
+    ]
+
+
+def test_switched_off_it_writes_nothing(archive: Archive, calls: list[str]) -> None:
+    off = Journal(archive, enabled=False)
+    off.intend(begun(), PAID, NOW)
+    off.answered(begun(), events.Lost(""), None, NOW)
+    off.flush()
+
+    assert calls == []

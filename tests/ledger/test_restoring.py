@@ -1,0 +1,110 @@
+"""Jobs that are put back as the journal tells them, and the gate that is shut until that is done."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from factories import NOW, SECOND
+from ledger_steps import CAPS, contents, created, engaged, plan, racing, running, submits, taken
+
+from shared.domain import events
+from shared.domain.job import Job, State
+from shared.ledger.ledger import CapReached, Ledger
+from shared.ledger.memory import MemoryStore
+from shared.ledger.store import Store
+
+LATER = NOW + SECOND
+
+
+def told(subject: Job) -> Job:
+    """The job as the journal has it: one attempt further than the ledger."""
+    begun = replace(subject, state=State.SUBMITTING, attempts=(*subject.attempts, plan(subject, LATER)), due_at=NOW)
+    return replace(begun.with_attempt(task_id="task-7"), state=State.RUNNING)
+
+
+def restore(ledger: Ledger, subject: Job, overwrite: bool = True) -> bool:
+    return ledger.restore(subject, subject.current, overwrite)
+
+
+def test_a_job_that_is_gone_stands_as_it_would_have(ledger: Ledger, store: Store) -> None:
+    subject = running(ledger)
+    before = {name: held for name, held in contents(store).items() if name.startswith(("rushes:due", "rushes:index:"))}
+    other = Ledger(MemoryStore(), ledger._pace)
+
+    assert restore(other, subject)
+    assert other.get(subject.id) == subject
+    assert other.in_flight("apimart") == 1
+    assert before.items() <= contents(other.store).items()
+
+
+def test_an_attempt_that_is_missing_is_written_over_the_older_record(ledger: Ledger, store: Store) -> None:
+    subject = created(ledger)[0]
+    assert restore(ledger, told(subject))
+
+    moved = ledger.get(subject.id)
+    assert moved
+    assert (moved.state, moved.current.task_id, moved.version) == (State.RUNNING, "task-7", subject.version + 1)
+    assert (ledger.in_flight("apimart"), ledger.counts("acme")[State.QUEUED]) == (1, 0)
+    assert [name for name in contents(store) if name.startswith(("rushes:due", "rushes:leased"))] == [
+        "rushes:due:poll:apimart"
+    ]
+
+
+def test_the_holder_of_an_older_record_can_no_longer_submit(ledger: Ledger) -> None:
+    created(ledger)
+    subject, ticket = taken(ledger, submits(), NOW)
+    restore(ledger, told(subject))
+
+    assert ledger.renew(ticket, NOW) is None
+
+
+def test_a_job_that_knows_the_attempt_or_has_ended_is_left_as_it_is(ledger: Ledger) -> None:
+    known, ended = running(ledger), created(ledger)[0]
+    ledger.apply(ended.id, events.Canceled(), NOW)
+    over = ledger.get(ended.id)
+
+    assert not restore(ledger, replace(known, progress=99))
+    assert not restore(ledger, told(ended))
+    assert (ledger.get(known.id), ledger.get(ended.id)) == (known, over)
+
+
+def test_what_must_not_be_overwritten_is_not(ledger: Ledger) -> None:
+    subject = created(ledger)[0]
+
+    assert not restore(ledger, told(subject), overwrite=False)
+    assert ledger.get(subject.id) == subject
+
+
+def test_where_another_is_first_it_is_decided_anew(ledger: Ledger, store: Store) -> None:
+    subject = created(ledger)[0]
+    second = racing(store, lambda: ledger.apply(subject.id, events.Canceled(), NOW))
+
+    assert not restore(second, told(subject))
+    moved = ledger.get(subject.id)
+    assert moved
+    assert moved.state is State.CANCELED
+
+
+def test_on_another_server_than_the_marked_one_no_submit_is_written_down(ledger: Ledger) -> None:
+    created(ledger)
+    subject, ticket = taken(ledger, submits(), NOW)
+    ledger.set_mark("another/line", NOW)
+    whole = ledger.whole()
+    with pytest.raises(CapReached) as reached:
+        ledger.engage(subject, ticket, events.Begun(plan(subject, NOW)), CAPS, NOW)
+
+    assert (whole, reached.value.cap, reached.value.until) == (False, "whole", NOW + 2 * SECOND)
+    assert ledger.get(subject.id) == subject
+
+
+@pytest.mark.parametrize("mark", ["this", "none", "taken away"])
+def test_on_the_marked_server_or_without_a_mark_submits_go_on(ledger: Ledger, mark: str) -> None:
+    if mark != "none":
+        ledger.set_mark(ledger.server() if mark == "this" else "another/line", NOW)
+    if mark == "taken away":
+        ledger.unmark()
+    created(ledger)
+
+    assert ledger.whole()
+    assert engaged(ledger, NOW)[0].state is State.SUBMITTING
