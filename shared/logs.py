@@ -8,6 +8,32 @@ import sys
 import structlog
 from structlog.typing import Processor
 
+from shared.domain import tracing
+from shared.domain.events import Event
+from shared.domain.job import Job
+
+log = structlog.get_logger()
+
+
+def moved(old: Job | None, new: Job, event: Event | None) -> None:
+    """One line for each move of a job from state to state; nothing in it is secret."""
+    if old and old.state is new.state:
+        return
+    attempt = new.attempt
+    log.info(
+        "job moved",
+        job=new.id,
+        tenant=new.tenant,
+        was=old.state.value if old else None,
+        state=new.state.value,
+        by=type(event).__name__ if event else "Created",
+        attempt=attempt.number if attempt else None,
+        provider=attempt.provider if attempt else None,
+        task=attempt.task_id if attempt else None,
+        error=new.error.code if new.error else None,
+        trace=tracing.trace_id(new),
+    )
+
 
 def configure() -> None:
     """Set structlog and the standard library's logging to the same lines on standard error."""
