@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -12,7 +13,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 from factories import job_in, result
-from real_server import Server, serving
+from real_server import Server, head, serving
 from receiver_steps import KEYS, MOTION, TEXT, without
 
 from deploy.sandbox.ready import free_ports, wait_until
@@ -23,9 +24,12 @@ from shared.domain.job import Job, State
 from shared.domain.pace import Pace
 from shared.ledger.ledger import Ledger
 from shared.ledger.redis_store import RedisStore, connect
+from shared.shell.requests import WORDS
 from shared.wiring import clock
+from webhook_receiver import jobs_api
 
 Rushes = Callable[..., Result]
+PROGRAM = Path(sys.executable).with_name("rushes")
 
 
 @pytest.fixture(scope="module")
@@ -181,8 +185,7 @@ def test_a_watched_jobs_end_is_the_exit_code(rushes: Rushes, ledger: Ledger, cli
 
 def test_a_job_is_waited_for(server: Server, ledger: Ledger) -> None:
     env = {"RUSHES_URL": server.url, "RUSHES_API_KEY": KEYS["other"], "PATH": "/usr/bin:/bin"}
-    program = Path(sys.executable).with_name("rushes")
-    waiting = subprocess.Popen([program, "submit", *FLAGS, "--wait"], env=env, stdout=subprocess.PIPE)
+    waiting = subprocess.Popen([PROGRAM, "submit", *FLAGS, "--wait"], env=env, stdout=subprocess.PIPE)
     wait_until(lambda: bool(ledger.newest("other", 1)), 30, "the job")
     (job,) = ledger.newest("other", 1)
     assert waiting.poll() is None
@@ -229,11 +232,201 @@ def test_a_service_that_does_not_answer_is_exit_3(rushes: Rushes) -> None:
 def test_the_program_itself_ends_with_a_line_and_a_code(server: Server) -> None:
     env = {"RUSHES_URL": server.url, "RUSHES_API_KEY": "key-of-nobody", "PATH": "/usr/bin:/bin"}
 
-    program = Path(sys.executable).with_name("rushes")
-    ran = subprocess.run([program, "list"], env=env, capture_output=True, text=True, check=False)
+    ran = subprocess.run([PROGRAM, "list"], env=env, capture_output=True, text=True, check=False)
 
     assert (ran.returncode, ran.stdout) == (2, "")
     assert ran.stderr.splitlines() == ["error: unauthorized: Give a key of this service as a bearer token."]
+
+
+# --- for programs
+
+
+def told(ran: Result) -> Any:
+    """What was printed: one line of JSON and nothing else."""
+    (line,) = ran.stdout.splitlines()
+    return json.loads(line)
+
+
+def test_with_json_the_job_itself_is_printed(rushes: Rushes, client: Client) -> None:
+    ran = rushes("submit", *FLAGS, "--json")
+
+    assert (ran.exit_code, ran.stderr) == (0, "")
+    job = told(ran)
+    assert job == client.get(job["id"]) == told(rushes("show", job["id"], "--json"))
+    assert told(rushes("cancel", job["id"], "--json"))["status"] == "canceled"
+    assert told(rushes("watch", job["id"], "--json"))["status"] == "canceled"
+
+
+def test_with_json_a_refusal_is_the_envelope(rushes: Rushes) -> None:
+    ran = rushes("submit", "--model", "kling-v3", "--duration", "99", "--json")
+
+    assert (ran.exit_code, ran.stdout) == (2, "")
+    error = json.loads(ran.stderr)["error"]
+    assert (error["code"], set(error["fields"])) == ("invalid_request", {"prompt", "duration"})
+    assert "\n" not in error["message"]
+    assert json.loads(rushes("show", "job_1", "--json").stderr)["error"]["code"] == "not_found"
+
+
+def test_with_json_a_service_that_is_away_is_an_error_too(rushes: Rushes) -> None:
+    (port,) = free_ports(1)
+
+    ran = rushes("list", "--json", url=f"http://127.0.0.1:{port}")
+
+    assert (ran.exit_code, ran.stdout, json.loads(ran.stderr)["error"]["code"]) == (3, "", "unreachable")
+
+
+def test_every_command_that_asks_the_service_speaks_json() -> None:
+    lacking = [
+        name
+        for name, command in main.commands.items()
+        if name != "completion" and not any("--json" in option.opts for option in command.params)
+    ]
+    assert lacking == []
+
+
+def test_the_help_tells_the_exit_codes(rushes: Rushes) -> None:
+    text = rushes("--help").stdout
+    assert [code for code in ("0  ", "1  ", "2  ", "3  ", "4  ", "130  ") if f"    {code}" not in text] == []
+
+
+def test_nothing_is_coloured_where_nobody_looks(server: Server, client: Client) -> None:
+    job = client.cancel(client.submit(TEXT)["id"])
+    env = {"RUSHES_URL": server.url, "RUSHES_API_KEY": KEYS["acme"], "PATH": "/usr/bin:/bin", "TERM": "xterm-256color"}
+
+    for words in (["list"], ["watch", job["id"]], ["gateways"], ["--help"]):
+        ran = subprocess.run([PROGRAM, *words], env=env, capture_output=True, check=False)
+        assert b"\x1b" not in ran.stdout + ran.stderr
+
+
+# --- how long is waited
+
+
+def test_a_wait_that_takes_too_long_is_exit_4_and_the_job_goes_on(rushes: Rushes, client: Client) -> None:
+    ran = rushes("submit", *FLAGS, "--wait", "--timeout", "0.6", "--json")
+
+    assert (ran.exit_code, ran.stdout) == (4, "")
+    error = json.loads(ran.stderr)["error"]
+    assert error["code"] == "still_waiting"
+    job_id = error["message"].split()[0]
+    assert client.get(job_id)["status"] == "queued"
+    assert rushes("watch", job_id, "--timeout", "0").exit_code == 4
+    assert rushes("events", job_id, "--timeout", "0").exit_code == 4
+
+
+def test_ctrl_c_leaves_the_job_alone_and_says_how_to_watch_it(server: Server, ledger: Ledger, client: Client) -> None:
+    env = {"RUSHES_URL": server.url, "RUSHES_API_KEY": KEYS["acme"], "PATH": "/usr/bin:/bin"}
+    job = standing(ledger, State.RUNNING)
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    looking = subprocess.Popen([PROGRAM, "events", job.id], env=env, **pipes)
+    assert looking.stdout
+    assert " running " in looking.stdout.readline()
+
+    looking.send_signal(signal.SIGINT)
+    _, said = looking.communicate(timeout=30)
+
+    assert (looking.returncode, said) == (130, f"The job goes on. To watch it again: rushes watch {job.id}\n")
+    assert client.get(job.id)["status"] == "running"
+
+
+def test_each_change_is_a_line(server: Server, ledger: Ledger) -> None:
+    env = {"RUSHES_URL": server.url, "RUSHES_API_KEY": KEYS["acme"], "PATH": "/usr/bin:/bin"}
+    job = standing(ledger, State.RUNNING)
+    looking = subprocess.Popen([PROGRAM, "events", job.id, "--json"], env=env, stdout=subprocess.PIPE, text=True)
+    assert looking.stdout
+    assert json.loads(looking.stdout.readline())["progress"] == 0
+
+    ledger.apply(job.id, events.Progressed(60), clock())
+    assert json.loads(looking.stdout.readline())["progress"] == 60
+    ledger.apply(job.id, events.Failed(events.Reason.INPUT, "no"), clock())
+    rest, _ = looking.communicate(timeout=30)
+
+    assert (looking.returncode, json.loads(rest)["status"]) == (0, "failed")
+
+
+def test_where_no_stream_is_to_be_had_the_job_is_looked_after(server: Server, rushes: Rushes, ledger: Ledger) -> None:
+    waiting, job = standing(ledger, State.RUNNING), standing(ledger, State.COMPLETED, result=result())
+    taken = [server.connected() for _ in range(jobs_api.STREAMS_MAX)]
+    try:
+        for stream in taken:  # some may be held still by those who stopped looking
+            stream.sendall(head("GET", f"/v1/jobs/{waiting.id}/events"))
+            assert stream.recv(12) in (b"HTTP/1.1 200", b"HTTP/1.1 429")
+        assert server.call("GET", f"/v1/jobs/{waiting.id}/events").status == 429
+        ran = rushes("watch", job.id, "--json")
+    finally:
+        for stream in taken:
+            stream.close()
+
+    assert (ran.exit_code, told(ran)["status"]) == (0, "completed")
+
+
+# --- decide, and look at the service
+
+
+def test_an_operator_decides_about_a_submit_in_doubt(rushes: Rushes, ledger: Ledger) -> None:
+    adopted, failed = standing(ledger, State.UNCONFIRMED), standing(ledger, State.UNCONFIRMED)
+
+    assert told(rushes("resolve", adopted.id, "adopt", "task-9", "--json"))["attempts"][0]["task_id"] == "task-9"
+    assert rushes("resolve", failed.id, "fail").stdout == f"{failed.id} is failed\n"
+    refused(rushes("resolve", failed.id, "fail"), "not_unconfirmed")
+    refused(rushes("resolve", adopted.id, "adopt"), "invalid_request")
+    assert rushes("resolve", adopted.id, "burn").exit_code == 2
+
+
+def test_gateways_are_shown_paused_and_resumed(rushes: Rushes) -> None:
+    refused(rushes("pause", "evolink"), "forbidden")
+
+    assert rushes("pause", "evolink", key=KEYS["admin"]).stdout == "evolink is paused\n"
+    found = {held["name"]: held for held in told(rushes("gateways", "--json"))}
+    assert (found["evolink"]["why"], found["apimart"]["why"]) == ("operator", None)
+    assert "evolink" in rushes("gateways").stdout
+    assert told(rushes("resume", "evolink", "--json", key=KEYS["admin"]))["paused_until"] is None
+
+
+def test_usage_is_a_table_or_json(rushes: Rushes, ledger: Ledger) -> None:
+    standing(ledger, State.RUNNING)
+
+    lines = told(rushes("usage", "--json"))
+    table = rushes("usage")
+
+    assert [line["provider"] for line in lines] == ["apimart"]
+    assert (table.exit_code, lines[0]["day"] in table.stdout) == (0, True)
+    assert told(rushes("usage", "--json", "--from", "2020-01-01", "--to", "2020-01-02")) == []
+    refused(rushes("usage", "--from", "soon"), "invalid_request", "from: ")
+
+
+# --- completion
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_what_a_shell_needs_to_complete_is_printed(rushes: Rushes, shell: str) -> None:
+    ran = rushes("completion", shell)
+    assert (ran.exit_code, f"_RUSHES_COMPLETE={shell}_complete" in ran.stdout) == (0, True)
+
+
+def completed(server: Server, *words: str) -> list[str]:
+    """What bash would be offered for the last word."""
+    typed = {"COMP_WORDS": " ".join(["rushes", *words]), "COMP_CWORD": str(len(words)), "PATH": "/usr/bin:/bin"}
+    env = {"RUSHES_URL": server.url, "RUSHES_API_KEY": KEYS["acme"], "_RUSHES_COMPLETE": "bash_complete", **typed}
+    ran = subprocess.run([PROGRAM], env=env, capture_output=True, text=True, check=False)
+    return [line.partition(",")[2] for line in ran.stdout.splitlines()]
+
+
+def test_commands_gateways_and_jobs_are_completed(server: Server, client: Client) -> None:
+    job_id = client.submit(TEXT)["id"]
+
+    assert completed(server, "re") == ["recover", "resolve", "resume", "retry"]
+    assert completed(server, "pause", "apim") == ["apimart", "apimaster", "apimodels"]
+    assert completed(server, "list", "--status", "un") == ["unconfirmed"]
+    assert completed(server, "show", job_id[:-1]) == [job_id]
+
+
+@pytest.mark.parametrize(
+    ("name", "word"), [(name, word) for name in ("model", "mode", "aspect-ratio", "provider") for word in WORDS[name]]
+)
+def test_no_word_is_offered_that_the_service_refuses(rushes: Rushes, name: str, word: str) -> None:
+    ran = rushes("estimate", "--model", "kling-v3", f"--{name}", word)
+    fields = [line.partition(":")[0].strip() for line in ran.stderr.splitlines()[1:]]
+    assert ran.exit_code == 0 or name.replace("-", "_") not in fields
 
 
 # --- from Python

@@ -1,0 +1,1 @@
+"""The commands of `rushes` that speak to a service, and how they say what they heard."""
