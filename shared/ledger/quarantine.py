@@ -1,0 +1,71 @@
+"""Callbacks that came to a right address and named another task: kept to be looked at, followed only by hand."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from hashlib import sha256
+
+from shared.domain import pace
+from shared.ledger import keys
+from shared.ledger.store import Bounds, Store
+
+KEPT_S = 7 * 86_400
+OF_A_JOB, IN_ALL = 20, 1000
+BODY_BYTES = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class Stray:
+    """One such callback, as it came at `at` (ms); `expected` is the task that its attempt has, None for no attempt."""
+
+    at: int
+    provider: str
+    job_id: str
+    tenant: str
+    attempt: int
+    task_id: str | None
+    expected: str | None
+    word: str | None
+    """Its status word."""
+    body: str
+    """What it said, without what is secret, cut at 4 KB."""
+
+    @property
+    def id(self) -> str:
+        """The same for the same news, so that a repeat is kept once."""
+        said = f"{self.attempt}\n{self.task_id}\n{self.word}".encode("utf-8", "backslashreplace")
+        return f"{self.job_id}-{sha256(said).hexdigest()[:12]}"
+
+
+class Quarantine:
+    """At most 20 of a job and 1,000 in all, for seven days. Every door raises LedgerUnavailable."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def keep(self, stray: Stray) -> bool:
+        """Count it and keep it; False where the same was kept before, or its job has its share already."""
+        since = pace.after(stray.at, -KEPT_S)
+        bounds = Bounds(OF_A_JOB, IN_ALL, since)
+        told = json.dumps(asdict(stray))
+        return self._store.set_aside(stray.id, stray.job_id, stray.provider, told, stray.at, bounds)
+
+    def newest(self, tenant: str | None, now: int, limit: int = 100) -> list[Stray]:
+        """What is kept, newest first; of one tenant, or of all."""
+        held = [Stray(**json.loads(told)) for told in self._store.counters(keys.QUARANTINE).values()]
+        shown = [stray for stray in held if tenant in (None, stray.tenant) and stray.at > pace.after(now, -KEPT_S)]
+        return sorted(shown, key=lambda stray: (stray.at, stray.id), reverse=True)[:limit]
+
+    def get(self, stray_id: str, tenant: str | None, now: int) -> Stray | None:
+        """One of them; None where it is another tenant's."""
+        return next((stray for stray in self.newest(tenant, now, IN_ALL) if stray.id == stray_id), None)
+
+    def drop(self, stray_id: str) -> bool:
+        """Forget one; False where it is not there."""
+        return self._store.set_free(stray_id)
+
+    def counts(self) -> Mapping[str, str]:
+        """Gateway → how many different ones came, kept or not."""
+        return self._store.counters(keys.QUARANTINE_COUNT)

@@ -1,0 +1,64 @@
+"""What kind of Redis the ledger lives in: whether it would lose what was written, or forget it to make room."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import redis
+
+from shared.ledger.redis_store import connect
+
+ASKED = ("appendonly", "appendfsync", "maxmemory-policy")
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """What a Redis tells of itself; `config` lacks what may not be read, as with managed ones."""
+
+    problem: str | None = None
+    """Why it was not reached; then nothing else is known."""
+    info: Mapping[str, Any] = field(default_factory=dict)
+    config: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def appends(self) -> bool:
+        """Whether each write goes to a log on disk."""
+        return str(self.info.get("aof_enabled", "")) == "1"
+
+    @property
+    def policy(self) -> str | None:
+        """What it does when its memory is full."""
+        return self.config.get("maxmemory-policy") or self.info.get("maxmemory_policy")
+
+
+def server(url: str, timeout_s: float = 2) -> Server:
+    """Ask the Redis at this address; raises nothing."""
+    try:
+        with connect(url, timeout_s) as client:
+            client.ping()
+            return Server(None, _info(client), _config(client))
+    except (redis.RedisError, OSError, ValueError) as error:
+        return Server(_why(error))
+
+
+def _info(client: redis.Redis) -> Mapping[str, Any]:
+    try:
+        found: Mapping[str, Any] = client.info()
+    except redis.ResponseError:
+        return {}
+    return found
+
+
+def _config(client: redis.Redis) -> Mapping[str, str]:
+    try:
+        return {name: str(client.config_get(name)[name]) for name in ASKED}
+    except (redis.ResponseError, KeyError):
+        return {}
+
+
+def _why(error: Exception) -> str:
+    """The kind of error and the server's own word; connection errors may quote the address, and a password in it."""
+    told = str(error) if isinstance(error, redis.ResponseError) else ""
+    return f"{type(error).__name__} {told}".strip()

@@ -1,0 +1,109 @@
+"""The users of deploy/redis.conf can do all that the ledger and Celery do, and not what would harm."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import redis
+from celery import Celery
+from celery.contrib.testing.worker import start_worker
+from factories import NOW, PACE
+from ledger_steps import ALL_ROOMS, archiving, claim, created, polls, running
+from redis_server import RedisServer
+from redis_server import running as running_redis
+
+from shared.domain import events
+from shared.ledger import keys
+from shared.ledger.ledger import Ledger
+from shared.ledger.quarantine import Stray
+from shared.ledger.redis_store import RedisStore, connect
+from shared.ledger.server import server
+
+CONF = Path(__file__).parents[2] / "deploy" / "redis.conf"
+
+
+@pytest.fixture(scope="module")
+def guarded() -> Iterator[RedisServer]:
+    """A Redis with the users of the configuration."""
+    with running_redis() as found, redis.Redis.from_url(found.url) as client:
+        for line in re.findall(r"^# user ((?:ledger|broker) .*)$", CONF.read_text("utf-8"), re.MULTILINE):
+            client.execute_command("ACL", "SETUSER", *shlex.split(line))
+        yield found
+
+
+def url(guarded: RedisServer, user: str) -> str:
+    return f"redis://{user}:change-me@127.0.0.1:{guarded.port}/0"
+
+
+@pytest.fixture
+def client(guarded: RedisServer) -> Iterator[Any]:
+    with connect(url(guarded, "ledger"), timeout_s=5) as made:
+        yield made
+
+
+@pytest.fixture
+def ledger(client: Any) -> Ledger:
+    return Ledger(RedisStore(client), PACE)
+
+
+def test_the_ledger_may_do_all_that_it_does(ledger: Ledger) -> None:
+    job = running(ledger)
+    ledger.nudge("apimart", job.id, 1, "task-1", NOW)
+    assert len(claim(ledger, polls(), NOW)) == 1
+    archiving(ledger)
+    (canceled,) = created(ledger)
+    ledger.apply(canceled.id, events.Canceled(), NOW)
+    stray = Stray(NOW, "apimart", job.id, "acme", 1, "task-7", "task-1", "completed", "{}")
+    assert ledger.quarantine.keep(stray)
+    assert ledger.quarantine.drop(stray.id)
+    ledger.strike("apimart", events.Reason.DOWN, None, NOW)
+    ledger.recovered("apimart")
+    ledger.drifted("apimart", "a word")
+    ledger.alive("a worker", NOW)
+    ledger.ring()
+    ledger.listen(0.05)
+    ledger.ping()
+    assert len(ledger.newest(None, 10)) == 3
+    assert sum(ledger.counts(None).values()) == 3
+    ledger.claim(ALL_ROOMS, NOW)
+
+
+def test_the_doctor_may_look(guarded: RedisServer) -> None:
+    found = server(url(guarded, "ledger"))
+
+    assert (found.problem, found.info["role"], found.policy) == (None, "master", "noeviction")
+    assert found.config == {}
+
+
+@pytest.mark.parametrize(
+    "command", ["FLUSHALL", "FLUSHDB", "KEYS *", "CONFIG GET *", "SCRIPT FLUSH", "SHUTDOWN", "GET other", "ACL LIST"]
+)
+def test_the_ledgers_user_may_do_no_harm(client: Any, command: str) -> None:
+    with pytest.raises(redis.exceptions.NoPermissionError):
+        client.execute_command(*command.split())
+
+
+def test_the_brokers_user_does_not_see_the_ledger(guarded: RedisServer) -> None:
+    with redis.Redis.from_url(url(guarded, "broker")) as client:
+        for command in (("GET", keys.record("job_1")), ("DEL", keys.IN_FLIGHT), ("FLUSHALL",)):
+            with pytest.raises(redis.exceptions.NoPermissionError):
+                client.execute_command(*command)
+
+
+@pytest.mark.timeout(40)
+def test_celery_may_do_all_that_it_does(guarded: RedisServer) -> None:
+    app = Celery("guarded", broker=url(guarded, "broker"), backend=url(guarded, "broker"))
+    app.conf.update(task_default_queue="enqueue", worker_hijack_root_logger=False)
+
+    @app.task(name="double")  # type: ignore[untyped-decorator]
+    def double(number: int) -> int:
+        return 2 * number
+
+    with start_worker(app, pool="threads", concurrency=1, perform_ping_check=False, loglevel="ERROR"):
+        assert app.send_task("double", args=[21], queue="enqueue").get(timeout=20) == 42
+        assert app.control.ping(timeout=2)
