@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from zlib import crc32
 
 from shared.domain.job import Attempt, Job, State
+from shared.domain.timing import GAP_S, Timings
 
 SECOND = 1000
 DAY = 86_400 * SECOND
@@ -52,6 +53,8 @@ class Pace:
     result_ttl_s: float = 86_400
     retention_s: float = 604_800
     resubmit_unconfirmed: bool = False
+    timings: Timings = field(default_factory=Timings, compare=False)
+    """What finished jobs have taught."""
 
 
 def after(now: int, seconds: float) -> int:
@@ -60,20 +63,41 @@ def after(now: int, seconds: float) -> int:
 
 
 def first_poll(job: Job, now: int, pace: Pace) -> int:
-    """When to look first after a submit: soon, or, where the gateway will call, after a grace."""
-    wait_s = pace.callback_grace_s if job.current.callback else pace.poll_first_s
-    return after(now, jittered(wait_s, job))
+    """When to look first after a submit: when it is likely done, or, where the gateway will call, after a grace."""
+    if _called(job, pace):
+        return after(now, jittered(pace.callback_grace_s, job))
+    return _learned(job, now, pace) or after(now, jittered(pace.poll_first_s, job))
 
 
-def next_poll(job: Job, now: int, pace: Pace) -> int:
-    """When to look again: pauses grow with the age of the attempt, and never past its deadline."""
+def next_poll(job: Job, now: int, pace: Pace, clear: bool = True) -> int:
+    """When to look again: at the next likely end, never past the deadline.
+
+    Where nothing was learned of this kind of work, or the last answer was not `clear`, pauses grow with the age.
+    """
+    last = max(deadline(job.current, pace), after(now, 1))
+    learned = None if _called(job, pace) or not clear else _learned(job, now, pace)
+    if learned:
+        return min(learned, after(now, pace.poll_max_s), last)
     age_s = (now - job.current.submitted_at) / SECOND
     wait_s = max(pace.poll_first_s, min(age_s / 4, pace.poll_max_s))
     if age_s > SLOW_LANE_S:
         wait_s = max(wait_s, age_s / 20)
-    if job.current.callback:
+    if _called(job, pace):
         wait_s = max(wait_s, min(pace.callback_grace_s, pace.poll_max_s))
-    return min(after(now, jittered(wait_s, job)), max(deadline(job.current, pace), after(now, 1)))
+    return min(after(now, jittered(wait_s, job)), last)
+
+
+def _called(job: Job, pace: Pace) -> bool:
+    """Whether the gateway is to call, and its calls have been coming."""
+    return job.current.callback and not pace.timings.is_silent(job.provider)
+
+
+def _learned(job: Job, now: int, pace: Pace) -> int | None:
+    """The moment at which it is next worth asking, as experience has it."""
+    timing = pace.timings.for_job(job)
+    age_s = (now - job.current.submitted_at) / SECOND
+    then_s = timing.next_s(age_s) if timing else None
+    return None if then_s is None else max(after(job.current.submitted_at, then_s), after(now, GAP_S))
 
 
 def deadline(attempt: Attempt, pace: Pace) -> int:
@@ -112,6 +136,16 @@ def jittered(wait_s: float, job: Job) -> float:
     """Spread by a tenth either way, the same for the same job and version: jobs born together drift apart."""
     share = crc32(f"{job.id}{job.version}".encode()) / 0xFFFFFFFF
     return wait_s * (1 - JITTER + 2 * JITTER * share)
+
+
+def ripe_since(job: Job, now: int) -> int:
+    """Since when a job that waits could have been taken up.
+
+    Not before its last move: a due time in the past (archive_due, a place kept in the line) is an order, no lateness.
+    """
+    due_at = job.due_at if job.due_at is not None and job.due_at <= now else now
+    nudged = min(due_at, job.nudge.at) if job.nudge else due_at
+    return max(nudged, job.updated_at)
 
 
 def kind_of(lane: str) -> str:
