@@ -10,12 +10,21 @@
 | `rushes:idem:{tenant}:{digest}` | string, 7 days | job id and digest of the body |
 | `rushes:inflight` | hash | gateway → jobs that it has |
 | `rushes:window:{gateway}` | zset | submits of the last minute |
-| `rushes:gateway:{gateway}` | hash | `paused_until`, `why` and what else is known of its health |
+| `rushes:gateway:{gateway}` | hash | `paused_until`, `why`, `strikes`; by an operator `stopped_until`, `stopped_why`; |
+| | | `silent`: how many ends in a row came without their callback |
+| `rushes:times:{gateway}` | hash | `model|mode|length|bucket` → how many jobs took so long (domain/timing.py) |
 | `rushes:workers` | hash | worker → when it last showed itself, ms |
 | `rushes:drift` | hash | `gateway|word` → how often it said what no document knows |
+| `rushes:quarantine` | hash | id → a callback that named another task (quarantine.py), as JSON |
+| `rushes:quarantine:at` | zset | the same ids → when each came, ms |
+| `rushes:quarantine:count` | hash | gateway → how many such callbacks came, kept or not |
 | `rushes:held:{day}` | hash | tenant → money held or spent that day, 10^-8 USD |
 | `rushes:usage:{day}` | hash | `tenant|gateway|what` → count |
+| `rushes:tally` | hash | `what|…` → count for the metrics (tallies.py, webhook_receiver/metrics.py) |
+| `rushes:mark` | hash | `server` on which the ledger was last found whole, and `at`, ms |
+| `rushes:audit` | hash | what the auditor found (auditor.py) → how often; `rounds`, and `round_at`, ms |
 | `rushes:bell` | channel | rung when something is due now |
+| `rushes:rung` | string, 1 s | it was rung, and no scheduler has looked since |
 
 A lane is `submit:{gateway}`, `parked:{gateway}` (waits for a pause to end), `poll:{gateway}`, `archive`, `notify` or
 `retire`. An unfinished job stands in exactly one of due and leased; every job stands in exactly one index.
@@ -32,6 +41,12 @@ INDEXES = "rushes:indexes"
 IN_FLIGHT = "rushes:inflight"
 WORKERS = "rushes:workers"
 DRIFT = "rushes:drift"
+MARK = "rushes:mark"
+AUDIT = "rushes:audit"
+TALLY = "rushes:tally"
+QUARANTINE = "rushes:quarantine"
+QUARANTINE_AT = "rushes:quarantine:at"
+QUARANTINE_COUNT = "rushes:quarantine:count"
 
 
 def record(job_id: str) -> str:
@@ -51,7 +66,20 @@ def index(job: Job) -> str:
 
 
 def idempotency(tenant: str, key: str) -> str:
-    return f"rushes:idem:{tenant}:{sha256(key.encode()).hexdigest()[:32]}"
+    return sealed(tenant, digest(key))
+
+
+def sealed(tenant: str, key_digest: str) -> str:
+    """The same, where only the digest of the key is known."""
+    return f"rushes:idem:{tenant}:{key_digest}"
+
+
+def digest(key: str) -> str:
+    return sha256(key.encode()).hexdigest()[:32]
+
+
+def times(gateway: str) -> str:
+    return f"rushes:times:{gateway}"
 
 
 def window(gateway: str) -> str:

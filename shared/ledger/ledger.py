@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 
-from shared.domain import books, health, pace
-from shared.domain.events import Event, Reason
-from shared.domain.job import Job, Nudge, State
+from shared.domain import books, health, pace, tallies, timing
+from shared.domain.events import Accepted, Event, Reason
+from shared.domain.job import Attempt, Job, Nudge, State
 from shared.domain.pace import Pace
 from shared.domain.transitions import transition
 from shared.ledger import keys, record
-from shared.ledger.store import LaneRoom, Store, Verdict, Writes
+from shared.ledger.experience import Experience
+from shared.ledger.quarantine import Quarantine
+from shared.ledger.store import LaneRoom, Opening, Store, Verdict, Writes
 
 IDEMPOTENCY_S = 7 * 86_400
 # The caps say "a minute"; a second more, because our clock and the gateway's tick apart.
@@ -20,6 +23,15 @@ WINDOW_MS = 61_000
 # A commit is decided anew this often when others were first; each of them made progress.
 CONFLICTS = 50
 WORKER_SILENCE_MS = 20_000
+# A submit that met a ledger not known to be whole is tried again after this long.
+WHOLE_S = 2
+# So many jobs of a lane are looked at to tell how long they wait.
+SAMPLE = 20
+# What a gateway's own answers say of its health, as against what an operator decided.
+SAID = ("paused_until", "why", "strikes")
+
+
+Moved = Callable[[Job | None, Job, Event | None], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +65,7 @@ class LeaseLost(Exception):
 
 
 class CapReached(Exception):
-    """A cap stands in the way: `cap` is `window`, `inflight` or `budget`; `until` when it may be tried again."""
+    """`cap` stands in the way: `pause`, `window`, `inflight` or `budget`; `until` when it may be tried again."""
 
     def __init__(self, cap: str, until: int) -> None:
         super().__init__(cap)
@@ -63,8 +75,12 @@ class CapReached(Exception):
 class Ledger:
     """Every method is one promise; each raises LedgerUnavailable where the store is out of reach."""
 
-    def __init__(self, store: Store, pace_: Pace) -> None:
+    def __init__(self, store: Store, pace_: Pace, moved: Moved = lambda old, new, event: None) -> None:
+        """`moved` is told of each change once it is written; it must not raise."""
         self.store = store
+        self._moved = moved
+        self.quarantine = Quarantine(store)
+        self.experience = Experience(store)
         self._pace = pace_
 
     # --- the life of a job
@@ -74,16 +90,29 @@ class Ledger:
 
         Raises Conflict where the key was used with another body.
         """
+        if key:  # told by the record too, so that a retry finds its job in a ledger that was put back
+            job = replace(job, idempotency=f"{keys.digest(key)} {digest}")
+        return self._create(job)
+
+    def _create(self, job: Job) -> Job | None:
         writes = self._moves(None, job)
-        idem_key = keys.idempotency(job.tenant, key) if key else ""
+        key_digest, _, digest = (job.idempotency or "").partition(" ")
+        idem_key = keys.sealed(job.tenant, key_digest) if key_digest else ""
         body = record.encode(job, secrets.token_hex(6))
         held = self.store.create(job.id, body, idem_key, f"{job.id} {digest}", IDEMPOTENCY_S, writes, ring=True)
         if not held or held.startswith(job.id):
+            self._moved(None, job, None)
             return None
-        first_id, _, first_digest = held.partition(" ")
-        if first_digest != digest:
-            raise Conflict(first_id)
+        first_id = _of_the_same(held, digest)
         return self.get(first_id) or replace(job, id=first_id)
+
+    def first(self, tenant: str, key: str, digest: str) -> Job | None:
+        """The job that was created under this key with this body; None where none was, or it has left the ledger.
+
+        Raises Conflict where the body was another.
+        """
+        held = self.store.text(keys.idempotency(tenant, key))
+        return self.get(_of_the_same(held, digest)) if held else None
 
     def get(self, job_id: str) -> Job | None:
         """The job as it is now."""
@@ -101,9 +130,14 @@ class Ledger:
 
     def begin(self, ticket: Ticket, now: int) -> tuple[Job, Ticket] | None:
         """Open a ticket, once; None where another holds the job or it has moved on."""
-        lease = max(pace.after(now, pace.LEASE_S), ticket.lease + 1)
-        held = self.store.begin(ticket.lane, ticket.job_id, ticket.lease, lease, secrets.token_hex(6))
-        return (record.decode(held), replace(ticket, lease=lease)) if held else None
+        return self.begin_many([ticket], now)[0]
+
+    def begin_many(self, tickets: Sequence[Ticket], now: int) -> list[tuple[Job, Ticket] | None]:
+        """Open tickets in one call, each as `begin` does."""
+        new = [replace(ticket, lease=max(pace.after(now, pace.LEASE_S), ticket.lease + 1)) for ticket in tickets]
+        openings = [Opening(t.lane, t.job_id, t.lease, n.lease) for t, n in zip(tickets, new, strict=True)]
+        records = self.store.begin(openings, secrets.token_hex(6))
+        return [(record.decode(held), mine) if held else None for held, mine in zip(records, new, strict=True)]
 
     def renew(self, ticket: Ticket, now: int) -> Ticket | None:
         """Hold the job for longer; None where it is no longer ours."""
@@ -111,27 +145,34 @@ class Ledger:
         kept = self.store.renew(ticket.lane, ticket.job_id, ticket.lease, lease)
         return replace(ticket, lease=lease) if kept else None
 
-    def apply(self, job_id: str, event: Event, now: int) -> Job | None:
-        """Apply what happened; late news changes nothing. None where the job has left the ledger."""
-        operation, held = secrets.token_hex(6), self.store.records([job_id])[0]
+    def apply(self, job_id: str, event: Event, now: int, known: Job | None = None) -> Job | None:
+        """Apply what happened; late news changes nothing. None where the job has left the ledger.
+
+        `known` is the job as the caller last saw it: where nobody was there since, it need not be read again.
+        """
+        operation, job = secrets.token_hex(6), known or self.get(job_id)
         for _ in range(CONFLICTS):
-            if held is None:
+            if job is None:
                 return None
-            job = record.decode(held)
-            moved = transition(job, event, now, self._pace)
-            if moved is job:
+            moved = transition(job, event, now, self._paced(now))
+            if moved is job and job is not known:
                 return job
+            if moved is job:  # no news for what the caller saw; it may be some for what stands there now
+                job, known = self.get(job_id), None
+                continue
             moved = replace(moved, version=job.version + 1)
-            verdict = self._commit(job, moved, operation, now)
+            verdict = self._commit(job, moved, operation, now, event)
             if verdict.kind == "done":
+                self._moved(job, moved, event)
                 return moved
-            held = verdict.detail if verdict.kind == "conflict" else None
+            job = record.decode(verdict.detail) if verdict.kind == "conflict" else None
         raise RuntimeError(f"{job_id} changed {CONFLICTS} times while one event was applied")
 
     def engage(self, job: Job, ticket: Ticket, event: Event, caps: Caps, now: int) -> Job:
         """Write a submit down before it is sent, if the ticket is still ours and every cap allows it.
 
-        Raises LeaseLost or CapReached; then nothing was written.
+        `job` is as it was opened, or with what the same step learned since. Raises LeaseLost or CapReached; then
+        nothing was written.
         """
         moved = replace(transition(job, event, now, self._pace), version=job.version + 1)
         writes = Writes()
@@ -144,6 +185,7 @@ class Ledger:
         body = record.encode(moved, operation := secrets.token_hex(6))
         verdict = self.store.commit(job.id, job.version, operation, body, gates, writes, ring=False)
         if verdict.kind == "done":
+            self._moved(job, moved, event)
             return moved
         if verdict.kind != "shut" or verdict.detail == "lease":
             raise LeaseLost(job.id)
@@ -152,9 +194,25 @@ class Ledger:
     def nudge(
         self, provider: str, job_id: str, attempt: int, task_id: str | None, now: int, thumbnail_url: str | None = None
     ) -> str:
-        """A callback came: look at the job now. Answers `unknown`, `ended` or `noted`."""
+        """A callback came: look at the job now. Answers `unknown`, `ended` or `noted`.
+
+        Or `strange`, and nothing is done: its attempt is not known, or has another task.
+        """
         hint = record.encode_nudge(Nudge(now, attempt, task_id, thumbnail_url))
         return self.store.nudge(f"poll:{provider}", job_id, hint, now)
+
+    def note(self, job_id: str, what: str, detail: str | None, now: int) -> None:
+        """Add a line to a job's history, and change nothing else: who holds the job goes on holding it."""
+        operation, held = secrets.token_hex(6), self.store.records([job_id])[0]
+        for _ in range(CONFLICTS):
+            if held is None:
+                return
+            job = record.decode(held)
+            body = record.encode(replace(job.noted(now, what, detail), version=job.version + 1), operation)
+            verdict = self.store.commit(job.id, job.version, operation, body, [], Writes(), ring=False)
+            if verdict.kind != "conflict":
+                return
+            held = verdict.detail
 
     def retire(self, job: Job) -> None:
         """Take an ended job that owes nothing more out of the ledger; its counters stay."""
@@ -163,6 +221,51 @@ class Ledger:
         writes.add("ZREM", keys.leased("retire"), job.id)
         writes.add("ZREM", keys.due("retire"), job.id)
         self.store.commit(job.id, job.version, secrets.token_hex(6), "", [], writes, ring=False)
+
+    def restore(self, job: Job, newest: Attempt, overwrite: bool) -> bool:
+        """Put a job back as the journal tells it; True where that changed anything.
+
+        Where the job has ended here, knows its newest attempt, or must not be overwritten, it stays as it is.
+        """
+        for _ in range(CONFLICTS):
+            held = self.get(job.id)
+            if held is None:
+                self._create_anyhow(job)
+                return True
+            if held.ended or held.knows(newest) or not overwrite:
+                return False
+            moved = replace(job, version=held.version + 1)
+            if self._commit(held, moved, secrets.token_hex(6), job.updated_at, Event()).kind == "done":
+                return True
+        raise RuntimeError(f"{job.id} changed {CONFLICTS} times while it was put back")
+
+    def _create_anyhow(self, job: Job) -> None:
+        """A caller that was quicker with the same key has another job by now; this one was paid for all the same."""
+        with suppress(Conflict):
+            if self._create(job) is None:
+                return
+        self._create(replace(job, idempotency=None))
+
+    def server(self) -> str:
+        """Which server answers, and which line of descent its data are of; '' where it does not say."""
+        return self.store.server()
+
+    def mark(self) -> Mapping[str, str]:
+        """The `server` that the ledger was last found whole on, and until when (`at`, ms) that was so."""
+        return self.store.counters(keys.MARK)
+
+    def set_mark(self, server: str, now: int) -> None:
+        """The ledger is whole at this moment, on this server."""
+        self.store.remember(keys.MARK, {"server": server, "at": now})
+
+    def unmark(self) -> None:
+        """From now on nobody says whether the ledger is whole, and nothing is held for that."""
+        self.store.forget(keys.MARK, ("server", "at"))
+
+    def whole(self) -> bool:
+        """False while submits hold, because the ledger may have lost something with its last server."""
+        marked = self.mark().get("server")
+        return marked is None or marked == self.server()
 
     # --- looking around
 
@@ -187,16 +290,33 @@ class Ledger:
             totals[State(name.rsplit(":", 2)[1])] += size
         return totals
 
-    def overdue_s(self, lanes: Sequence[str], now: int) -> float:
-        """How long the job that waits longest past its due time has waited, in seconds."""
-        heads = self.store.heads(lanes)
-        return max([0, *(now - at for at in heads.values())]) / 1000
+    def waiting(self, lanes: Sequence[str], now: int) -> dict[str, int]:
+        """Lane → since when the job that waits longest there could have been handed out; of the first in line."""
+        found = self._sample([(keys.due(lane), now) for lane in lanes])
+        return _longest(lanes, [[pace.ripe_since(job, now) for job, _ in held] for held in found])
+
+    def unopened(self, lanes: Sequence[str], now: int) -> dict[str, int]:
+        """The same of jobs that were handed out and that nobody works at: their ticket is unused or ran out.
+
+        A job that is worked at has more of its lease left than a ticket lives.
+        """
+        found = self._sample([(keys.leased(lane), pace.after(now, pace.HANDOUT_S)) for lane in lanes])
+        idle = [[job for job, lease in held if lease <= now or not job.tries] for held in found]
+        return _longest(lanes, [[pace.ripe_since(job, now) for job in held] for held in idle])
+
+    def oldest(self, state: State, limit: int) -> list[Job]:
+        """Jobs of all tenants that stand in a state, oldest first."""
+        names = self._indexes(None, {state}, None)
+        return [job for job in self.get_many(self.store.oldest(names, limit)) if job]
 
     # --- gateways and workers
 
     def health(self, gateway: str) -> Mapping[str, str]:
-        """What is known of a gateway's health: `paused_until` (ms), `why`, `strikes`."""
-        return self.store.counters(keys.gateway(gateway))
+        """What is known of a gateway's health: `paused_until` (ms), `why`, `strikes`; the pause that lasts longer."""
+        known = self.store.counters(keys.gateway(gateway))
+        if int(known.get("stopped_until", 0)) <= int(known.get("paused_until", 0)):
+            return known
+        return {**known, "paused_until": known["stopped_until"], "why": known["stopped_why"]}
 
     def paused_until(self, gateway: str) -> int:
         """Until when nothing new goes to a gateway; 0 where it is well."""
@@ -215,21 +335,45 @@ class Ledger:
             self.store.remember(keys.gateway(gateway), {"paused_until": pace.after(now, pause_s)})
 
     def recovered(self, gateway: str) -> None:
-        """The gateway took a job, or an operator says that it is well: pause and strikes are over."""
-        if self.store.forget(keys.gateway(gateway)):
+        """The gateway took a job: strikes are over, and the pause they led to; an operator's pause is not."""
+        if self.store.forget(keys.gateway(gateway), SAID):
             self.store.ring()
+
+    def pause(self, gateway: str, why: str, until: int) -> None:
+        """Send nothing new there until then, whatever the gateway says meanwhile; jobs go elsewhere or wait."""
+        self.store.remember(keys.gateway(gateway), {"stopped_until": until, "stopped_why": why})
+        self.store.ring()
+
+    def resume(self, gateway: str, enabled: Iterable[str]) -> None:
+        """An operator says that it is well: its pauses are over, and what waits at any gateway looks around again."""
+        self.store.forget(keys.gateway(gateway), (*SAID, "stopped_until", "stopped_why"))
+        for name in enabled:
+            self.store.move(keys.due(f"parked:{name}"), keys.due(f"submit:{name}"))
+        self.store.ring()
 
     def drifted(self, gateway: str, word: str) -> None:
         """Count a word of a gateway that no document knows."""
-        self.store.increase(keys.DRIFT, f"{gateway}|{word}")
+        self.store.increase(keys.DRIFT, {f"{gateway}|{word}": 1})
 
     def drift(self) -> Mapping[str, str]:
         """`gateway|word` → how often it was said."""
         return self.store.counters(keys.DRIFT)
 
+    def count(self, counts: Mapping[str, int]) -> None:
+        """Add to the tallies what no move of a job tells."""
+        self.store.increase(keys.TALLY, counts)
+
+    def tallies(self) -> Mapping[str, str]:
+        """What was counted for the metrics since the ledger was new: `what|…` → how often, or how many ms."""
+        return self.store.counters(keys.TALLY)
+
     def in_flight(self, gateway: str) -> int:
         """How many jobs a gateway has."""
         return int(self.store.counters(keys.IN_FLIGHT).get(gateway, 0))
+
+    def handed_out(self, lane: str) -> int:
+        """How many tickets of a lane are out, or worked at."""
+        return self.store.sizes([keys.leased(lane)])[0]
 
     def submits_lately(self, gateway: str, now: int) -> int:
         """How many submits of the last minute count against the cap."""
@@ -238,6 +382,10 @@ class Ledger:
     def usage(self, day: str) -> Mapping[str, str]:
         """The counters of a UTC day (books.by_gateway reads them)."""
         return self.store.counters(keys.usage(day))
+
+    def held(self, day: str) -> Mapping[str, str]:
+        """Tenant → what it has held or spent of a UTC day's budget, 10^-8 USD."""
+        return self.store.counters(keys.held(day))
 
     def alive(self, worker: str, now: int) -> None:
         """A worker shows that it lives; one that does not for a while has no room in the lanes."""
@@ -260,13 +408,22 @@ class Ledger:
         """Raise LedgerUnavailable where the store is out of reach."""
         self.store.ping()
 
+    def _sample(self, places: Sequence[tuple[str, int]]) -> list[list[tuple[Job, int]]]:
+        found = self.store.ripe(places, SAMPLE)
+        ids = sorted({job_id for held in found for job_id, _ in held})
+        jobs = {job.id: job for job in self.get_many(ids) if job}
+        return [[(jobs[job_id], at) for job_id, at in held if job_id in jobs] for held in found]
+
     def _indexes(self, tenant: str | None, states: set[State], provider: str | None) -> list[str]:
         return [name for name in self.store.index_names() if _fits(name, tenant, states, provider)]
 
     # --- writing
 
-    def _commit(self, job: Job, moved: Job, operation: str, now: int) -> Verdict:
+    def _commit(self, job: Job, moved: Job, operation: str, now: int, event: Event) -> Verdict:
         writes = self._moves(job, moved)
+        if isinstance(event, Accepted) and moved.provider and moved.state is State.RUNNING:
+            writes.add("HDEL", keys.gateway(moved.provider), *SAID)  # it took a job, so it is well
+        self._learn(writes, job, moved)
         freed = books.difference(job, moved).get(("inflight", job.provider or ""), 0) < 0
         ring = freed or (moved.due_at is not None and moved.due_at <= now)
         body = record.encode(moved, operation)
@@ -286,6 +443,23 @@ class Ledger:
         self._count(writes, old, new)
         return writes
 
+    def _learn(self, writes: Writes, job: Job, moved: Job) -> None:
+        """What the end of a task teaches: how long it took, and whether its callback came."""
+        attempt = moved.attempt
+        if attempt is None or attempt.heard_by is None or job.current.heard_by is not None:
+            return
+        took_s, kind = timing.finished_s(attempt), timing.kind(moved)
+        if took_s is not None:
+            field = f"{kind.partition('|')[2]}|{timing.bucket(took_s)}"
+            writes.add("HINCRBY", keys.times(attempt.provider), field, 1)
+        if attempt.callback and attempt.heard_by == "callback":
+            writes.add("HDEL", keys.gateway(attempt.provider), "silent")
+        elif attempt.callback:
+            writes.add("HINCRBY", keys.gateway(attempt.provider), "silent", 1)
+
+    def _paced(self, now: int) -> Pace:
+        return replace(self._pace, timings=self.experience.timings(now))
+
     def _index(self, writes: Writes, old: Job | None, new: Job) -> None:
         name = keys.index(new)
         if old and keys.index(old) == name:
@@ -296,7 +470,7 @@ class Ledger:
         writes.add("SADD", keys.INDEXES, name)
 
     def _count(self, writes: Writes, old: Job | None, new: Job) -> None:
-        for line, step in books.difference(old, new).items():
+        for line, step in (books.difference(old, new) | tallies.moved(old, new)).items():
             key, field = COUNTERS[line[0]](line)
             writes.add("HINCRBY", key, field, step)
 
@@ -304,6 +478,8 @@ class Ledger:
         window, day = keys.window(caps.gateway), books.day_of(now)
         gates: list[list[object]] = [
             ["lease", writes.number(keys.leased(ticket.lane)), job.id, ticket.lease],
+            ["whole", writes.number(keys.MARK)],
+            ["pause", writes.number(keys.gateway(caps.gateway)), now],
             ["inflight", writes.number(keys.IN_FLIGHT), caps.gateway, 1, caps.max_in_flight],
             ["window", writes.number(window), caps.submits_per_minute, now - WINDOW_MS],
         ]
@@ -312,11 +488,26 @@ class Ledger:
         return gates
 
     def _opens(self, cap: str, value: str, now: int) -> int:
+        if cap == "pause":
+            return int(value)
+        if cap == "whole":
+            return pace.after(now, WHOLE_S)
         if cap == "window":
             return int(float(value or now)) + WINDOW_MS + 1
         if cap == "budget":
             return now - now % pace.DAY + pace.DAY
         return now
+
+
+def _longest(lanes: Sequence[str], since: Sequence[Sequence[int]]) -> dict[str, int]:
+    return {lane: min(held) for lane, held in zip(lanes, since, strict=True) if held}
+
+
+def _of_the_same(held: str, digest: str) -> str:
+    first_id, _, first_digest = held.partition(" ")
+    if first_digest != digest:
+        raise Conflict(first_id)
+    return first_id
 
 
 def _fits(name: str, tenant: str | None, states: set[State], provider: str | None) -> bool:
@@ -332,4 +523,5 @@ COUNTERS: dict[str, Callable[[books.Line], tuple[str, str]]] = {
     "inflight": lambda line: (keys.IN_FLIGHT, line[1]),
     "held": lambda line: (keys.held(line[1]), line[2]),
     "usage": lambda line: (keys.usage(line[1]), "|".join(line[2:])),
+    "tally": lambda line: (keys.TALLY, "|".join(line[1:])),
 }

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from shared.ledger import keys
-from shared.ledger.store import LaneRoom, Verdict, Writes
+from shared.ledger.store import Bounds, LaneRoom, Opening, Standing, Verdict, Writes
 
 
 class MemoryStore:
@@ -33,6 +33,7 @@ class MemoryStore:
             "ZREM": lambda: self.zsets[key].pop(arguments[0], None),
             "SADD": lambda: self.sets[key].add(arguments[0]),
             "HINCRBY": lambda: self._increase(key, *arguments),
+            "HDEL": lambda: self.forget(key, arguments),
             "DEL": lambda: self.strings.pop(key, None),
         }
         does[command]()
@@ -95,6 +96,13 @@ class MemoryStore:
     def _lease_gate(self, key: str, member: str, score: float) -> str | None:
         return None if self.zsets[key].get(member) == score else ""
 
+    def _whole_gate(self, key: str) -> str | None:
+        return None if self.hashes[key].get("server") in (None, self.server()) else ""
+
+    def _pause_gate(self, key: str, now: int) -> str | None:
+        until = max(int(self.hashes[key].get(name, "0")) for name in ("paused_until", "stopped_until"))
+        return str(until) if until > now else None
+
     def _window_gate(self, key: str, limit: int, since: int) -> str | None:
         self._drop_before(key, since)
         if len(self.zsets[key]) < limit:
@@ -135,10 +143,14 @@ class MemoryStore:
 
     def _unpark(self, lane: LaneRoom, now: int) -> None:
         parked = self.zsets[keys.due(f"parked:{lane.gateway}")]
-        if not parked or int(self.hashes[keys.gateway(lane.gateway)].get("paused_until", 0)) > now:
+        if not parked or self._paused_until(lane.gateway) > now:
             return
         for job_id in sorted(parked, key=lambda job_id: (parked[job_id], job_id))[:100]:
             self.zsets[keys.due(lane.lane)][job_id] = parked.pop(job_id)
+
+    def _paused_until(self, gateway: str) -> int:
+        health = self.hashes[keys.gateway(gateway)]
+        return max(int(health.get("paused_until", 0)), int(health.get("stopped_until", 0)))
 
     def _ripe(self, zset: Mapping[str, float], now: int) -> list[str]:
         return sorted((job_id for job_id, at in zset.items() if at <= now), key=lambda job_id: (zset[job_id], job_id))
@@ -148,7 +160,7 @@ class MemoryStore:
         if not lane.gateway:
             return room, None
         health = self.hashes[keys.gateway(lane.gateway)]
-        if int(health.get("paused_until", 0)) > now:
+        if self._paused_until(lane.gateway) > now:
             return min(room, 50), None
         window = keys.window(lane.gateway)
         self._drop_before(window, now - window_ms)
@@ -159,20 +171,23 @@ class MemoryStore:
         free = min(room, left, lane.max_in_flight - busy - out)
         return (min(free, 1 - out) if int(health.get("strikes", 0)) > 0 else free), None
 
-    def begin(self, lane: str, job_id: str, lease: int, new_lease: int, operation: str) -> str | None:
-        leased, name = self.zsets[keys.leased(lane)], keys.record(job_id)
+    def begin(self, openings: Sequence[Opening], operation: str) -> list[str | None]:
+        return [self._open(opening, operation) for opening in openings]
+
+    def _open(self, opening: Opening, operation: str) -> str | None:
+        leased, name = self.zsets[keys.leased(opening.lane)], keys.record(opening.job_id)
         old = self.strings.get(name)
         if old is None:
-            leased.pop(job_id, None)
+            leased.pop(opening.job_id, None)
             return None
         header, _, body = old.partition("\n")
-        version, held_operation, tries, live, nudge = header.split(" ")
+        version, held_operation, tries, rest = header.split(" ", 3)
         if held_operation == operation:
             return old
-        if leased.get(job_id) != lease:
+        if leased.get(opening.job_id) != opening.lease:
             return None
-        leased[job_id] = float(new_lease)
-        self.strings[name] = f"{int(version) + 1} {operation} {int(tries) + 1} {live} {nudge}\n{body}"
+        leased[opening.job_id] = float(opening.new_lease)
+        self.strings[name] = f"{int(version) + 1} {operation} {int(tries) + 1} {rest}\n{body}"
         return self.strings[name]
 
     def renew(self, lane: str, job_id: str, lease: int, new_lease: int) -> bool:
@@ -188,19 +203,39 @@ class MemoryStore:
         if old is None:
             return "unknown"
         header, _, body = old.partition("\n")
-        version, operation, tries, live, held = header.split(" ")
+        version, operation, tries, live, held, tasks = header.split(" ")
         if live == "0":
             return "ended"
+        if _strange(tasks, nudge):
+            return "strange"
         if held == nudge:
             return "noted"
         hint = _joined(held, nudge)
         if _same(hint, held) and job_id not in self.zsets[keys.leased(lane)]:
             return "noted"
-        self.strings[name] = f"{int(version) + 1} {operation} {tries} {live} {hint}\n{body}"
+        self.strings[name] = f"{int(version) + 1} {operation} {tries} {live} {hint} {tasks}\n{body}"
         if job_id in self.zsets[keys.due(lane)]:
             self.zsets[keys.due(lane)][job_id] = float(now)
             self.bell.set()
         return "noted"
+
+    def set_aside(self, stray_id: str, job_id: str, gateway: str, stray: str, now: int, bounds: Bounds) -> bool:
+        held, since = self.hashes[keys.QUARANTINE], self.zsets[keys.QUARANTINE_AT]
+        if stray_id in held:
+            return held[stray_id] == stray
+        self._increase(keys.QUARANTINE_COUNT, gateway, 1)
+        for old in [old for old, at in since.items() if at <= bounds.since]:
+            self.set_free(old)
+        if sum(old.startswith(job_id) for old in since) >= bounds.of_a_job:
+            return False
+        for old in sorted(since, key=lambda old: (since[old], old))[: max(len(since) - bounds.in_all + 1, 0)]:
+            self.set_free(old)
+        held[stray_id], since[stray_id] = stray, float(now)
+        return True
+
+    def set_free(self, stray_id: str) -> bool:
+        self.zsets[keys.QUARANTINE_AT].pop(stray_id, None)
+        return self.hashes[keys.QUARANTINE].pop(stray_id, None) is not None
 
     # --- reads
 
@@ -211,11 +246,17 @@ class MemoryStore:
         found = {job_id for name in indexes for job_id in self.zsets[name] if not before or job_id < before}
         return sorted(found, reverse=True)[:limit]
 
+    def oldest(self, indexes: Sequence[str], limit: int) -> list[str]:
+        return sorted(job_id for name in indexes for job_id in self.zsets[name])[:limit]
+
     def sizes(self, indexes: Sequence[str]) -> list[int]:
         return [len(self.zsets[name]) for name in indexes]
 
     def index_names(self) -> list[str]:
         return sorted(self.sets[keys.INDEXES])
+
+    def text(self, key: str) -> str | None:
+        return self.strings.get(key)
 
     def counters(self, key: str) -> Mapping[str, str]:
         return dict(self.hashes[key])
@@ -228,15 +269,28 @@ class MemoryStore:
         self.remember(key, values)
         return int(self.hashes[key]["strikes"])
 
-    def increase(self, key: str, field: str) -> None:
-        self._increase(key, field, 1)
+    def increase(self, key: str, steps: Mapping[str, int]) -> None:
+        for field, step in steps.items():
+            self._increase(key, field, step)
 
-    def forget(self, key: str) -> bool:
-        return bool(self.hashes.pop(key, None))
+    def forget(self, key: str, fields: Sequence[str]) -> bool:
+        return bool([field for field in fields if self.hashes[key].pop(field, None) is not None])
 
-    def heads(self, lanes: Sequence[str]) -> dict[str, int]:
-        waiting = {lane: self.zsets[keys.due(lane)] for lane in lanes}
-        return {lane: int(min(due.values())) for lane, due in waiting.items() if due}
+    def move(self, source: str, target: str) -> None:
+        self.zsets[target].update(self.zsets.pop(source, {}))
+
+    def ripe(self, places: Sequence[tuple[str, int]], limit: int) -> list[list[tuple[str, int]]]:
+        found = [(self.zsets[key], until) for key, until in places]
+        return [[(job_id, int(held[job_id])) for job_id in self._ripe(held, until)[:limit]] for held, until in found]
+
+    def halve(self, key: str, prefix: str, above: int) -> None:
+        counts = {field: int(count) for field, count in self.hashes[key].items() if field.startswith(prefix)}
+        if sum(counts.values()) <= above:
+            return
+        for field, count in counts.items():
+            del self.hashes[key][field]
+            if count > 1:
+                self.hashes[key][field] = str(count // 2)
 
     def count_since(self, key: str, since: int) -> int:
         return sum(score >= since for score in self.zsets[key].values())
@@ -251,6 +305,56 @@ class MemoryStore:
     def ping(self) -> None:
         return None
 
+    def server(self) -> str:
+        return "memory"
+
+    # --- audits
+
+    def page(self, name: str | None, cursor: int, count: int) -> tuple[int, list[str]]:
+        prefix = keys.record("")
+        found = [key.removeprefix(prefix) for key in self.strings if key.startswith(prefix)]
+        return 0, sorted(found if name is None else self.zsets[name])
+
+    def repair(self, standings: Sequence[Standing], repair: bool) -> list[list[str]]:
+        return [self._repair(one, repair) for one in standings]
+
+    def _repair(self, one: Standing, repair: bool) -> list[str]:
+        if not self._unmoved(one.job_id, one.version):
+            return []
+        standing = [place for place in one.places if one.job_id in self.zsets[place]]
+        found = {
+            "unindexed": one.job_id not in self.zsets[one.index],
+            "nowhere": bool(one.places) and not standing,
+            "twice": len(standing) > 1,
+        }
+        if repair:
+            self._put_right(one, standing, found)
+        return [what for what, is_so in found.items() if is_so]
+
+    def _put_right(self, one: Standing, standing: list[str], found: Mapping[str, bool]) -> None:
+        if found["unindexed"]:
+            self.zsets[one.index][one.job_id] = 0.0
+            self.sets[keys.INDEXES].add(one.index)
+        if found["nowhere"]:
+            self.zsets[one.places[0]][one.job_id] = float(one.due_at)
+            self.bell.set()
+        for place in standing[:-1]:
+            del self.zsets[place][one.job_id]
+
+    def _unmoved(self, job_id: str, version: int | None) -> bool:
+        old = self.strings.get(keys.record(job_id))
+        return (int(old.split(" ", 1)[0]) if old else None) == version
+
+    def stray(self, name: str, job_id: str, version: int | None, repair: bool) -> bool:
+        if not self._unmoved(job_id, version) or job_id not in self.zsets[name]:
+            return False
+        if repair:
+            del self.zsets[name][job_id]
+        return True
+
+    def tally(self, key: str, indexes: Sequence[str]) -> tuple[Mapping[str, str], dict[str, int]]:
+        return self.counters(key), dict(zip(indexes, self.sizes(indexes), strict=True))
+
 
 def _joined(held: str, nudge: str) -> str:
     """The new hint, without forgetting what was learned of this attempt or of a later one."""
@@ -261,11 +365,20 @@ def _joined(held: str, nudge: str) -> str:
     return f"{at}:{attempt}:{task_id}"
 
 
+def _strange(tasks: str, nudge: str) -> bool:
+    """Whether a callback is about an attempt that nobody wrote down, or names another task than its attempt has."""
+    _, attempt, told = nudge.split(":")
+    known = dict(pair.split(":") for pair in tasks.split(",") if pair != "-")
+    return attempt not in known or (bool(told and known[attempt]) and known[attempt] != told.partition(",")[0])
+
+
 def _same(hint: str, held: str) -> bool:
     return hint.partition(":")[2] == held.partition(":")[2]
 
 
 GATES: dict[str, Callable[..., str | None]] = {
     "lease": MemoryStore._lease_gate,
+    "whole": MemoryStore._whole_gate,
+    "pause": MemoryStore._pause_gate,
     "window": MemoryStore._window_gate,
 }

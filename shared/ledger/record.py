@@ -1,6 +1,8 @@
 """A job as one string: a header line that the scripts read, then JSON.
 
-    {version} {operation} {tries} {live: 1|0} {nudge: at:attempt:task id[,thumbnail] | -}\n{json}
+    {version} {operation} {tries} {live: 1|0} {nudge | -} {tasks | -}\n{json}
+
+A nudge is `at:attempt:task[,thumbnail]`, the tasks are `attempt:task,…`, both percent-encoded.
 
 One string and not a hash, because a hash with a field over 64 bytes costs more than twice the memory under Redis'
 default settings. What is at its default is left out.
@@ -23,7 +25,8 @@ IN_HEADER = frozenset({"version", "tries", "nudge"})
 def encode(job: Job, operation: str) -> str:
     """The record of a job, written by the named operation."""
     nudge = encode_nudge(job.nudge) if job.nudge else "-"
-    header = f"{job.version} {operation} {job.tries} {int(not job.ended)} {nudge}"
+    tasks = ",".join(f"{attempt.number}:{_quoted(attempt.task_id)}" for attempt in job.attempts) or "-"
+    header = f"{job.version} {operation} {job.tries} {int(not job.ended)} {nudge} {tasks}"
     body = {key: value for key, value in _plain(job).items() if key not in IN_HEADER}
     text = json.dumps(body, ensure_ascii=False, separators=(",", ":"))
     # JSON may hold half a surrogate pair, UTF-8 may not: written as JSON's own escape it comes back unharmed.
@@ -33,13 +36,17 @@ def encode(job: Job, operation: str) -> str:
 def decode(record: str) -> Job:
     """The job of a record."""
     header, _, body = record.partition("\n")
-    version, _, tries, _, nudge = header.split(" ")
+    version, _, tries, _, nudge, *_ = header.split(" ")
     return replace(_job(json.loads(body)), version=int(version), tries=int(tries), nudge=decode_nudge(nudge))
 
 
 def encode_nudge(nudge: Nudge) -> str:
     told = (nudge.task_id, *([nudge.thumbnail_url] if nudge.thumbnail_url else []))
-    return f"{nudge.at}:{nudge.attempt}:{','.join(quote(t or '', safe='', errors='surrogatepass') for t in told)}"
+    return f"{nudge.at}:{nudge.attempt}:{','.join(map(_quoted, told))}"
+
+
+def _quoted(text: str | None) -> str:
+    return quote(text or "", safe="", errors="surrogatepass")
 
 
 def decode_nudge(text: str) -> Nudge | None:

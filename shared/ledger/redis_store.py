@@ -15,7 +15,8 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from shared.ledger import keys
-from shared.ledger.store import LaneRoom, LedgerUnavailable, Verdict, Writes
+from shared.ledger.packing import pack, unpack
+from shared.ledger.store import Bounds, LaneRoom, LedgerUnavailable, Opening, Standing, Verdict, Writes
 
 LUA = Path(__file__).with_name("lua")
 # A call whose answer was lost is sent again this often; every program stands being run twice.
@@ -66,11 +67,16 @@ def _source(name: str) -> str:
     return (LUA / f"{name}.lua").read_text()
 
 
+def _unpacked(held: bytes | None) -> str | None:
+    return unpack(held) if held else None
+
+
 class RedisStore:
     """Runs the programs; raises LedgerUnavailable where Redis is out of reach. Safe for threads."""
 
     def __init__(self, client: redis.Redis) -> None:
         self._client = client
+        self._command = cast(Any, client).execute_command
         self._scripts = {path.stem: client.register_script(_source(path.stem)) for path in LUA.glob("*.lua")}
         self._bell: redis.client.PubSub | None = None
 
@@ -88,28 +94,44 @@ class RedisStore:
                     raise
                 raise LedgerUnavailable(str(refused)) from None
 
-    def _run(self, program: str, names: Sequence[str], arguments: Sequence[Any], again: int = AGAIN) -> Any:
-        return self._reach(lambda: self._scripts[program](keys=list(names), args=list(arguments)), again)
+    def _run(
+        self, program: str, names: Sequence[str], arguments: Sequence[Any], again: int = AGAIN, raw: bool = False
+    ) -> Any:
+        script = self._scripts[program]
+        options = {"NEVER_DECODE": True} if raw else {}
+
+        def call() -> Any:
+            try:
+                return self._command("EVALSHA", script.sha, len(names), *names, *arguments, **options)
+            except redis.exceptions.NoScriptError:
+                return self._command("EVAL", script.script, len(names), *names, *arguments, **options)
+
+        return self._reach(call, again)
 
     def records(self, job_ids: Sequence[str]) -> list[str | None]:
         if not job_ids:
             return []
         names = [keys.record(job_id) for job_id in job_ids]
-        return cast(list[str | None], self._reach(lambda: self._client.mget(names)))
+        found = self._reach(lambda: self._command("MGET", *names, NEVER_DECODE=True))
+        return [_unpacked(held) for held in found]
 
     def create(
         self, job_id: str, record: str, idem_key: str, idem_value: str, idem_s: int, writes: Writes, ring: bool
     ) -> str:
         names = [keys.record(job_id), idem_key, *writes.keys]
         commands = json.dumps(writes.commands)
-        return str(self._run("create", names, [record, idem_value, idem_s, commands, int(ring)]))
+        return str(self._run("create", names, [pack(record), idem_value, idem_s, commands, int(ring)]))
 
     def commit(
         self, job_id: str, version: int, operation: str, record: str, gates: list[list[Any]], writes: Writes, ring: bool
     ) -> Verdict:
         names = [keys.record(job_id), *writes.keys]
-        arguments = [version, operation, record, json.dumps(gates), json.dumps(writes.commands), int(ring)]
-        return Verdict(*self._run("commit", names, arguments))
+        body = pack(record) if record else b""
+        arguments = [version, operation, body, json.dumps(gates), json.dumps(writes.commands), int(ring)]
+        kind, *told = self._run("commit", names, arguments, raw=True)
+        if kind == b"conflict":
+            return Verdict("conflict", unpack(told[0]))
+        return Verdict(kind.decode(), *(word.decode() for word in told))
 
     def claim(
         self, lanes: Sequence[LaneRoom], now: int, lease: int, window_ms: int
@@ -125,9 +147,10 @@ class RedisStore:
         given = [(lanes[int(number) - 1].lane, job_id) for number, job_id in zip(pairs[::2], pairs[1::2], strict=True)]
         return (int(soonest) if soonest else None), given
 
-    def begin(self, lane: str, job_id: str, lease: int, new_lease: int, operation: str) -> str | None:
-        names = [keys.leased(lane), keys.record(job_id)]
-        return cast(str | None, self._run("begin", names, [job_id, lease, new_lease, operation]))
+    def begin(self, openings: Sequence[Opening], operation: str) -> list[str | None]:
+        names = [name for o in openings for name in (keys.leased(o.lane), keys.record(o.job_id))]
+        arguments = [value for o in openings for value in (o.job_id, o.lease, o.new_lease)]
+        return [_unpacked(held) for held in self._run("begin", names, [operation, *arguments], raw=True)]
 
     def renew(self, lane: str, job_id: str, lease: int, new_lease: int) -> bool:
         return bool(self._run("renew", [keys.leased(lane)], [job_id, lease, new_lease]))
@@ -135,6 +158,20 @@ class RedisStore:
     def nudge(self, lane: str, job_id: str, nudge: str, now: int) -> str:
         names = [keys.record(job_id), keys.due(lane), keys.leased(lane)]
         return str(self._run("nudge", names, [job_id, nudge, now]))
+
+    def set_aside(self, stray_id: str, job_id: str, gateway: str, stray: str, now: int, bounds: Bounds) -> bool:
+        names = [keys.QUARANTINE, keys.QUARANTINE_AT, keys.QUARANTINE_COUNT]
+        limits = [bounds.of_a_job, bounds.in_all, bounds.since]
+        return bool(self._run("set_aside", names, [stray_id, stray, now, job_id, gateway, *limits]))
+
+    def set_free(self, stray_id: str) -> bool:
+        def write() -> bool:
+            with self._client.pipeline() as pipe:
+                pipe.zrem(keys.QUARANTINE_AT, stray_id)
+                pipe.hdel(keys.QUARANTINE, stray_id)
+                return bool(pipe.execute()[1])
+
+        return self._reach(write)
 
     def newest(self, indexes: Sequence[str], limit: int, before: str) -> list[str]:
         top = f"({before}" if before else "+"
@@ -148,6 +185,15 @@ class RedisStore:
 
         return list(heapq.merge(*self._reach(read), reverse=True))[:limit]
 
+    def oldest(self, indexes: Sequence[str], limit: int) -> list[str]:
+        def read() -> list[list[str]]:
+            with self._client.pipeline(transaction=False) as pipe:
+                for name in indexes:
+                    pipe.zrangebylex(name, "-", "+", 0, limit)
+                return cast(list[list[str]], pipe.execute())
+
+        return list(heapq.merge(*self._reach(read)))[:limit]
+
     def sizes(self, indexes: Sequence[str]) -> list[int]:
         def read() -> list[int]:
             with self._client.pipeline(transaction=False) as pipe:
@@ -159,6 +205,9 @@ class RedisStore:
 
     def index_names(self) -> list[str]:
         return sorted(cast(set[str], self._reach(lambda: self._client.smembers(keys.INDEXES))))
+
+    def text(self, key: str) -> str | None:
+        return cast(str | None, self._reach(lambda: self._client.get(key)))
 
     def counters(self, key: str) -> Mapping[str, str]:
         return cast(Mapping[str, str], self._reach(lambda: self._client.hgetall(key)))
@@ -176,27 +225,44 @@ class RedisStore:
 
         return self._reach(write, again=0)
 
-    def increase(self, key: str, field: str) -> None:
-        self._reach(lambda: self._client.hincrby(key, field, 1), again=0)
+    def increase(self, key: str, steps: Mapping[str, int]) -> None:
+        def write() -> None:
+            with self._client.pipeline() as pipe:
+                for field, step in steps.items():
+                    pipe.hincrby(key, field, step)
+                pipe.execute()
 
-    def forget(self, key: str) -> bool:
-        return bool(self._reach(lambda: self._client.delete(key)))
+        self._reach(write, again=0)
 
-    def heads(self, lanes: Sequence[str]) -> dict[str, int]:
+    def forget(self, key: str, fields: Sequence[str]) -> bool:
+        return bool(self._reach(lambda: self._client.hdel(key, *fields)))
+
+    def move(self, source: str, target: str) -> None:
+        def write() -> None:
+            with self._client.pipeline() as pipe:
+                pipe.zunionstore(target, [target, source], aggregate="MIN")
+                pipe.delete(source)
+                pipe.execute()
+
+        self._reach(write)
+
+    def ripe(self, places: Sequence[tuple[str, int]], limit: int) -> list[list[tuple[str, int]]]:
         def read() -> list[list[tuple[str, float]]]:
             with self._client.pipeline(transaction=False) as pipe:
-                for lane in lanes:
-                    pipe.zrange(keys.due(lane), 0, 0, withscores=True)
+                for key, until in places:
+                    pipe.zrangebyscore(key, "-inf", until, 0, limit, withscores=True)
                 return cast(list[list[tuple[str, float]]], pipe.execute())
 
-        found = self._reach(read)
-        return {lane: int(head[0][1]) for lane, head in zip(lanes, found, strict=True) if head}
+        return [[(job_id, int(at)) for job_id, at in held] for held in self._reach(read)]
+
+    def halve(self, key: str, prefix: str, above: int) -> None:
+        self._run("halve", [key], [prefix, above], again=0)
 
     def count_since(self, key: str, since: int) -> int:
         return int(self._reach(lambda: self._client.zcount(key, since, "+inf")))
 
     def ring(self) -> None:
-        self._reach(lambda: self._client.publish(keys.BELL, ""))
+        self._run("ring", [], [])
 
     def listen(self, timeout_s: float) -> None:
         """Sleep until the bell rings, at most so long. For one thread only."""
@@ -213,6 +279,58 @@ class RedisStore:
         except (redis.ConnectionError, redis.TimeoutError):
             self._bell = None
             time.sleep(min(timeout_s, 0.2))
+
+    def server(self) -> str:
+        """Run id and replication id: one of them changes with a restart and with a failover there and back again."""
+
+        def read() -> list[dict[str, Any]]:
+            with self._client.pipeline(transaction=False) as pipe:
+                pipe.info("server")
+                pipe.info("replication")
+                return cast(list[dict[str, Any]], pipe.execute())
+
+        try:
+            server, replication = self._reach(read)
+        except redis.exceptions.NoPermissionError:
+            return ""
+        return f"{server.get('run_id', '')}/{replication.get('master_replid', '')}"
+
+    def page(self, name: str | None, cursor: int, count: int) -> tuple[int, list[str]]:
+        """A page of the ids in a set, or of all jobs; the cursor is 0 at the end."""
+        prefix = keys.record("")
+        if name is None:
+            after, found = self._reach(lambda: self._client.scan(cursor, f"{prefix}*", count))
+            return int(after), [str(key).removeprefix(prefix) for key in found]
+        after, held = self._reach(lambda: self._client.zscan(name, cursor, count=count))
+        return int(after), [str(job_id) for job_id, _ in held]
+
+    def repair(self, standings: Sequence[Standing], repair: bool) -> list[list[str]]:
+        def run() -> list[list[str]]:
+            with self._client.pipeline(transaction=False) as pipe:
+                for one in standings:
+                    names = [keys.record(one.job_id), one.index, keys.INDEXES, *one.places]
+                    arguments: list[str | int] = [one.version, one.job_id, one.due_at, int(repair)]
+                    self._scripts["repair"](keys=names, args=arguments, client=pipe)
+                return cast(list[list[str]], pipe.execute())
+
+        return self._reach(run)
+
+    def stray(self, name: str, job_id: str, version: int | None, repair: bool) -> bool:
+        arguments = ["" if version is None else version, job_id, int(repair)]
+        return bool(self._run("stray", [keys.record(job_id), name], arguments))
+
+    def tally(self, key: str, indexes: Sequence[str]) -> tuple[Mapping[str, str], dict[str, int]]:
+        """A hash of counters and the sizes of indexes, at one moment."""
+
+        def read() -> list[Any]:
+            with self._client.pipeline(transaction=True) as pipe:
+                pipe.hgetall(key)
+                for name in indexes:
+                    pipe.zcard(name)
+                return pipe.execute()
+
+        counters, *sizes = self._reach(read)
+        return counters, dict(zip(indexes, sizes, strict=True))
 
     def ping(self) -> None:
         self._reach(self._client.ping, again=0)

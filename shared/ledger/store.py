@@ -1,4 +1,4 @@
-"""What the ledger asks of the place it lives in: five programs and a few reads."""
+"""What the ledger asks of the place it lives in: a few programs and a few reads."""
 
 from __future__ import annotations
 
@@ -40,12 +40,42 @@ class LaneRoom:
 
 
 @dataclass(frozen=True, slots=True)
+class Opening:
+    """A ticket to be opened: the lease on it, and the lease that its holder is to have."""
+
+    lane: str
+    job_id: str
+    lease: int
+    new_lease: int
+
+
+@dataclass(frozen=True, slots=True)
 class Verdict:
     """What a commit came to: `done`, `gone`, `conflict` (with the record) or `shut` (with the gate and its value)."""
 
     kind: str
     detail: str = ""
     value: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """How much of what is set aside is kept: of one job, in all, and from when on (ms)."""
+
+    of_a_job: int
+    in_all: int
+    since: int
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """Where a job must be found: in its index, and in exactly one of these places, the first if in none."""
+
+    job_id: str
+    version: int
+    index: str
+    places: tuple[str, ...]
+    due_at: int
 
 
 class Store(Protocol):
@@ -65,17 +95,25 @@ class Store(Protocol):
         self, lanes: Sequence[LaneRoom], now: int, lease: int, window_ms: int
     ) -> tuple[int | None, list[tuple[str, str]]]: ...
 
-    def begin(self, lane: str, job_id: str, lease: int, new_lease: int, operation: str) -> str | None: ...
+    def begin(self, openings: Sequence[Opening], operation: str) -> list[str | None]: ...
 
     def renew(self, lane: str, job_id: str, lease: int, new_lease: int) -> bool: ...
 
     def nudge(self, lane: str, job_id: str, nudge: str, now: int) -> str: ...
 
+    def set_aside(self, stray_id: str, job_id: str, gateway: str, stray: str, now: int, bounds: Bounds) -> bool: ...
+
+    def set_free(self, stray_id: str) -> bool: ...
+
     def newest(self, indexes: Sequence[str], limit: int, before: str) -> list[str]: ...
+
+    def oldest(self, indexes: Sequence[str], limit: int) -> list[str]: ...
 
     def sizes(self, indexes: Sequence[str]) -> list[int]: ...
 
     def index_names(self) -> list[str]: ...
+
+    def text(self, key: str) -> str | None: ...
 
     def counters(self, key: str) -> Mapping[str, str]: ...
 
@@ -83,11 +121,15 @@ class Store(Protocol):
 
     def strike(self, key: str, values: Mapping[str, str | int]) -> int: ...
 
-    def increase(self, key: str, field: str) -> None: ...
+    def increase(self, key: str, steps: Mapping[str, int]) -> None: ...
 
-    def forget(self, key: str) -> bool: ...
+    def forget(self, key: str, fields: Sequence[str]) -> bool: ...
 
-    def heads(self, lanes: Sequence[str]) -> dict[str, int]: ...
+    def move(self, source: str, target: str) -> None: ...
+
+    def ripe(self, places: Sequence[tuple[str, int]], limit: int) -> list[list[tuple[str, int]]]: ...
+
+    def halve(self, key: str, prefix: str, above: int) -> None: ...
 
     def count_since(self, key: str, since: int) -> int: ...
 
@@ -96,3 +138,13 @@ class Store(Protocol):
     def listen(self, timeout_s: float) -> None: ...
 
     def ping(self) -> None: ...
+
+    def server(self) -> str: ...
+
+    def page(self, name: str | None, cursor: int, count: int) -> tuple[int, list[str]]: ...
+
+    def repair(self, standings: Sequence[Standing], repair: bool) -> list[list[str]]: ...
+
+    def stray(self, name: str, job_id: str, version: int | None, repair: bool) -> bool: ...
+
+    def tally(self, key: str, indexes: Sequence[str]) -> tuple[Mapping[str, str], dict[str, int]]: ...

@@ -109,6 +109,8 @@ def contents(store: Store) -> dict[str, Any]:
 
 def _value(store: RedisStore, name: str) -> Any:
     client: Any = store._client
+    if name.startswith("rushes:job:"):
+        return store.records([name.removeprefix("rushes:job:")])[0]
     reads: dict[str, Callable[[str], Any]] = {
         "string": client.get,
         "hash": client.hgetall,
@@ -140,7 +142,7 @@ def score(store: Store, name: str, job_id: str) -> int | None:
 # --- stores that something happens to
 
 
-PROGRAMS = frozenset({"create", "commit", "begin", "renew", "nudge"})
+PROGRAMS = frozenset({"create", "commit", "begin", "renew", "nudge", "set_aside"})
 
 
 class Through:

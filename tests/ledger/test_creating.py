@@ -35,7 +35,8 @@ def test_without_a_key_every_call_makes_a_job(ledger: Ledger) -> None:
 def test_the_same_key_and_body_answer_with_the_first_job(ledger: Ledger) -> None:
     first, second = job(), job()
     assert ledger.create(first, "order-7", "digest") is None
-    assert ledger.create(second, "order-7", "digest") == first
+    found = ledger.create(second, "order-7", "digest")
+    assert found == ledger.get(first.id)
     assert ledger.get(second.id) is None
     assert ledger.counts("acme")[State.QUEUED] == 1
 
@@ -87,7 +88,8 @@ def test_a_repeated_create_does_not_put_a_job_back(ledger: Ledger, store: Store,
 def test_a_key_is_kept_for_seven_days_and_a_job_without_end(redis_store: RedisStore) -> None:
     subject = job()
     Ledger(redis_store, PACE).create(subject, "order-7", "digest")
-    lives = {str(name).rpartition(":")[0]: redis_store._client.ttl(name) for name in redis_store._client.keys("*")}
+    names = set(map(str, redis_store._client.keys("*"))) - {"rushes:rung"}
+    lives = {name.rpartition(":")[0]: redis_store._client.ttl(name) for name in names}
     assert 604_700 < lives.pop("rushes:idem:acme") <= 604_800
     assert set(lives.values()) == {-1}
 

@@ -116,24 +116,58 @@ def test_a_failover_is_found_at_the_gateway_that_has_the_job(ledger: Ledger) -> 
 # --- how late we are
 
 
-def test_nothing_is_overdue_where_nothing_waits_or_all_is_in_time(ledger: Ledger) -> None:
-    assert ledger.overdue_s(LANES, NOW) == 0
+def test_nothing_waits_where_nothing_is_due_yet(ledger: Ledger) -> None:
+    assert ledger.waiting(LANES, NOW) == {}
     created(ledger, due_at=NOW + HOUR)
-    assert ledger.overdue_s(LANES, NOW) == 0
+    assert ledger.waiting(LANES, NOW) == {}
 
 
-def test_the_job_that_waits_longest_says_how_late_we_are(ledger: Ledger) -> None:
+def test_the_job_that_waits_longest_says_how_late_a_lane_is(ledger: Ledger) -> None:
     created(ledger, 3)
     created(ledger, route=("evolink",), due_at=NOW + 2 * SECOND)
-    assert ledger.overdue_s(LANES, NOW + 9 * SECOND) == 9
-    assert ledger.overdue_s(["submit:evolink"], NOW + 9 * SECOND) == 7
-    assert ledger.overdue_s(["submit:newapi"], NOW + 9 * SECOND) == 0
+    assert ledger.waiting(LANES, NOW + 9 * SECOND) == {"submit:apimart": NOW, "submit:evolink": NOW + 2 * SECOND}
 
 
-def test_what_a_worker_holds_is_not_overdue(ledger: Ledger) -> None:
+def test_a_clip_that_goes_before_others_waits_only_since_it_was_made(ledger: Ledger) -> None:
+    subject = running(ledger)
+    ledger.apply(subject.id, events.Succeeded(link(expires_at=LATER + HOUR)), LATER)
+    assert ledger.waiting(["archive"], LATER + 3 * SECOND) == {"archive": LATER}
+
+
+def test_a_job_that_a_callback_woke_waits_since_the_call(ledger: Ledger) -> None:
+    subject = running(ledger)
+    ledger.nudge("apimart", subject.id, 1, None, NOW + 5 * SECOND)
+    assert ledger.waiting(LANES, NOW + 9 * SECOND) == {"poll:apimart": NOW + 5 * SECOND}
+
+
+def test_what_a_worker_holds_does_not_wait(ledger: Ledger) -> None:
     created(ledger)
-    claim(ledger, submits(), NOW)
-    assert ledger.overdue_s(LANES, NOW + 9 * SECOND) == 0
+    (ticket,) = claim(ledger, submits(), NOW)
+    ledger.begin(ticket, NOW)
+    later = NOW + 4 * SECOND
+    assert (ledger.waiting(LANES, later), ledger.unopened(LANES, later)) == ({}, {})
+
+
+def test_a_job_that_is_handed_out_again_and_again_and_opened_by_nobody_waits(ledger: Ledger) -> None:
+    created(ledger)
+    for moment in range(NOW, LATER, 11 * SECOND):
+        assert len(claim(ledger, submits(), moment)) == 1
+    assert ledger.unopened(LANES, LATER) == {"submit:apimart": NOW}
+
+
+def test_a_job_whose_worker_died_waits_once_its_lease_is_over(ledger: Ledger) -> None:
+    created(ledger)
+    (ticket,) = claim(ledger, submits(), NOW)
+    ledger.begin(ticket, NOW)
+    assert ledger.unopened(LANES, NOW + 14 * SECOND) == {}
+    assert ledger.unopened(LANES, NOW + 15 * SECOND) == {"submit:apimart": NOW}
+
+
+def test_the_oldest_of_a_state_come_first(ledger: Ledger) -> None:
+    made = created(ledger, 3) + created(ledger, 1, LATER, tenant="zenith")
+    ledger.apply(made[0].id, events.Canceled(), LATER)
+    assert ids(ledger.oldest(State.QUEUED, 2)) == ids(made[1:3])
+    assert ids(ledger.oldest(State.QUEUED, 9)) == ids(made[1:])
 
 
 # --- gateways

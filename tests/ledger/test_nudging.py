@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
-from factories import HOUR, MINUTE, NOW, PACE, SECOND, job_in
+from factories import HOUR, MINUTE, NOW, PACE, SECOND, attempt, job_in
 from ledger_steps import (
     archiving,
     claim,
@@ -10,6 +12,7 @@ from ledger_steps import (
     engaged,
     places,
     polls,
+    racing,
     repeating,
     running,
     score,
@@ -18,15 +21,15 @@ from ledger_steps import (
 )
 
 from shared.domain import events
-from shared.domain.job import Job, Nudge, State
+from shared.domain.job import Job, Note, Nudge, State
 from shared.ledger.ledger import Ledger
 from shared.ledger.store import Store
 
 LATER = NOW + 5 * SECOND
 
 
-def nudged(ledger: Ledger, subject: Job, task_id: str | None = None, attempt: int = 1, now: int = LATER) -> Job:
-    assert ledger.nudge("apimart", subject.id, attempt, task_id, now) == "noted"
+def nudged(ledger: Ledger, subject: Job, task_id: str | None = None, number: int = 1, now: int = LATER) -> Job:
+    assert ledger.nudge("apimart", subject.id, number, task_id, now) == "noted"
     found = ledger.get(subject.id)
     assert found is not None
     return found
@@ -151,16 +154,23 @@ def test_a_call_that_names_no_task_does_not_wipe_out_one_that_did(ledger: Ledger
     assert nudged(ledger, subject, None, now=LATER + SECOND).nudge == Nudge(LATER, 1, "task-7")
 
 
+def tried(ledger: Ledger, *numbers: int, **changes: Any) -> Job:
+    """A submit in doubt, the last of these."""
+    subject = job_in(State.UNCONFIRMED, attempts=tuple(attempt(number, **changes) for number in numbers))
+    ledger.create(subject)
+    return subject
+
+
 def test_a_late_call_about_an_older_attempt_does_not_wipe_out_the_newer_ones(ledger: Ledger) -> None:
-    subject = doubted(ledger)
-    nudged(ledger, subject, "task-7", attempt=2)
-    assert nudged(ledger, subject, "task-1", attempt=1, now=LATER + SECOND).nudge == Nudge(LATER, 2, "task-7")
+    subject = tried(ledger, 1, 2)
+    nudged(ledger, subject, "task-7", number=2)
+    assert nudged(ledger, subject, "task-1", number=1, now=LATER + SECOND).nudge == Nudge(LATER, 2, "task-7")
 
 
 def test_a_call_about_a_newer_attempt_goes_before_an_older_ones(ledger: Ledger) -> None:
-    subject = doubted(ledger)
-    nudged(ledger, subject, "task-1", attempt=2)
-    called = nudged(ledger, subject, "task-2", attempt=12, now=LATER + SECOND)
+    subject = tried(ledger, 2, 12)
+    nudged(ledger, subject, "task-1", number=2)
+    called = nudged(ledger, subject, "task-2", number=12, now=LATER + SECOND)
     assert called.nudge == Nudge(LATER + SECOND, 12, "task-2")
 
 
@@ -168,6 +178,63 @@ def test_another_task_id_for_the_same_attempt_is_a_new_hint(ledger: Ledger) -> N
     subject = doubted(ledger)
     nudged(ledger, subject, "forged")
     assert nudged(ledger, subject, "task-7", now=LATER + 1).nudge == Nudge(LATER + 1, 1, "task-7")
+
+
+@pytest.mark.parametrize("number", [1, 3])
+def test_a_call_that_names_another_task_or_no_attempt_of_the_job_is_strange_and_writes_nothing(
+    ledger: Ledger, store: Store, number: int
+) -> None:
+    subject = tried(ledger, 1, 2, task_id="task-1")
+    before = contents(store)
+    assert ledger.nudge("apimart", subject.id, number, "task-7", LATER) == "strange"
+    assert contents(store) == before
+
+
+@pytest.mark.parametrize("named", ["task-1", None])
+def test_a_call_that_names_the_task_of_its_attempt_or_none_is_not_strange(ledger: Ledger, named: str | None) -> None:
+    subject = tried(ledger, 1, 2, task_id="task-1")
+    nudged(ledger, subject, named)
+
+
+def test_a_task_of_any_letters_is_known_again(ledger: Ledger) -> None:
+    for name in ("a b:c\n%41 凧", "\x00", '"task_id":"task-1"', "задача"):
+        subject = tried(ledger, 1, task_id=name)
+        nudged(ledger, subject, name)
+        assert ledger.nudge("apimart", subject.id, 1, name + "x", LATER) == "strange"
+
+
+def test_words_of_the_caller_do_not_make_a_call_strange(ledger: Ledger) -> None:
+    subject = job_in(State.RUNNING, request={"prompt": '\ud83d "attempts":[] \x00', "model": "kling-v3"})
+    ledger.create(subject)
+    nudged(ledger, subject, "task-1")
+
+
+def test_a_note_leaves_a_job_in_the_hands_that_hold_it(ledger: Ledger, store: Store) -> None:
+    subject = running(ledger)
+    _, ticket = taken(ledger, polls(), subject.due_at or 0)
+    ledger.note(subject.id, "a callback named another task", "task-7", LATER)
+    found = ledger.get(subject.id)
+    assert found is not None
+    assert found.history[-1] == Note(LATER, "a callback named another task", "task-7")
+    assert places(store, subject.id) == ["rushes:leased:poll:apimart"]
+    assert ledger.renew(ticket, LATER) is not None
+
+
+def test_a_note_whose_reply_is_lost_is_written_once(store: Store) -> None:
+    subject = running(Ledger(store, PACE))
+    repeating(store).note(subject.id, "a note", None, LATER)
+    found = Ledger(store, PACE).get(subject.id)
+    assert found is not None
+    assert [note.what for note in found.history].count("a note") == 1
+
+
+def test_a_note_gives_way_to_what_happens_meanwhile(store: Store) -> None:
+    subject = running(Ledger(store, PACE))
+    ledger = racing(store, lambda: nudged(Ledger(store, PACE), subject))
+    ledger.note(subject.id, "a note", None, LATER)
+    found = ledger.get(subject.id)
+    assert found is not None
+    assert (found.nudge, found.history[-1].what) == (Nudge(LATER, 1), "a note")
 
 
 def test_a_task_id_of_any_letters_is_kept(ledger: Ledger) -> None:
@@ -203,7 +270,7 @@ def test_late_news_of_another_attempt_does_not_put_a_nudged_job_to_sleep(ledger:
     engaged(ledger, NOW)
     again = ledger.apply(subject.id, events.Accepted("task-2", attempt=2, asked_at=NOW), NOW)
     assert again is not None
-    nudged(ledger, again, attempt=2)
+    nudged(ledger, again, number=2)
     ledger.apply(subject.id, events.Accepted("task-1", attempt=1, asked_at=NOW), LATER)
     assert score(store, "due:poll:apimart", subject.id) == LATER
 

@@ -64,3 +64,58 @@ def test_refusals_under_way_when_a_pause_began_make_it_no_longer(ledger: Ledger)
     for _ in range(8):
         paused(ledger)
     assert ledger.paused_until("apimart") == until
+
+
+# --- by hand
+
+LATER = NOW + 3_600 * SECOND
+
+
+def stopped(ledger: Ledger, gateway: str = "apimart") -> None:
+    ledger.pause(gateway, "operator", LATER)
+
+
+def test_nothing_the_gateway_says_ends_a_pause_by_hand(ledger: Ledger) -> None:
+    stopped(ledger)
+    ledger.strike("apimart", Reason.KEY, None, NOW)
+    ledger.recovered("apimart")
+    assert (ledger.paused_until("apimart"), ledger.health("apimart")["why"]) == (LATER, "operator")
+
+
+def test_a_pause_by_hand_outlasts_one_that_was_being_written_down(ledger: Ledger, store: Store) -> None:
+    stopped(ledger)
+    # A strike that was counted before, by a worker that looked a moment earlier.
+    store.remember("rushes:gateway:apimart", {"why": "rate_limited", "paused_until": NOW + 5 * SECOND})
+    assert (ledger.paused_until("apimart"), ledger.health("apimart")["why"]) == (LATER, "operator")
+
+
+def test_a_job_waits_out_a_pause_by_hand_and_comes_back_with_the_resume(ledger: Ledger, store: Store) -> None:
+    stopped(ledger)
+    subject = parked(ledger, NOW)
+    assert claim(ledger, submits(), NOW + 2 * SECOND) == []
+    assert places(store, subject.id) == ["rushes:due:parked:apimart"]
+
+    ledger.resume("apimart", ["apimart"])
+    given = claim(ledger, submits(), NOW + 3 * SECOND)
+    assert [ticket.job_id for ticket in given] == [subject.id]
+
+
+def test_a_pause_by_hand_that_was_given_an_end_ends_there(ledger: Ledger) -> None:
+    stopped(ledger)
+    subject = parked(ledger, NOW)
+    assert [ticket.job_id for ticket in claim(ledger, submits(), LATER)] == [subject.id]
+
+
+def test_what_waits_at_another_gateway_looks_around_when_one_is_resumed(ledger: Ledger, store: Store) -> None:
+    paused(ledger)
+    subject = parked(ledger, NOW)
+    ledger.resume("evolink", ["apimart", "evolink"])
+    assert places(store, subject.id) == ["rushes:due:submit:apimart"]
+    assert [ticket.job_id for ticket in claim(ledger, submits(), NOW + 2 * SECOND)] == [subject.id]
+
+
+def test_a_resume_ends_what_the_gateway_said_too(ledger: Ledger) -> None:
+    paused(ledger)
+    stopped(ledger)
+    ledger.resume("apimart", ["apimart"])
+    assert (ledger.paused_until("apimart"), dict(ledger.health("apimart"))) == (0, {})

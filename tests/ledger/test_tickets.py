@@ -4,12 +4,26 @@ from dataclasses import replace
 
 import pytest
 from factories import NOW, PACE, SECOND, job_in
-from ledger_steps import HANDOUT, LEASE, archiving, claim, contents, created, places, repeating, score, submits, taken
+from ledger_steps import (
+    HANDOUT,
+    LEASE,
+    archiving,
+    claim,
+    contents,
+    created,
+    places,
+    polls,
+    repeating,
+    running,
+    score,
+    submits,
+    taken,
+)
 
 from shared.domain import events
 from shared.domain.job import Chore, State
 from shared.ledger.ledger import Ledger, Ticket
-from shared.ledger.store import LaneRoom, Store, Writes
+from shared.ledger.store import LaneRoom, Opening, Store, Writes
 
 ARCHIVE = LaneRoom("archive", 9)
 
@@ -85,14 +99,15 @@ def test_an_opening_whose_reply_is_lost_opens_for_the_same_call(store: Store) ->
 
 
 def test_a_hint_does_not_shut_out_the_call_whose_reply_is_lost(store: Store) -> None:
-    (subject,) = created(Ledger(store, PACE))
-    (ticket,) = claim(Ledger(store, PACE), submits(), NOW)
-    first = store.begin(ticket.lane, subject.id, ticket.lease, ticket.lease + 1, "0a")
+    subject = running(Ledger(store, PACE))
+    (ticket,) = claim(Ledger(store, PACE), polls(), subject.due_at or 0)
+    opening = Opening(ticket.lane, subject.id, ticket.lease, ticket.lease + 1)
+    (first,) = store.begin([opening], "0a")
     store.nudge("poll:apimart", subject.id, f"{NOW}:1:task-1", NOW)
-    again = store.begin(ticket.lane, subject.id, ticket.lease, ticket.lease + 1, "0a")
+    (again,) = store.begin([opening], "0a")
     assert first is not None
     assert again is not None
-    assert again.split(" ")[:3] == ["2", "0a", "1"]
+    assert again.split(" ")[:3] == [str(subject.version + 2), "0a", "1"]
 
 
 def test_two_deliveries_of_a_ticket_in_the_same_moment_do_not_collide(ledger: Ledger) -> None:

@@ -123,17 +123,24 @@ class Walk:
 
     def trouble(self) -> bool:
         gateway = self.random.choice(GATEWAYS)
-        if self.random.random() < 0.5:
+        chance = self.random.random()
+        if chance < 0.5:
             self.ledger.strike(gateway, self.random.choice([Reason.DOWN, Reason.RATE]), None, self.now)
-        else:
+        elif chance < 0.9:
             self.ledger.recovered(gateway)
+        elif chance < 0.93:
+            self.ledger.pause(gateway, "operator", self.now + 30 * MINUTE)
+        else:
+            self.ledger.resume(gateway, GATEWAYS)
         return True
 
     def look_around(self) -> bool:
         before = self.random.choice(["", *self.jobs])
         self.ledger.newest(self.random.choice([None, "acme"]), 3, before)
         self.ledger.counts(None)
-        self.ledger.overdue_s(LANES, self.now)
+        self.ledger.waiting(LANES, self.now)
+        self.ledger.unopened(LANES, self.now)
+        self.ledger.oldest(State.ARCHIVING, 3)
         return True
 
 

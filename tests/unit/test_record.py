@@ -72,6 +72,7 @@ results = st.builds(
 nudges = st.builds(Nudge, moments, st.integers(1, 99), maybe(anything.filter(bool)), maybe(anything.filter(bool)))
 notes = st.builds(Note, moments, anything, maybe(anything))
 JOB: dict[str, st.SearchStrategy[Any]] = {
+    "idempotency": maybe(words),
     "id": words,
     "tenant": words,
     "request": objects,
@@ -94,6 +95,7 @@ JOB: dict[str, st.SearchStrategy[Any]] = {
     "ended_at": maybe(moments),
     "chores": st.lists(st.sampled_from(Chore), max_size=3).map(tuple),
     "retry_of": maybe(words),
+    "trace": maybe(words),
     "history": st.lists(notes, max_size=3).map(tuple),
 }
 
@@ -124,8 +126,8 @@ def test_a_hint_stays_one_word_whatever_the_task_is_called(nudge: Nudge) -> None
 def test_the_header_is_what_the_programs_read() -> None:
     live = record.encode(job(version=7, tries=2), "0a1b2c")
     over = record.encode(job_in(State.FAILED, nudge=Nudge(NOW, 3, "a b:c\n")), "0a1b2c")
-    assert live.partition("\n")[0] == "7 0a1b2c 2 1 -"
-    assert over.partition("\n")[0] == f"0 0a1b2c 0 0 {NOW}:3:a%20b%3Ac%0A"
+    assert live.partition("\n")[0] == "7 0a1b2c 2 1 - -"
+    assert over.partition("\n")[0] == f"0 0a1b2c 0 0 {NOW}:3:a%20b%3Ac%0A 1:task-1"
 
 
 def test_what_is_at_its_default_is_left_out() -> None:

@@ -1,17 +1,27 @@
--- Open a ticket: once, by whoever comes first, and count the try.
--- KEYS[1] leased, KEYS[2] record
--- ARGV[1] job id, ARGV[2] lease on the ticket, ARGV[3] new lease, ARGV[4] operation
--- Answers the record, or false where another holds the job or it has moved on.
-local old = redis.call('GET', KEYS[2])
-if not old then
-  redis.call('ZREM', KEYS[1], ARGV[1])
-  return false
+-- Open tickets: each once, by whoever comes first, and count the tries.
+-- KEYS per ticket: leased, record
+-- ARGV[1] operation, then per ticket: job id, lease on the ticket, new lease
+-- Answers per ticket the record, or false where another holds the job or it has moved on.
+local operation, opened = ARGV[1], {}
+
+local function open(leased, name, id, lease, new_lease)
+  local old = redis.call('GET', name)
+  if not old then
+    redis.call('ZREM', leased, id)
+    return false
+  end
+  local version, held, tries, rest = string.match(old, '^(%d+) (%S+) (%d+)(.*)$')
+  if held == operation then return old end
+  local score = redis.call('ZSCORE', leased, id)
+  if not score or tonumber(score) ~= tonumber(lease) then return false end
+  local new = string.format('%d %s %d', version + 1, operation, tries + 1) .. rest
+  redis.call('ZADD', leased, new_lease, id)
+  redis.call('SET', name, new)
+  return new
 end
-local version, operation, tries, live, nudge, body = string.match(old, '^(%d+) (%S+) (%d+) (%d) (%S+)\n(.*)$')
-if operation == ARGV[4] then return old end
-local score = redis.call('ZSCORE', KEYS[1], ARGV[1])
-if not score or tonumber(score) ~= tonumber(ARGV[2]) then return false end
-local new = string.format('%d %s %d %s %s\n', version + 1, ARGV[4], tries + 1, live, nudge) .. body
-redis.call('ZADD', KEYS[1], ARGV[3], ARGV[1])
-redis.call('SET', KEYS[2], new)
-return new
+
+for number = 1, #KEYS / 2 do
+  local at = number * 3 - 1
+  opened[number] = open(KEYS[number * 2 - 1], KEYS[number * 2], ARGV[at], ARGV[at + 1], ARGV[at + 2])
+end
+return opened

@@ -12,10 +12,16 @@ end
 
 local function lowest(key) return tonumber(redis.call('ZRANGE', key, 0, 0, 'WITHSCORES')[2]) end
 
+-- Until when a gateway is paused: by what it said itself, or by an operator.
+local function paused_until(health)
+  local said, stopped = unpack(redis.call('HMGET', health, 'paused_until', 'stopped_until'))
+  return math.max(tonumber(said or '0'), tonumber(stopped or '0'))
+end
+
 -- How many more jobs this gateway may be given now; and when more, if that is known.
 local function allowance(health, window, busy, out, cap, rate)
-  local paused, strikes = unpack(redis.call('HMGET', health, 'paused_until', 'strikes'))
-  if paused and tonumber(paused) > now then return 50, nil end -- to be moved to another gateway, or put off
+  local strikes = redis.call('HGET', health, 'strikes')
+  if paused_until(health) > now then return 50, nil end -- to be moved to another gateway, or put off
   redis.call('ZREMRANGEBYSCORE', window, '-inf', '(' .. now - span)
   local left = rate - redis.call('ZCARD', window)
   if left <= 0 then return 0, (lowest(window) or now) + span + 1 end
@@ -26,7 +32,7 @@ end
 
 -- Jobs that wait for the end of a pause come back to their places in the line, the oldest first.
 local function unpark(health, parked, due)
-  if tonumber(redis.call('HGET', health, 'paused_until') or '0') > now then return end
+  if paused_until(health) > now then return end
   local waiting = redis.call('ZRANGE', parked, 0, 99, 'WITHSCORES')
   for at = 1, #waiting, 2 do
     redis.call('ZADD', due, waiting[at + 1], waiting[at])
@@ -34,6 +40,7 @@ local function unpark(health, parked, due)
   end
 end
 
+redis.call('DEL', 'rushes:rung') -- what comes due from now on rings again
 for number, lane in ipairs(cjson.decode(ARGV[4])) do
   local due, leased, health, window, parked = unpack(KEYS, number * 5 - 3, number * 5 + 1)
   local room, gateway, cap, rate = unpack(lane)

@@ -15,6 +15,15 @@ for _, gate in ipairs(gates) do
   if kind == 'lease' then -- member, score: the ticket is still ours
     local score = redis.call('ZSCORE', key, gate[3])
     if not score or tonumber(score) ~= gate[4] then return {'shut', kind, ''} end
+  elseif kind == 'whole' then -- the mark names this server, where it names one (keys.py)
+    local marked = redis.call('HGET', key, 'server') or ''
+    local told = marked ~= '' and redis.pcall('INFO', 'server')
+    local run_id = type(told) == 'string' and string.match(told, 'run_id:(%w+)')
+    if run_id and string.sub(marked, 1, #run_id) ~= run_id then return {'shut', kind, ''} end
+  elseif kind == 'pause' then -- now: the gateway is not paused, by itself or by an operator
+    local said, stopped = unpack(redis.call('HMGET', key, 'paused_until', 'stopped_until'))
+    local until_ = math.max(tonumber(said or '0'), tonumber(stopped or '0'))
+    if until_ > gate[3] then return {'shut', kind, string.format('%.0f', until_)} end
   elseif kind == 'window' then -- limit, from: so many members at the most since then
     redis.call('ZREMRANGEBYSCORE', key, '-inf', '(' .. gate[4])
     if redis.call('ZCARD', key) >= gate[3] then
@@ -29,5 +38,5 @@ for _, write in ipairs(cjson.decode(ARGV[5])) do
   redis.call(write[1], KEYS[write[2]], unpack(write, 3))
 end
 if ARGV[3] == '' then redis.call('DEL', KEYS[1]) else redis.call('SET', KEYS[1], ARGV[3]) end
-if ARGV[6] == '1' then redis.call('PUBLISH', 'rushes:bell', '') end
+if ARGV[6] == '1' and redis.call('SET', 'rushes:rung', '', 'NX', 'PX', 1000) then redis.call('PUBLISH', 'rushes:bell', '') end
 return {'done'}

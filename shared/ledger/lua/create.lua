@@ -12,5 +12,5 @@ for _, write in ipairs(cjson.decode(ARGV[4])) do
   redis.call(write[1], KEYS[write[2]], unpack(write, 3))
 end
 redis.call('SET', KEYS[1], ARGV[1])
-if ARGV[5] == '1' then redis.call('PUBLISH', 'rushes:bell', '') end
+if ARGV[5] == '1' and redis.call('SET', 'rushes:rung', '', 'NX', 'PX', 1000) then redis.call('PUBLISH', 'rushes:bell', '') end
 return ''
