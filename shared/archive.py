@@ -19,15 +19,16 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from itertools import chain
 from threading import BoundedSemaphore
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
 from urllib.parse import quote
 
 from botocore.exceptions import BotoCoreError, ClientError
 
 from shared.clip import BLOCK_BYTES, ClipFacts, Intake, InvalidClip, Part, Source
+from shared.direct import MOST_BYTES, DirectPut
 
 if TYPE_CHECKING:
     from types_boto3_s3 import S3Client
@@ -115,9 +116,17 @@ class Archive:
     """
 
     def __init__(
-        self, s3: S3Client, bucket: str, prefix: str = "", *, buffers: int = 6, part_bytes: int = 8 * MIB
+        self,
+        s3: S3Client,
+        bucket: str,
+        prefix: str = "",
+        *,
+        buffers: int = 6,
+        part_bytes: int = 8 * MIB,
+        direct: DirectPut | None = None,
     ) -> None:
         self._s3 = s3
+        self._direct = direct
         self._bucket = bucket
         self._prefix = prefix
         self._buffers = BoundedSemaphore(buffers)
@@ -158,6 +167,20 @@ class Archive:
         written = self._put_once(key, body, content_type, {**(metadata or {}), "sha256": ours.sha256})
         return ours if written else self._standing(key)
 
+    def put_input(self, key: str, file: BinaryIO, content_type: str) -> StoredFile:
+        """Write a picture or a clip that a user brought, once and from a file on disk: it is never whole in memory."""
+        size_bytes, sums = _summed(file)
+        md5, sha256 = (b64encode(sums[0].digest()).decode(), sums[1].hexdigest())
+        file.seek(0)
+        wish = {"ContentType": content_type, "Metadata": {"sha256": sha256}, "IfNoneMatch": "*"}
+        with suppress(_Taken):  # boto asked again after a lost answer: no two uploads have one key
+            self._ask(self._s3.put_object, Key=key, Body=file, ContentMD5=md5, **wish)
+        return StoredFile(key, size_bytes, sha256, content_type)
+
+    def input_folder(self, day: date) -> str:
+        """Where what users bring on this UTC day is kept."""
+        return f"{self._prefix}inputs/{day:%Y/%m/%d}/"
+
     def put_manifest(self, key: str, manifest: Mapping[str, Any]) -> bool:
         """Write the manifest once; True if this call wrote it, False if one stands there already."""
         body = json.dumps(manifest, ensure_ascii=False, indent=1).encode()
@@ -177,6 +200,27 @@ class Archive:
             return None
         sha256 = there["Metadata"].get("sha256") or self._mend(key)
         return StoredFile(key, there["ContentLength"], sha256, there["ContentType"])
+
+    def put_journal(self, name: str, text: str) -> None:
+        """Store a piece of the journal under a name that nobody else has."""
+        self._put_once(f"{self._prefix}journal/{name}", text.encode(), "application/x-ndjson", {})
+
+    def journal(self, since: str, until: str | None = None) -> Iterator[str]:
+        """The names of the journal's pieces behind one name and before another, in their order."""
+        root = f"{self._prefix}journal/"
+        pages = self._s3.get_paginator("list_objects_v2")
+        with self._translated():
+            for page in pages.paginate(Bucket=self._bucket, Prefix=root, StartAfter=root + since):
+                for there in page.get("Contents", ()):
+                    name = there["Key"].removeprefix(root)
+                    if until is not None and name > until:
+                        return
+                    yield name
+
+    def read_journal(self, name: str) -> str:
+        """One piece of the journal."""
+        with self._opened(f"{self._prefix}journal/{name}") as there:
+            return there["Body"].read().decode(errors="replace")
 
     def presign(self, key: str, expires_s: int = 3600) -> str:
         """An address at which anybody can read the object for so long; S3 is not asked."""
@@ -239,9 +283,16 @@ class Archive:
         return self._put(key, body, content_type, metadata)  # by now it is settled who was first
 
     def _put(self, key: str, body: bytes | Part, content_type: str, metadata: Mapping[str, str]) -> bool:
-        wish = {"ContentType": content_type, "Metadata": _plain(metadata), "IfNoneMatch": "*"}
+        arguments, plain = _body(body), _plain(metadata)
+        if self._direct and len(body) <= MOST_BYTES:
+            headers = {"Content-Type": content_type, "Content-MD5": arguments["ContentMD5"]}
+            told = {f"x-amz-meta-{name}": value for name, value in plain.items()}
+            written = self._direct.put(key, body.whole() if isinstance(body, Part) else body, headers | told)
+            if written is not None:
+                return written
+        wish = {"ContentType": content_type, "Metadata": plain, "IfNoneMatch": "*"}
         try:
-            self._ask(self._s3.put_object, Key=key, **_body(body), **wish)
+            self._ask(self._s3.put_object, Key=key, **arguments, **wish)
         except _Taken:
             return False
         return True
@@ -356,6 +407,17 @@ def _body(data: bytes | Part) -> dict[str, Any]:
         data.seek(0)  # a second try begins anew
     md5 = data.md5() if isinstance(data, Part) else hashlib.md5(data, usedforsecurity=False).digest()
     return {"Body": data, "ContentMD5": b64encode(md5).decode()}
+
+
+def _summed(file: BinaryIO) -> tuple[int, list[Any]]:
+    """Size in bytes, MD5 and SHA-256 of a file."""
+    size_bytes, sums = 0, [hashlib.md5(usedforsecurity=False), hashlib.sha256()]
+    file.seek(0)
+    while block := file.read(BLOCK_BYTES):
+        size_bytes += len(block)
+        for each in sums:
+            each.update(block)
+    return size_bytes, sums
 
 
 def _plain(metadata: Mapping[str, str]) -> dict[str, str]:

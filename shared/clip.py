@@ -132,6 +132,10 @@ class Part:
         with memoryview(self._pages) as pages, pages[: self._filled] as filled:
             return hashlib.md5(filled, usedforsecurity=False).digest()
 
+    def whole(self) -> bytes:
+        """A copy of all that is filled."""
+        return self._pages[: self._filled]
+
     def read(self, size: int | None = None) -> bytes:
         wanted = BLOCK_BYTES if size is None or size < 0 else min(size, BLOCK_BYTES)
         block = self._pages[self._at : min(self._at + wanted, self._filled)]
