@@ -10,10 +10,12 @@ from urllib.parse import urlsplit
 
 from celery import Celery
 from celery.signals import setup_logging, worker_ready
+from kombu import Queue  # type: ignore[attr-defined]
 
-from shared import logs
+from shared import doctor, logs
 from shared.settings import Settings, SettingsError
 from shared.wiring import Services, build
+from worker.lanes import QUEUE
 
 
 @cache
@@ -65,13 +67,21 @@ CONFIG = {
     "accept_content": ["json"],
     "worker_soft_shutdown_timeout": 70,  # longer than the longest paid call
     "worker_pool": "threads",
-    "worker_concurrency": 32,
+    "worker_concurrency": 8,  # for `rushes.enqueue`; the work is done by the threads of tasks.py
     "worker_send_task_events": False,
     "worker_hijack_root_logger": False,
     "task_create_missing_queues": True,
-    "task_default_queue": "poll",
+    "task_default_queue": QUEUE,
     "imports": ["worker.tasks"],
 }
+
+
+def queues() -> list[Queue]:
+    """Hints are taken without a receipt, which costs two writes each: one that is lost is handed out again.
+
+    What other services enqueue stands nowhere else until it is taken in.
+    """
+    return [Queue(QUEUE, no_ack=True), Queue("enqueue")]  # type: ignore[no-untyped-call]
 
 
 def make() -> Celery:
@@ -81,7 +91,11 @@ def make() -> Celery:
     except SettingsError as error:
         sys.exit(str(error))
     made = Celery("rushes")
-    made.conf.update(CONFIG, **broker(settings))
+    made.conf.update(CONFIG, task_queues=queues(), **broker(settings))
+    try:
+        made.connection().transport  # noqa: B018  what it needs may not be installed
+    except ImportError as error:
+        sys.exit(f"settings: RUSHES_BROKER_URL: {error}")
     return made
 
 
@@ -98,3 +112,4 @@ def _ready(**_: Any) -> None:
     from worker import heartbeat
 
     heartbeat.start(services())
+    doctor.warn_of_redis(services().settings)

@@ -6,8 +6,8 @@ import os
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from typing import TypeVar
 
@@ -23,6 +23,7 @@ class Hold:
     """A job in a worker's hands. The lock keeps a renewal and a write that needs the lease apart."""
 
     def __init__(self, ticket: Ticket, since: int) -> None:
+        self.kind = pace.kind_of(ticket.lane)
         self._ticket: Ticket | None = ticket
         self._since = since
         self._lock = threading.Lock()
@@ -36,6 +37,17 @@ class Hold:
             self._ticket = replace(self._ticket, lease=pace.after(now, pace.LEASE_S))
             return done
 
+    def still(self, services: Services) -> bool:
+        """Whether the job is ours at this moment, by the ledger's word; renews the lease. Raises LedgerUnavailable."""
+        with self._lock:
+            if self._ticket:
+                self._ticket = services.ledger.renew(self._ticket, services.now())
+            return self._ticket is not None
+
+    def let_go(self) -> None:
+        """The step is done; the lease is not renewed any more."""
+        HELD.discard(self)
+
     def renew(self, services: Services) -> None:
         """Hold on to the job, if it has been held for long enough to need it."""
         now = services.now()
@@ -47,15 +59,11 @@ class Hold:
 HELD: set[Hold] = set()
 
 
-@contextmanager
-def hold(ticket: Ticket, services: Services) -> Iterator[Hold]:
-    """Keep a job for as long as its step takes."""
+def hold(ticket: Ticket, services: Services) -> Hold:
+    """Keep a job from now on, until it is let go."""
     held = Hold(ticket, services.now())
     HELD.add(held)
-    try:
-        yield held
-    finally:
-        HELD.discard(held)
+    return held
 
 
 def start(services: Services) -> None:

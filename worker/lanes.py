@@ -12,21 +12,22 @@ from shared.settings import GatewaySettings
 
 @dataclass(frozen=True, slots=True)
 class Share:
-    """Of one kind of work: tickets out per worker, tickets a message, threads that do them, the Celery queue."""
+    """Of one kind of work: tickets out per worker, tickets a message, threads that do them."""
 
     room: int
     batch: int
     threads: int
-    queue: str
 
 
-# Rooms bound what waits in Celery: a ticket must be opened within pace.HANDOUT_S or it is handed out again.
+QUEUE = "work"
+
+# Rooms bound what waits: a ticket must be opened within pace.HANDOUT_S or it is handed out again.
 SHARES: dict[str, Share] = {
-    "submit": Share(room=32, batch=4, threads=32, queue="submit"),
-    "poll": Share(room=64, batch=16, threads=48, queue="poll"),
-    "archive": Share(room=16, batch=2, threads=16, queue="archive"),
-    "notify": Share(room=16, batch=4, threads=16, queue="notify"),
-    "retire": Share(room=64, batch=64, threads=2, queue="notify"),
+    "submit": Share(room=32, batch=8, threads=32),
+    "poll": Share(room=96, batch=32, threads=48),
+    "archive": Share(room=24, batch=8, threads=16),
+    "notify": Share(room=16, batch=8, threads=16),
+    "retire": Share(room=64, batch=64, threads=2),
 }
 
 

@@ -4,45 +4,56 @@ from __future__ import annotations
 
 import signal
 import sys
-from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
 
 import structlog
 
-from shared import logs
+from shared import doctor, logs
 from shared.domain import pace
 from shared.ledger.ledger import Ticket
 from shared.ledger.store import LedgerUnavailable
 from shared.wiring import Services
-from worker.lanes import SHARES, rooms
+from worker import rounds
+from worker.lanes import QUEUE, SHARES, rooms
+from worker.watch import Watch
 
 log = structlog.get_logger()
 
 # The bell rings for what is due now; a scheduler that missed it looks again after this long.
 NAP_S = 1.0
 AGAIN_S = 1.0
+# After a turn that handed something out the next one waits: what comes due meanwhile travels in the same message, for a
+# message costs more than the poll that it asks for. The more is going on the longer, at most so long: somebody waits.
+BREATH_S, BREATH_PER_TICKET_S, BREATH_MAX_S = 0.06, 0.003, 0.15
 CENSUS_MS = 5_000
 
-Hand = Callable[[str, str, Sequence[tuple[str, str, int]]], None]
+Hand = Callable[[Sequence[tuple[str, str, int]]], None]
 
 
 class Scheduler:
     """One turn at a time: claim, hand out, sleep until the next due time or the bell."""
 
-    def __init__(self, services: Services, hand: Hand) -> None:
+    def __init__(self, services: Services, hand: Hand, may_submit: Callable[[], bool] = lambda: True) -> None:
         self._services = services
         self._hand = hand
+        self._may_submit = may_submit
         self._workers = 1
         self._counted_at = 0
+        self.breath_s = 0.0
+        """How long to wait after the last turn, also where the bell rings."""
 
     def turn(self, now: int) -> float:
         """Hand out what is due; answers for how many seconds there is nothing to do. Raises LedgerUnavailable."""
         self._count_workers(now)
         given = rooms(self._services.settings.gateways, self._workers)
+        if not self._may_submit():
+            given = [room for room in given if pace.kind_of(room.lane) != "submit"]
         soonest, tickets = self._services.ledger.claim(given, now)
-        for kind, batch in batches(tickets):
-            share = SHARES[kind]
-            self._hand(f"rushes.{kind}", share.queue, [(t.lane, t.job_id, t.lease) for t in batch])
+        self.breath_s = min(BREATH_S + len(tickets) * BREATH_PER_TICKET_S, BREATH_MAX_S) if tickets else 0.0
+        for message in messages(tickets):
+            self._hand([(t.lane, t.job_id, t.lease) for t in message])
         return NAP_S if soonest is None else min(max((soonest - now) / 1000, 0), NAP_S)
 
     def _count_workers(self, now: int) -> None:
@@ -51,23 +62,27 @@ class Scheduler:
             self._counted_at = now
 
 
-def batches(tickets: Iterable[Ticket]) -> Iterator[tuple[str, list[Ticket]]]:
-    """Tickets in messages: of one lane, so that a gateway that hangs holds up nobody else's."""
-    by_lane: defaultdict[str, list[Ticket]] = defaultdict(list)
+def messages(tickets: Iterable[Ticket]) -> list[list[Ticket]]:
+    """Tickets in messages: all kinds travel together, and of each no more than its batch, so that workers share."""
+    made: list[list[Ticket]] = []
+    seen: Counter[str] = Counter()
     for ticket in tickets:
-        by_lane[ticket.lane].append(ticket)
-    for lane, held in by_lane.items():
-        kind = pace.kind_of(lane)
-        size = SHARES[kind].batch
-        for start in range(0, len(held), size):
-            yield kind, held[start : start + size]
+        kind = pace.kind_of(ticket.lane)
+        number = seen[kind] // SHARES[kind].batch
+        seen[kind] += 1
+        if number == len(made):
+            made.append([])
+        made[number].append(ticket)
+    return made
 
 
 def run(scheduler: Scheduler, services: Services, stopping: Callable[[], bool]) -> None:
     """Turn until told to stop; a ledger or broker out of reach is waited for."""
     while not stopping():
         try:
-            services.ledger.listen(scheduler.turn(services.now()))
+            nap_s = scheduler.turn(services.now())
+            time.sleep(scheduler.breath_s)
+            services.ledger.listen(nap_s - scheduler.breath_s)
         except LedgerUnavailable as lost:
             log.warning("ledger out of reach", reason=str(lost))
             services.ledger.listen(AGAIN_S)
@@ -85,11 +100,15 @@ def main() -> None:
         signal.signal(number, lambda caught, _: stop.append(caught))
     producer = app.amqp.producer_pool.acquire(block=True)
 
-    def hand(task: str, queue: str, tickets: Sequence[tuple[str, str, int]]) -> None:
-        app.send_task(task, args=[tickets], queue=queue, producer=producer, retry=False, ignore_result=True)
+    def hand(tickets: Sequence[tuple[str, str, int]]) -> None:
+        app.send_task("rushes.work", args=[tickets], queue=QUEUE, producer=producer, retry=False, ignore_result=True)
 
+    doctor.warn_of_redis(services().settings)
     log.info("scheduler started")
-    run(Scheduler(services(), hand), services(), lambda: bool(stop))
+    watch = Watch(services())
+    watch.start()
+    rounds.start(services())
+    run(Scheduler(services(), hand, lambda: watch.open), services(), lambda: bool(stop))
     sys.exit(0)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from urllib.parse import urlsplit
 
@@ -25,28 +25,37 @@ from worker.submitting import ask_again, submit
 log = structlog.get_logger()
 
 Step = Callable[[Job, Hold, Services], Event | None]
+InHand = tuple[Job, Hold]
+Hands = Callable[[Callable[[InHand], None], Iterable[InHand]], Iterable[None]]
 
 
-def run(ticket: Ticket, services: Services) -> None:
-    """Do what is due for one job; a ticket that was opened before, or is too old, ends quietly.
+def run(tickets: Sequence[Ticket], services: Services, hands: Hands = map) -> None:
+    """Do what is due for some jobs, side by side; a ticket that was opened before, or is too old, ends quietly.
 
-    Where the ledger goes out of reach, the lease runs out and the job is offered again.
+    Where the ledger goes out of reach, the leases run out and the jobs are offered again.
     """
     try:
-        opened = services.ledger.begin(ticket, services.now())
-        if opened:
-            look(*opened, services)
+        opened = services.ledger.begin_many(tickets, services.now())
     except LedgerUnavailable as lost:
-        log.warning("ledger out of reach", job=ticket.job_id, reason=str(lost))
+        log.warning("ledger out of reach", jobs=len(tickets), reason=str(lost))
+        return
+    # Held from now on, also while they wait for a free hand.
+    mine = [(job, hold(ticket, services)) for job, ticket in filter(None, opened)]
+    for _ in hands(lambda one: look(*one, services), mine):
+        pass
 
 
-def look(job: Job, ticket: Ticket, services: Services) -> None:
+def look(job: Job, mine: Hold, services: Services) -> None:
     """One look at a job that is in our hands."""
     asked_at = services.now()
-    with hold(ticket, services) as mine:
+    try:
         event = perform(job, mine, services)
         if event:
             record(job, event if event.asked_at else replace(event, asked_at=asked_at), services)
+    except LedgerUnavailable as lost:
+        log.warning("ledger out of reach", job=job.id, reason=str(lost))
+    finally:
+        mine.let_go()
 
 
 def perform(job: Job, mine: Hold, services: Services) -> Event | None:
@@ -88,10 +97,8 @@ def worn_out(job: Job, services: Services) -> Event:
 
 
 def record(job: Job, event: Event, services: Services) -> None:
-    """Write down what happened, and tell of it."""
-    moved = services.ledger.apply(job.id, event, services.now())
-    if moved and moved.state is not job.state:
-        log.info("job moved", job=job.id, was=job.state.value, state=moved.state.value, provider=moved.provider)
+    """Write down what happened."""
+    services.ledger.apply(job.id, event, services.now(), known=job)
 
 
 def crashed(job: Job, mine: Hold, services: Services) -> Event:
@@ -103,7 +110,7 @@ def poll(job: Job, mine: Hold, services: Services) -> Event:
     """Ask the gateway how the task stands; of a submit whose answer is lost, what can be known."""
     attempt = job.current
     now = services.now()
-    if now < attempt.asked_at + pace.NUDGE_GAP_S * pace.SECOND:
+    if job.nudge and now < attempt.asked_at + pace.NUDGE_GAP_S * pace.SECOND:
         return events.Deferred(attempt.asked_at + pace.NUDGE_GAP_S * pace.SECOND, "asked a moment ago")
     task_id = attempt.task_id or hinted(job)
     if task_id is None:

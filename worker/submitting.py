@@ -11,12 +11,16 @@ from typing import Any
 
 import structlog
 
+from shared.archive import ArchiveUnavailable
+from shared.asking import redacted
 from shared.domain import events, health, money, pace
 from shared.domain.events import Event, Reason
 from shared.domain.job import Attempt, Error, Job
+from shared.domain.transitions import transition
 from shared.domain.wire import Request
 from shared.http import AnswerLost, Forbidden, NotSent
 from shared.intake import length_s
+from shared.journal import ANSWER_CHARS
 from shared.ledger.ledger import CapReached, Caps, LeaseLost
 from shared.ledger.store import LedgerUnavailable
 from shared.media import InputRejected, InputUnreachable, probe
@@ -32,15 +36,26 @@ log = structlog.get_logger()
 INPUTS = ("image_url", "last_image_url", "video_url")
 # With the answer of a paid call in hand, a ledger that is out of reach is waited for this long.
 HOLD_ON_S = 600
+# A bucket that takes no journal is tried again after this long; nothing is paid for meanwhile.
+JOURNAL_PAUSE_S = 15
 
 
 def submit(job: Job, mine: Hold, services: Services) -> Event | None:
-    """Look at the inputs, choose the gateway, write the attempt down, send it, say what became of it."""
-    if not job.inputs and any(job.request.get(name) for name in INPUTS):
-        return measure(job, services)
-    quote, standing = choice(job, services)
-    if quote is None:
-        return standing
+    """Look at the inputs, then try; what was measured is kept where something stands in the way of the rest."""
+    learned = measure(job, services) if unmeasured(job) else None
+    if learned and not isinstance(learned, events.Measured):
+        return learned
+    measured = transition(job, learned, services.now(), services.settings.pace) if learned else job
+    standing = attempt(measured, mine, services)
+    return learned if learned and standing else standing
+
+
+def attempt(job: Job, mine: Hold, services: Services) -> Event | None:
+    """Choose the gateway, write the attempt down, send it, write down what became of it; or what stands in the way."""
+    able = choice(job, services)
+    if isinstance(able, Event):
+        return able
+    quote = able[0]
     gateway = services.settings.gateways[quote.provider]
     plan, request = prepare(job, quote, gateway, services)
     try:
@@ -48,23 +63,27 @@ def submit(job: Job, mine: Hold, services: Services) -> Event | None:
     except LeaseLost:
         return None
     except CapReached as reached:
-        return put_off(job, reached)
+        return put_off(job, reached, able, services)
     except LedgerUnavailable:
         # Whether it was written down is not known; that nothing was sent, only this worker knows.
         settle(job, events.Withdrawn(plan.submitted_at, attempt=plan.number), services)
         return None
-    if not written:
-        return None
-    outcome = replace(send(request, quote.provider, services), attempt=plan.number)
-    settle(job, outcome, services)
+    if written:
+        outcome = held_back(written, request, mine, services) or send(request, written, services)
+        settle(written, replace(outcome, attempt=plan.number), services)
     return None
 
 
-def engage(job: Job, plan: Attempt, fits: Caps, mine: Hold, services: Services) -> bool:
-    """Write the attempt down; raises LeaseLost, CapReached."""
+def engage(job: Job, plan: Attempt, fits: Caps, mine: Hold, services: Services) -> Job | None:
+    """Write the attempt down; None where the job is no longer ours. Raises LeaseLost, CapReached."""
     now = services.now()
     write = partial(services.ledger.engage, job, event=events.Begun(plan), caps=fits, now=now)
-    return mine.engage(lambda ticket: write(ticket=ticket), now) is not None
+    return mine.engage(lambda ticket: write(ticket=ticket), now)
+
+
+def unmeasured(job: Job) -> bool:
+    """Whether it has inputs that nobody has looked at yet."""
+    return not job.inputs and any(job.request.get(name) for name in INPUTS)
 
 
 def measure(job: Job, services: Services) -> Event:
@@ -106,19 +125,17 @@ def offered(job: Job, seconds: Decimal | None, services: Services) -> list[Quote
     return [quote for quote in given if quote.provider in job.route]
 
 
-def choice(job: Job, services: Services) -> tuple[Quote | None, Event | None]:
-    """The gateway to send to now; or none, and what that means for the job."""
+def choice(job: Job, services: Services) -> list[Quote] | Event:
+    """The gateways to send to, the first one now; or what it means for the job that there is none."""
     by_name = {quote.provider: quote for quote in offered(job, duration_s(job.request, job.inputs), services)}
-    able = tuple(name for name in job.route if name in by_name and by_name[name].able)
+    able = [by_name[name] for name in job.route if name in by_name and by_name[name].able]
     if not able:
         reasons = [f"{quote.provider}: {quote.why_not}" for quote in by_name.values()] or ["not enabled any more"]
-        return None, events.Barred(Error("no_provider", "; ".join(reasons)))
-    paused = services.ledger.paused_until(able[0])
-    if paused > services.now():
-        return None, around(able, services)
-    if able != job.route:
-        return None, events.Rerouted(able, "a gateway of the route is not able any more")
-    return by_name[able[0]], None
+        return events.Barred(Error("no_provider", "; ".join(reasons)))
+    if len(able) < len(job.route):
+        names = tuple(quote.provider for quote in able)
+        return events.Rerouted(names, "a gateway of the route is not able any more")
+    return able
 
 
 def around(able: tuple[str, ...], services: Services) -> Event:
@@ -173,24 +190,57 @@ def caps(job: Job, quote: Quote, gateway: GatewaySettings, services: Services) -
     )
 
 
-def put_off(job: Job, reached: CapReached) -> Event:
+def put_off(job: Job, reached: CapReached, able: list[Quote], services: Services) -> Event:
     """A cap is waited for, at the old place in the line; a budget is not waited for until tomorrow."""
+    if reached.cap == "pause":
+        return around(tuple(quote.provider for quote in able), services)
     if reached.cap == "budget":
         return events.Barred(Error("budget_exceeded", "this submit would pass the tenant's budget of the day"))
+    if reached.cap == "whole":
+        return events.Deferred(reached.until, "waits until the ledger is known to be whole")
     return events.Deferred(job.due_at or job.created_at, f"waits for the {reached.cap} cap")
 
 
-def send(request: Request, provider: str, services: Services) -> Event:
-    """Send the paid call, once, over a connection of its own."""
+def held_back(job: Job, request: Request, mine: Hold, services: Services) -> Event | None:
+    """Write the attempt down where the loss of the ledger does not reach, too; Withdrawn where it must not be sent.
+
+    In this order a ledger that lost the attempt in a failover either shows it now, or is reconciled with a journal that
+    holds it.
+    """
+    now, why = services.now(), "the job is no longer ours"
+    try:
+        services.journal.intend(job, request, now)
+        if mine.still(services):
+            return None
+    except ArchiveUnavailable as unavailable:
+        now, why = pace.after(now, JOURNAL_PAUSE_S), str(unavailable)
+    except LedgerUnavailable as lost:
+        why = str(lost)
+    log.warning("submit held back", job=job.id, reason=why)
+    withdrawn = events.Withdrawn(job.current.submitted_at, until=now)
+    services.journal.answered(job, withdrawn, why, services.now())
+    return withdrawn
+
+
+def send(request: Request, job: Job, services: Services) -> Event:
+    """Send the paid call, once; what it came to is journalled."""
+    outcome, text = posted(request, job.current.provider, services)
+    services.journal.answered(job, outcome, text, services.now())
+    return outcome
+
+
+def posted(request: Request, provider: str, services: Services) -> tuple[Event, str]:
+    """Make the paid call over a connection of its own: what it came to, and the answer's text or why there is none."""
     try:
         response = services.outside.send(request, deadline_s=pace.SUBMIT_DEADLINE_S, fresh=True)
     except Forbidden as forbidden:
-        return events.Refused(Reason.PROVIDER, str(forbidden))
+        return events.Refused(Reason.PROVIDER, str(forbidden)), str(forbidden)
     except NotSent as unsent:
-        return events.Refused(Reason.DOWN, str(unsent))
+        return events.Refused(Reason.DOWN, str(unsent)), str(unsent)
     except AnswerLost as lost:
-        return events.Lost(str(lost))
-    return PROVIDERS[provider].read_submission(response)
+        return events.Lost(str(lost)), str(lost)
+    text = f"HTTP {response.status} {redacted(response.body, ANSWER_CHARS)}"
+    return PROVIDERS[provider].read_submission(response), text
 
 
 def settle(job: Job, outcome: Event, services: Services) -> None:
@@ -199,7 +249,7 @@ def settle(job: Job, outcome: Event, services: Services) -> None:
     give_up = time.monotonic() + HOLD_ON_S
     while True:
         try:
-            moved = services.ledger.apply(job.id, outcome, services.now())
+            moved = services.ledger.apply(job.id, outcome, services.now(), known=job)
             mind(outcome, moved.provider if moved else None, services)
             return
         except LedgerUnavailable:
@@ -210,11 +260,8 @@ def settle(job: Job, outcome: Event, services: Services) -> None:
 
 
 def mind(outcome: Event, provider: str | None, services: Services) -> None:
-    """What the outcome says of the gateway: pause it, or hold it for well again."""
+    """What a refusal or a lost answer says of the gateway: enough of them pause it."""
     if provider is None:
-        return
-    if isinstance(outcome, events.Accepted):
-        services.ledger.recovered(provider)
         return
     reason = outcome.reason if isinstance(outcome, events.Refused) else None
     reason = Reason.DOWN if isinstance(outcome, events.Lost) else reason
@@ -231,7 +278,15 @@ def ask_again(job: Job, services: Services) -> Event:
     provider = PROVIDERS[attempt.provider]
     access = services.access(attempt.provider, attempt)
     request = provider.submission(Ask(job.request, idempotency_key(job, attempt.number)), access)
-    return send(replace(request, json=attempt.body), attempt.provider, services)
+    again, now = replace(request, json=attempt.body), services.now()
+    try:  # who wrote the attempt down may have died before it was journalled: this may be the call that is paid for
+        services.journal.intend(job, again, now)
+    except ArchiveUnavailable as unavailable:
+        return events.Deferred(pace.after(now, JOURNAL_PAUSE_S), str(unavailable))
+    outcome, text = posted(again, attempt.provider, services)
+    if isinstance(outcome, events.Accepted):  # a refusal of this call says nothing of the first
+        services.journal.answered(job, outcome, text, services.now())
+    return outcome
 
 
 def without_key(job: Job, services: Services) -> Event:

@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import cache
+from contextlib import suppress
+from functools import cache, partial
 from typing import Any
+
+from celery import Task
 
 from shared import tokens
 from shared.archive import ArchiveUnavailable
 from shared.document import document
-from shared.domain import pace
 from shared.intake import Unacceptable
 from shared.ledger.ledger import Ticket
 from shared.ledger.store import LedgerUnavailable
 from worker import steps
 from worker.app import app, services
+from worker.hints import Hint
 from worker.lanes import SHARES
+from worker.steps import InHand
 
 Tickets = Sequence[tuple[str, str, int]]
 
@@ -27,26 +32,40 @@ def hands(kind: str) -> ThreadPoolExecutor:
     return ThreadPoolExecutor(SHARES[kind].threads, thread_name_prefix=kind)
 
 
+@app.task(name="rushes.work", base=Hint)  # type: ignore[untyped-decorator]
 def work(tickets: Tickets) -> None:
-    """Do the steps of a batch side by side, then let the scheduler know that there is room again."""
-    held = [Ticket(*ticket) for ticket in tickets]
-    kind = pace.kind_of(held[0].lane)
-    list(hands(kind).map(lambda ticket: steps.run(ticket, services()), held))
-    services().ledger.ring()
+    """Begin the steps of all that came due; nobody waits here for their ends."""
+    steps.run([Ticket(*ticket) for ticket in tickets], services(), spread)
 
 
-for name in SHARES:
-    app.task(work, name=f"rushes.{name}")
+def spread(do: Callable[[InHand], None], mine: Iterable[InHand]) -> list[None]:
+    """Give each job to the threads of its kind; when the last of a kind is done, the scheduler hears of the room."""
+    by_kind: defaultdict[str, list[InHand]] = defaultdict(list)
+    for one in mine:
+        by_kind[one[1].kind].append(one)
+    for kind, held in by_kind.items():
+        left = [*held]
+        for one in held:
+            hands(kind).submit(do, one).add_done_callback(partial(_done, left))
+    return []
 
 
-@app.task(name="rushes.enqueue", ignore_result=False)  # type: ignore[untyped-decorator]
-def enqueue(job: Any = None, idempotency_key: str | None = None, api_key: str = "") -> dict[str, Any]:
+def _done(left: list[InHand], _: Any) -> None:
+    left.pop()
+    if not left:
+        with suppress(LedgerUnavailable):
+            services().ledger.ring()
+
+
+@app.task(name="rushes.enqueue", ignore_result=False, bind=True)  # type: ignore[untyped-decorator]
+def enqueue(task: Task, job: Any = None, idempotency_key: str | None = None, api_key: str = "") -> dict[str, Any]:
     """The Jobs API's POST for other Celery services: the job document, or the error envelope."""
     tenant = tokens.tenant_of(services().settings.api_keys, str(api_key))
     try:
         if tenant is None:
             raise Unacceptable("unauthorized", "api_key is not a key of this service.", 401)
-        receipt = services().intake.accept(job, tenant, idempotency_key, services().now())
+        traceparent = (task.request.headers or {}).get("traceparent")
+        receipt = services().intake.accept(job, tenant, idempotency_key, services().now(), traceparent)
         return document(receipt.job, services().archive.presign)
     except Unacceptable as refused:
         return refused.envelope()

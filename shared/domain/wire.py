@@ -10,17 +10,18 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One HTTP call to make; `json` is the body, sent as UTF-8 JSON."""
+    """One HTTP call to make; `json` is the body, sent as UTF-8 JSON, or `raw` is, as it is."""
 
     method: str
     url: str
     headers: Mapping[str, str] = field(default_factory=dict)
     json: Mapping[str, Any] | None = None
+    raw: bytes | None = None
 
     def body(self) -> bytes | None:
         """The exact bytes that are sent, or None for a call without a body."""
         if self.json is None:
-            return None
+            return self.raw
         return json.dumps(self.json, ensure_ascii=False, separators=(",", ":")).encode()
 
 
