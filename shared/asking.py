@@ -48,6 +48,6 @@ def drifted(gateway: str, word: str, response: Response, services: Services) -> 
         services.ledger.drifted(gateway, word)
 
 
-def redacted(body: bytes) -> str:
+def redacted(body: bytes, chars: int = SAMPLE_CHARS) -> str:
     """The beginning of an answer, without keys and without the signed part of links."""
-    return SECRET.sub(lambda found: f"{found[1]}?…" if found[1] else "…", body.decode(errors="replace"))[:SAMPLE_CHARS]
+    return SECRET.sub(lambda found: f"{found[1]}?…" if found[1] else "…", body.decode(errors="replace"))[:chars]

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from hashlib import sha256
 from typing import Any
 
 from marshmallow import ValidationError
 
+from shared.domain import tracing
 from shared.domain.job import Job, new_id
 from shared.egress import NotSent
 from shared.http import Outside
@@ -37,6 +38,9 @@ class Unacceptable(Exception):
         return {"error": {**told, "fields": dict(self.fields)} if self.fields else told}
 
 
+CONFLICT = Unacceptable("idempotency_conflict", "This Idempotency-Key came with another body before.", 409)
+
+
 @dataclass(frozen=True, slots=True)
 class Receipt:
     """The job as it was taken; `replayed` where it had been taken before under the same key."""
@@ -54,18 +58,32 @@ class Intake:
     prices: PriceTable
     outside: Outside
 
-    def accept(self, body: Any, tenant: str, key: str | None, now: int) -> Receipt:
-        """Write a job down, once per idempotency key; it is due at once."""
-        self._check_key(key)
-        request = self.request(body)
-        job = self._job(request, self.able(request), tenant, now)
+    def accept(self, body: Any, tenant: str, key: str | None, now: int, traceparent: str | None = None) -> Receipt:
+        """Write a job down, once per idempotency key; it is due at once, and belongs to the caller's trace."""
+        self.check_key(key)
         try:
-            first = self.ledger.create(job, key, digest(body))
+            request = self.request(body)
+            job = replace(self._job(request, self.able(request), tenant, now), trace=tracing.heard(traceparent))
+        except Unacceptable:  # today: the same request may have been taken when other gateways were enabled
+            if first := self.first(tenant, key, digest(body)):
+                return Receipt(first, replayed=True)
+            raise
+        return self.create(job, key, digest(body))
+
+    def create(self, job: Job, key: str | None, body_digest: str) -> Receipt:
+        """Write a job down, or give the first one of its idempotency key; raises Unacceptable 409."""
+        try:
+            first = self.ledger.create(job, key, body_digest)
         except Conflict:
-            raise Unacceptable(
-                "idempotency_conflict", "This Idempotency-Key came with another body before.", 409
-            ) from None
+            raise CONFLICT from None
         return Receipt(first, replayed=True) if first else Receipt(job)
+
+    def first(self, tenant: str, key: str | None, body_digest: str) -> Job | None:
+        """The job that was taken under this idempotency key; raises Unacceptable 409 where the body was another."""
+        try:
+            return self.ledger.first(tenant, key, body_digest) if key else None
+        except Conflict:
+            raise CONFLICT from None
 
     def request(self, body: Any) -> dict[str, Any]:
         """The request as it would be accepted."""
@@ -100,7 +118,8 @@ class Intake:
             due_at=now,
         ).noted(now, "queued")
 
-    def _check_key(self, key: Any) -> None:
+    def check_key(self, key: Any) -> None:
+        """Raises Unacceptable 422 for an idempotency key that nobody can keep."""
         if key is not None and not (isinstance(key, str) and 0 < len(key) <= KEY_CHARS and sayable(key)):
             problem = {"Idempotency-Key": [f"Not a text of 1 to {KEY_CHARS} characters."]}
             raise Unacceptable("invalid_request", "The Idempotency-Key does not fit.", 422, problem)

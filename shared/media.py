@@ -8,7 +8,8 @@ from collections.abc import Callable, Generator, Mapping
 from contextlib import closing
 from dataclasses import asdict, dataclass
 from decimal import Decimal
-from typing import Any
+from io import SEEK_END
+from typing import Any, BinaryIO
 
 from shared import formats, http
 from shared.domain import wire
@@ -120,7 +121,18 @@ def _judged(field: str, remote: _Remote, request: Mapping[str, Any]) -> Picture 
         raise InputUnreachable(field, str(silence)) from None
 
 
-def _measure(remote: _Remote, rules: _Rules, request: Mapping[str, Any]) -> Picture | Clip:
+def judged(field: str, file: BinaryIO) -> Picture | Clip:
+    """What a file on disk is, if it may be the input of this field; raises InputRejected.
+
+    Its length is held against the longest that any character_orientation allows: which it will be is not known yet.
+    """
+    try:
+        return _measure(_OnDisk(file, FIELDS[field].max_bytes), FIELDS[field], {"character_orientation": "video"})
+    except _Broken as refusal:
+        raise InputRejected(field, str(refusal)) from None
+
+
+def _measure(remote: _Remote | _OnDisk, rules: _Rules, request: Mapping[str, Any]) -> Picture | Clip:
     name = _format(remote, rules)
     try:
         facts = _read_clip(remote, name) if rules is CLIPS else _read_picture(remote, name)
@@ -134,7 +146,7 @@ def _measure(remote: _Remote, rules: _Rules, request: Mapping[str, Any]) -> Pict
     return facts
 
 
-def _format(remote: _Remote, rules: _Rules) -> str:
+def _format(remote: _Remote | _OnDisk, rules: _Rules) -> str:
     head = remote.peek(formats.HEAD_BYTES)
     if not head:
         raise _Broken("the file is empty")
@@ -144,14 +156,19 @@ def _format(remote: _Remote, rules: _Rules) -> str:
     return name
 
 
-def _read_picture(remote: _Remote, name: str) -> Picture:
+def _read_picture(remote: _Remote | _OnDisk, name: str) -> Picture:
     width, height = formats.png_sides(remote) if name == "png" else formats.jpeg_sides(remote)
     return Picture(width, height, remote.size(), name)
 
 
-def _read_clip(remote: _Remote, name: str) -> Clip:
+def _read_clip(remote: _Remote | _OnDisk, name: str) -> Clip:
     header = formats.clip_header(remote)
     return Clip(header.width, header.height, remote.size(), header.duration_s, header.codec, name)
+
+
+def _check_size(size_bytes: int, max_bytes: int) -> None:
+    if size_bytes > max_bytes:
+        raise _Broken(f"{size_bytes} bytes is larger than {max_bytes // MB} MB ({max_bytes} bytes)")
 
 
 def _check_sides(facts: Picture | Clip, rules: _Rules) -> None:
@@ -178,6 +195,28 @@ def _check_length(duration_s: Decimal, orientation: str) -> None:
 
 def _plain(facts: Picture | Clip) -> dict[str, Any]:
     return {name: str(value) if isinstance(value, Decimal) else value for name, value in asdict(facts).items()}
+
+
+class _OnDisk:
+    """A file on disk, read as one behind an address is."""
+
+    def __init__(self, file: BinaryIO, max_bytes: int) -> None:
+        self.at = 0
+        self._file = file
+        self._size = file.seek(0, SEEK_END)
+        _check_size(self._size, max_bytes)
+
+    def take(self, count: int) -> bytes:
+        data = self.peek(count)
+        self.at += len(data)
+        return data
+
+    def peek(self, count: int) -> bytes:
+        self._file.seek(self.at)
+        return self._file.read(count)
+
+    def size(self) -> int:
+        return self._size
 
 
 class _Remote:
@@ -266,19 +305,15 @@ class _Remote:
         for piece in stream.chunks(PIECE_BYTES):
             yield at, piece
             at += len(piece)
-            self._check_size(at)
+            _check_size(at, self._max_bytes)
         self._know_size(at)
         yield at, b""
 
     def _know_size(self, size_bytes: int) -> None:
         if self._size not in (None, size_bytes):
             raise _NotNow("the file changed while it was read")
-        self._check_size(size_bytes)
+        _check_size(size_bytes, self._max_bytes)
         self._size = size_bytes
-
-    def _check_size(self, size_bytes: int) -> None:
-        if size_bytes > self._max_bytes:
-            raise _Broken(f"{size_bytes} bytes is larger than {self._max_bytes // MB} MB ({self._max_bytes} bytes)")
 
     def _check_status(self, status: int) -> None:
         if status in NOT_NOW or status >= 500:

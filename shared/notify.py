@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from hashlib import sha256
 
 from shared.document import document, moment
+from shared.domain import tracing
 from shared.domain.job import Job
 from shared.domain.wire import Request
 
@@ -22,6 +23,7 @@ def notice(job: Job, secrets: Sequence[str], now: int) -> Request:
         "Content-Type": "application/json",
         "webhook-id": message_id,
         "webhook-timestamp": str(timestamp),
+        "traceparent": tracing.traceparent(job),
         **signature(secrets, message_id, timestamp, request.body() or b""),
     }
     return Request("POST", request.url, headers, body)

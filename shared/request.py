@@ -133,13 +133,17 @@ class Address(Text):
             raise ValidationError(f"Not an https address{' or s3://bucket/key' if self.s3 else ''}.")
 
 
+# What is blank would be paid for, and say nothing.
+WORDS = [validate.Length(1, 2500), validate.Regexp(r"[\s\S]*\S", error="Blank.")]
+
+
 class Shot(Schema):
     """One shot of a `multi_prompt`."""
 
     class Meta:
         unknown = RAISE
 
-    prompt = Text(required=True, validate=validate.Length(1, 2500))
+    prompt = Text(required=True, validate=WORDS)
     duration = Whole(validate=validate.Range(1, 15))
 
 
@@ -162,8 +166,8 @@ class JobRequest(Schema):
         unknown = RAISE
 
     model = fields.String(required=True, validate=validate.OneOf(MODELS))
-    prompt = Text(validate=validate.Length(1, 2500))
-    negative_prompt = Text(validate=validate.Length(1, 2500))
+    prompt = Text(validate=WORDS)
+    negative_prompt = Text(validate=WORDS)
     multi_prompt = fields.List(fields.Nested(Shot), validate=validate.Length(1, 16))
     image_url = Address(s3=True)
     last_image_url = Address(s3=True)

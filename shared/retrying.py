@@ -7,32 +7,36 @@ from dataclasses import replace
 from shared.asking import ask
 from shared.domain import events, money
 from shared.domain.job import Attempt, AttemptStatus, Job, State, new_id
-from shared.intake import Unacceptable
+from shared.intake import Receipt, Unacceptable, digest
 from shared.wiring import Services
 
 # The caller waits for the answer.
 ASK_S = 8
 # What the gateway itself gave up is gone; anything else may still be there.
 GONE = frozenset({AttemptStatus.FAILED, AttemptStatus.REJECTED})
+# The gateway was asked for a fresh link to the last, and says that the task is done all the same.
+DEAD = "result_expired"
 
 
-def retry(job: Job, services: Services, now: int) -> Job:
-    """A new job with the failed one's request.
+def retry(job: Job, services: Services, now: int, key: str | None = None) -> Receipt:
+    """A new job with the failed one's request; the first such job, where the idempotency key was used for it before.
 
     Raises Unacceptable where it did not fail, nobody can do it now, or its gateway does not say if it has the clip.
     """
+    services.intake.check_key(key)
+    if first := services.intake.first(job.tenant, key, digest({"retry_of": job.id})):
+        return Receipt(first, replayed=True)
     if job.state is not State.FAILED:
         raise Unacceptable("not_retryable", f"The job is {job.state.value}; only a failed one can be tried again.", 409)
     attempt = standing(job, services)
     again = adopted(job, attempt, now) if attempt else afresh(job, services, now)
-    services.ledger.create(again)
-    return again
+    return services.intake.create(again, key, digest({"retry_of": job.id}))
 
 
 def standing(job: Job, services: Services) -> Attempt | None:
     """The attempt whose clip its gateway still has, or is still making; raises Unacceptable where that is not known."""
     for attempt in reversed(job.attempts):
-        if attempt.task_id is None or attempt.status in GONE:
+        if attempt.task_id is None or attempt.status in GONE or is_dead(job, attempt):
             continue
         answer = ask(attempt, attempt.task_id, services, ASK_S)
         if isinstance(answer, (events.Succeeded, events.Progressed)):
@@ -41,6 +45,11 @@ def standing(job: Job, services: Services) -> Attempt | None:
             message = f"{attempt.provider} does not say whether it still has the task; to pay again now may be in vain."
             raise Unacceptable("unavailable", message, 503)
     return None
+
+
+def is_dead(job: Job, attempt: Attempt) -> bool:
+    """Whether the clip of an attempt was to be had once, and is not any more."""
+    return job.error is not None and job.error.code == DEAD and attempt is job.current
 
 
 def gone(answer: events.Event) -> bool:

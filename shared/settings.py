@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 from marshmallow import EXCLUDE, Schema, ValidationError, fields, validate
 
-from shared import notify
+from shared import notify, tokens
 from shared.domain.pace import Pace
 from shared.providers import PROVIDERS
 
@@ -58,6 +58,7 @@ class Settings:
     callback_confirm: bool
     daily_budget_usd: Decimal | None
     webhook_secrets: Mapping[str, tuple[str, ...]] = field(repr=False)
+    journal: bool
     port: int
 
 
@@ -91,6 +92,9 @@ class Keys(Pairs):
         pairs = super()._deserialize(value, attr, data, **kwargs)
         if not all(HASH.fullmatch(key) for _, key in pairs if key.lower().startswith("sha256")):
             raise ValidationError("give a hashed key as sha256$ and 64 hex digits in small letters, in single quotes")
+        owners: dict[str, str] = {}
+        if any(owners.setdefault(tokens.hashed(key), name) != name for name, key in pairs):
+            raise ValidationError("the same key is given to two names; whose are its jobs?")
         return pairs
 
 
@@ -150,6 +154,12 @@ def redis_db(value: str) -> None:
         raise ValidationError("give the database as a number, such as redis://host:6379/0")
 
 
+# Those of kombu 5.6; more may stand behind a plus.
+BROKER = (
+    "(amqps?|pyamqp|librabbitmq|(confluent)?kafka|rediss?|sentinel|unix|sqs|SQS|gcpubsub|azurestoragequeues"
+    "|azureservicebus|slmq|SLMQ|mongodb|sqla|sqlalchemy|pgmq|zookeeper|consul|etcd|qpid|pyro|filesystem|memory)"
+    r"(\+[\w.+-]+)?://"
+)
 HEADER_SAFE = validate.Regexp(r"[!-~]+$", error="holds a space or a character that no key has")
 
 
@@ -172,7 +182,7 @@ class Environment(Schema):
     broker_url = fields.String(
         load_default=None,
         data_key="RUSHES_BROKER_URL",
-        validate=validate.Regexp(r"[a-z][a-z0-9+.-]*://", error="give an address such as amqp://…"),
+        validate=validate.Regexp(BROKER, error="give an address that Celery knows, such as amqp://… or redis://…"),
     )
     bucket = fields.String(
         required=True,
@@ -200,6 +210,7 @@ class Environment(Schema):
     )
     daily_budget_usd = fields.Decimal(load_default=None, data_key="RUSHES_DAILY_BUDGET_USD", validate=POSITIVE)
     webhook_secrets = Secrets(load_default=(), data_key="RUSHES_WEBHOOK_SECRETS")
+    journal = fields.Boolean(load_default=True, data_key="RUSHES_JOURNAL")
     s3_endpoint = fields.String(load_default=None, data_key="AWS_ENDPOINT_URL_S3", validate=url("https", "http"))
     port = fields.Integer(load_default=8000, data_key="PORT", validate=validate.Range(0, 65535))
 

@@ -31,13 +31,18 @@ def attempt_of(keys: Sequence[str], provider: str, job_id: str, token: str) -> i
 def tenant_of(api_keys: Sequence[tuple[str, str]], key: str) -> str | None:
     """The tenant of an API key, held as it is or as its hash; every key is compared, so that the time tells nothing."""
     given = key.encode("utf-8", "surrogatepass")
-    hashed = (HASHED + sha256(given).hexdigest()).encode()
+    of_given = (HASHED + sha256(given).hexdigest()).encode()
     found = [
         tenant
         for tenant, held in api_keys
-        if hmac.compare_digest(held.encode(), hashed if held.startswith(HASHED) else given)
+        if hmac.compare_digest(held.encode(), of_given if held.startswith(HASHED) else given)
     ]
     return found[0] if found else None
+
+
+def hashed(key: str) -> str:
+    """The hash that may stand for a key; of a hash, itself."""
+    return key if key.startswith(HASHED) else HASHED + sha256(key.encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def _digest(key: str, provider: str, job_id: str, attempt: int) -> str:

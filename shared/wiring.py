@@ -13,12 +13,14 @@ import boto3
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
-from shared import __version__, tokens
+from shared import __version__, logs, tokens
 from shared.archive import Archive
+from shared.direct import DirectPut
 from shared.domain.job import Attempt, Job
 from shared.http import Outside
 from shared.inputs import InputLinks
 from shared.intake import Intake
+from shared.journal import Journal
 from shared.ledger.ledger import Ledger
 from shared.ledger.redis_store import RedisStore, connect
 from shared.providers import PROVIDERS
@@ -46,6 +48,7 @@ class Services:
     """An input's address as a gateway can fetch it."""
     now: Callable[[], int]
     """The moment, in ms since the epoch."""
+    journal: Journal
 
     def access(self, provider: str, attempt: Attempt | None = None) -> Access:
         """Where a gateway is and its key; for an attempt as they were when it was made."""
@@ -66,12 +69,13 @@ def build(environ: Mapping[str, str], ledger_timeout_s: float = WORKER_TIMEOUT_S
     """Join everything; raises SettingsError with one line."""
     settings = load(environ)
     prices = load_prices(settings)
-    ledger = Ledger(RedisStore(connect(settings.redis_url, ledger_timeout_s)), settings.pace)
+    ledger = Ledger(RedisStore(connect(settings.redis_url, ledger_timeout_s)), settings.pace, logs.moved)
     outside = Outside(settings.egress_allow, f"rushes/{__version__}")
     s3 = s3_client()
-    archive = Archive(s3, settings.bucket, settings.prefix)
+    archive = Archive(s3, settings.bucket, settings.prefix, direct=direct_put(s3, settings.bucket))
     links = InputLinks(s3, s3_client, lambda bucket: bucket_region(s3, bucket))
-    return Services(settings, ledger, outside, archive, prices, Intake(settings, ledger, prices, outside), links, clock)
+    intake, journal = Intake(settings, ledger, prices, outside), Journal(archive, settings.journal)
+    return Services(settings, ledger, outside, archive, prices, intake, links, clock, journal)
 
 
 def clock() -> int:
@@ -102,6 +106,39 @@ def s3_client(region: str | None = None) -> Any:
         s3={"addressing_style": "path"} if os.environ.get("AWS_ENDPOINT_URL_S3") else None,
     )
     return boto3.client("s3", region_name=region, config=config)
+
+
+def direct_put(s3: Any, bucket: str) -> DirectPut | None:
+    """The short way for small objects, where there are credentials to sign with."""
+    credentials = boto3.session.Session().get_credentials()
+    return DirectPut(s3, credentials, bucket) if credentials else None
+
+
+@dataclass(frozen=True, slots=True)
+class BucketFacts:
+    """What a bucket tells beside its objects; None for what it does not."""
+
+    date: str | None
+    """S3's own time, as HTTP writes it."""
+    aborts_uploads: bool | None
+    """Whether a rule of its lifecycle does away with uploads that nobody completed."""
+
+
+def bucket_facts(s3: Any, bucket: str) -> BucketFacts:
+    """Ask a bucket; raises nothing."""
+    try:
+        date = s3.head_bucket(Bucket=bucket)["ResponseMetadata"]["HTTPHeaders"].get("date")
+    except (ClientError, BotoCoreError):
+        return BucketFacts(None, None)
+    try:
+        rules = s3.get_bucket_lifecycle_configuration(Bucket=bucket)["Rules"]
+    except ClientError as refusal:
+        none = refusal.response.get("Error", {}).get("Code") == "NoSuchLifecycleConfiguration"
+        return BucketFacts(date, False if none else None)
+    except BotoCoreError:
+        return BucketFacts(date, None)
+    enabled = [rule for rule in rules if rule.get("Status") == "Enabled"]
+    return BucketFacts(date, any("AbortIncompleteMultipartUpload" in rule for rule in enabled))
 
 
 def bucket_region(s3: Any, bucket: str) -> str | None:

@@ -7,17 +7,23 @@ from typing import Any
 import structlog
 from flask import Flask, Response, request
 from flask.json.provider import DefaultJSONProvider
+from werkzeug.exceptions import NotFound
 
 from shared.wiring import Services
 from webhook_receiver import errors
 from webhook_receiver.callbacks import callbacks
+from webhook_receiver.console import console, problems, session
 from webhook_receiver.docs import docs
 from webhook_receiver.gateways_api import gateways_api
 from webhook_receiver.health import health
+from webhook_receiver.history_api import history_api
 from webhook_receiver.jobs_api import jobs_api
+from webhook_receiver.metrics import metrics
 from webhook_receiver.rates import Rates
+from webhook_receiver.strays import strays_api
+from webhook_receiver.visits import Visits
 
-DOORS = (callbacks, jobs_api, gateways_api, health, docs)
+DOORS = (callbacks, jobs_api, gateways_api, health, metrics, docs, console, strays_api, history_api)
 
 
 class Receiver(Flask):
@@ -43,10 +49,13 @@ def create_app(parts: Services) -> Flask:
     app.json = Json(app)
     app.url_map.merge_slashes = False  # nothing is redirected: a callback's address holds a secret
     app.extensions["rushes"] = parts
+    app.extensions["visits"] = Visits(parts.ledger)
     app.extensions["rates"] = Rates(parts.settings.requests_per_minute)
+    session.prepare(app, parts.settings.secret_keys)
     for door in DOORS:
         app.register_blueprint(door)
     errors.register(app)
+    app.register_error_handler(NotFound, problems.nowhere)
     app.after_request(_headers)
     return app
 

@@ -30,25 +30,27 @@ def raw() -> bytes:
     length = request.content_length
     if length is not None and length > BODY_BYTES:
         raise RequestEntityTooLarge
-    body = _read(BODY_BYTES + 1 if length is None else length)
+    body = read(BODY_BYTES + 1 if length is None else length)
     if len(body) > BODY_BYTES:
         raise RequestEntityTooLarge
     if len(body) < (length or 0):
-        raise _cut_short()
+        raise cut_short()
     return body
 
 
-def _read(size_bytes: int) -> bytes:
+def read(size_bytes: int) -> bytes:
+    """So many bytes of the body, fewer only at its end; raises Unacceptable where they stop coming."""
     connection = request.environ.get("gunicorn.socket")
     if connection is not None:
         connection.settimeout(STALL_S)
     try:
         return bytes(request.environ["wsgi.input"].read(size_bytes))
     except Exception:  # whatever the server's own reader raises: a stall, a reset, a chunk that is none
-        raise _cut_short() from None
+        raise cut_short() from None
 
 
-def _cut_short() -> Unacceptable:
+def cut_short() -> Unacceptable:
+    """What to raise for a body that ended too soon."""
     return Unacceptable("bad_request", "The body did not come whole.", 400)
 
 

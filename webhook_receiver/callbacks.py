@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from flask import Response
+from flask import Response, g, request
 from werkzeug.exceptions import NotFound
 
 from shared import tokens
@@ -16,6 +16,8 @@ from shared.providers.reading import Malformed
 from webhook_receiver.auth import services
 from webhook_receiver.body import parsed, raw
 from webhook_receiver.openapi import OPEN, answers, blueprint, notes, refuses, takes
+from webhook_receiver.strays import set_aside
+from webhook_receiver.visits import REFUSED, visits
 
 callbacks = blueprint("callbacks", "For the gateways; the address is the proof.")
 
@@ -36,30 +38,55 @@ def receive(provider: str, job_id: str, token: str) -> Response:
     attempt = tokens.attempt_of(services().settings.secret_keys, provider, job_id, token)
     if attempt is None or provider not in PROVIDERS:
         raise NotFound(NOBODY)
-    heard = read(provider)
-    if take(provider, job_id, attempt, heard) == "unknown":
+    body = raw()
+    heard = read(provider, body)
+    verdict = take(provider, job_id, attempt, heard)
+    if verdict == "unknown":
         raise NotFound(NOBODY)
+    g.verdict = verdict
+    if verdict == "strange":
+        set_aside(provider, job_id, attempt, named(heard), body, token)
     return Response("{}\n", 200, mimetype="application/json")
 
 
-def read(provider: str) -> Heard:
+@callbacks.after_request
+def counted(answer: Response) -> Response:
+    """Count it; written down is that once it is answered."""
+    verdict = REFUSED.get(answer.status_code, g.get("verdict"))
+    if verdict:
+        visits().count((request.view_args or {})["provider"], verdict)
+        answer.call_on_close(visits().write_now_and_then)
+    return answer
+
+
+def read(provider: str, body: bytes) -> Heard:
     """What the body says; raises Unacceptable 400."""
     try:
-        return PROVIDERS[provider].read_callback(parsed(raw()), services().access(provider))
+        return PROVIDERS[provider].read_callback(parsed(body), services().access(provider))
     except Malformed as malformed:
         raise Unacceptable("bad_request", f"The callback cannot be read: {malformed}.", 400) from None
 
 
 def take(provider: str, job_id: str, attempt: int, heard: Heard) -> str:
-    """Note the hint; where callbacks are believed, apply what it says at once."""
-    now, task_id = services().now(), heard.task_id
-    if task_id and len(task_id) > TASK_ID_CHARS:
-        task_id = None
+    """Note the hint; where callbacks are believed, apply what it says at once. `strange`: it is to be set aside."""
+    now = services().now()
     final = isinstance(heard.event, (events.Succeeded, events.Failed))
-    if services().settings.callback_confirm or not final:
-        return services().ledger.nudge(provider, job_id, attempt, task_id, now, picture(heard))
+    if services().settings.callback_confirm or not final or not fits(job_id, attempt, named(heard)):
+        return services().ledger.nudge(provider, job_id, attempt, named(heard), now, picture(heard))
     believed = replace(heard.event, attempt=attempt, heard_by="callback", asked_at=now)  # type: ignore[call-arg]
     return "noted" if services().ledger.apply(job_id, believed, now) else "unknown"
+
+
+def fits(job_id: str, attempt: int, task_id: str | None) -> bool:
+    """Whether the task that a callback names may be its attempt's; what does not fit is never believed."""
+    job = services().ledger.get(job_id)
+    known = {one.number: one.task_id for one in job.attempts} if job else {}
+    return attempt in known and known[attempt] in (None, task_id or known[attempt])
+
+
+def named(heard: Heard) -> str | None:
+    """The task that a callback names, if any gateway would name one so."""
+    return heard.task_id if heard.task_id and len(heard.task_id) <= TASK_ID_CHARS else None
 
 
 def picture(heard: Heard) -> str | None:

@@ -39,14 +39,15 @@ def envelope(status: int, code: str, message: str, fields: Mapping[str, Any] | N
 
 def register(app: Flask) -> None:
     """Make every error of the app come out in the envelope."""
-    app.register_error_handler(HTTPException, _http)
+    app.register_error_handler(HTTPException, answered)
     app.register_error_handler(Unacceptable, _unacceptable)
     app.register_error_handler(LedgerUnavailable, _unavailable)
     app.register_error_handler(ArchiveUnavailable, _unsigned)
     app.register_error_handler(InternalServerError, _broken)
 
 
-def _http(error: HTTPException) -> Response:
+def answered(error: HTTPException) -> Response:
+    """An error of Flask's or of ours, in the envelope."""
     status = error.code or 500
     answer = envelope(status, CODES.get(status, "error"), error.description or error.name)
     if status == 401:

@@ -10,7 +10,7 @@ from flask import Response, jsonify, request
 from werkzeug.exceptions import NotFound
 
 from shared.document import moment
-from shared.domain import books, money
+from shared.domain import books, money, pace
 from shared.intake import Unacceptable
 from shared.settings import GatewaySettings
 from webhook_receiver import schemas
@@ -22,6 +22,9 @@ gateways_api = blueprint("gateways", "Their health, and what was spent at them."
 DAYS_MAX = 366
 DAY = re.compile(r"(\d{4}-\d\d-\d\d)(T[\d:.Z+-]*)?", re.ASCII)
 JOBS_LOOKED_AT = 50
+# What `why` says of a pause by hand, which only a hand ends.
+OPERATOR = "operator"
+UNTIL_RESUMED_S = 10 * 366 * 86_400
 STRETCH = [
     query("from", "First day, UTC; six days before the last.", type="string", format="date"),
     query("to", "Last day, UTC; today.", type="string", format="date"),
@@ -40,12 +43,12 @@ def gateways() -> Response:
 def standing(gateway: GatewaySettings) -> dict[str, Any]:
     ledger, now = services().ledger, services().now()
     health = ledger.health(gateway.name)
-    paused = int(health.get("paused_until", 0))
+    until = int(health.get("paused_until", 0))
     used = ledger.submits_lately(gateway.name, now)
     return {
         "name": gateway.name,
-        "paused_until": moment(paused) if paused > now else None,
-        "why": health.get("why") if paused > now else None,
+        "paused_until": moment(until) if until > now else None,
+        "why": health.get("why") if until > now else None,
         "in_flight": ledger.in_flight(gateway.name),
         "max_in_flight": gateway.max_in_flight,
         "submits_left_this_minute": max(gateway.submits_per_minute - used, 0),
@@ -69,12 +72,37 @@ def arriving(name: str) -> dict[str, Any]:
 def resume(name: str) -> Response:
     """End a pause."""
     admin()
+    return jsonify(resumed(name))
+
+
+@gateways_api.post("/v1/gateways/<name>/pause")
+@answers(200, schemas.Gateway, "It has begun.")
+@refuses(401, 403, 404, 429, 503)
+def pause(name: str) -> Response:
+    """Send nothing new there until a resume."""
+    admin()
+    return jsonify(paused(name))
+
+
+def resumed(name: str) -> dict[str, Any]:
+    """The gateway as it stands after its pause was ended; raises 404."""
+    gateway = enabled(name)
+    services().ledger.resume(name, services().settings.gateways)
+    return standing(gateway)
+
+
+def paused(name: str) -> dict[str, Any]:
+    """The gateway as it stands after an operator paused it; raises 404."""
+    gateway = enabled(name)
+    services().ledger.pause(name, OPERATOR, pace.after(services().now(), UNTIL_RESUMED_S))
+    return standing(gateway)
+
+
+def enabled(name: str) -> GatewaySettings:
     gateway = services().settings.gateways.get(name)
     if gateway is None:
         raise NotFound("There is no such gateway.")
-    services().ledger.recovered(name)
-    services().ledger.ring()
-    return jsonify(standing(gateway))
+    return gateway
 
 
 @gateways_api.get("/v1/usage")
@@ -84,13 +112,22 @@ def resume(name: str) -> Response:
 def usage() -> Response:
     """What was made and spent, by day and gateway."""
     asking = caller()
+    first, last = stretch(7)
+    return jsonify({"data": [line for day in days(first, last) for line in lines(day, asking.scope)]})
+
+
+def stretch(usual_days: int) -> tuple[date, date]:
+    """First and last day that the query asks for; raises Unacceptable."""
     last = day_of("to", date.fromisoformat(books.day_of(services().now())))
-    first = day_of("from", date.fromordinal(max(last.toordinal() - 6, 1)))
+    first = day_of("from", date.fromordinal(max(last.toordinal() - usual_days + 1, 1)))
     if not 0 <= (last - first).days < DAYS_MAX:
         problem = {"from": [f"Not before `to`, or more than {DAYS_MAX} days."]}
         raise Unacceptable("invalid_request", "The query does not fit: from.", 422, problem)
-    days = [str(first + timedelta(days=step)) for step in range((last - first).days + 1)]
-    return jsonify({"data": [line for day in days for line in lines(day, asking.scope)]})
+    return first, last
+
+
+def days(first: date, last: date) -> list[str]:
+    return [str(first + timedelta(days=step)) for step in range((last - first).days + 1)]
 
 
 def day_of(name: str, otherwise: date) -> date:
@@ -120,6 +157,7 @@ def lines(day: str, tenant: str | None) -> list[dict[str, Any]]:
             "seconds": counts["made_ms"] / 1000,
             "estimated_cost_usd": money.text(money.from_units(counts["estimated"])),
             "cost_usd": money.text(money.from_units(counts["actual"])),
+            "wasted_cost_usd": money.text(money.from_units(counts["wasted"])),
             "unpriced_jobs": counts["unpriced"],
         }
         for (held_by, provider), counts in sorted(totals.items())

@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
+from threading import Lock
+from typing import Any
+
 from flask import Response, jsonify
 
+from shared import overdue
 from shared.archive import ArchiveUnavailable
 from shared.ledger.store import LedgerUnavailable
 from webhook_receiver import schemas
@@ -26,10 +33,11 @@ def healthz() -> Response:
 @answers(503, schemas.Readiness, "One of them is not; the body says which and why.")
 @notes(security=OPEN)
 def readyz() -> Response:
-    """Redis and S3 are reached."""
+    """Redis and S3 are reached; how late the work is stands beside it, for jobs are taken all the same."""
     problems = {"ledger": _ledger_problem(), "archive": _archive_problem()}
-    found = {name: problem for name, problem in problems.items() if problem}
-    answer = jsonify({"status": "unready" if found else "ready", **found})
+    found: dict[str, Any] = {name: problem for name, problem in problems.items() if problem}
+    late = {} if "ledger" in found else {**_lateness(), **_hold()}
+    answer = jsonify({"status": "unready" if found else "ready", **found, **late})
     answer.status_code = 503 if found else 200
     return answer
 
@@ -42,9 +50,48 @@ def _ledger_problem() -> str | None:
     return None
 
 
+def _hold() -> dict[str, str]:
+    """Jobs are taken meanwhile, so this is no reason to send callers elsewhere."""
+    with suppress(LedgerUnavailable):
+        if not services().ledger.whole():
+            return {"submits": "held until the ledger is compared with the journal: its Redis is another one"}
+    return {}
+
+
+def _lateness() -> dict[str, float]:
+    with suppress(LedgerUnavailable):
+        return {"oldest_overdue_s": overdue.oldest_s(services().ledger, services().settings.gateways, services().now())}
+    return {}
+
+
+# boto asks three times, for half a minute each; whoever balances load gives up sooner.
+ARCHIVE_S = 2.5
+
+
+class Look:
+    """One look at S3 at a time, which all who ask share: while it hangs, no more threads hang with it."""
+
+    def __init__(self) -> None:
+        self._pool, self._lock = ThreadPoolExecutor(1, thread_name_prefix="readyz"), Lock()
+        self._under_way: Future[None] | None = None
+
+    def look(self, check: Callable[[], None]) -> None:
+        """What the look came to; raises what it raised, or TimeoutError."""
+        with self._lock:
+            if self._under_way is None or self._under_way.done():
+                self._under_way = self._pool.submit(check)
+            under_way = self._under_way
+        under_way.result(ARCHIVE_S)
+
+
+LOOK = Look()
+
+
 def _archive_problem() -> str | None:
     try:
-        services().archive.check()
+        LOOK.look(services().archive.check)
+    except TimeoutError:
+        return "out of reach: it does not answer"
     except ArchiveUnavailable as unavailable:
         return str(unavailable)
     return None

@@ -17,7 +17,7 @@ from werkzeug.wrappers import Response as AnyResponse
 from shared.document import document
 from shared.domain import events, money
 from shared.domain.job import CROCKFORD, Job, State
-from shared.intake import KEY_CHARS, Unacceptable, length_s
+from shared.intake import KEY_CHARS, Receipt, Unacceptable, length_s
 from shared.ledger.store import LedgerUnavailable
 from shared.media import InputRejected, InputUnreachable, probe
 from shared.providers import PROVIDERS
@@ -29,13 +29,15 @@ from webhook_receiver import schemas
 from webhook_receiver.auth import Caller, caller, services
 from webhook_receiver.body import json_body
 from webhook_receiver.openapi import LOCATION, NOTICES, answers, blueprint, header, notes, query, refuses, takes
+from webhook_receiver.paging import PAGE, PAGE_MAX, asked, bad_query, page_size
 
 jobs_api = blueprint("jobs", "Enqueue, look, decide.")
 
-PAGE, PAGE_MAX = 20, 100
 # The caller waits for the estimate.
 PROBE_S = 6.0
 HEARTBEAT_S, LOOK_S = 15, 0.5
+# A browser that lost a stream comes back after this long.
+RETRY_MS = 1000
 # Each stream holds a thread of the server: half of them are left for callbacks and for everybody else.
 STREAMS_MAX = 16
 STREAMS = BoundedSemaphore(STREAMS_MAX)
@@ -47,6 +49,12 @@ IDEMPOTENCY_KEY = {
     "name": "Idempotency-Key",
     "description": "For a week, the same key with the same body gives the first job again; with another body, 409.",
     "schema": {"type": "string", "minLength": 1, "maxLength": KEY_CHARS},
+}
+TRACEPARENT = {
+    "in": "header",
+    "name": "traceparent",
+    "description": "W3C Trace Context: the notification of the end belongs to the same trace. What is none is ignored.",
+    "schema": {"type": "string"},
 }
 REPLAYED = {"Idempotent-Replayed": header("true.")}
 STREAM = "Events `status` and `progress`, each with the job document as it is then; ends with the job."
@@ -63,13 +71,17 @@ PAGING = [
 @answers(200, schemas.Job, "Taken in before, under the same key.", {**LOCATION, **REPLAYED})
 @takes(JobRequest)
 @refuses(400, 401, 409, 413, 415, 422, 429, 503)
-@notes(parameters=[IDEMPOTENCY_KEY], callbacks=NOTICES)
+@notes(parameters=[IDEMPOTENCY_KEY, TRACEPARENT], callbacks=NOTICES)
 def create() -> Response:
     """Take a job in."""
     asking = caller()
-    receipt = services().intake.accept(
-        json_body(), asking.tenant, request.headers.get("Idempotency-Key"), services().now()
-    )
+    key, trace = request.headers.get("Idempotency-Key"), request.headers.get("traceparent")
+    receipt = services().intake.accept(json_body(), asking.tenant, key, services().now(), trace)
+    return taken(receipt)
+
+
+def taken(receipt: Receipt) -> Response:
+    """The answer to who brought a job: 202, or 200 where it was brought before."""
     answer = shown(receipt.job)
     answer.status_code = 200 if receipt.replayed else 202
     answer.headers["Location"] = f"/v1/jobs/{receipt.job.id}"
@@ -87,36 +99,20 @@ def newest() -> Response:
     asking = caller()
     limit, wanted, provider, cursor = page_size(), states(asked("status")), asked("provider"), asked("cursor")
     if provider and provider not in PROVIDERS:
-        raise _bad_query("provider", f"Not one of {', '.join(PROVIDERS)}.")
+        raise bad_query("provider", f"Not one of {', '.join(PROVIDERS)}.")
     if cursor and not JOB_ID.fullmatch(cursor):
-        raise _bad_query("cursor", "Not the next_cursor of a page.")
+        raise bad_query("cursor", "Not the next_cursor of a page.")
     found = services().ledger.newest(asking.scope, limit + 1, cursor, wanted, provider or None)
     page = found[:limit]
     next_cursor = page[-1].id if len(found) > limit else None
     return jsonify({"data": [document(job, presign) for job in page], "next_cursor": next_cursor})
 
 
-def asked(name: str) -> str:
-    """What the query says; empty where it says nothing."""
-    return request.args.get(name, "")
-
-
-def page_size() -> int:
-    text = asked("limit") or str(PAGE)
-    if not re.fullmatch("[0-9]{1,9}", text) or not 1 <= int(text) <= PAGE_MAX:
-        raise _bad_query("limit", f"Not a number from 1 to {PAGE_MAX}.")
-    return int(text)
-
-
 def states(text: str) -> list[State]:
     names = [name for name in text.split(",") if name]
     if not set(names) <= set(State):
-        raise _bad_query("status", f"Not one of {', '.join(State)}.")
+        raise bad_query("status", f"Not one of {', '.join(State)}.")
     return [State(name) for name in names]
-
-
-def _bad_query(field: str, problem: str) -> Unacceptable:
-    return Unacceptable("invalid_request", f"The query does not fit: {field}.", 422, {field: [problem]})
 
 
 @jobs_api.get("/v1/jobs/<job_id>")
@@ -143,23 +139,26 @@ def content(job_id: str) -> AnyResponse:
 @refuses(401, 404, 409, 429, 503)
 def cancel(job_id: str) -> Response:
     """Take a job back that no gateway has yet."""
-    job = mine(job_id, caller())
+    return shown(canceled(mine(job_id, caller())))
+
+
+def canceled(job: Job) -> Job:
+    """The job taken back; raises Unacceptable 409 where a gateway has it."""
     moved = services().ledger.apply(job.id, events.Canceled(), services().now())
     if moved is None or moved.state is not State.CANCELED:
         raise Unacceptable("not_cancelable", "A gateway has it: it is paid for and will be archived.", 409)
-    return shown(moved)
+    return moved
 
 
 @jobs_api.post("/v1/jobs/<job_id>/retry")
 @answers(202, schemas.Job, "The new job.", LOCATION)
+@answers(200, schemas.Job, "The new job that came of it before, under the same key.", {**LOCATION, **REPLAYED})
+@notes(parameters=[IDEMPOTENCY_KEY])
 @refuses(401, 404, 409, 422, 429, 503)
 def retry_job(job_id: str) -> Response:
     """Try a failed job again, as a new one."""
-    again = retry(mine(job_id, caller()), services(), services().now())
-    answer = shown(again)
-    answer.status_code = 202
-    answer.headers["Location"] = f"/v1/jobs/{again.id}"
-    return answer
+    receipt = retry(mine(job_id, caller()), services(), services().now(), request.headers.get("Idempotency-Key"))
+    return taken(receipt)
 
 
 ACTIONS = ("resubmit", "fail", "adopt")
@@ -173,45 +172,62 @@ def resolve(job_id: str) -> Response:
     """Decide about a submit whose answer never came."""
     job = mine(job_id, caller())
     body = json_body()
-    action = body.get("action") if isinstance(body, dict) else None
+    said = body if isinstance(body, dict) else {}
+    return shown(resolved(job, said.get("action"), said.get("task_id")))
+
+
+def resolved(job: Job, action: Any, task_id: Any) -> Job:
+    """The job as decided; raises Unacceptable 422 where the decision is none, 409 where there is nothing to decide."""
     if action not in ACTIONS:
         problem = {"action": [f"Not one of {', '.join(ACTIONS)}."]}
         raise Unacceptable("invalid_request", "The request does not fit: action.", 422, problem)
-    task_id = body.get("task_id")
     if action == "adopt" and not (isinstance(task_id, str) and TASK_ID.fullmatch(task_id)):
         problem = {"task_id": ["Required to adopt: the gateway's id of the task."]}
         raise Unacceptable("invalid_request", "The request does not fit: task_id.", 422, problem)
     if job.state is not State.UNCONFIRMED:
         raise Unacceptable("not_unconfirmed", f"The job is {job.state.value}; there is nothing to resolve.", 409)
-    moved = services().ledger.apply(job.id, events.Resolved(action, task_id), services().now())
-    return shown(moved or job)
+    return services().ledger.apply(job.id, events.Resolved(action, task_id), services().now()) or job
 
 
 @jobs_api.get("/v1/jobs/<job_id>/events")
 @answers(200, schemas.Event, STREAM, kind="text/event-stream")
+@answers(204, description="All was told before, and the job has ended: do not come back.")
 @refuses(401, 404, 429, 503)
 def follow(job_id: str) -> Response:
     """A job's way as server-sent events, until its end."""
     asking = caller()
     job = mine(job_id, asking)
+    last_id = request.headers.get("Last-Event-ID", "")
+    if job.ended and last_id.partition("-")[2] == mark_of(job):
+        return Response(status=204)
     if not STREAMS.acquire(blocking=False):
         raise Unacceptable("rate_limited", "Too many streams are open; look at the job itself instead.", 429)
-    stream = told(job, request.headers.get("Last-Event-ID", ""), services().ledger.get)
+    stream = told(job, last_id, services().ledger.get)
     headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
     answer = Response(stream, mimetype="text/event-stream", headers=headers)
     answer.call_on_close(STREAMS.release)
     return answer
 
 
+def mark_of(job: Job) -> str:
+    """What a stream tells of a job; where it is the same, there is nothing to tell."""
+    return f"{job.state.value}-{job.progress}"
+
+
 def told(job: Job, last_id: str, look: Any) -> Iterator[str]:
-    """Status and progress as they change; a comment now and then keeps the connection open."""
-    seen, quiet_since = last_id, time.monotonic()
+    """Status and progress as they change; a comment at once, and now and then, shows that the connection lives.
+
+    An id holds the version, so that no two are the same, and what was seen, so that it is not told again.
+    """
+    _, _, seen = last_id.partition("-")
+    yield f"retry: {RETRY_MS}\n: here\n\n"
+    quiet_since = time.monotonic()
     while True:
-        mark = f"{job.state.value}-{job.progress}"
+        mark = mark_of(job)
         if mark != seen:
             kind = "progress" if seen.partition("-")[0] == job.state.value else "status"
             data = json.dumps(document(job), ensure_ascii=False)
-            yield f"id: {mark}\nevent: {kind}\ndata: {data}\n\n"
+            yield f"id: {job.version}-{mark}\nevent: {kind}\ndata: {data}\n\n"
             seen, quiet_since = mark, time.monotonic()
         if job.ended:
             return
@@ -232,23 +248,23 @@ def told(job: Job, last_id: str, look: Any) -> Iterator[str]:
 def estimates() -> Response:
     """What each enabled gateway would be sent, and for how much; nothing is spent."""
     caller()
-    body = services().intake.request(json_body())
+    return jsonify({"data": estimated(json_body())})
+
+
+def estimated(wanted: Any) -> list[dict[str, Any]]:
+    """The estimate of each enabled gateway; raises Unacceptable where no job could be made of this."""
+    body = services().intake.request(wanted)
     seconds = length_s(body) or reference_s(body)
-    given = quotes(body, services().settings.gateways, services().prices, seconds)
-    return jsonify(
+    return [
         {
-            "data": [
-                {
-                    "provider": quote.provider,
-                    "able": quote.able,
-                    "estimated_cost_usd": money.text(quote.estimated_usd),
-                    "would_send": would_send(quote.provider, body, seconds) if quote.able else None,
-                    "why_not": quote.why_not,
-                }
-                for quote in given
-            ]
+            "provider": quote.provider,
+            "able": quote.able,
+            "estimated_cost_usd": money.text(quote.estimated_usd),
+            "would_send": would_send(quote.provider, body, seconds) if quote.able else None,
+            "why_not": quote.why_not,
         }
-    )
+        for quote in quotes(body, services().settings.gateways, services().prices, seconds)
+    ]
 
 
 def reference_s(body: dict[str, Any]) -> Decimal | None:

@@ -62,6 +62,7 @@ IN_PATH: dict[str, dict[str, Any]] = {
     "job_id": {"description": "The job's `id`.", "schema": {"type": "string"}},
     "provider": {"description": "The gateway that calls.", "schema": schemas.GATEWAY},
     "name": {"description": "The gateway.", "schema": {"type": "string"}},
+    "stray_id": {"description": "The `id` that the quarantine lists it under.", "schema": {"type": "string"}},
     "token": {"description": "Proves that the address was given to the gateway.", "schema": {"type": "string"}},
 }
 

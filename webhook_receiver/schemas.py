@@ -254,6 +254,41 @@ class Event(Open):
     data = text("The job as it is then.", contentMediaType="application/json")
 
 
+class Line(Open):
+    """One line of a job's history."""
+
+    at = moment(null=False)
+    what = text(example="notice failed")
+    detail = text(null=True, example="HTTP 500, next try at 2026-11-20T17:45:05Z")
+
+
+class History(Open):
+    """What became of a job, oldest first; also each try to notify. At most 64 lines: the first, and the newest."""
+
+    data = many(Line)
+
+
+class Stray(Open):
+    """A callback to a right address that named another task than its attempt has: nothing was done about it."""
+
+    id = text()
+    at = moment(null=False)
+    provider = word(GATEWAYS)
+    job_id = text(pattern=JOB_ID)
+    tenant = text()
+    attempt = number("Of which attempt's address it came to.")
+    task_id = text("The task that it named.", null=True)
+    expected_task_id = text("The task that the attempt has.", null=True)
+    status_word = text("Its state in the gateway's own word.", null=True)
+    body = text("The beginning of it, without what is secret.", maxLength=4096)
+
+
+class Strays(Open):
+    """Newest first."""
+
+    data = many(Stray)
+
+
 class Notice(Open):
     """What `callback_url` is told, signed under Standard Webhooks."""
 
@@ -317,6 +352,7 @@ class Used(Open):
     seconds = always(fields.Float, "Of video made.")
     estimated_cost_usd = usd(null=False)
     cost_usd = usd(null=False)
+    wasted_cost_usd = usd("Of it, what was paid for jobs and attempts that failed.", null=False)
     unpriced_jobs = number("Jobs whose price is not known.")
 
 
@@ -338,3 +374,5 @@ class Readiness(Open):
     status = word(["ready", "unready"])
     ledger = fields.String(metadata={"description": "What is wrong with it."})
     archive = fields.String(metadata={"description": "What is wrong with it."})
+    oldest_overdue_s = fields.Float(metadata={"description": "How long the job that waits longest waits for us."})
+    submits = fields.String(metadata={"description": "Why none are sent just now: the ledger may have lost something."})

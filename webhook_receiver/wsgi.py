@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 import sys
 
-from shared import logs
+from shared import doctor, logs
 from shared.settings import SettingsError
 from shared.wiring import RECEIVER_TIMEOUT_S, build
 from webhook_receiver.app import create_app
 
 logs.configure()
 try:
-    app = create_app(build(os.environ, RECEIVER_TIMEOUT_S))
+    parts = build(os.environ, RECEIVER_TIMEOUT_S)
+    app = create_app(parts)
 except SettingsError as error:
     sys.exit(str(error))
+doctor.warn_of_redis(parts.settings)
+atexit.register(app.extensions["visits"].write_if_possible)

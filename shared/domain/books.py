@@ -25,16 +25,16 @@ def entries(job: Job) -> Counter[Line]:
     if job.state in HOLDS_A_PLACE and job.provider and not job.current.let_go:
         lines["inflight", job.provider] = 1
     for attempt in job.attempts:
-        _attempt(lines, job.tenant, attempt)
+        _attempt(lines, job, attempt)
     return lines
 
 
-def _attempt(lines: Counter[Line], tenant: str, attempt: Attempt) -> None:
+def _attempt(lines: Counter[Line], job: Job, attempt: Attempt) -> None:
     day = day_of(attempt.submitted_at)
-    lines["held", day, tenant] += money.units(money.held(attempt))
+    lines["held", day, job.tenant] += money.units(money.held(attempt))
     if attempt.paid:
-        for what, count in usage(attempt).items():
-            lines["usage", day, tenant, attempt.provider, what] += count
+        for what, count in {**usage(attempt), "wasted": wasted(job, attempt)}.items():
+            lines["usage", day, job.tenant, attempt.provider, what] += count
 
 
 def usage(attempt: Attempt) -> dict[str, int]:
@@ -48,6 +48,12 @@ def usage(attempt: Attempt) -> dict[str, int]:
         "actual": money.units(attempt.cost_usd),
         "unpriced": int(attempt.estimated_usd is None),
     }
+
+
+def wasted(job: Job, attempt: Attempt) -> int:
+    """What an attempt cost of which no clip lies in the bucket: it failed, or its job did after it."""
+    lost = attempt.status is AttemptStatus.FAILED or job.state is State.FAILED
+    return money.units(attempt.cost_usd) if lost else 0
 
 
 def by_gateway(counters: Mapping[str, str], tenant: str | None) -> dict[tuple[str, str], Counter[str]]:

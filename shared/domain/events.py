@@ -103,10 +103,12 @@ class Refused(Event):
 class Withdrawn(Event):
     """The attempt was, or may have been, written down, and then surely not sent: we ourselves held it back.
 
-    Another worker may meanwhile have written one down under the same number: `submitted_at` tells them apart.
+    Another worker may meanwhile have written one down under the same number: `submitted_at` tells them apart. It is
+    not tried again before `until`.
     """
 
     submitted_at: int
+    until: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,6 +173,13 @@ class Resolved(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class Replayed(Event):
+    """An operator has a callback followed that was set aside; the gateway's own word still decides."""
+
+    task_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Archived(Event):
     """The clip and its manifest are in the bucket; the cost by what was made, where the gateway told none."""
 
@@ -195,6 +204,11 @@ class Manifested(Event):
 @dataclass(frozen=True, slots=True)
 class Notified(Event):
     """The caller was told of the end."""
+
+
+@dataclass(frozen=True, slots=True)
+class Recalled(Event):
+    """The caller is to be told of the end once more."""
 
 
 @dataclass(frozen=True, slots=True)

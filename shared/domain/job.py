@@ -165,7 +165,11 @@ class Job:
     ended_at: int | None = None
     chores: tuple[Chore, ...] = ()
     retry_of: str | None = None
+    trace: str | None = None
+    """The caller's trace id and flags, where it gave one (tracing.py)."""
     history: tuple[Note, ...] = ()
+    idempotency: str | None = None
+    """Digests of the caller's Idempotency-Key and of the body that came with it."""
 
     @property
     def attempt(self) -> Attempt | None:
@@ -178,6 +182,11 @@ class Job:
         if not self.attempts:
             raise LookupError(f"{self.id} has no attempt")
         return self.attempts[-1]
+
+    def knows(self, attempt: Attempt) -> bool:
+        """Whether this attempt, or a later one, was written down here."""
+        given = (attempt.number, attempt.submitted_at)
+        return any((held.number, held.submitted_at) >= given for held in self.attempts)
 
     @property
     def ended(self) -> bool:

@@ -16,12 +16,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import UTC, datetime
 from itertools import takewhile
 from typing import Any
 
 from shared.domain import events, money, pace, routing
 from shared.domain.events import Event
-from shared.domain.job import Attempt, AttemptStatus, Chore, Error, Job, Link, State
+from shared.domain.job import Attempt, AttemptStatus, Chore, Error, Job, Link, Nudge, State
 from shared.domain.pace import Pace
 
 
@@ -140,7 +141,8 @@ def _withdraw(job: Job, event: events.Withdrawn, now: int, _: Pace) -> Job:
     asked_again = job.state is State.UNCONFIRMED and job.current.body is not None
     if job.current.submitted_at != event.submitted_at or asked_again:
         return job
-    return replace(job, state=State.QUEUED, attempts=job.attempts[:-1], due_at=now, tries=0, setbacks=0)
+    due_at = max(now, event.until)
+    return replace(job, state=State.QUEUED, attempts=job.attempts[:-1], due_at=due_at, tries=0, setbacks=0)
 
 
 def _refuse(job: Job, event: events.Refused, now: int, pace_: Pace) -> Job:
@@ -216,6 +218,14 @@ RESOLUTIONS: dict[str, Callable[[Job, events.Resolved, int, Pace], Job]] = {
 }
 
 
+def _replay(job: Job, event: events.Replayed, now: int, _: Pace) -> Job:
+    """Ask now; where nobody knows yet which task is ours, about the one that the callback named."""
+    if job.state is State.UNCONFIRMED and event.task_id:
+        job = job.with_attempt(task_id=event.task_id)
+    hint = Nudge(now, job.current.number, event.task_id)
+    return replace(job, nudge=hint, due_at=now).noted(now, "callback replayed", event.task_id)
+
+
 # --- running: the gateway has it
 
 
@@ -233,15 +243,21 @@ def _wait(job: Job, event: Event, now: int, pace_: Pace) -> Job:
         message = f"no end was heard of within {pace_.job_timeout_s:g} s; the gateway may still finish it"
         return _end(job, State.FAILED, now, Error("timed_out", message, job.provider))
     wait_s = getattr(event, "retry_after_s", None) or 0
-    due_at = max(pace.next_poll(job, now, pace_), pace.after(now, wait_s))
+    clear = isinstance(event, events.Progressed)
+    due_at = max(pace.next_poll(job, now, pace_, clear), pace.after(now, wait_s))
     return replace(job, due_at=min(due_at, pace.deadline(job.current, pace_)))
+
+
+# One odd answer is no verdict; so many in a row are.
+MADE_UP = 3
 
 
 def _unclear(job: Job, event: events.Unclear, now: int, pace_: Pace) -> Job:
     if job.state is State.UNCONFIRMED:
-        # The task id came from an unsigned body; a gateway that does not know it shows it was made up.
-        unmade = job.with_attempt(task_id=None) if event.missing else job
-        return _still_doubt(unmade, event, now, pace_)
+        # The task id came from an unsigned body; a gateway that goes on not knowing it shows that it was made up.
+        polls = job.current.polls + event.missing
+        told = {"task_id": None, "polls": 0} if polls >= MADE_UP else {"polls": polls}
+        return _still_doubt(job.with_attempt(**told), event, now, pace_)
     return _wait(job, event, now, pace_)
 
 
@@ -370,11 +386,31 @@ def _told(job: Job, event: events.Notified, now: int, pace_: Pace) -> Job:
 def _not_told(job: Job, event: events.NoticeFailed, now: int, pace_: Pace) -> Job:
     if Chore.NOTICE not in job.chores:
         return job
-    job = job.noted(now, "notice failed", event.message)
-    if event.final or now >= pace.after(job.ended_at or now, pace.NOTICE_GIVE_UP_S):
+    if event.final or now >= pace.after(_telling_since(job), pace.NOTICE_GIVE_UP_S):
+        job = job.noted(now, "notice failed", f"{event.message}; given up")
         return _done(Chore.NOTICE)(job, event, now, pace_)
     due_at = pace.notice_retry(job, now, event.retry_after_s)
+    job = job.noted(now, "notice failed", f"{event.message}, next try at {_clock(due_at)}")
     return replace(job, due_at=due_at, setbacks=job.setbacks + 1, tries=0)
+
+
+RECALLED = "to be notified again"
+
+
+def _recall(job: Job, event: events.Recalled, now: int, _: Pace) -> Job:
+    if not job.callback_url:
+        return job
+    chores = tuple(chore for chore in Chore if chore in (*job.chores, Chore.NOTICE))
+    return replace(job, chores=chores, due_at=now, setbacks=0, tries=0).noted(now, RECALLED)
+
+
+def _telling_since(job: Job) -> int:
+    """Since when the caller is being told: the end, or the last time that somebody asked for it again."""
+    return max([job.ended_at or 0, *(note.at for note in job.history if note.what == RECALLED)])
+
+
+def _clock(at: int) -> str:
+    return datetime.fromtimestamp(at / 1000, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 Move = Callable[[Job, Any, int, Pace], Job]
@@ -399,10 +435,12 @@ MOVES: dict[type[Event], dict[State, Move]] = {
     events.Succeeded: {S: _succeed, U: _succeed, R: _succeed, A: _renew},
     events.Failed: {S: _fail, U: _fail, R: _fail, A: _archive_waits},
     events.Resolved: {U: _resolve},
+    events.Replayed: {U: _replay, R: _replay},
     events.Archived: {A: _archive},
     events.ArchiveFailed: {A: _archive_failed, **dict.fromkeys(ENDS, _manifest_delayed)},
     events.Manifested: dict.fromkeys(ENDS, _done(Chore.MANIFEST)),
     events.Notified: dict.fromkeys(ENDS, _told),
+    events.Recalled: dict.fromkeys(ENDS, _recall),
     events.NoticeFailed: dict.fromkeys(ENDS, _not_told),
 }
 

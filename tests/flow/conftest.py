@@ -86,6 +86,7 @@ def open_world(
 
     yield open_
     for world in opened:
+        world.services.journal.flush()
         world.audit()
 
 

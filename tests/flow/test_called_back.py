@@ -10,6 +10,7 @@ from outsiders import Letter
 from world import World, why
 
 from shared.domain.job import AttemptStatus, Job, State
+from shared.http import AnswerLost
 
 CALLING = ("evolink", "apimodels")
 HOUR_S = 3600
@@ -181,6 +182,52 @@ def test_a_lost_submit_that_a_callback_found_runs_on_under_its_task_id(world: Wo
     assert (ended.state, world.posts(), len(world.bills())) == (State.COMPLETED, 1, 1)
 
 
+def nobody_answers() -> None:
+    raise AnswerLost("a reset")
+
+
+def naming(letter: Letter, task_id: str) -> Letter:
+    """The same callback, but of another task."""
+    return Letter(letter.path, {}, json.dumps({**json.loads(letter.body), "id": task_id}).encode())
+
+
+def test_a_callback_that_names_another_task_is_set_aside_and_followed_only_by_hand(world: World) -> None:
+    job = running(world, "evolink")
+    letter = world.letter(job.id)
+    answer = world.deliver(naming(letter, "task-of-another"))
+    world.exhaust()
+    before = world.job(job.id)
+    (stray,) = world.api("GET", "/v1/quarantine").json["data"]
+    replayed = world.api("POST", f"/v1/quarantine/{stray['id']}/replay")
+    world.exhaust()
+
+    ended = world.job(job.id)
+    assert (answer.status_code, before.state, before.current.polls) == (200, State.RUNNING, 0)
+    assert (before.history[-1].what, before.history[-1].detail) == ("a callback named another task", "task-of-another")
+    assert (stray["task_id"], stray["expected_task_id"]) == ("task-of-another", job.current.task_id)
+    assert letter.path.rpartition("-")[2] not in str(stray)
+    assert (replayed.status_code, ended.state, ended.current.task_id) == (202, State.COMPLETED, job.current.task_id)
+    assert world.api("GET", "/v1/quarantine").json["data"] == []
+
+
+def test_a_replayed_callback_settles_a_lost_submit_that_a_made_up_one_had_taken(world: World) -> None:
+    world.fault("evolink", "answer_lost")
+    job = world.until(world.submit(world.request_for("evolink")), State.UNCONFIRMED)
+    letter = world.letter(job.id)
+    world.deliver(naming(letter, "task-unified-0-none"))
+    with world.before(world.outside, "send", nobody_answers):
+        world.exhaust()
+    taken = world.job(job.id)
+    world.deliver(letter)
+    (stray,) = world.api("GET", "/v1/quarantine").json["data"]
+    world.advance(3)
+    world.api("POST", f"/v1/quarantine/{stray['id']}/replay")
+    world.exhaust()
+
+    assert (taken.state, taken.current.task_id) == (State.UNCONFIRMED, "task-unified-0-none")
+    assert (world.job(job.id).state, len(world.bills())) == (State.COMPLETED, 1)
+
+
 def test_a_made_up_task_id_does_not_settle_a_lost_submit(world: World) -> None:
     world.broken_rules_are_meant = True
     world.fault("evolink", "answer_lost")
@@ -189,7 +236,9 @@ def test_a_made_up_task_id_does_not_settle_a_lost_submit(world: World) -> None:
     world.deliver(
         Letter(letter.path, {}, json.dumps({**json.loads(letter.body), "id": "task-unified-0-none"}).encode())
     )
-    world.exhaust()
+    for _ in range(3):  # the gateway is asked so often before its "no such task" is believed
+        world.exhaust()
+        world.advance(20)
     fooled = world.job(job.id)
     world.advance(5)
     world.deliver(letter)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 from collections.abc import Callable
 from itertools import pairwise
 
 import pytest
 from outsiders import Listener
-from standardwebhooks import Webhook
+from standardwebhooks import Webhook, WebhookVerificationError
 from world import World, digest
 
 from shared.document import document
@@ -178,6 +179,57 @@ def test_a_notice_that_breaks_a_step_of_ours_is_put_off(open_world: Callable[...
     assert (put_off.setbacks, len(caller.letters)) == (1, 1)
 
 
+def test_every_try_to_tell_is_shown_and_the_caller_is_told_again_by_hand(
+    open_world: Callable[..., World], caller: Listener
+) -> None:
+    caller.answers = [500, 410]
+    world, job = notified(open_world, caller)
+    world.finish(job.id)
+    answer = world.api("POST", f"/v1/jobs/{job.id}/notify")
+    world.finish(job.id)
+
+    lines = world.api("GET", f"/v1/jobs/{job.id}/history").json["data"]
+    told = [(line["what"], (line["detail"] or "").partition(" at ")[0]) for line in lines if "noti" in line["what"]]
+    assert (answer.status_code, answer.json["id"]) == (202, job.id)
+    assert told == [
+        ("notice failed", "HTTP 500, next try"),
+        ("notice failed", "HTTP 410; given up"),
+        ("to be notified again", ""),
+        ("notified", ""),
+    ]
+    assert len({letter.headers["webhook-id"] for letter in caller.letters}) == 1
+    Webhook(SECRET).verify(caller.letters[-1].body, caller.letters[-1].headers)
+
+
+def test_a_notice_that_was_tampered_with_does_not_verify(open_world: Callable[..., World], caller: Listener) -> None:
+    world, job = notified(open_world, caller)
+    world.finish(job.id)
+    (letter,) = caller.letters
+    late = {**letter.headers, "webhook-timestamp": str(int(letter.headers["webhook-timestamp"]) + 1)}
+
+    Webhook(SECRET).verify(letter.body, letter.headers)
+    for body, headers in [
+        (letter.body.replace(b"completed", b"failed", 1), letter.headers),
+        (letter.body, late),
+        (letter.body, {**letter.headers, "webhook-id": "msg_other"}),
+    ]:
+        with pytest.raises(WebhookVerificationError):
+            Webhook(SECRET).verify(body, headers)
+
+
+def test_a_job_that_has_not_ended_or_names_nobody_is_not_told_of(world: World, caller: Listener) -> None:
+    running = world.until(world.submit(world.text, callback_url=f"{caller.url}/heard"), State.RUNNING)
+    early = world.api("POST", f"/v1/jobs/{running.id}/notify")
+    quiet = world.finish(world.submit(world.text))
+    nobody = world.api("POST", f"/v1/jobs/{quiet.id}/notify")
+    foreign = world.api("POST", f"/v1/jobs/{quiet.id}/notify", key="rival-key")
+
+    assert (early.status_code, early.json["error"]["code"]) == (409, "not_ended")
+    assert (nobody.status_code, nobody.json["error"]["code"]) == (409, "no_callback_url")
+    assert foreign.status_code == 404
+    assert {letter.headers["webhook-id"] for letter in caller.letters} <= {f"msg_{running.id.removeprefix('job_')}"}
+
+
 def test_a_secret_that_signs_nothing_is_found_at_the_start(open_world: Callable[..., World]) -> None:
     with pytest.raises(SettingsError, match="RUSHES_WEBHOOK_SECRETS"):
         open_world(RUSHES_WEBHOOK_SECRETS="acme:whsec_not base64!")
@@ -252,6 +304,38 @@ def test_the_retry_of_a_failed_task_is_a_new_paid_one(world: World) -> None:
 
     assert (job.state, job.retry_of) == (State.COMPLETED, failed.id)
     assert len(world.bills()) == 2
+
+
+def test_a_retry_under_a_key_is_one_new_job_and_without_one_each_is_new(world: World) -> None:
+    world.fault("newapi", "fail_task")
+    failed = world.finish(world.submit(world.request_for("newapi")))
+    other = world.submit(world.text)
+    path = f"/v1/jobs/{failed.id}/retry"
+    first = world.api("POST", path, Idempotency_Key="again-1")
+    second = world.api("POST", path, Idempotency_Key="again-1")
+    clash = world.api("POST", "/v1/jobs", world.text, Idempotency_Key="again-1")
+    others = world.api("POST", f"/v1/jobs/{other}/retry", Idempotency_Key="again-1")
+    unkeyed = [world.api("POST", path).json["id"] for _ in range(2)]
+
+    assert (first.status_code, second.status_code) == (202, 200)
+    assert (second.json["id"], second.headers["Idempotent-Replayed"]) == (first.json["id"], "true")
+    assert [(one.status_code, one.json["error"]["code"]) for one in (clash, others)] == [
+        (409, "idempotency_conflict")
+    ] * 2
+    assert len({first.json["id"], *unkeyed}) == 3
+
+
+def test_the_retry_of_an_expired_clip_does_not_adopt_the_dead_task_again(world: World) -> None:
+    world.outside.retouch = lambda body: re.sub(rb'/files/[^"]+', b"/files/gone", body)
+    job = world.until(world.submit(world.request_for("evolink")), State.ARCHIVING)
+    world.advance(1.1 * DAY_S)
+    failed = world.finish(job.id)
+    world.outside.retouch = bytes
+    again = world.finish(world.api("POST", f"/v1/jobs/{failed.id}/retry").json["id"])
+
+    assert failed.error is not None
+    assert (failed.error.code, again.state) == ("result_expired", State.COMPLETED)
+    assert again.current.task_id != failed.current.task_id
 
 
 def test_only_a_failed_job_is_tried_again(world: World) -> None:

@@ -123,6 +123,40 @@ def test_an_operator_may_end_a_pause(world: World) -> None:
     assert world.job(job_id).state is State.RUNNING
 
 
+def by_hand(world: World, act: str, *gateways: str) -> None:
+    for name in gateways:
+        assert world.api("POST", f"/v1/gateways/{name}/{act}", key="admin-key").status_code == 200
+
+
+def test_what_an_operator_paused_is_passed_by(world: World) -> None:
+    by_hand(world, "pause", "newapi", "apimodels")
+    job_id = world.submit(world.text)
+    pinned = world.submit(world.request_for("newapi"))
+    world.exhaust()
+    assert world.posts() == 0
+    assert [world.job(each).state for each in (job_id, pinned)] == [State.QUEUED] * 2
+
+    by_hand(world, "resume", "apimodels")  # whichever of the two it waits for
+    world.exhaust()
+    assert (world.job(job_id).state, world.job(job_id).provider) == (State.RUNNING, "apimodels")
+    assert world.job(pinned).state is State.QUEUED
+
+    by_hand(world, "resume", "newapi")
+    world.exhaust()
+    assert world.job(pinned).state is State.RUNNING
+
+
+def test_a_submit_that_is_taken_after_all_does_not_end_an_operators_pause(world: World) -> None:
+    first, second = (world.submit(world.request_for("newapi")) for _ in range(2))
+    (one, *_) = world.claim()
+    by_hand(world, "pause", "newapi")
+    world.ledger.recovered("newapi")  # what the answer to a submit that was on its way says
+    world.perform([one])
+    world.exhaust()
+    assert [world.job(each).state for each in (first, second)] == [State.QUEUED] * 2
+    assert standing(world, "newapi")["why"] == "operator"
+
+
 @pytest.mark.parametrize("route", [["evolink"], ["evolink", "apimodels"]])
 @pytest.mark.parametrize("wait_s", [2, 40])
 def test_too_many_requests_wait_as_long_as_they_are_told_to(world: World, route: list[str], wait_s: int) -> None:

@@ -108,6 +108,7 @@ class World:
         self.writes: list[tuple[str, str]] = []
         self.broken_rules_are_meant = False
         self.s3.meta.events.register("provide-client-params.s3", self._note_write)
+        self._note_direct_writes(self.services.archive._direct)
 
     def _environ(self, redis_url: str) -> dict[str, str]:
         gateways = {f"{name.upper()}_BASE_URL": f"{self.gateways_url}/{name}" for name in PROVIDERS}
@@ -121,8 +122,19 @@ class World:
             "RUSHES_EGRESS_ALLOW": "127.0.0.0/8",
         }
 
-    def _take(self, task: str, queue: str, tickets: Any) -> None:
+    def _take(self, tickets: Any) -> None:
         self.tickets += [Ticket(*ticket) for ticket in tickets]
+
+    def _note_direct_writes(self, direct: Any) -> None:
+        put = direct.put
+
+        def noted(key: str, *rest: Any) -> bool | None:
+            written: bool | None = put(key, *rest)
+            if written is not None:  # else boto is asked, and noted
+                self.writes.append(("PutObject", key))
+            return written
+
+        direct.put = noted
 
     def _note_write(self, params: dict[str, Any], model: Any, **_: Any) -> None:
         if model.name in WRITES:
@@ -181,7 +193,7 @@ class World:
         """What a worker does with tickets; one that dies does none of the rest."""
         with suppress(Died):
             for ticket in tickets:
-                steps.run(ticket, self.services)
+                steps.run([ticket], self.services)
 
     def step(self) -> int:
         """One turn, and all that it hands out is done; how much that was."""
@@ -346,8 +358,8 @@ class World:
         return Stored(there["ETag"], there["LastModified"], there["Metadata"], there["ContentType"], read)
 
     def written(self) -> list[str]:
-        """What was written into the bucket, in this order; a write that was refused too."""
-        return [key.rpartition("/")[2] for _, key in self.writes]
+        """What was written of jobs into the bucket, in this order; a write that was refused too."""
+        return [key.rpartition("/")[2] for _, key in self.writes if key.startswith("jobs/")]
 
     def put(self, key: str, body: bytes) -> None:
         """Lay an input into the bucket."""

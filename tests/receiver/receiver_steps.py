@@ -20,6 +20,7 @@ from shared.domain.job import Job, State
 from shared.http import Outside
 from shared.inputs import InputLinks
 from shared.intake import Intake
+from shared.journal import Journal
 from shared.ledger.ledger import Ledger
 from shared.providers import PROVIDERS
 from shared.wiring import Services, load_prices, s3_client
@@ -101,7 +102,8 @@ def parts_over(store: Any, client: Any = None, **changes: str | None) -> Service
     ledger, prices, out = Ledger(store, held.pace), load_prices(held), outside(held.egress_allow)
     client = client or s3()
     archive, links = Archive(client, held.bucket, held.prefix), InputLinks(client, s3_client, lambda _: None)
-    return Services(held, ledger, out, archive, prices, Intake(held, ledger, prices, out), links, Clock())
+    parts = (held, ledger, out, archive, prices, Intake(held, ledger, prices, out), links, Clock())
+    return Services(*parts, Journal(archive))
 
 
 class Web:

@@ -20,6 +20,7 @@ from shared import logs, tokens
 from shared.domain.job import AttemptStatus, Job, State
 from shared.ledger.memory import MemoryStore
 from shared.ledger.store import Store
+from shared.providers import PROVIDERS
 
 SAMPLES = Path(__file__).parents[1] / "providers" / "samples"
 NAMES = {
@@ -33,7 +34,13 @@ CALLING = ("apimodels", "evolink")  # that are asked to; the others could be one
 
 
 def sample(provider: str, name: str) -> Any:
-    return json.loads((SAMPLES / provider / f"{name}.json").read_text("utf-8"))["body"]
+    """As the gateway documents it, of the task that the jobs here have."""
+    body = json.loads((SAMPLES / provider / f"{name}.json").read_text("utf-8"))["body"]
+    return of_task("task-1", body, PROVIDERS[provider].reported_id(body))
+
+
+def of_task(task_id: str, body: Any, was: str | None) -> Any:
+    return json.loads(json.dumps(body).replace(json.dumps(was), json.dumps(task_id)))
 
 
 COMPLETED = {provider: sample(provider, names[0]) for provider, names in NAMES.items()}

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import socket
 import subprocess
 import sys
+import time
 import urllib.request
 from typing import Any
 
@@ -17,6 +19,7 @@ from receiver_steps import BUCKET, KEYS, TEXT, Away, Counting, Web, parts_over, 
 from shared.domain.job import State
 from shared.ledger.memory import MemoryStore
 from shared.wiring import s3_client
+from webhook_receiver import health
 
 # Every door that wants a key.
 KEYED = [
@@ -30,6 +33,11 @@ KEYED = [
     ("POST", "/v1/jobs/{id}/resolve"),
     ("POST", "/v1/estimates"),
     ("GET", "/v1/gateways"),
+    ("GET", "/v1/jobs/{id}/history"),
+    ("POST", "/v1/jobs/{id}/notify"),
+    ("GET", "/v1/quarantine"),
+    ("POST", "/v1/quarantine/{id}-0/replay"),
+    ("DELETE", "/v1/quarantine/{id}-0"),
     ("POST", "/v1/gateways/evolink/resume"),
     ("GET", "/v1/usage"),
 ]
@@ -153,7 +161,9 @@ def test_a_method_that_a_door_does_not_know_is_a_405(door: Web, method: str) -> 
 
     for path in doors:
         rule = {"/callbacks/evolink/job_1/token": "/callbacks/<provider>/<job_id>/<token>"}.get(path, path)
-        known = allowed(door.app, rule.replace("{id}", "<job_id>").replace("evolink", "<name>"))
+        known = allowed(
+            door.app, rule.replace("{id}-0", "<stray_id>").replace("{id}", "<job_id>").replace("evolink", "<name>")
+        )
         if method not in known:
             tried += 1
             answer = door.acme.open(path.format(id="job_1"), method=method)
@@ -217,17 +227,34 @@ def ready(store: Any, **changes: str | None) -> Any:
     return Web(parts_over(store, s3_client(), **changes)).nobody.get("/readyz")
 
 
+def test_a_frozen_s3_is_told_soon_and_holds_up_one_look(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(health, "ARCHIVE_S", 0.2)
+    monkeypatch.setattr(health, "LOOK", health.Look())
+    with socket.create_server(("127.0.0.1", 0)) as frozen:  # takes connections, and never answers
+        monkeypatch.setenv("AWS_ENDPOINT_URL_S3", f"http://127.0.0.1:{frozen.getsockname()[1]}")
+        web, started = Web(parts_over(MemoryStore(), s3_client())), time.monotonic()
+        answers = [web.nobody.get("/readyz") for _ in range(4)]
+
+        assert {(one.status_code, one.json["archive"]) for one in answers} == {
+            (503, "out of reach: it does not answer")
+        }
+        assert time.monotonic() - started < 3
+        frozen.settimeout(0.1)
+        with frozen.accept()[0], pytest.raises(TimeoutError):
+            frozen.accept()  # boto's own next try comes only when the first is over
+
+
 def test_ready_means_that_redis_and_s3_are_reached(monkeypatch: pytest.MonkeyPatch, s3_url: str) -> None:
     monkeypatch.setenv("AWS_ENDPOINT_URL_S3", s3_url)
 
     answer = ready(MemoryStore())
-    assert (answer.status_code, answer.json) == (200, {"status": "ready"})
+    assert (answer.status_code, answer.json) == (200, {"status": "ready", "oldest_overdue_s": 0})
 
     answer = ready(Away())
     assert (answer.status_code, set(answer.json)) == (503, {"status", "ledger"})
 
     answer = ready(MemoryStore(), RUSHES_S3_BUCKET="nobodys")
-    assert (answer.status_code, set(answer.json)) == (503, {"status", "archive"})
+    assert (answer.status_code, set(answer.json)) == (503, {"status", "archive", "oldest_overdue_s"})
     assert "nobodys" in answer.json["archive"]
 
 

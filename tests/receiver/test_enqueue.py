@@ -28,8 +28,9 @@ def enqueue(served_redis_url: str, tmp_path_factory: pytest.TempPathFactory) -> 
     """What a service calls that knows of Rushes only a broker, a task's name and a queue."""
     bare = Celery("somebody-elses", broker=served_redis_url, backend=served_redis_url)
 
-    def call(**kwargs: Any) -> Any:
-        return bare.send_task("rushes.enqueue", kwargs=kwargs, queue="enqueue").get(timeout=ANSWER_S)
+    def call(headers: dict[str, str] | None = None, **kwargs: Any) -> Any:
+        sent = bare.send_task("rushes.enqueue", kwargs=kwargs, queue="enqueue", headers=headers)
+        return sent.get(timeout=ANSWER_S)
 
     env = {**AWS, **environment(REDIS_URL=served_redis_url), "AWS_ENDPOINT_URL_S3": "http://127.0.0.1:1"}
     with running("worker", env, tmp_path_factory.mktemp("worker") / "log"):
@@ -43,6 +44,16 @@ def ledger(served_redis_url: str) -> Ledger:
 
 
 ACME = {"api_key": KEYS["acme"]}
+
+
+def test_a_job_stays_in_the_trace_of_who_enqueued_it(enqueue: Enqueue, ledger: Ledger) -> None:
+    trace = "4bf92f3577b34da6a3ce929d0e0e4736"
+
+    document = enqueue(job=TEXT, headers={"traceparent": f"00-{trace}-00f067aa0ba902b7-00"}, **ACME)
+
+    job = ledger.get(document["id"])
+    assert job is not None
+    assert job.trace == f"{trace}-00"
 
 
 def told(result: Any, code: str) -> dict[str, Any]:

@@ -94,6 +94,33 @@ def test_a_gateway_that_is_none_has_no_pause_to_end(door: Web) -> None:
         refused(door.admin.post(f"/v1/gateways/{name}/resume"), 404, "not_found")
 
 
+def test_only_the_admin_pauses_a_gateway(web_on_each: Web) -> None:
+    web = web_on_each
+
+    refused(web.acme.post("/v1/gateways/evolink/pause"), 403, "forbidden")
+    refused(web.nobody.post("/v1/gateways/evolink/pause"), 401, "unauthorized")
+    assert gateway(web, "evolink")["paused_until"] is None
+
+    answer = web.admin.post("/v1/gateways/evolink/pause")
+    assert (answer.status_code, answer.json["name"], answer.json["why"]) == (200, "evolink", "operator")
+    assert gateway(web, "evolink")["paused_until"] > "2036"
+
+
+def test_a_pause_by_hand_lasts_until_it_is_ended_by_hand(web_on_each: Web) -> None:
+    web = web_on_each
+    web.admin.post("/v1/gateways/evolink/pause")
+
+    web.parts.ledger.recovered("evolink")  # a submit that was under way is taken
+    assert gateway(web, "evolink")["why"] == "operator"
+    web.admin.post("/v1/gateways/evolink/resume")
+    assert (gateway(web, "evolink")["paused_until"], gateway(web, "evolink")["why"]) == (None, None)
+
+
+def test_a_gateway_that_is_none_is_not_paused(door: Web) -> None:
+    for name in ("kling", "EVOLINK", "auto", "%00"):
+        refused(door.admin.post(f"/v1/gateways/{name}/pause"), 404, "not_found")
+
+
 def succeeded(web: Web, provider: str, heard_by: str, cost: str | None = "0.5") -> str:
     job = web.running(provider)
     event = events.Succeeded(link(), Decimal(cost) if cost else None, Decimal(5), heard_by=heard_by, attempt=1)
@@ -146,6 +173,17 @@ def test_usage_is_by_day_and_gateway(web_on_each: Web) -> None:
     spent = lines[1]
     assert (spent["estimated_cost_usd"], spent["cost_usd"]) == ("0.84", "0.75")
     assert (spent["completed"], spent["failed"], spent["seconds"], spent["tenant"]) == (2, 0, 10, "acme")
+
+
+def test_usage_tells_what_was_paid_for_nothing(web_on_each: Web) -> None:
+    web = web_on_each
+    succeeded(web, "evolink", "poll", "0.5")
+    lost = web.running("evolink")
+    web.parts.ledger.apply(lost.id, events.Failed(Reason.PROVIDER, "no", Decimal("0.125")), web.parts.now())
+
+    (line,) = used(web, web.acme)
+
+    assert (line["cost_usd"], line["wasted_cost_usd"], line["failed"]) == ("0.625", "0.125", 1)
 
 
 def test_a_tenant_sees_only_what_it_spent(web: Web) -> None:
@@ -216,7 +254,8 @@ def test_with_the_ledger_away_nothing_is_told() -> None:
 
     for path in ("/v1/gateways", "/v1/usage"):
         refused(web.acme.get(path), 503, "unavailable")
-    refused(web.admin.post("/v1/gateways/evolink/resume"), 503, "unavailable")
+    for act in ("pause", "resume"):
+        refused(web.admin.post(f"/v1/gateways/evolink/{act}"), 503, "unavailable")
 
 
 def test_what_was_not_paid_for_is_no_usage(web: Web) -> None:

@@ -283,7 +283,7 @@ def heard(stream: Iterator[str]) -> list[tuple[str, str, dict[str, Any]]]:
     """Id, kind and data of each event."""
     told = []
     for chunk in stream:
-        if not chunk.startswith(":"):
+        if not chunk.startswith((":", "retry: ")):
             lines = dict(line.split(": ", 1) for line in chunk.strip().split("\n"))
             told.append((lines["id"], lines["event"], json.loads(lines["data"])))
     return told
@@ -325,6 +325,34 @@ def test_the_stream_tells_each_change_once_and_ends_with_the_job(web: Web) -> No
 
 
 @pytest.mark.usefixtures("hurried")
+def test_no_two_events_of_a_job_that_goes_back_and_forth_have_one_id(web: Web) -> None:
+    job = web.now(web.submitted()["id"])
+    way = [State.SUBMITTING, State.QUEUED, State.SUBMITTING, State.QUEUED, State.CANCELED]
+    later = [replace(job, state=state, version=job.version + step) for step, state in enumerate(way, 1)]
+
+    told = heard(jobs_api.told(job, "", steps(*later)))
+
+    assert [data["status"] for _, _, data in told] == ["queued", *way]
+    assert len({mark for mark, _, _ in told}) == len(told)
+
+
+@pytest.mark.usefixtures("hurried")
+@pytest.mark.parametrize("cut", range(7))
+def test_wherever_a_stream_is_cut_who_comes_back_misses_nothing_and_hears_nothing_twice(web: Web, cut: int) -> None:
+    job = web.now(web.submitted()["id"])
+    way = [(State.SUBMITTING, 0), (State.RUNNING, 0), (State.RUNNING, 40), (State.ARCHIVING, 100), (State.FAILED, 100)]
+    life = [job, *(replace(job, state=s, progress=p, version=n) for n, (s, p) in enumerate(way, 5))]
+
+    before = heard(jobs_api.told(job, "", steps(*life[1:])))[:cut]
+    last = before[-1][0] if before else ""
+    after = heard(jobs_api.told(life[max(cut - 1, 0)], last, steps(*life[max(cut, 1) :])))
+
+    assert [(data["status"], data["progress"]) for _, _, data in before + after] == [
+        (one.state.value, one.progress) for one in life
+    ]
+
+
+@pytest.mark.usefixtures("hurried")
 def test_who_comes_back_to_the_stream_hears_only_what_is_new(web: Web) -> None:
     running = replace(web.now(web.submitted()["id"]), state=State.RUNNING, progress=30)
     done = replace(running, state=State.COMPLETED, progress=100)
@@ -343,7 +371,8 @@ def test_a_quiet_stream_shows_that_it_lives(web: Web, monkeypatch: pytest.Monkey
 
     chunks = list(jobs_api.told(job, "", steps(job, job, ended)))
 
-    assert [chunk[:1] for chunk in chunks] == ["i", ":", ":", ":", "i"]
+    assert [chunk[:1] for chunk in chunks] == ["r", "i", ":", ":", ":", "i"]
+    assert chunks[0].splitlines()[1].startswith(":")  # who comes back hears at once that somebody is there
     assert all(chunk.endswith("\n\n") for chunk in chunks)
 
 
@@ -363,10 +392,10 @@ def test_the_stream_of_an_ended_job_is_one_event(web: Web) -> None:
 
     assert answer.mimetype == "text/event-stream"
     assert answer.headers["Cache-Control"] == "no-store"
-    ((mark, kind, data),) = heard(iter([answer.text]))
+    ((mark, kind, data),) = heard(iter(answer.text.split("\n\n")[1:-1]))
     assert (kind, data) == ("status", web.acme.get(f"/v1/jobs/{job.id}").json)
     again = web.acme.get(f"/v1/jobs/{job.id}/events", headers={"Last-Event-ID": mark})
-    assert again.get_data() == b""
+    assert (again.status_code, again.get_data()) == (204, b"")  # a browser that is told so stays away
 
 
 def test_a_strange_last_event_id_is_the_start(web: Web) -> None:

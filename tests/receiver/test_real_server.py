@@ -106,6 +106,15 @@ def test_a_strangers_body_is_not_waited_for(server: Server) -> None:
         assert heard.took_s < AT_ONCE_S
 
 
+def test_a_strangers_body_is_not_measured(server: Server, ledger: Ledger) -> None:
+    """A 413 would tell that the address is right."""
+    path = callback_path(running(ledger)).rpartition("-")[0] + "-" + "A" * 32
+    for size in (MIB + 1, 8 * MIB):
+        refused(server.call("POST", path, b" " * size, None), 404)
+    start = head("POST", path, None, {"Transfer-Encoding": "chunked"})
+    refused(server.exchange([start, *chunked([b" " * MIB] * 3)]), 404)
+
+
 def test_a_slow_body_is_read_to_its_end(server: Server) -> None:
     raw = json.dumps(TEXT).encode()
     start = head("POST", "/v1/jobs", headers={"Content-Length": str(len(raw))})
@@ -301,5 +310,5 @@ def test_with_s3_away_only_readiness_tells(served_redis_url: str, tmp_path: Path
     with serving(tmp_path / "log", REDIS_URL=served_redis_url, AWS_ENDPOINT_URL_S3="http://127.0.0.1:1") as server:
         assert server.call("POST", "/v1/jobs", TEXT).status == 202
         ready = server.call("GET", "/readyz")
-        assert (ready.status, set(ready.json)) == (503, {"status", "archive"})
+        assert (ready.status, set(ready.json)) == (503, {"status", "archive", "oldest_overdue_s"})
         assert ready.took_s < 10

@@ -44,6 +44,20 @@ def test_what_is_malformed_is_named_in_the_same_line() -> None:
     assert [n for n in ("REDIS_URL", "RUSHES_SECRET_KEY", "PORT", "AWS_ENDPOINT_URL_S3") if n not in line] == []
 
 
+@pytest.mark.parametrize("name", PROCESSES)
+def test_a_broker_that_nobody_knows_is_named_in_one_line(name: str) -> None:
+    line = stopped(name, {**AWS, **environment(RUSHES_BROKER_URL="foo://x")})
+
+    assert line.startswith("settings: RUSHES_BROKER_URL: ")
+
+
+@pytest.mark.parametrize("name", ["worker", "scheduler"])
+def test_a_broker_whose_driver_is_not_there_is_named_in_one_line(name: str) -> None:
+    line = stopped(name, {**AWS, **environment(RUSHES_BROKER_URL="zookeeper://127.0.0.1:1")})
+
+    assert line.startswith("settings: RUSHES_BROKER_URL: ")
+
+
 def test_a_price_table_that_cannot_be_read_is_not_tried_again_for_ever(tmp_path: Path) -> None:
     prices = tmp_path / "prices.toml"
     prices.write_text('version = "ours"\n[[price]]\ngateway = "nobody"\n', "utf-8")

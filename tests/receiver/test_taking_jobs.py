@@ -24,6 +24,7 @@ from receiver_steps import (
 
 from shared.domain.job import State
 from shared.ledger.memory import MemoryStore
+from shared.ledger.store import Store
 
 CLIP_DEFAULTS = {"mode": "std", "duration": 5, "aspect_ratio": "16:9", "sound": False}
 COMMON_DEFAULTS = {"watermark": False, "provider": "auto"}
@@ -34,6 +35,22 @@ DOCUMENT = {
     *("cost_usd", "result", "error", "result_expires_at", "created_at", "updated_at", "ended_at", "metadata"),
 }
 MOMENT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
+
+
+def test_a_replay_is_the_first_job_although_no_gateway_could_take_it_now(store: Store) -> None:
+    body = {**TEXT, "provider": "newapi"}
+    first = Web(parts_over(store)).acme.post("/v1/jobs", json=body, headers={"Idempotency-Key": "k"})
+    later = Web(parts_over(store, NEWAPI_API_KEY=None))
+
+    again = later.acme.post("/v1/jobs", json=body, headers={"Idempotency-Key": "k"})
+
+    assert (again.status_code, again.json["id"]) == (200, first.json["id"])
+    assert again.headers["Idempotent-Replayed"] == "true"
+    refused(later.acme.post("/v1/jobs", json=body), 422, "no_provider")
+    refused(later.acme.post("/v1/jobs", json=body, headers={"Idempotency-Key": "other"}), 422, "no_provider")
+    refused(later.other.post("/v1/jobs", json=body, headers={"Idempotency-Key": "k"}), 422, "no_provider")
+    another = {**body, "prompt": "a blue kite"}
+    refused(later.acme.post("/v1/jobs", json=another, headers={"Idempotency-Key": "k"}), 409, "idempotency_conflict")
 
 
 @pytest.mark.parametrize("body", ACCEPTED.values(), ids=ACCEPTED)

@@ -13,12 +13,12 @@ ROOT = Path(__file__).parents[2]
 HOUSES = ("shared", "worker", "webhook_receiver", "deploy")
 
 # What worker and receiver both do with all the parts: it stands on the wiring as they do.
-SERVICES = ("shared.asking", "shared.retrying")
+SERVICES = ("shared.asking", "shared.auditor", "shared.doctor", "shared.recovery", "shared.retrying")
 # What reaches outside has one door each: (who is imported, who alone may).
 DOORS: list[tuple[tuple[str, ...], tuple[str, ...]]] = [
     (("requests", "urllib3"), ("shared.http", "shared.egress")),
     (("redis",), ("shared.ledger", "shared.wiring")),
-    (("boto3", "botocore", "s3transfer"), ("shared.archive", "shared.wiring")),
+    (("boto3", "botocore", "s3transfer"), ("shared.archive", "shared.direct", "shared.wiring")),
     (("celery",), ("worker",)),
     (("flask", "flask_smorest"), ("webhook_receiver", "deploy.sandbox")),
     (("shared.wiring",), ("worker", "webhook_receiver", "shared.cli", "deploy", *SERVICES)),

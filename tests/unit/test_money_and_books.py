@@ -112,6 +112,25 @@ def test_an_attempt_without_a_price_is_counted_as_such() -> None:
     assert lines["usage", "2026-09-21", "acme", "apimart", "unpriced"] == 1
 
 
+def wasted_of(subject: Job) -> int:
+    return sum(count for line, count in books.entries(subject).items() if line[-1] == "wasted")
+
+
+def test_what_a_failed_attempt_cost_is_wasted_although_another_made_the_clip() -> None:
+    plans = (failed(1, cost_usd=Decimal("0.10")), attempt(2, status=AttemptStatus.COMPLETED, cost_usd=Decimal("0.39")))
+    assert wasted_of(job(state=State.COMPLETED, attempts=plans)) == 10_000_000
+
+
+def test_a_clip_that_was_made_and_never_archived_is_wasted() -> None:
+    made = {"status": AttemptStatus.COMPLETED, "cost_usd": Decimal("0.39")}
+    assert wasted_of(job_in(State.FAILED, made)) == 39_000_000
+    assert wasted_of(job_in(State.ARCHIVING, made)) == wasted_of(job_in(State.COMPLETED, made)) == 0
+
+
+def test_a_failure_that_cost_nothing_wastes_nothing() -> None:
+    assert [wasted_of(job_in(State.FAILED, {"cost_usd": cost})) for cost in (None, Decimal(0))] == [0, 0]
+
+
 # --- whatever happens, the books stay right
 
 usd = st.none() | st.decimals(0, 5, allow_nan=False, places=5)
@@ -179,6 +198,8 @@ def test_whatever_happens_no_counter_goes_astray(steps: list[tuple[Event | str, 
         assert sum(places) in (0, 1)
         assert not (new.ended and any(places))
         assert all(count >= 0 for count in lines.values())
+        usage = {what: sum(n for line, n in lines.items() if line[-1] == what) for what in ("wasted", "actual")}
+        assert usage["wasted"] <= usage["actual"]
         assert len([each for each in new.attempts if each.paid]) <= 3
         assert not old.ended or new.state is old.state
 

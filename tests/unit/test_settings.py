@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from decimal import Decimal
 from ipaddress import ip_network
@@ -74,6 +75,7 @@ def test_what_is_not_ours_is_not_looked_at() -> None:
 
 # --- what is malformed
 
+HASH_OF_K = "sha256$" + hashlib.sha256(b"k").hexdigest()
 MALFORMED: list[tuple[str, str]] = [
     *[("REDIS_URL", value) for value in ("localhost:6379", "http://localhost", "redis", "redis://", "amqp://x")],
     *[("REDIS_URL", value) for value in ("redis://h:port/0", "redis://h:99999/0", "redis://[::1/0", "REDIS://h")],
@@ -87,6 +89,8 @@ MALFORMED: list[tuple[str, str]] = [
     *[("RUSHES_API_KEYS", value) for value in ("key", ":", "acme:", ":key", "acme:k,other", "a b:k", "ä:k", ",")],
     ("RUSHES_API_KEYS", "x" * 65 + ":k"),
     ("RUSHES_API_KEYS", "a|b:k"),
+    *[("RUSHES_API_KEYS", value) for value in ("a:k,b:k", f"a:k,b:{HASH_OF_K}", f"a:{HASH_OF_K},b:{HASH_OF_K}")],
+    *[("RUSHES_BROKER_URL", value) for value in ("foo://x", "redis", "http://x", "amqp:x")],
     *[("RUSHES_EGRESS_ALLOW", value) for value in ("localhost", "127.0.0.1/33", "127/8", "::/129", "10.0.0.0-9")],
     *[
         (name, value)

@@ -25,7 +25,7 @@ from factories import (
 from shared.domain import events, pace
 from shared.domain.events import Event, Reason
 from shared.domain.job import AttemptStatus, Chore, Error, Job, Nudge, State
-from shared.domain.transitions import transition
+from shared.domain.transitions import MADE_UP, transition
 
 LATER = NOW + MINUTE
 WEEK = 7 * DAY
@@ -61,6 +61,8 @@ EVENTS: dict[str, Event] = {
     "manifested": events.Manifested(),
     "notified": events.Notified(),
     "notice failed": events.NoticeFailed("500"),
+    "replayed": events.Replayed(task_id="task-7"),
+    "recalled": events.Recalled(),
 }
 
 # The whole life of a job. What is not written here changes nothing.
@@ -94,6 +96,7 @@ LIFE: dict[str, dict[str, str]] = {
         "succeeded": "archiving",
         "failed": "queued",
         "resolved": "queued",
+        "replayed": "unconfirmed",
     },
     "running": {
         "deferred": "running",
@@ -102,6 +105,7 @@ LIFE: dict[str, dict[str, str]] = {
         "progressed": "running",
         "succeeded": "archiving",
         "failed": "queued",
+        "replayed": "running",
     },
     "archiving": {
         "lost": "archiving",
@@ -112,18 +116,20 @@ LIFE: dict[str, dict[str, str]] = {
         "archived": "completed",
         "archive failed": "archiving",
     },
-    "completed": {"notified": "completed", "notice failed": "completed"},
+    "completed": {"notified": "completed", "notice failed": "completed", "recalled": "completed"},
     "failed": {
         "archive failed": "failed",
         "manifested": "failed",
         "notified": "failed",
         "notice failed": "failed",
+        "recalled": "failed",
     },
     "canceled": {
         "archive failed": "canceled",
         "manifested": "canceled",
         "notified": "canceled",
         "notice failed": "canceled",
+        "recalled": "canceled",
     },
 }
 
@@ -539,7 +545,10 @@ def test_the_gateways_own_answer_goes_before_a_hint() -> None:
 
 def test_a_task_that_the_gateway_does_not_know_shows_that_the_hint_was_forged() -> None:
     hinted = job_in(State.UNCONFIRMED, {"task_id": "forged"}, nudge=Nudge(NOW, 1, "forged"))
-    asked = after(hinted, events.Unclear("404", missing=True, asked_at=NOW + SECOND))
+    asked = hinted
+    for look in range(1, MADE_UP + 1):
+        assert asked.current.task_id == "forged"  # one odd answer is no verdict
+        asked = after(asked, events.Unclear("404", missing=True, asked_at=NOW + look * SECOND))
     assert (asked.state, asked.current.task_id, asked.nudge) == (State.UNCONFIRMED, None, None)
     assert asked.due_at == NOW + pace.PLACE_S * SECOND
     again = after(replace(asked, nudge=Nudge(LATER, 1, "task-7")), events.Lost("reset"))
@@ -744,6 +753,70 @@ def test_a_caller_who_asks_for_patience_gets_it_but_no_more_than_a_day() -> None
     over = ended(State.COMPLETED, told=True)
     assert after(over, events.NoticeFailed("503", retry_after_s=120)).due_at == LATER + 120 * SECOND
     assert after(over, events.NoticeFailed("503", retry_after_s=10**9)).due_at == LATER + DAY
+
+
+def test_every_try_to_tell_stands_in_the_history() -> None:
+    over = after(ended(State.COMPLETED, told=True), events.NoticeFailed("HTTP 500"))
+    later = over.due_at or 0
+    over = after(over, events.NoticeFailed("HTTP 503", retry_after_s=60), now=later)
+    over = after(over, events.Notified(), now=later + 60 * SECOND)
+    first, second, last = over.history[-3:]
+    assert (first.what, second.what, last.what) == ("notice failed", "notice failed", "notified")
+    assert str(first.detail).startswith("HTTP 500, next try at 2026-09-21T14:14:")
+    assert str(second.detail).startswith("HTTP 503, next try at 2026-09-21T14:15:")
+
+
+def test_that_nobody_is_told_any_more_stands_in_the_history() -> None:
+    over = after(ended(State.COMPLETED, told=True), events.NoticeFailed("HTTP 410", final=True))
+    assert over.history[-1].detail == "HTTP 410; given up"
+
+
+@pytest.mark.parametrize("state", [State.COMPLETED, State.FAILED, State.CANCELED])
+def test_a_caller_is_told_once_more_when_it_is_asked_for(state: State) -> None:
+    over = after(ended(state, told=True), events.Manifested(), events.Notified())
+    again = after(over, events.Recalled(), now=LATER + HOUR)
+    assert (again.state, again.chores, again.due_at) == (state, (NOTICE, RETIRE), LATER + HOUR)
+    assert after(again, events.Notified(), now=LATER + HOUR).due_at == LATER + WEEK
+
+
+def test_a_caller_is_told_once_more_only_after_the_manifest_stands() -> None:
+    assert after(ended(State.FAILED, told=True), events.Recalled()).chores == (MANIFEST, NOTICE, RETIRE)
+
+
+def test_a_caller_who_is_being_told_is_told_at_once() -> None:
+    over = ended(State.COMPLETED, told=True)
+    for _ in range(5):
+        over = after(over, events.NoticeFailed("500"), now=over.due_at or 0)
+    again = after(over, events.Recalled(), now=LATER + HOUR)
+    assert (again.due_at, again.setbacks, again.chores) == (LATER + HOUR, 0, over.chores)
+
+
+def test_where_there_is_nobody_to_tell_nothing_is_owed() -> None:
+    over = ended(State.COMPLETED, told=False)
+    assert after(over, events.Recalled()) is over
+
+
+def test_a_caller_who_is_to_be_told_again_after_a_week_is_tried_for_another_day() -> None:
+    over = after(ended(State.COMPLETED, told=True), events.Notified())
+    over, tries = after(over, events.Recalled(), now=LATER + 5 * DAY), 0
+    while NOTICE in over.chores and tries < 99:
+        over, tries = after(over, events.NoticeFailed("500"), now=over.due_at or 0), tries + 1
+    assert 10 < tries < 20
+
+
+def test_a_replayed_callback_brings_the_task_of_a_submit_in_doubt() -> None:
+    doubted = job_in(State.UNCONFIRMED, {"task_id": "task-forged"}, due_at=NOW + HOUR)
+    moved = after(doubted, events.Replayed(task_id="task-7"))
+    assert (moved.state, moved.current.task_id, moved.due_at) == (State.UNCONFIRMED, "task-7", LATER)
+    denied = moved
+    for _ in range(MADE_UP):
+        denied = after(denied, events.Unclear("HTTP 404", missing=True, asked_at=LATER), now=LATER + SECOND)
+    assert (denied.state, denied.current.task_id) == (State.UNCONFIRMED, None)
+
+
+def test_a_replayed_callback_does_not_change_the_task_that_a_gateway_named_itself() -> None:
+    moved = after(job_in(State.RUNNING, due_at=NOW + HOUR), events.Replayed(task_id="task-7"))
+    assert (moved.current.task_id, moved.due_at, moved.nudge) == ("task-1", LATER, Nudge(LATER, 1, "task-7"))
 
 
 def test_a_manifest_that_cannot_be_written_does_not_hold_up_the_notice() -> None:

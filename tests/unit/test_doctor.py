@@ -1,0 +1,231 @@
+"""The doctor: what is wrong is found and told with advice, and no secret is in what is told."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import redis
+import structlog
+from redis_server import RedisServer, running
+
+from deploy.sandbox import s3
+from deploy.sandbox.ready import free_ports
+from shared import doctor
+from shared.doctor import BAD, OK, WARN, Finding
+from shared.ledger.server import Server, server
+from shared.settings import load
+from shared.wiring import BucketFacts, clock
+
+BUCKET = "doctors-clips"
+SECRETS = {
+    "RUSHES_SECRET_KEY": "0f" * 32,
+    "RUSHES_API_KEYS": f"acme:{'1e' * 32},admin:{'2d' * 32}",
+    "EVOLINK_API_KEY": "sk-evo-3c3c3c3c3c3c3c3c",
+    "AWS_SECRET_ACCESS_KEY": "4b4b4b4b4b4b4b4b",
+}
+AWS = {"AWS_ACCESS_KEY_ID": "test", "AWS_DEFAULT_REGION": "us-east-1", "AWS_EC2_METADATA_DISABLED": "true"}
+
+
+@pytest.fixture(scope="module")
+def s3_url() -> Iterator[str]:
+    with s3.running(BUCKET) as url:
+        yield url
+
+
+@pytest.fixture(scope="module")
+def well(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
+    """A Redis as deploy/redis.conf has it."""
+    with running() as found, redis.Redis.from_url(found.url) as client:
+        client.config_set("dir", str(tmp_path_factory.mktemp("redis")))
+        client.config_set("appendonly", "yes")
+        client.config_set("appendfsync", "always")
+        yield found
+
+
+def environment(redis_url: str, **changes: str) -> dict[str, str]:
+    given = {"REDIS_URL": redis_url, "RUSHES_S3_BUCKET": BUCKET, "RUSHES_PUBLIC_URL": "https://rushes.acme.dev"}
+    return {**given, **SECRETS, **AWS, **changes}
+
+
+@pytest.fixture
+def examined(monkeypatch: pytest.MonkeyPatch, s3_url: str, well: RedisServer) -> Any:
+    def examine(**changes: str) -> dict[str, Finding]:
+        env = environment(well.url, AWS_ENDPOINT_URL_S3=s3_url, **changes)
+        for name, value in env.items():
+            if name.startswith("AWS_"):
+                monkeypatch.setenv(name, value)
+        return {one.name: one for one in doctor.examine(env)}
+
+    return examine
+
+
+def test_a_good_setup_is_good(examined: Any) -> None:
+    found = examined()
+
+    odd = {name: one for name, one in found.items() if one.verdict != OK}
+    assert set(odd) == {"s3.lifecycle"}  # moto's bucket has no rule
+    assert {"redis.fsync", "s3.conditional_put", "s3.conditional_complete", "s3.clock", "gateway.evolink"} < set(found)
+
+
+def test_no_secret_is_told(examined: Any) -> None:
+    told = str(examined(REDIS_URL="redis://user:hunter2@127.0.0.1:1/0"))
+
+    assert "not reached" in told
+    assert [value for value in (*SECRETS.values(), "1e1e", "hunter2") if value in told] == []
+
+
+def test_every_setting_that_is_wrong_is_told(examined: Any) -> None:
+    found = examined(REDIS_URL="http://x", PORT="eighty")
+
+    assert {name: one.verdict for name, one in found.items()} == {"settings.REDIS_URL": BAD, "settings.PORT": BAD}
+
+
+SETTINGS: list[tuple[str, str, str, str]] = [
+    ("RUSHES_PUBLIC_URL", "", "public_url", WARN),
+    ("RUSHES_PUBLIC_URL", "http://rushes.acme.dev", "public_url", WARN),
+    ("RUSHES_PUBLIC_URL", "https://10.0.0.5", "public_url", BAD),
+    ("RUSHES_PUBLIC_URL", "https://localhost:8000", "public_url", BAD),
+    ("RUSHES_PUBLIC_URL", "https://rushes.acme.dev/?a=b", "public_url", BAD),
+    ("RUSHES_SECRET_KEY", "short", "secret_key.1", WARN),
+    ("RUSHES_SECRET_KEY", f"{'0f' * 32},change-me", "secret_key.2", BAD),
+    ("RUSHES_API_KEYS", f"acme:{'1e' * 32}", "keys.admin", WARN),
+    ("RUSHES_API_KEYS", "acme:change-me,admin:k", "keys.acme", BAD),
+    ("RUSHES_API_KEYS", "acme:k,admin:l", "keys.acme", WARN),
+    ("RUSHES_WEBHOOK_SECRETS", "acme:whsec_c2hvcnQ=", "webhook_secrets.acme", WARN),
+    ("EVOLINK_API_KEY", "your-key-here", "gateway.evolink", BAD),
+    ("EVOLINK_API_KEY", "3c3c3c3c3c3c3c3c3c3c", "gateway.evolink", WARN),
+    ("EVOLINK_API_KEY", "", "gateways", BAD),
+    ("RUSHES_EGRESS_ALLOW", "0.0.0.0/0", "egress", BAD),
+]
+
+
+@pytest.mark.parametrize(("name", "value", "finding", "verdict"), SETTINGS)
+def test_a_setting_that_is_no_good_is_told_with_advice(name: str, value: str, finding: str, verdict: str) -> None:
+    found = {one.name: one for one in doctor.of_settings(load(environment("redis://x", **{name: value})))}
+
+    assert found[finding].verdict == verdict
+    assert found[finding].advice
+
+
+# --- Redis
+
+
+@pytest.fixture
+def ill(own_redis: RedisServer) -> Any:
+    """What is told of a Redis that is set so."""
+
+    def told(*commands: str) -> dict[str, Finding]:
+        with redis.Redis.from_url(own_redis.url) as client:
+            for command in commands:
+                client.execute_command(*command.split())
+        return {one.name: one for one in doctor.of_redis(server(own_redis.url))}
+
+    return told
+
+
+@pytest.mark.parametrize(
+    ("command", "finding", "verdict"),
+    [
+        ("CONFIG SET appendonly no", "redis.persistence", BAD),
+        ("CONFIG SET appendfsync everysec", "redis.fsync", WARN),
+        ("CONFIG SET appendfsync no", "redis.fsync", BAD),
+        ("CONFIG SET maxmemory-policy allkeys-lru", "redis.eviction", WARN),
+        ("REPLICAOF 127.0.0.1 1", "redis.role", BAD),
+    ],
+)
+def test_a_redis_that_loses_jobs_is_told_with_advice(ill: Any, command: str, finding: str, verdict: str) -> None:
+    found = ill(command)[finding]
+
+    assert found.verdict == verdict
+    assert found.advice
+
+
+def test_a_full_redis_that_forgets_is_bad(ill: Any) -> None:
+    found = ill("CONFIG SET maxmemory 3mb", "CONFIG SET maxmemory-policy volatile-lru")
+
+    assert found["redis.eviction"].verdict == BAD
+
+
+def test_what_managed_redis_does_not_tell_is_a_warning(ill: Any) -> None:
+    found = ill("ACL SETUSER default on nopass ~* +@all -config")
+
+    assert (found["redis.fsync"].verdict, "could not be read" in found["redis.fsync"].what) == (WARN, True)
+    assert found["redis.eviction"].verdict == OK  # INFO tells
+    found = {one.name: one for one in doctor.of_redis(Server())}
+    assert {one.verdict for one in found.values()} == {OK, WARN}
+
+
+@pytest.mark.parametrize(
+    ("info", "finding"),
+    [
+        ({"redis_version": "5.0.7"}, "redis.version"),
+        ({"aof_last_write_status": "err"}, "redis.health"),
+        ({"evicted_keys": 3}, "redis.health"),
+    ],
+)
+def test_what_a_redis_tells_of_itself_is_heeded(info: dict[str, Any], finding: str) -> None:
+    assert {one.name: one.verdict for one in doctor.of_redis(Server(info=info))}[finding] == BAD
+
+
+def test_at_the_start_one_line_warns_of_a_redis_that_loses_jobs(own_redis: RedisServer, well: RedisServer) -> None:
+    with structlog.testing.capture_logs() as lines:
+        doctor.warn_of_redis(load(environment(own_redis.url)))
+        doctor.warn_of_redis(load(environment(well.url)))
+        doctor.warn_of_redis(load(environment(f"redis://127.0.0.1:{free_ports(1)[0]}")))  # /readyz tells that
+
+    (line,) = lines
+    assert (line["log_level"], line["event"]) == ("warning", "redis may lose jobs")
+    assert "appendonly no" in line["why"]
+
+
+# --- the bucket
+
+
+def test_a_bucket_that_is_not_there_is_told(examined: Any) -> None:
+    found = examined(RUSHES_S3_BUCKET="nobodys")
+
+    assert (found["s3.writes"].verdict, found["s3.problem"].verdict) == (BAD, BAD)
+    assert "nobodys" in found["s3.problem"].what
+
+
+def test_a_store_that_overwrites_is_told(examined: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(doctor.Archive, "_put", lambda *_, **__: True)  # takes every write, whatever its condition
+
+    found = examined()
+
+    assert (found["s3.writes"].verdict, found["s3.conditional_put"].verdict) == (OK, BAD)
+
+
+@pytest.mark.parametrize(("late_s", "verdict"), [(0, OK), (60, WARN), (3600, BAD)])
+def test_a_clock_that_is_off_is_told(late_s: int, verdict: str) -> None:
+    facts = BucketFacts("Fri, 20 Nov 2026 19:00:00 GMT", None)
+    now = 1_795_201_200_000 + late_s * 1000
+
+    assert doctor._clock(facts, now).verdict == verdict
+    assert clock() > 0
+
+
+def test_uploads_that_are_left_are_a_hint(examined: Any) -> None:
+    assert examined()["s3.lifecycle"].verdict == WARN
+    assert doctor._leftovers(BucketFacts(None, True)).verdict == OK
+
+
+# --- from a shell
+
+
+def test_the_command_tells_all_in_lines_or_json_and_ends_with_1_where_something_is_bad(
+    s3_url: str, well: RedisServer
+) -> None:
+    program = Path(sys.executable).with_name("rushes")
+    good = environment(well.url, AWS_ENDPOINT_URL_S3=s3_url, PATH="/usr/bin:/bin")
+
+    ran = subprocess.run([program, "doctor"], env=good, capture_output=True, text=True, check=False)
+    assert (ran.returncode, "ok   redis: reached" in ran.stdout) == (0, True), ran.stderr
+    bad = {**good, "REDIS_URL": "redis://127.0.0.1:1/0"}
+    ran = subprocess.run([program, "doctor", "--json"], env=bad, capture_output=True, text=True, check=False)
+    assert (ran.returncode, '"verdict": "bad"' in ran.stdout) == (1, True), ran.stderr
