@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: setup demo up test lint types clean
+.PHONY: setup browser demo up test lint types chaos bench pictures audit clean
 
 setup: $(READY)
 
@@ -26,8 +26,36 @@ lint: $(READY)
 types: $(READY)
 	$(BIN)/mypy
 
-test: lint types
+# The console's tests drive a real browser: Debian's Chromium. Without root it has to be there already.
+browser:
+	@command -v chromium >/dev/null || command -v chromium-browser >/dev/null || command -v google-chrome >/dev/null || \
+	  { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && \
+	    { apt-get -qq install -y --no-install-recommends chromium >/dev/null || \
+	      { apt-get -qq update && apt-get -qq install -y --no-install-recommends chromium >/dev/null; }; }; } || \
+	  echo "no Chromium: install one to run the console's browser tests"
+
+test: lint types browser
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest --numprocesses 4 --dist loadfile
 
+# What `make test` does for seconds, for as long as you like: SEEDS, SEED, JOBS, SECONDS.
+chaos: $(READY)
+	CHAOS=1 CHAOS_SEEDS=$(or $(SEEDS),4000) CHAOS_SEED=$(or $(SEED),0) PATH="$(CURDIR)/$(BIN):$$PATH" \
+	  $(BIN)/python -m pytest tests/chaos -rP --numprocesses 2 --deselect tests/chaos/test_processes.py
+	CHAOS_JOBS=$(or $(JOBS),300) CHAOS_SECONDS=$(or $(SECONDS),300) CHAOS_SEED=$(or $(SEED),0) \
+	  PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest tests/chaos/test_processes.py -s -n 0
+
+bench: $(READY)
+	$(BIN)/python -m benchmarks.run $(BENCH)
+
+pictures: $(READY)
+	$(BIN)/python -m deploy.sandbox.pictures
+
+# Known holes in what is installed; in an environment of its own, so that the audit is no dependency.
+audit: $(READY)
+	$(PYTHON) -m venv .audit
+	.audit/bin/python -m pip install --quiet --disable-pip-version-check pip-audit
+	$(BIN)/python -m pip freeze --exclude-editable > .audit/installed.txt
+	.audit/bin/pip-audit --strict --no-deps --disable-pip -r .audit/installed.txt
+
 clean:
-	rm -rf .venv .rushes rushes-demo build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf .venv .audit .rushes rushes-demo build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

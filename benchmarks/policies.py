@@ -90,20 +90,20 @@ def learned(history_s: Sequence[float], price: float) -> Policy:
 def self_taught(times_s: Sequence[float], price: float) -> list[float]:
     """What is known of these jobs if nothing but its own polls told it: of each, where between two polls it ended."""
     history_s: list[float] = []
-    policy = UNTAUGHT
+    dice, policy = random.Random(7), UNTAUGHT
     for number, time_s in enumerate(times_s):
         if number >= timing.FEWEST and number % RELEARNED_JOBS == 0:
             policy = learned(history_s, price)
-        history_s.append(_heard_s(policy, time_s))
+        history_s.append(_heard_s(policy, time_s, dice.random()))
     return history_s
 
 
-def _heard_s(policy: Policy, time_s: float) -> float:
-    """The time as it is learned: the middle of two polls, or a little before the first (timing.finished_s)."""
+def _heard_s(policy: Policy, time_s: float, share: float) -> float:
+    """The time as it is learned: the middle of two polls, or some time before the first."""
     last_s, age_s = 0.0, policy(0)
     while age_s < time_s:
         last_s, age_s = age_s, policy(age_s)
-    return (last_s + age_s) / 2 if last_s else age_s * timing.EARLIER
+    return timing.between_s(last_s, age_s, share)
 
 
 def judged(name: str, policy: Policy, times_s: Iterable[float]) -> Point:

@@ -12,9 +12,10 @@ from dataclasses import dataclass
 from decimal import Decimal
 from io import SEEK_CUR, SEEK_END, SEEK_SET
 from math import inf
-from threading import BoundedSemaphore
+from threading import BoundedSemaphore, Lock
 
 BLOCK_BYTES = 64 * 1024  # handed on at a time: small enough for malloc to use the same memory again and again
+KEPT_WARM_BYTES = 512 * 1024  # of a buffer that nobody uses: one small clip after the other finds its pages there
 HEADER_BYTES, LONG_HEADER_BYTES = 8, 16  # size and kind; with a 64-bit size behind them where the size says 1
 CONTAINERS = {b"moov", b"trak", b"mdia"}  # stepped into; every other box is passed over
 KEPT = {b"mvhd", b"tkhd", b"hdlr"}
@@ -95,17 +96,50 @@ class Intake:
         self._ended = True
 
 
-class Part:
-    """A buffer for one part, as a file that boto can send; it is one of `buffers` until it is closed.
+class Buffers:
+    """Memory for parts, `part_bytes` each: any number of clips get by with `count` of them.
 
-    Its pages come from the system and go straight back there, where malloc keeps them in the heap of each thread that
-    ever uploaded: 16 clips of 104 MB at once took 54 MiB so, and 200 MiB in BytesIO (6 × 8 MiB, glibc, 2026-11).
+    Their pages come from the system and go back there once no part is in use, where malloc would keep them in the heap
+    of each thread that ever uploaded: 16 clips of 104 MB at once took 54 MiB so, and 200 MiB in BytesIO (6 × 8 MiB,
+    glibc, 2026-11). Until then they are used again: fresh pages for every part cost 0.7 s of CPU a GB (2026-11).
     """
 
-    def __init__(self, part_bytes: int, buffers: BoundedSemaphore) -> None:
-        self._pages = mmap.mmap(-1, part_bytes)  # what is never written takes no memory: a small clip takes its size
+    def __init__(self, count: int, part_bytes: int) -> None:
+        self.part_bytes = part_bytes
+        self._count = count
+        self._free = BoundedSemaphore(count)
+        self._lock = Lock()
+        self._grown = False
+        pages = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS  # what is never written takes no memory: a small clip its size
+        self._idle = [mmap.mmap(-1, part_bytes, flags=pages) for _ in range(count)]
+
+    def take(self) -> mmap.mmap:
+        """A buffer, as soon as there is one; what is in it is of no meaning."""
+        self._free.acquire()
+        with self._lock:
+            return self._idle.pop()
+
+    def give_back(self, pages: mmap.mmap, used_bytes: int) -> None:
+        with self._lock:
+            self._idle.append(pages)
+            self._grown = self._grown or used_bytes > KEPT_WARM_BYTES
+            if self._grown and len(self._idle) == self._count:
+                self._shrink()
+        self._free.release()
+
+    def _shrink(self) -> None:
+        for pages in self._idle:
+            pages.madvise(mmap.MADV_DONTNEED)
+        self._grown = False
+
+
+class Part:
+    """One part of a clip, as a file that boto can send; it holds a buffer until it is closed."""
+
+    def __init__(self, buffers: Buffers) -> None:
         self._buffers = buffers
-        buffers.acquire()
+        self._pages = buffers.take()
+        self._held = True
         self._filled = 0
         self._at = 0
 
@@ -113,28 +147,24 @@ class Part:
         return self
 
     def __exit__(self, *_: object) -> None:
-        if not self._pages.closed:
-            self._pages.close()
-            self._buffers.release()
+        if self._held:
+            self._held = False
+            self._buffers.give_back(self._pages, self._filled)
 
     def __len__(self) -> int:
         return self._filled
 
     @property
     def room_bytes(self) -> int:
-        return len(self._pages) - self._filled
+        return self._buffers.part_bytes - self._filled
 
     def add(self, data: bytes | memoryview) -> None:
         self._pages[self._filled : self._filled + len(data)] = data
         self._filled += len(data)
 
-    def md5(self) -> bytes:
-        with memoryview(self._pages) as pages, pages[: self._filled] as filled:
-            return hashlib.md5(filled, usedforsecurity=False).digest()
-
-    def whole(self) -> bytes:
-        """A copy of all that is filled."""
-        return self._pages[: self._filled]
+    def filled(self) -> memoryview:
+        """All that is in it, not a copy: to be used before it is closed."""
+        return memoryview(self._pages)[: self._filled]
 
     def read(self, size: int | None = None) -> bytes:
         wanted = BLOCK_BYTES if size is None or size < 0 else min(size, BLOCK_BYTES)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from decimal import Decimal
 from hashlib import sha256
 from typing import Any
@@ -12,7 +12,7 @@ from typing import Any
 from marshmallow import ValidationError
 
 from shared.domain import tracing
-from shared.domain.job import Job, new_id
+from shared.domain.job import Job, Note, new_id
 from shared.egress import NotSent
 from shared.http import Outside
 from shared.ledger.ledger import Conflict, Ledger
@@ -63,7 +63,7 @@ class Intake:
         self.check_key(key)
         try:
             request = self.request(body)
-            job = replace(self._job(request, self.able(request), tenant, now), trace=tracing.heard(traceparent))
+            job = self._job(request, self.able(request), tenant, now, tracing.heard(traceparent))
         except Unacceptable:  # today: the same request may have been taken when other gateways were enabled
             if first := self.first(tenant, key, digest(body)):
                 return Receipt(first, replayed=True)
@@ -106,7 +106,7 @@ class Intake:
             raise Unacceptable("no_provider", "No enabled gateway can do this.", 422, {"provider": reasons})
         return able
 
-    def _job(self, request: dict[str, Any], able: list[Quote], tenant: str, now: int) -> Job:
+    def _job(self, request: dict[str, Any], able: list[Quote], tenant: str, now: int, trace: str | None) -> Job:
         return Job(
             id=new_id(now),
             tenant=tenant,
@@ -116,7 +116,9 @@ class Intake:
             created_at=now,
             updated_at=now,
             due_at=now,
-        ).noted(now, "queued")
+            trace=trace,
+            history=(Note(now, "queued"),),
+        )
 
     def check_key(self, key: Any) -> None:
         """Raises Unacceptable 422 for an idempotency key that nobody can keep."""

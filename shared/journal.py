@@ -3,7 +3,7 @@
 The ledger may be lost, with a machine or in a failover; money that was spent must not be spent again for that. Before a
 paid call its attempt is stored here, with the job's whole record; the answer follows. Lines of one moment share an
 object: while one is being stored, those that come meanwhile wait for the next together, so that a paid call costs a
-share of a PUT and never waits for company.
+share of a PUT.
 
     {prefix}journal/{YYYY}/{MM}/{DD}/{HHMM}/{ULID}.jsonl
 
@@ -16,6 +16,7 @@ import atexit
 import json
 import re
 import threading
+import time
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
@@ -36,6 +37,8 @@ log = structlog.get_logger()
 
 # A paid call waits for its intent no longer than this; then it is not sent.
 WAIT_S = 20
+# A line waits so long for those of the same moment: a handful of submits is handed out together.
+GATHER_S = 0.015
 # Answers wait so long for company; nobody waits for them.
 LINGER_S = 1.0
 # An answer is evidence, not an archive; a body that is larger than this is no request of ours.
@@ -175,6 +178,8 @@ class Journal:
             with self._wake:
                 self._wake.wait_for(lambda: self._lines)
                 self._wake.wait_for(lambda: self._urgent, LINGER_S)
+            time.sleep(GATHER_S)
+            with self._wake:
                 group, self._lines = self._lines[:GROUP], self._lines[GROUP:]
                 self._urgent = any(stored for _, _, stored in self._lines)
             self._store([one for one in group if one[2] is None or one[2].set_running_or_notify_cancel()])

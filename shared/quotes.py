@@ -39,11 +39,8 @@ def quotes(
 def _quote(name: str, request: Mapping[str, Any], prices: PriceTable, duration_s: Decimal | None) -> Quote:
     provider = PROVIDERS[name]
     estimate = prices.estimate(provider, request, duration_s)
-    why_not = (
-        _not_wanted(name, request)
-        or provider.unable(request)
-        or _too_dear(request, estimate, prices.estimate(provider, request, duration_s or SUPPOSED_S))
-    )
+    supposed = estimate if duration_s else prices.estimate(provider, request, SUPPOSED_S)
+    why_not = _not_wanted(name, request) or provider.unable(request) or _too_dear(request, estimate, supposed)
     return Quote(name, estimate, why_not)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -51,6 +52,7 @@ class Settings:
     secret_keys: tuple[str, ...] = field(repr=False)
     api_keys: tuple[tuple[str, str], ...] = field(repr=False)
     requests_per_minute: int
+    worker_processes: int
     gateways: Mapping[str, GatewaySettings]
     prices_file: str | None
     egress_allow: tuple[Network, ...]
@@ -170,6 +172,13 @@ def seconds(default: float, name: str) -> fields.Float:
     return fields.Float(load_default=default, data_key=name, validate=POSITIVE)
 
 
+def cores() -> int:
+    """How many cores this process may use."""
+    if hasattr(os, "sched_getaffinity"):  # not on macOS
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
 class Environment(Schema):
     """The variables of CONTRACT.md, each under its own name."""
 
@@ -195,6 +204,9 @@ class Environment(Schema):
     api_keys = Keys(required=True, data_key="RUSHES_API_KEYS")
     requests_per_minute = fields.Integer(
         load_default=6000, data_key="RUSHES_REQUESTS_PER_MINUTE", validate=validate.Range(min=1)
+    )
+    worker_processes = fields.Integer(
+        load_default=cores, data_key="RUSHES_WORKER_PROCESSES", validate=validate.Range(min=1)
     )
     prices_file = fields.String(load_default=None, data_key="RUSHES_PRICES_FILE")
     egress_allow = NetworkList(load_default=(), data_key="RUSHES_EGRESS_ALLOW")

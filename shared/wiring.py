@@ -32,6 +32,8 @@ from shared.settings import Settings, SettingsError, load
 # ledger that does not answer is made three times, so it is given up within two seconds.
 RECEIVER_TIMEOUT_S, WORKER_TIMEOUT_S = 0.6, 5.0
 S3_CONNECTIONS = 32
+# Of 5 MiB each, for the clips on their way through all workers of a machine: 16 clips at once stay below 64 MiB.
+BUFFERS = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +74,8 @@ def build(environ: Mapping[str, str], ledger_timeout_s: float = WORKER_TIMEOUT_S
     ledger = Ledger(RedisStore(connect(settings.redis_url, ledger_timeout_s)), settings.pace, logs.moved)
     outside = Outside(settings.egress_allow, f"rushes/{__version__}")
     s3 = s3_client()
-    archive = Archive(s3, settings.bucket, settings.prefix, direct=direct_put(s3, settings.bucket))
+    buffers = max(2, BUFFERS // settings.worker_processes)
+    archive = Archive(s3, settings.bucket, settings.prefix, buffers=buffers, direct=direct_put(s3, settings.bucket))
     links = InputLinks(s3, s3_client, lambda bucket: bucket_region(s3, bucket))
     intake, journal = Intake(settings, ledger, prices, outside), Journal(archive, settings.journal)
     return Services(settings, ledger, outside, archive, prices, intake, links, clock, journal)

@@ -25,6 +25,12 @@ from webhook_receiver.visits import Visits
 
 DOORS = (callbacks, jobs_api, gateways_api, health, metrics, docs, console, strays_api, history_api)
 
+UNLESS_SAID = (
+    ("X-Content-Type-Options", "nosniff"),
+    ("Referrer-Policy", "no-referrer"),
+    ("Cache-Control", "no-store"),
+)
+
 
 class Receiver(Flask):
     """Flask, save that it logs which door broke and not the path: a callback's holds a secret."""
@@ -61,7 +67,6 @@ def create_app(parts: Services) -> Flask:
 
 
 def _headers(answer: Response) -> Response:
-    answer.headers.setdefault("X-Content-Type-Options", "nosniff")
-    answer.headers.setdefault("Referrer-Policy", "no-referrer")
-    answer.headers.setdefault("Cache-Control", "no-store")
+    said = {name.lower() for name, _ in answer.headers}
+    answer.headers.extend([(name, value) for name, value in UNLESS_SAID if name.lower() not in said])
     return answer

@@ -52,7 +52,8 @@ def standing(gateway: GatewaySettings) -> dict[str, Any]:
         "in_flight": ledger.in_flight(gateway.name),
         "max_in_flight": gateway.max_in_flight,
         "submits_left_this_minute": max(gateway.submits_per_minute - used, 0),
-        "callbacks": arriving(gateway.name),
+        "callbacks": {**arriving(gateway.name), "silent": ledger.experience.timings(now).is_silent(gateway.name)},
+        "finish_s": finishing(gateway.name, now),
         "price_table_version": services().prices.version,
     }
 
@@ -64,6 +65,21 @@ def arriving(name: str) -> dict[str, Any]:
     ended = [attempt for attempt in tried if attempt.callback and attempt.heard_by]
     heard = [attempt.ended_at or 0 for attempt in ended if attempt.heard_by == "callback"]
     return {"asked": len(ended), "heard": len(heard), "last_heard_at": moment(max(heard, default=None))}
+
+
+def finishing(name: str, now: int) -> list[dict[str, Any]]:
+    """By when half and nine in ten of the jobs are finished there, by what takes equally long (timing.kind)."""
+    known = services().ledger.experience.of_gateway(name, now)
+    return [
+        {
+            **dict(zip(("model", "mode"), kind.split("|")[1:3], strict=True)),
+            "duration": int(kind.rpartition("|")[2]) or None,
+            "p50_s": round(each.quantile_s(0.5), 1),
+            "p90_s": round(each.quantile_s(0.9), 1),
+            "jobs": each.total,
+        }
+        for kind, each in sorted(known.items())
+    ]
 
 
 @gateways_api.post("/v1/gateways/<name>/resume")

@@ -5,6 +5,7 @@ Every web process tells the same numbers: of several, aggregate with `max`, neve
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator
 
 from flask import Response
@@ -23,6 +24,8 @@ from webhook_receiver.visits import visits
 
 metrics = blueprint("metrics", "For Prometheus.")
 
+# Of the jobs that the gateways have, so many of the oldest are looked at for those that are stuck.
+RUNNING_LOOKED_AT = 100
 # The link that dies first is sought among so many archiving jobs, the oldest.
 LINKS_LOOKED_AT = 100
 
@@ -103,6 +106,11 @@ def at_gateways(parts: Services, now: int) -> Iterator[Metric]:
     for name, (told, by_gateway) in full.items():
         samples = {(gateway,): number for gateway, number in by_gateway.items()}
         yield gauge(f"gateway_{name}", told, samples.items(), "gateway")
+    experience = ledger.experience.timings(now)
+    running = ledger.oldest(State.RUNNING, RUNNING_LOOKED_AT)
+    stuck = Counter(job.provider for job in running if experience.is_stuck(job, now))
+    samples = {(name,): stuck[name] for name in gateways}
+    yield gauge("jobs_stuck", "Jobs older than the times of finished ones make likely.", samples.items(), "gateway")
     paused = {(name, why[name] if left_s else ""): float(left_s > 0) for name, left_s in pauses.items()}
     yield gauge("gateway_paused", "1 while nothing new goes there, and why.", paused.items(), "gateway", "why")
     strikes = {(name, why[name]): float(known.get("strikes", 0)) for name, known in health.items()}

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from functools import cache
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from flask import Blueprint, Flask
 from flask_smorest import Api  # type: ignore[import-untyped]
@@ -75,7 +75,12 @@ def blueprint(name: str, description: str) -> Blueprint:
 
 def notes(**said: Any) -> Callable[[View], View]:
     """Say this of a call."""
-    decorator: Callable[[View], View] = Telling.doc(**said)
+
+    def decorator(view: View) -> View:
+        # smorest's own decorator wraps the view, once for each note, and every call goes through all of them.
+        cast(Any, view)._apidoc = Telling.doc(**said)(view)._apidoc
+        return view
+
     return decorator
 
 

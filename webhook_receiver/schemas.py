@@ -107,6 +107,10 @@ def number(description: str = "", null: bool = False, **more: Any) -> Any:
     return always(fields.Integer, description, null, minimum=0, **more)
 
 
+def seconds(description: str) -> Any:
+    return always(fields.Float, description, validate=validate.Range(min=0))
+
+
 def usd(description: str = "", null: bool = True) -> Any:
     return text(description, null, pattern=r"^\d+(\.\d+)?$", example="0.82304")
 
@@ -319,6 +323,18 @@ class Callbacks(Open):
     asked = number()
     heard = number()
     last_heard_at = moment()
+    silent = always(fields.Boolean, "Ends came in a row without theirs; until one comes, its jobs are polled.")
+
+
+class FinishTimes(Open):
+    """How long the last jobs of one kind took from their submit to their end there."""
+
+    model = text()
+    mode = text()
+    duration = number("Of the clip, or of the reference video, in seconds.", null=True)
+    p50_s = seconds("By then half of them were finished.")
+    p90_s = seconds("By then nine in ten of them were finished.")
+    jobs = number("How many are known; old ones are forgotten by and by.")
 
 
 class Gateway(Open):
@@ -331,6 +347,7 @@ class Gateway(Open):
     max_in_flight = number()
     submits_left_this_minute = number()
     callbacks = nested(Callbacks)
+    finish_s = many(FinishTimes)
     price_table_version = text()
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import socket
 import threading
 import time
@@ -11,12 +12,17 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import TypeVar
 
+import structlog
+
 from shared.domain import pace
 from shared.ledger.ledger import Ticket
 from shared.ledger.store import LedgerUnavailable
 from shared.wiring import Services
+from worker.lanes import lanes
 
 T = TypeVar("T")
+log = structlog.get_logger()
+EXIT_DEAF = 70
 
 
 class Hold:
@@ -71,6 +77,23 @@ def start(services: Services) -> None:
     threading.Thread(target=_beat, args=(services,), name="heartbeat", daemon=True).start()
 
 
+def heard() -> None:
+    """Something was handed to this worker."""
+    PULSE.heard_at = time.monotonic()
+
+
+class Pulse:
+    """When this worker last was handed something."""
+
+    heard_at = time.monotonic()
+
+
+PULSE = Pulse()
+# Work was handed out for so long, and none of it reached this worker: it hears nothing any more (celery #10302).
+DEAF_S = 60
+LAUNCHER = os.environ.get("RUSHES_LAUNCHER")
+
+
 def _beat(services: Services) -> None:
     name = f"{socket.gethostname()}:{os.getpid()}"
     while True:
@@ -78,4 +101,18 @@ def _beat(services: Services) -> None:
             services.ledger.alive(name, services.now())
             for held in list(HELD):
                 held.renew(services)
+            if deaf(services):
+                log.critical("this worker is handed nothing, although work waits: it ends, to be started again")
+                os._exit(EXIT_DEAF)
+        if LAUNCHER and os.getppid() != int(LAUNCHER):
+            os.kill(os.getpid(), signal.SIGTERM)
         time.sleep(pace.RENEW_S)
+
+
+def deaf(services: Services) -> bool:
+    """Whether tickets have been lying about for long while this worker was handed none, and holds nothing."""
+    if HELD or time.monotonic() - PULSE.heard_at < DEAF_S:
+        return False
+    now = services.now()
+    lying = services.ledger.unopened(lanes(), now)
+    return bool(lying) and now - min(lying.values()) > DEAF_S * pace.SECOND

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
+import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
@@ -76,13 +78,36 @@ def messages(tickets: Iterable[Ticket]) -> list[list[Ticket]]:
     return made
 
 
-def run(scheduler: Scheduler, services: Services, stopping: Callable[[], bool]) -> None:
+# A turn takes milliseconds, and what it waits for ends by itself within seconds.
+STALLED_S, EXIT_STALLED = 60, 70
+
+
+class Watchdog(threading.Thread):
+    """Ends the process when the scheduler has not turned for long: started again, it is of use."""
+
+    def __init__(self) -> None:
+        super().__init__(name="watchdog", daemon=True)
+        self._turned_at = time.monotonic()
+
+    def turned(self) -> None:
+        """The scheduler is alive."""
+        self._turned_at = time.monotonic()
+
+    def run(self) -> None:
+        while time.monotonic() - self._turned_at < STALLED_S:
+            time.sleep(1)
+        log.critical("the scheduler has stalled: it ends, to be started again")
+        os._exit(EXIT_STALLED)
+
+
+def run(scheduler: Scheduler, services: Services, stopping: Callable[[], bool], watchdog: Watchdog) -> None:
     """Turn until told to stop; a ledger or broker out of reach is waited for."""
     while not stopping():
+        watchdog.turned()
         try:
             nap_s = scheduler.turn(services.now())
             time.sleep(scheduler.breath_s)
-            services.ledger.listen(nap_s - scheduler.breath_s)
+            services.ledger.listen(max(nap_s - scheduler.breath_s, 0))
         except LedgerUnavailable as lost:
             log.warning("ledger out of reach", reason=str(lost))
             services.ledger.listen(AGAIN_S)
@@ -108,7 +133,9 @@ def main() -> None:
     watch = Watch(services())
     watch.start()
     rounds.start(services())
-    run(Scheduler(services(), hand, lambda: watch.open), services(), lambda: bool(stop))
+    watchdog = Watchdog()
+    watchdog.start()
+    run(Scheduler(services(), hand, lambda: watch.open), services(), lambda: bool(stop), watchdog)
     sys.exit(0)
 
 

@@ -17,7 +17,7 @@ from shared.document import document
 from shared.intake import Unacceptable
 from shared.ledger.ledger import Ticket
 from shared.ledger.store import LedgerUnavailable
-from worker import steps
+from worker import heartbeat, steps
 from worker.app import app, services
 from worker.hints import Hint
 from worker.lanes import SHARES
@@ -35,6 +35,7 @@ def hands(kind: str) -> ThreadPoolExecutor:
 @app.task(name="rushes.work", base=Hint)  # type: ignore[untyped-decorator]
 def work(tickets: Tickets) -> None:
     """Begin the steps of all that came due; nobody waits here for their ends."""
+    heartbeat.heard()
     steps.run([Ticket(*ticket) for ticket in tickets], services(), spread)
 
 

@@ -108,9 +108,11 @@ class Rig:
             wait_until(lambda: http_status(self.web_port, ready_path) == 200, READY_S, "web")
 
     def start_rushes(self, **env: str) -> None:
-        """Rushes by its own Procfile."""
+        """Rushes by its own Procfile; BENCH_WORKERS says how many workers."""
         full = {**self.env, **env}
         commands = {name: command.argv for name, command in procfile(ROOT / "Procfile", full).items()}
+        more = range(2, 1 + int(os.environ.get("BENCH_WORKERS", "1")))
+        commands |= {f"worker-{number}": commands["worker"] for number in more}
         self.start(commands, "/readyz", **env)
 
     def meter(self) -> Meter:

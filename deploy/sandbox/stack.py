@@ -133,6 +133,7 @@ class Stack:
             "RUSHES_SECRET_KEY": self.secrets.secret_key,
             "RUSHES_API_KEYS": f"demo:{self.secrets.demo_key},admin:{self.secrets.admin_key}",
             "RUSHES_EGRESS_ALLOW": "127.0.0.0/8",
+            "RUSHES_WORKER_PROCESSES": "1",
             "RUSHES_POLL_FIRST_S": "1",
             "RUSHES_POLL_MAX_S": "5",
             "AWS_ENDPOINT_URL_S3": f"http://127.0.0.1:{self.ports.s3}",

@@ -4,37 +4,56 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import date
+from functools import lru_cache
+from itertools import takewhile
 
 from shared.domain import money
 from shared.domain.job import Attempt, AttemptStatus, Job, State
 
 HOLDS_A_PLACE = frozenset({State.SUBMITTING, State.UNCONFIRMED, State.RUNNING})
 
+DAY_MS = 86_400_000
+EPOCH = date(1970, 1, 1).toordinal()
+
 Line = tuple[str, ...]
 
 
 def day_of(at: int) -> str:
     """The UTC day of a moment, as YYYY-MM-DD."""
-    return datetime.fromtimestamp(at / 1000, UTC).strftime("%Y-%m-%d")
+    return _day(at // DAY_MS)
+
+
+@lru_cache(maxsize=64)
+def _day(number: int) -> str:
+    return date.fromordinal(EPOCH + number).isoformat()
 
 
 def entries(job: Job) -> Counter[Line]:
     """What the job counts for: (inflight, gateway), (held, day, tenant), (usage, day, tenant, gateway, what)."""
-    lines: Counter[Line] = Counter()
+    lines: dict[Line, int] = {}
+    _add(lines, job, 1)
+    return Counter(lines)
+
+
+def _add(lines: dict[Line, int], job: Job, sign: int, settled: int = 0) -> None:
+    """Add a job, or take it away; the attempts before `settled` count for nothing."""
     if job.state in HOLDS_A_PLACE and job.provider and not job.current.let_go:
-        lines["inflight", job.provider] = 1
-    for attempt in job.attempts:
-        _attempt(lines, job, attempt)
-    return lines
+        line: Line = ("inflight", job.provider)
+        lines[line] = lines.get(line, 0) + sign
+    for attempt in job.attempts[settled:]:
+        for line, count in _attempt(job, attempt).items():
+            lines[line] = lines.get(line, 0) + sign * count
 
 
-def _attempt(lines: Counter[Line], job: Job, attempt: Attempt) -> None:
+def _attempt(job: Job, attempt: Attempt) -> dict[Line, int]:
     day = day_of(attempt.submitted_at)
-    lines["held", day, job.tenant] += money.units(money.held(attempt))
+    lines: dict[Line, int] = {("held", day, job.tenant): money.units(money.held(attempt))}
     if attempt.paid:
-        for what, count in {**usage(attempt), "wasted": wasted(job, attempt)}.items():
-            lines["usage", day, job.tenant, attempt.provider, what] += count
+        for what, count in usage(attempt).items():
+            lines["usage", day, job.tenant, attempt.provider, what] = count
+        lines["usage", day, job.tenant, attempt.provider, "wasted"] = wasted(job, attempt)
+    return lines
 
 
 def usage(attempt: Attempt) -> dict[str, int]:
@@ -68,6 +87,18 @@ def by_gateway(counters: Mapping[str, str], tenant: str | None) -> dict[tuple[st
 
 def difference(old: Job | None, new: Job | None) -> dict[Line, int]:
     """What has to be added to the counters when one state of a job follows another."""
-    change = entries(new) if new else Counter[Line]()
-    change.subtract(entries(old) if old else {})
+    change: dict[Line, int] = {}
+    settled = _settled(old, new) if old and new else 0
+    if new:
+        _add(change, new, 1, settled)
+    if old:
+        _add(change, old, -1, settled)
     return {line: count for line, count in change.items() if count}
+
+
+def _settled(old: Job, new: Job) -> int:
+    """How many attempts, from the first on, are the very same and count alike in both states."""
+    if (old.state is State.FAILED) is not (new.state is State.FAILED):
+        return 0
+    same = (before is after for before, after in zip(old.attempts, new.attempts, strict=False))
+    return sum(takewhile(bool, same))

@@ -138,13 +138,14 @@ class Progressed(Event):
 
 @dataclass(frozen=True, slots=True)
 class Succeeded(Event):
-    """The clip is made and can be fetched."""
+    """The clip is made and can be fetched; `took_s` is how long the gateway says that it was at it."""
 
     link: Link
     cost_usd: Decimal | None = None
     made_s: Decimal | None = None
     task_id: str | None = None
     heard_by: str = "poll"
+    took_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -66,7 +66,10 @@ def first_poll(job: Job, now: int, pace: Pace) -> int:
     """When to look first after a submit: when it is likely done, or, where the gateway will call, after a grace."""
     if _called(job, pace):
         return after(now, jittered(pace.callback_grace_s, job))
-    return _learned(job, now, pace) or after(now, jittered(pace.poll_first_s, job))
+    learned = _learned(job, now, pace)
+    if learned is None:
+        return after(now, jittered(pace.poll_first_s, job))
+    return min(learned, max(deadline(job.current, pace), after(now, 1)))
 
 
 def next_poll(job: Job, now: int, pace: Pace, clear: bool = True) -> int:

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import accumulate, pairwise
 from math import ceil, exp, log, sqrt
+from zlib import crc32
 
 from shared.domain.job import Attempt, AttemptStatus, Job
 
@@ -27,12 +28,17 @@ TAIL, TAIL_BUCKETS = 0.02, 24
 # How far each job's time is spread over the neighbouring buckets: a share of Silverman's rule of thumb, which is made
 # for one hump and would wash two into one; in buckets, at least so much.
 SPREAD, SPREAD_LEAST = 0.55, 0.7
-# Where every answer was "finished", the first question came late; the next ones are put earlier, down to the truth.
-EARLIER = 0.93
+# A task that the first question finds finished ended at any time before; it is taken to lie in the last half of it.
+# Where all do, the first question came late: the next ones are put ever earlier, by up to a half, down to the truth.
+SOONEST = 0.5
+# Gateways tell their times in whole seconds.
+ROUNDED_S = 1
 # Nobody is asked more often than this.
 GAP_S = 0.5
 # So many jobs in a row ended without their callback: the gateway is asked as if it had none.
 SILENT = 3
+# A job so many times as old as the longest that was seen, and at least so old, is one that experience calls impossible.
+STUCK_TIMES, STUCK_S = 3, 600
 
 
 def bucket(seconds: float) -> int:
@@ -52,20 +58,29 @@ def kind(job: Job) -> str:
     return f"{job.provider}|{request.get('model')}|{request.get('mode', 'std')}|{length}"
 
 
-def finished_s(attempt: Attempt) -> float | None:
-    """How long a finished attempt took, as far as that can be known.
+def finished_s(attempt: Attempt, took_s: float | None = None) -> float | None:
+    """How long a finished attempt took, as far as that can be known; `took_s` is the gateway's own word.
 
-    A callback tells it. Otherwise it ended between two questions, and the middle is taken; where the first question
-    found it finished, it took no longer than until then.
+    That word counts where it fits: it cannot have taken longer than until we heard of it, and what was still running
+    when it was asked had not finished. Next best is a callback; else it ended between two questions.
     """
     if attempt.status is not AttemptStatus.COMPLETED or attempt.adopted or attempt.ended_at is None:
         return None
-    ended_at, asked_at = attempt.ended_at, attempt.asked_at
+    heard_s = max(0, attempt.ended_at - attempt.submitted_at) / 1000
+    asked_s = min(max(0, attempt.asked_at - attempt.submitted_at) / 1000, heard_s)
+    if took_s is not None and 0 < took_s <= heard_s + ROUNDED_S:
+        return min(max(took_s, asked_s), heard_s)
     if attempt.heard_by == "callback":
-        return max(0, ended_at - attempt.submitted_at) / 1000
-    if asked_at > attempt.submitted_at:
-        return max(0, (asked_at + ended_at) / 2 - attempt.submitted_at) / 1000
-    return max(0, ended_at - attempt.submitted_at) * EARLIER / 1000
+        return heard_s
+    return between_s(asked_s, heard_s, crc32(f"{attempt.task_id}{attempt.submitted_at}".encode()) / 0xFFFFFFFF)
+
+
+def between_s(asked_s: float, heard_s: float, share: float) -> float:
+    """When a task ended that was running at the one age and finished at the other; `share` is 0 to 1, by chance.
+
+    The middle; before a first question somewhere in the last half, so that many of them do not look like one moment.
+    """
+    return (asked_s + heard_s) / 2 if asked_s else heard_s * (SOONEST + (1 - SOONEST) * share)
 
 
 @dataclass(frozen=True)
@@ -86,6 +101,11 @@ class Timing:
             if seen >= share * self.total:
                 return edge_s(number)
         return 0.0
+
+    @property
+    def longest_s(self) -> float:
+        """By when all of the jobs are finished, in seconds."""
+        return edge_s(max(self.counts))
 
     def next_s(self, age_s: float) -> float | None:
         """The age at which to ask next; None past all experience."""
@@ -155,6 +175,11 @@ class Timings:
         """What is known of this job's kind, if it is enough to go by."""
         known = self.of(kind(job))
         return known if known and known.total >= FEWEST else None
+
+    def is_stuck(self, job: Job, now: int) -> bool:
+        """Whether a job that a gateway has is older than experience calls possible; False where there is none."""
+        known, age_s = self.for_job(job), (now - job.current.submitted_at) / 1000
+        return known is not None and age_s > max(STUCK_TIMES * known.longest_s, STUCK_S)
 
     def is_silent(self, gateway: str | None) -> bool:
         """Whether this gateway's callbacks have stopped coming."""

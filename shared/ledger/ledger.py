@@ -8,7 +8,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 
 from shared.domain import books, health, pace, tallies, timing
-from shared.domain.events import Accepted, Event, Reason
+from shared.domain.events import Accepted, Event, Failed, Reason, Succeeded
 from shared.domain.job import Attempt, Job, Nudge, State
 from shared.domain.pace import Pace
 from shared.domain.transitions import transition
@@ -423,7 +423,7 @@ class Ledger:
         writes = self._moves(job, moved)
         if isinstance(event, Accepted) and moved.provider and moved.state is State.RUNNING:
             writes.add("HDEL", keys.gateway(moved.provider), *SAID)  # it took a job, so it is well
-        self._learn(writes, job, moved)
+        self._learn(writes, job, moved, event)
         freed = books.difference(job, moved).get(("inflight", job.provider or ""), 0) < 0
         ring = freed or (moved.due_at is not None and moved.due_at <= now)
         body = record.encode(moved, operation)
@@ -443,12 +443,12 @@ class Ledger:
         self._count(writes, old, new)
         return writes
 
-    def _learn(self, writes: Writes, job: Job, moved: Job) -> None:
-        """What the end of a task teaches: how long it took, and whether its callback came."""
-        attempt = moved.attempt
-        if attempt is None or attempt.heard_by is None or job.current.heard_by is not None:
+    def _learn(self, writes: Writes, job: Job, moved: Job, event: Event) -> None:
+        """What the end of a task teaches, once: how long it took, and whether its callback came."""
+        if not isinstance(event, (Succeeded, Failed)) or job.current.heard_by is not None:
             return
-        took_s, kind = timing.finished_s(attempt), timing.kind(moved)
+        attempt, kind = moved.current, timing.kind(moved)
+        took_s = timing.finished_s(attempt, event.took_s if isinstance(event, Succeeded) else None)
         if took_s is not None:
             field = f"{kind.partition('|')[2]}|{timing.bucket(took_s)}"
             writes.add("HINCRBY", keys.times(attempt.provider), field, 1)

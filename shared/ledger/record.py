@@ -11,14 +11,16 @@ default settings. What is at its default is left out.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from dataclasses import MISSING, Field, fields, replace
+from collections.abc import Callable, Mapping
+from dataclasses import MISSING, Field, fields
 from decimal import Decimal
+from operator import attrgetter
 from typing import Any
 from urllib.parse import quote, unquote
 
 from shared.domain.job import Attempt, AttemptStatus, Chore, Error, Job, Link, Note, Nudge, Result, State
 
+JSON = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
 IN_HEADER = frozenset({"version", "tries", "nudge"})
 
 
@@ -27,8 +29,7 @@ def encode(job: Job, operation: str) -> str:
     nudge = encode_nudge(job.nudge) if job.nudge else "-"
     tasks = ",".join(f"{attempt.number}:{_quoted(attempt.task_id)}" for attempt in job.attempts) or "-"
     header = f"{job.version} {operation} {job.tries} {int(not job.ended)} {nudge} {tasks}"
-    body = {key: value for key, value in _plain(job).items() if key not in IN_HEADER}
-    text = json.dumps(body, ensure_ascii=False, separators=(",", ":"))
+    text = JSON.encode(_plain(job))
     # JSON may hold half a surrogate pair, UTF-8 may not: written as JSON's own escape it comes back unharmed.
     return header + "\n" + text.encode("utf-8", "backslashreplace").decode()
 
@@ -37,7 +38,7 @@ def decode(record: str) -> Job:
     """The job of a record."""
     header, _, body = record.partition("\n")
     version, _, tries, _, nudge, *_ = header.split(" ")
-    return replace(_job(json.loads(body)), version=int(version), tries=int(tries), nudge=decode_nudge(nudge))
+    return _job(json.loads(body), version=int(version), tries=int(tries), nudge=decode_nudge(nudge))
 
 
 def encode_nudge(nudge: Nudge) -> str:
@@ -62,23 +63,34 @@ def _default(field: Field[Any]) -> Any:
 
 
 def _plain(value: Any) -> dict[str, Any]:
-    pairs = ((name, getattr(value, name), default) for name, default in FIELDS[type(value)])
-    return {name: _value(held) for name, held, default in pairs if held != default}
+    names, defaults, held = FIELDS[type(value)]
+    pairs = zip(names, held(value), defaults, strict=True)
+    # Most of it is at its default, and the very same object: that is asked first, for it costs least.
+    return {name: _value(one) for name, one, default in pairs if one is not default and one != default}
 
 
 def _value(value: Any) -> Any:
-    if isinstance(value, Decimal):
-        return str(value)
-    if isinstance(value, tuple):
-        return [_value(item) for item in value]
-    return _plain(value) if isinstance(value, VALUES) else value
+    plain = PLAIN.get(type(value))
+    return plain(value) if plain else value
+
+
+def _fields(kind: type[Any]) -> tuple[list[str], list[Any], Callable[[Any], tuple[Any, ...]]]:
+    """The names, the defaults, and what gets them all."""
+    told = [field for field in fields(kind) if kind is not Job or field.name not in IN_HEADER]
+    names = [field.name for field in told]
+    return names, [_default(field) for field in told], attrgetter(*names)
 
 
 VALUES = (Attempt, Error, Link, Result, Note)
-FIELDS = {kind: [(f.name, _default(f)) for f in fields(kind)] for kind in (Job, *VALUES)}
+FIELDS = {kind: _fields(kind) for kind in (Job, *VALUES)}
+PLAIN: Mapping[type[Any], Callable[[Any], Any]] = {
+    Decimal: str,
+    tuple: lambda held: [_value(one) for one in held],
+    **dict.fromkeys(VALUES, _plain),
+}
 
 
-def _job(body: dict[str, Any]) -> Job:
+def _job(body: dict[str, Any], **header: Any) -> Job:
     body["state"] = State(body.get("state", State.QUEUED))
     body["route"] = tuple(body["route"])
     body["chores"] = tuple(Chore(chore) for chore in body.get("chores", ()))
@@ -86,7 +98,7 @@ def _job(body: dict[str, Any]) -> Job:
     body["history"] = tuple(Note(**note) for note in body.get("history", ()))
     body["error"] = _made(Error, body.get("error"))
     body["result"] = _result(body.get("result"))
-    return Job(**_decimals(body, "estimated_usd"))
+    return Job(**_decimals(body, "estimated_usd"), **header)
 
 
 def _attempt(body: dict[str, Any]) -> Attempt:

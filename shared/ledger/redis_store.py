@@ -15,6 +15,7 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from shared.ledger import keys
+from shared.ledger.lines import Lines
 from shared.ledger.packing import pack, unpack
 from shared.ledger.store import Bounds, LaneRoom, LedgerUnavailable, Opening, Standing, Verdict, Writes
 
@@ -76,7 +77,7 @@ class RedisStore:
 
     def __init__(self, client: redis.Redis) -> None:
         self._client = client
-        self._command = cast(Any, client).execute_command
+        self._command = Lines(client.connection_pool).call
         self._scripts = {path.stem: client.register_script(_source(path.stem)) for path in LUA.glob("*.lua")}
         self._bell: redis.client.PubSub | None = None
 
@@ -98,13 +99,12 @@ class RedisStore:
         self, program: str, names: Sequence[str], arguments: Sequence[Any], again: int = AGAIN, raw: bool = False
     ) -> Any:
         script = self._scripts[program]
-        options = {"NEVER_DECODE": True} if raw else {}
 
         def call() -> Any:
             try:
-                return self._command("EVALSHA", script.sha, len(names), *names, *arguments, **options)
+                return self._command("EVALSHA", script.sha, len(names), *names, *arguments, raw=raw)
             except redis.exceptions.NoScriptError:
-                return self._command("EVAL", script.script, len(names), *names, *arguments, **options)
+                return self._command("EVAL", str(script.script), len(names), *names, *arguments, raw=raw)
 
         return self._reach(call, again)
 
@@ -112,7 +112,7 @@ class RedisStore:
         if not job_ids:
             return []
         names = [keys.record(job_id) for job_id in job_ids]
-        found = self._reach(lambda: self._command("MGET", *names, NEVER_DECODE=True))
+        found = self._reach(lambda: self._command("MGET", *names, raw=True))
         return [_unpacked(held) for held in found]
 
     def create(

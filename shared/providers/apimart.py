@@ -8,7 +8,7 @@ from typing import Any
 
 from shared.domain.job import Link
 from shared.providers.base import MOTION, Access, Ask, Offer, Provider
-from shared.providers.reading import decimal_at, kept, moment_at, url_at
+from shared.providers.reading import decimal_at, kept, moment_at, span_s, url_at
 
 FIELDS = frozenset(
     {"prompt", "image_url", "video_url", "character_orientation", "keep_original_sound", "mode", "watermark"}
@@ -62,3 +62,6 @@ class Apimart(Provider):
 
     def cost_usd(self, payload: Mapping[str, Any]) -> Decimal | None:
         return decimal_at(payload, "data.cost", "cost")  # zero in the docs' example of a paid task
+
+    def took_s(self, payload: Mapping[str, Any]) -> float | None:
+        return span_s(payload, "data.created", "data.completed")

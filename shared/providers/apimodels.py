@@ -9,7 +9,7 @@ from typing import Any
 from shared.domain.events import Event
 from shared.domain.job import Link
 from shared.providers.base import FIRST_LAST, IMAGE, MOTION, TEXT, Access, Ask, Heard, Offer, Provider, operation_of
-from shared.providers.reading import Malformed, at, decimal_at, kept, text_at, unwrapped, url_at
+from shared.providers.reading import Malformed, at, decimal_at, kept, span_s, text_at, unwrapped, url_at
 
 # No document gives these names; they are Kling's own. A real answer corrects them here.
 MOTION_NAMES = {"version": "version", "orientation": "character_orientation", "sound": "keep_original_sound"}
@@ -59,6 +59,9 @@ class Apimodels(Provider):
 
     def made_s(self, payload: Mapping[str, Any]) -> Decimal | None:
         return decimal_at(payload, "data.videoDuration", "data.resultJson.videoDuration")
+
+    def took_s(self, payload: Mapping[str, Any]) -> float | None:
+        return span_s(payload, "data.createTime", "data.completeTime")
 
     def failure_words(self, payload: Mapping[str, Any]) -> tuple[str, str]:
         return text_at(payload, "data.failCode") or "", text_at(payload, "data.failMsg") or ""

@@ -267,7 +267,7 @@ class Provider:
             return events.Unclear("completed without a video")
         # A clip of no length, or for nothing, is a field that was not filled in.
         cost_usd, made_s = self.cost_usd(payload) or None, self.made_s(payload) or None
-        return events.Succeeded(link, cost_usd, made_s, self.reported_id(payload))
+        return events.Succeeded(link, cost_usd, made_s, self.reported_id(payload), took_s=self.took_s(payload))
 
     def content(self, payload: Mapping[str, Any], access: Access) -> Link | None:
         """The gateway's own address of a clip."""
@@ -310,6 +310,10 @@ class Provider:
         return None
 
     def made_s(self, payload: Mapping[str, Any]) -> Decimal | None:
+        return None
+
+    def took_s(self, payload: Mapping[str, Any]) -> float | None:
+        """From the submit to the end by the gateway's own clock; not how long it worked, which leaves out the queue."""
         return None
 
 

@@ -12,7 +12,7 @@ from typing import Any
 from shared.domain.events import Reason
 from shared.domain.job import Link
 from shared.providers.base import FIRST_LAST, IMAGE, TEXT, Access, Ask, Offer, Provider
-from shared.providers.reading import complaint, decimal_at, kept, text_at, url_at
+from shared.providers.reading import complaint, decimal_at, kept, span_s, text_at, url_at
 
 # By mode and sound.
 MODELS = {
@@ -80,6 +80,10 @@ class Newapi(Provider):
 
     def made_s(self, payload: Mapping[str, Any]) -> Decimal | None:
         return decimal_at(payload, "metadata.duration", *(f"{videos}.0.duration" for videos in UPSTREAM_VIDEOS))
+
+    def took_s(self, payload: Mapping[str, Any]) -> float | None:
+        # When its own loop of 15 s saw the end, which is when we can. `completed_at` of its other form is set before.
+        return span_s(payload, "data.submit_time", "data.finish_time")
 
     def failure_words(self, payload: Mapping[str, Any]) -> tuple[str, str]:
         code, message = complaint(payload)

@@ -47,9 +47,13 @@ class Price:
     usd: Decimal
     per_clip: bool
 
-    def fits(self, gateway: str, request: Mapping[str, Any]) -> bool:
-        named = (self.gateway, self.model) == (gateway, request["model"])
-        return named and all(CONDITIONS[name](request) == value for name, value in self.conditions.items())
+    def fits(self, request: Mapping[str, Any]) -> bool:
+        """Whether it holds for a request for its model."""
+        return all(CONDITIONS[name](request) == value for name, value in self.conditions.items())
+
+
+# Gateway and model → their entries, the most exact first, and of equals the later one.
+Layer = Mapping[tuple[str, str], list[Price]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +61,7 @@ class PriceTable:
     """Prices by gateway and request. The most exact entry wins, a later one among equals; none means unknown."""
 
     version: str
-    layers: tuple[tuple[Price, ...], ...]
+    layers: tuple[Layer, ...]
 
     @classmethod
     def load(cls, overlay_text: str | None = None) -> PriceTable:
@@ -91,9 +95,9 @@ class PriceTable:
 
     def _price(self, provider: Provider, request: Mapping[str, Any]) -> Price | None:
         for layer in self.layers:
-            fitting = [price for price in layer if price.fits(provider.name, request)]
-            if fitting:
-                return max(reversed(fitting), key=lambda price: len(price.conditions))
+            for price in layer.get((provider.name, request["model"]), ()):
+                if price.fits(request):
+                    return price
         return None
 
 
@@ -102,7 +106,7 @@ def _asked_s(request: Mapping[str, Any]) -> Decimal | None:
     return None if duration is None else Decimal(duration)
 
 
-def _read(text: str) -> tuple[str, tuple[Price, ...]]:
+def _read(text: str) -> tuple[str, Layer]:
     try:
         table = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
@@ -112,7 +116,16 @@ def _read(text: str) -> tuple[str, tuple[Price, ...]]:
         raise ValueError("prices: version: not a text")
     if table or not isinstance(entries, list):
         raise ValueError(f"prices: {next(iter(table), 'price')}: not a field; give version and [[price]] tables")
-    return version, tuple(_price(entry, number) for number, entry in enumerate(entries, 1))
+    return version, _layer([_price(entry, number) for number, entry in enumerate(entries, 1)])
+
+
+def _layer(prices: list[Price]) -> Layer:
+    layer: dict[tuple[str, str], list[Price]] = {}
+    for price in prices:
+        layer.setdefault((price.gateway, price.model), []).insert(0, price)
+    for held in layer.values():
+        held.sort(key=lambda price: -len(price.conditions))
+    return layer
 
 
 def _price(entry: Any, number: int) -> Price:

@@ -117,6 +117,12 @@ def moment_at(payload: Any, *paths: str) -> int | None:
     return int(number) if number > 10**11 else int(number * 1000)
 
 
+def span_s(payload: Any, since: str, until: str) -> float | None:
+    """The seconds between two times; None where one is missing, or they are the wrong way round."""
+    begun_at, ended_at = moment_at(payload, since), moment_at(payload, until)
+    return (ended_at - begun_at) / 1000 if begun_at and ended_at and ended_at > begun_at else None
+
+
 def percent(value: Any) -> int | None:
     """Progress as 0 to 100, from 30, 30.0, "30" or "30%"."""
     number = decimal_at({"value": value.strip().removesuffix("%") if isinstance(value, str) else value}, "value")

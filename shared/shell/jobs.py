@@ -81,7 +81,8 @@ def list_jobs(**query: Any) -> None:
 def _row(job: Job) -> tuple[Any, ...]:
     cost = job["cost_usd"] or (f"~{job['estimated_cost_usd']}" if job["estimated_cost_usd"] else "unknown")
     model, progress = job["request"]["model"], f"{job['progress']} %"
-    return job["id"], job["status"], model, job["provider"], progress, cost, job["created_at"]
+    created = f"{job['created_at'][:16].replace('T', ' ')}Z"
+    return job["id"], job["status"], model, job["provider"], progress, cost, created
 
 
 @click.command()

@@ -503,13 +503,14 @@ class ForgetfulS3(BaseHTTPRequestHandler):
         pass
 
 
-def test_sixteen_long_clips_at_once_stay_under_64_mib(clips):
+@pytest.mark.parametrize("way", ["direct", "boto"])
+def test_sixteen_long_clips_at_once_stay_under_64_mib(clips, way):
     server = ThreadingHTTPServer(("127.0.0.1", 0), ForgetfulS3)
     server.daemon_threads = True
     Thread(target=server.serve_forever, daemon=True).start()
     script = Path(__file__).with_name("weigh_archives.py")
 
-    command = [sys.executable, str(script), f"http://127.0.0.1:{server.server_address[1]}", "16", "16"]
+    command = [sys.executable, str(script), f"http://127.0.0.1:{server.server_address[1]}", way, "16", "16"]
     env = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
     weighed = json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE, timeout=60, env=env).stdout)
     server.shutdown()

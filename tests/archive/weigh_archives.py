@@ -1,4 +1,7 @@
-"""Archives N clips of M MiB at once and prints how much memory that took above idle: weigh_archives.py ENDPOINT N M."""
+"""Archives N clips of M MiB at once and prints what memory that took above idle: weigh_archives.py ENDPOINT WAY N M.
+
+WAY is "direct" or "boto": who sends the parts.
+"""
 
 from __future__ import annotations
 
@@ -13,8 +16,10 @@ from threading import Event, Thread
 
 import boto3
 from botocore.config import Config
+from botocore.credentials import Credentials
 
 from shared.archive import Archive, Source
+from shared.direct import DirectPut
 
 MIB = 1024 * 1024
 CHUNK = bytes(range(256)) * 256  # 64 KiB
@@ -31,12 +36,12 @@ def clip(size_mib: int) -> Iterator[bytes]:
         yield bytes(bytearray(CHUNK))  # memory of its own, as from a socket
 
 
-def main(endpoint: str, count: int, size_mib: int) -> None:
+def main(endpoint: str, way: str, count: int, size_mib: int) -> None:
     config = Config(max_pool_connections=32, request_checksum_calculation="when_required")
     keys = {"aws_access_key_id": "test", "aws_secret_access_key": "test"}
-    archive = Archive(
-        boto3.client("s3", endpoint_url=endpoint, region_name="us-east-1", config=config, **keys), "clips"
-    )
+    s3 = boto3.client("s3", endpoint_url=endpoint, region_name="us-east-1", config=config, **keys)
+    direct = DirectPut(s3, Credentials("test", "test"), "clips") if way == "direct" else None
+    archive = Archive(s3, "clips", direct=direct)
     archive.put_bytes("warm", b"up", "text/plain")
     idle_mib, peak_mib, done = resident_mib(), 0.0, Event()
 
@@ -60,4 +65,4 @@ def main(endpoint: str, count: int, size_mib: int) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]))
+    main(sys.argv[1], sys.argv[2], int(sys.argv[3]), int(sys.argv[4]))

@@ -11,8 +11,11 @@ from console_steps import BROWSERS_ACCEPT, Visitor, visitor
 from factories import HOUR, NOW, REQUEST, SECOND, attempt, failed, job_in, link
 from receiver_steps import KEYS, SECRET, Away, Web, callback_path, parts_over, secret_in
 
-from shared.domain import events
+from shared.domain import events, timing
 from shared.domain.job import AttemptStatus, Chore, Error, Note, State
+from shared.ledger import keys
+from shared.ledger.experience import FRESH_MS
+from shared.ledger.memory import MemoryStore
 from webhook_receiver.console import words
 from webhook_receiver.console.explain import explain
 
@@ -462,3 +465,21 @@ def test_a_decision_that_is_none_changes_nothing(web: Web, decision: dict[str, s
 
     assert visitor(web).send(f"/jobs/{job.id}/resolve", looked="yes", **decision).status_code == 422
     assert web.now(job.id) == job
+
+
+def test_a_job_that_a_gateway_has_tells_when_such_jobs_are_usually_done() -> None:
+    web = Web(parts_over(MemoryStore()))
+    running = web.running("evolink")
+    assert "Usually done" not in visitor(web).page(f"/jobs/{running.id}")
+
+    field = timing.kind(running).partition("|")[2]
+    known = {f"{field}|{timing.bucket(60)}": 80, f"{field}|{timing.bucket(600)}": 20}
+    web.parts.ledger.store.increase(keys.times("evolink"), known)
+    web.parts.now.at(NOW + FRESH_MS + SECOND)  # type: ignore[attr-defined]
+    assert re.search(
+        r"<dt>Usually done</dt><dd>within 1 min( \d s)?; nine in ten within 10 min( \d+ s)?<",
+        visitor(web).page(f"/jobs/{running.id}"),
+    )
+
+    web.parts.ledger.apply(running.id, events.Succeeded(link(), attempt=1), NOW + HOUR)
+    assert "Usually done" not in visitor(web).page(f"/jobs/{running.id}")

@@ -69,8 +69,8 @@ class TestApimart(ProviderContract):
     queries = {
         "pending": events.Progressed(0),
         "running": events.Progressed(45),
-        "completed": events.Succeeded(LINK, task_id=TASK),
-        "completed_paid": events.Succeeded(LINK, Decimal("0.82304"), task_id=TASK),
+        "completed": events.Succeeded(LINK, task_id=TASK, took_s=19.0),
+        "completed_paid": events.Succeeded(LINK, Decimal("0.82304"), task_id=TASK, took_s=19.0),
         "completed_empty": events.Unclear("completed without a video"),
         "failed": events.Failed(Reason.PROVIDER, "generation failed", task_id=TASK),
         "failed_policy": events.Failed(Reason.POLICY, "The prompt contains sensitive words", task_id=TASK),

@@ -4,7 +4,7 @@ from decimal import Decimal
 
 import pytest
 from canonical_requests import CASES, CLIP, LAST, PICTURE
-from provider_contract import CALL_ME, ProviderContract, recorded
+from provider_contract import CALL_ME, ProviderContract, answer, recorded
 
 from shared.domain import events
 from shared.domain.events import Reason
@@ -13,7 +13,7 @@ from shared.providers.base import Ask, Heard
 
 TASK = "clx0a1b2c3d4e5f6g7h8i9j0k"
 VIDEO, THUMBNAIL = "https://r2.apimodels.app/videos/xxx.mp4", "https://r2.apimodels.app/videos/xxx.jpg"
-MADE = Heard(TASK, events.Succeeded(Link(VIDEO, THUMBNAIL), None, Decimal(5), TASK))
+MADE = Heard(TASK, events.Succeeded(Link(VIDEO, THUMBNAIL), None, Decimal(5), TASK, took_s=50.0))
 FAILED = events.Failed(Reason.PROVIDER, "Upstream generation failed", task_id=TASK)
 FAILED_POLICY = events.Failed(Reason.POLICY, "Content policy violation", task_id=TASK)
 
@@ -167,7 +167,7 @@ class TestApimodels(ProviderContract):
     queries = {
         "pending": events.Progressed(),
         "running": events.Progressed(),
-        "completed": events.Succeeded(Link(VIDEO), task_id=TASK),
+        "completed": events.Succeeded(Link(VIDEO), task_id=TASK, took_s=50.0),
         "completed_empty": events.Unclear("completed without a video"),
         "failed": FAILED,
         "failed_policy": FAILED_POLICY,
@@ -198,6 +198,12 @@ class TestApimodels(ProviderContract):
 
     def test_a_result_in_a_string_is_read_from_a_query_too(self):
         assert self.read_query(recorded(self.name, "callback_completed")) == MADE.event
+
+    @pytest.mark.parametrize("completed_at", [None, 0, 1705123450000, 1705123449000, "soon"])
+    def test_an_end_that_does_not_follow_its_beginning_is_not_told(self, completed_at):
+        task = self.sample("completed")
+        body = {**task, "data": {**task["data"], "completeTime": completed_at}}
+        assert self.read_query(answer(200, body)).took_s is None
 
     def test_a_result_that_is_not_json_is_no_verdict_on_the_task(self):
         unclear = events.Unclear("completed without a video")

@@ -187,6 +187,12 @@ class TestNewapi(ProviderContract):
         assert body["model"] == model
         assert not {"mode", "sound"} & body.keys()
 
+    @pytest.mark.parametrize(("finished_at", "took_s"), [(1764347110, 20.0), (1764347110_500, 20.5), (0, None)])
+    def test_how_long_it_took_is_between_its_submit_and_its_finish(self, finished_at, took_s):
+        task = self.sample("completed")
+        body = {**task, "data": {**task["data"], "finish_time": finished_at}}
+        assert self.read_query(answer(200, body)).took_s == took_s
+
     def test_it_has_no_address_of_its_own(self):
         assert self.provider.address is None
 

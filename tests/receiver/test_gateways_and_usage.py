@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from decimal import Decimal
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from factories import NOW, SECOND, attempt, link
 from receiver_steps import GATEWAYS, MOTION, Away, Clock, Web, parts_over, refused
 
-from shared.domain import events
+from shared.domain import events, timing
 from shared.domain.events import Reason
 from shared.domain.job import AttemptStatus, State
+from shared.ledger import keys
+from shared.ledger.experience import FRESH_MS
 from shared.ledger.memory import MemoryStore
 
 TODAY = "2026-09-21"  # the day of NOW
@@ -40,7 +42,7 @@ def test_a_gateway_that_is_well_says_so(web_on_each: Web) -> None:
     assert (held["paused_until"], held["why"], held["in_flight"]) == (None, None, 0)
     assert (held["max_in_flight"], held["submits_left_this_minute"]) == (20, 60)
     assert held["price_table_version"]
-    assert held["callbacks"] == {"asked": 0, "heard": 0, "last_heard_at": None}
+    assert held["callbacks"] == {"asked": 0, "heard": 0, "last_heard_at": None, "silent": False}
 
 
 def test_jobs_in_flight_are_counted(web_on_each: Web) -> None:
@@ -137,8 +139,37 @@ def test_a_gateway_shows_how_its_callbacks_have_been_arriving(web_on_each: Web) 
     succeeded(web, "newapi", "poll")
 
     ended_at = web.acme.get(f"/v1/jobs/{last}").json["attempts"][0]["ended_at"]
-    assert gateway(web, "evolink")["callbacks"] == {"asked": 3, "heard": 2, "last_heard_at": ended_at}
-    assert gateway(web, "newapi")["callbacks"] == {"asked": 1, "heard": 0, "last_heard_at": None}
+    assert gateway(web, "evolink")["callbacks"] == {"asked": 3, "heard": 2, "last_heard_at": ended_at, "silent": False}
+    assert gateway(web, "newapi")["callbacks"] == {"asked": 1, "heard": 0, "last_heard_at": None, "silent": False}
+
+
+def test_a_gateway_whose_callbacks_stay_away_is_called_silent_until_one_comes(web_on_each: Web) -> None:
+    web, told = web_on_each, []
+    clock = cast(Clock, web.parts.now)
+    for heard_by in ("poll", "poll", "poll", "callback"):
+        succeeded(web, "evolink", heard_by)
+        clock.at(clock() + FRESH_MS)
+        told.append(gateway(web, "evolink")["callbacks"]["silent"])
+
+    assert told == [False, False, True, False]
+    assert gateway(web, "newapi")["callbacks"]["silent"] is False
+
+
+def test_a_gateway_shows_how_long_its_jobs_take_by_what_takes_equally_long(web_on_each: Web) -> None:
+    web = web_on_each
+    assert gateway(web, "evolink")["finish_s"] == []
+    store, took = web.parts.ledger.store, timing.bucket
+    store.increase(keys.times("evolink"), {f"kling-v3|std|5|{took(60)}": 8, f"kling-v3|std|5|{took(100)}": 2})
+    store.increase(keys.times("evolink"), {f"kling-v3-motion-control|pro|0|{took(300)}": 1})
+    clock = cast(Clock, web.parts.now)
+    clock.at(clock() + FRESH_MS)
+
+    motion, text = gateway(web, "evolink")["finish_s"]
+    assert (text["model"], text["mode"], text["duration"], text["jobs"]) == ("kling-v3", "std", 5, 10)
+    assert 60 <= text["p50_s"] <= 63
+    assert 100 <= text["p90_s"] <= 105
+    assert (motion["model"], motion["mode"], motion["duration"]) == ("kling-v3-motion-control", "pro", None)
+    assert gateway(web, "newapi")["finish_s"] == []
 
 
 def test_a_callback_counts_for_the_gateway_that_called(web: Web) -> None:

@@ -14,12 +14,13 @@ import pytest
 from factories import HOUR, MINUTE, NOW, SECOND, link, result
 from ledger_steps import CAPS, claim, created, engaged, polls, repeating, submits
 from prometheus_client.parser import text_string_to_metric_families
-from receiver_steps import SECRET, Away, Counting, Web, callback_path, parts_over, refused, secret_in
+from receiver_steps import GATEWAYS, SECRET, Away, Counting, Web, callback_path, parts_over, refused, secret_in
 
 from shared import overdue
-from shared.domain import events
+from shared.domain import events, timing
 from shared.domain.events import Reason
 from shared.domain.job import Job, State
+from shared.ledger import keys
 from shared.ledger.ledger import Ledger
 from shared.ledger.memory import MemoryStore
 from shared.ledger.store import Store
@@ -388,3 +389,15 @@ def test_a_label_that_an_alert_asks_for_is_told(web: Web) -> None:
 
     for name, label, value in re.findall(r"(rushes_[a-z_]+)\{(\w+)=\"(\w+)\"", text):
         assert any(key.startswith(f"{name}{{") and f'{label}="{value}"' in key for key in found), (name, label, value)
+
+
+def test_jobs_that_are_older_than_experience_calls_possible_are_told_of() -> None:
+    web = Web(parts_over(MemoryStore()))
+    web.standing(State.RUNNING, {"provider": "evolink", "submitted_at": NOW - HOUR})
+    web.standing(State.RUNNING, {"provider": "evolink", "submitted_at": NOW - MINUTE})
+    web.standing(State.RUNNING, {"provider": "newapi", "submitted_at": NOW - HOUR})
+    kind = timing.kind(web.parts.ledger.oldest(State.RUNNING, 1)[0]).partition("|")[2]
+    web.parts.ledger.store.increase(keys.times("evolink"), {f"{kind}|{timing.bucket(60)}": timing.FEWEST})
+
+    stuck = {name: held for name, held in told(web).items() if name.startswith("rushes_jobs_stuck")}
+    assert stuck == {f'rushes_jobs_stuck{{gateway="{name}"}}': float(name == "evolink") for name in GATEWAYS}

@@ -1,14 +1,16 @@
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from factories import DAY, HOUR, MINUTE, NOW, PACE, SECOND, job, job_in, link
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.domain import events, pace
+from shared.domain import events, pace, timing
 from shared.domain.job import Chore, Job, State
 from shared.domain.transitions import transition
 
@@ -171,3 +173,79 @@ def test_a_queued_job_waits_for_the_first_of_its_route() -> None:
     moved = transition(job_in(State.QUEUED), events.Rerouted(("newapi",), "paused"), NOW, PACE)
     assert pace.lane(moved) == "submit:newapi"
     assert pace.kind_of("submit:newapi") == "submit"
+
+
+# --- what finished jobs taught
+
+
+def taught(*times_s: float, silences: int = 0, **changes: Any) -> pace.Pace:
+    """A pace that knows so long each of the jobs before took, and how many ends came without their callback."""
+    known = timing.Timing(Counter(map(timing.bucket, times_s)))
+    return pace.Pace(timings=timing.Timings(of=lambda kind: known, silent=lambda gateway: silences), **changes)
+
+
+MINUTE_LONG = [60.0] * 100
+
+
+def test_the_first_poll_comes_when_the_job_is_likely_to_be_done() -> None:
+    assert 60 <= seconds(pace.first_poll(running(), NOW, taught(*MINUTE_LONG))) < 90
+
+
+def test_a_few_jobs_do_not_move_the_first_poll() -> None:
+    few, subject = taught(*MINUTE_LONG[: timing.FEWEST - 1]), running()
+    assert pace.first_poll(subject, NOW, few) == pace.first_poll(subject, NOW, PACE)
+
+
+def test_polls_follow_the_plan_while_it_goes_on() -> None:
+    known = taught(*MINUTE_LONG)
+    timings = known.timings.for_job(running())
+    assert timings is not None
+    then_s = timings.next_s(65)
+    assert then_s is not None
+    assert pace.next_poll(running(), NOW + 65_000, known) == pace.after(NOW, then_s)
+
+
+def test_past_all_experience_pauses_grow_with_the_age() -> None:
+    late, subject = NOW + 600_000, running()
+    assert pace.next_poll(subject, late, taught(*MINUTE_LONG)) == pace.next_poll(subject, late, PACE)
+
+
+def test_after_an_unclear_answer_pauses_are_the_classical_ones() -> None:
+    soon, subject = NOW + 20_000, running()
+    unclear = pace.next_poll(subject, soon, taught(*MINUTE_LONG), clear=False)
+    assert unclear == pace.next_poll(subject, soon, PACE, clear=False)
+    assert unclear != pace.next_poll(subject, soon, taught(*MINUTE_LONG))
+
+
+def test_where_a_callback_is_awaited_polls_are_a_safety_net() -> None:
+    known, awaited = taught(*MINUTE_LONG, silences=timing.SILENT - 1), running(callback=True)
+    assert seconds(pace.first_poll(awaited, NOW, known)) == pytest.approx(180, rel=0.1)
+    assert seconds(pace.next_poll(awaited, NOW + 30_000, known), NOW + 30_000) == pytest.approx(120, rel=0.1)
+
+
+@pytest.mark.parametrize("times_s", [MINUTE_LONG, []], ids=["known", "unknown"])
+def test_where_callbacks_fell_silent_jobs_are_polled_as_if_none_were_asked_for(times_s: list[float]) -> None:
+    known, subject = taught(*times_s, silences=timing.SILENT), running()
+    for ask in (pace.first_poll, pace.next_poll):
+        assert ask(subject.with_attempt(callback=True), NOW, known) == ask(subject, NOW, known)
+
+
+def test_no_pause_is_longer_than_allowed_whatever_was_learned() -> None:
+    known = taught(*[3000.0] * 100)
+    later = NOW + 100_000
+    assert seconds(pace.next_poll(running(), later, known), later) == 120
+    patient = replace(known, poll_max_s=600)
+    assert seconds(pace.next_poll(running(), later, patient), later) == 600
+
+
+def test_nothing_learned_puts_a_poll_off_past_the_deadline() -> None:
+    known = taught(*[3000.0] * 100, job_timeout_s=100.0)
+    assert seconds(pace.first_poll(running(), NOW, known)) == 100
+    assert seconds(pace.next_poll(running(), NOW + 99_500, known)) == 100.5
+
+
+@given(st.integers(0, 200), st.integers(0, 2 * DAY))
+def test_a_learned_poll_is_never_at_once(length_s: int, age: int) -> None:
+    known, now = taught(*[float(length_s)] * 30), NOW + age
+    for ask in (pace.first_poll, pace.next_poll):
+        assert ask(running(), now, known) >= pace.after(now, timing.GAP_S)

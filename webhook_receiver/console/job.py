@@ -16,7 +16,7 @@ from shared.retrying import retry
 from webhook_receiver.auth import Caller, services
 from webhook_receiver.console import console, explain, policy, timeline
 from webhook_receiver.console.jobs import dying, picture, presigned
-from webhook_receiver.console.looks import redacted
+from webhook_receiver.console.looks import redacted, span
 from webhook_receiver.console.session import visitor
 from webhook_receiver.history_api import recalled
 from webhook_receiver.jobs_api import canceled, mine, resolved
@@ -92,6 +92,7 @@ def facts(found: Job) -> list[tuple[str, str]]:
     told = [
         ("Model", f"{ask.get('model')}, {ask.get('mode', 'std')}"),
         ("Route", ", then ".join(found.route) or None),
+        ("Usually done", usual(found)),
         ("Notifies", urlsplit(found.callback_url).hostname if found.callback_url else None),
         ("Size", f"{result.width} × {result.height}" if result and result.width else None),
         ("File", f"{result.size / 1e6:.1f} MB, {result.content_type}" if result else None),
@@ -100,6 +101,14 @@ def facts(found: Job) -> list[tuple[str, str]]:
         *((f"{name}", value) for name, value in dict(ask.get("metadata", {})).items()),
     ]
     return [(name, str(value)) for name, value in told if value]
+
+
+def usual(found: Job) -> str | None:
+    """By when half and nine in ten of such jobs are finished; None where it is over, or too little is known."""
+    known = services().ledger.experience.timings(services().now()).for_job(found) if found.attempts else None
+    if known is None or found.current.heard_by or found.ended:
+        return None
+    return f"within {span(known.quantile_s(0.5))}; nine in ten within {span(known.quantile_s(0.9))}"
 
 
 @console.post("/jobs/<job_id>/cancel")

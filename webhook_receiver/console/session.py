@@ -11,8 +11,8 @@ from datetime import timedelta
 from hashlib import sha256
 from urllib.parse import quote
 
-from flask import Flask, abort, redirect, request, session
-from flask.sessions import SecureCookieSessionInterface
+from flask import Flask, Request, Response, abort, redirect, request, session
+from flask.sessions import SecureCookieSession, SecureCookieSessionInterface, SessionMixin
 from werkzeug.exceptions import Forbidden, TooManyRequests, Unauthorized
 
 from shared import tokens
@@ -28,7 +28,17 @@ READS = frozenset({"GET", "HEAD", "OPTIONS"})
 
 
 class Cookies(SecureCookieSessionInterface):
-    """Flask's signed cookie, which leaves over TLS only wherever the console is reached by it."""
+    """Flask's signed cookie, which leaves over TLS only wherever the console is reached by it.
+
+    Flask makes a signer for every request and asks about every answer; callers of the API and gateways bring no cookie.
+    """
+
+    def open_session(self, app: Flask, request: Request) -> SecureCookieSession | None:
+        return super().open_session(app, request) if "HTTP_COOKIE" in request.environ else self.session_class()
+
+    def save_session(self, app: Flask, session: SessionMixin, response: Response) -> None:
+        if session.accessed or session.modified:
+            super().save_session(app, session, response)
 
     def get_cookie_secure(self, app: Flask) -> bool:
         public_url = services().settings.public_url or ""

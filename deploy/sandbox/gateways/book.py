@@ -25,12 +25,13 @@ FORGED_SHARE = 0.3  # of a task's time passes before somebody forges its end
 
 @dataclass(frozen=True, slots=True)
 class Clip:
-    """What the finished task shows; `picture` names a stored reference image."""
+    """What the finished task shows: the stored reference image `picture`, or without one the landscape `mood`."""
 
     seconds: float
     width: int
     height: int
     picture: str | None = None
+    mood: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -221,7 +222,7 @@ def _callback_at(task: Task, forged: bool) -> float:
 
 
 def _columns(task: Task) -> dict[str, Any]:
-    clip = [task.clip.seconds, task.clip.width, task.clip.height, task.clip.picture]
+    clip = [task.clip.seconds, task.clip.width, task.clip.height, task.clip.picture, task.clip.mood]
     return {
         "gateway": task.gateway,
         "id": task.id,

@@ -14,7 +14,7 @@ from dataclasses import replace
 from decimal import Decimal
 from typing import Any, ClassVar
 
-from deploy.sandbox.gateways import files
+from deploy.sandbox.gateways import drawing, files
 from deploy.sandbox.gateways.book import Clip, Task
 from deploy.sandbox.gateways.faults import Canned, Fault, cut
 from deploy.sandbox.gateways.references import Picture, Unreadable, Video
@@ -198,7 +198,8 @@ class Player:
         look = picture or video
         wide, high = (look.width, look.height) if look else map(int, body.get("aspect_ratio", "16:9").split(":"))
         width, height = sides(SHORT_SIDES[self.quality(body)], wide, high)
-        return Clip(seconds, width, height, picture.name if picture else None)
+        mood = len(str(body.get("prompt", ""))) % len(drawing.MOODS)
+        return Clip(seconds, width, height, picture.name if picture else None, mood)
 
     def _video(self, url: str, body: Body) -> Video:
         try:

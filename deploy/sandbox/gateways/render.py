@@ -98,15 +98,21 @@ class Studio:
             frame = first_frame(str(self._pictures_dir / clip.picture)) if clip.picture else None
         except Unreadable:
             frame = None
-        return frame.reformat(clip.width, clip.height, "yuv420p") if frame else _portrait(clip.width, clip.height)
+        return frame.reformat(clip.width, clip.height, "yuv420p") if frame else _landscape(clip)
 
 
 def _portrait(width: int, height: int) -> av.VideoFrame:
-    frame = drawing.blank(width, height)
+    frame = drawing.blank(width, height, mood=1)
     drawing.figure(frame)
     return frame
 
 
+def _landscape(clip: Clip) -> av.VideoFrame:
+    frame = drawing.blank(clip.width, clip.height, clip.mood)
+    drawing.hills(frame, clip.mood)
+    return frame
+
+
 def _name(clip: Clip) -> str:
-    look = f"{clip.seconds:.2f}-{clip.width}x{clip.height}-{clip.picture or ''}"
+    look = f"{clip.seconds:.2f}-{clip.width}x{clip.height}-{clip.picture or clip.mood}"
     return f"{clip.width}x{clip.height}-{hashlib.sha256(look.encode()).hexdigest()[:16]}"

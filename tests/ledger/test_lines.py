@@ -1,0 +1,94 @@
+"""The short way to Redis: what redis-py's own way promises, it promises too."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+import redis
+from redis_server import RedisServer
+
+from shared.ledger.lines import Lines
+from shared.ledger.redis_store import connect
+
+TIMEOUT_S = 0.2
+
+
+@pytest.fixture
+def client(own_redis: RedisServer) -> Iterator[redis.Redis]:
+    with connect(own_redis.url, TIMEOUT_S) as made:
+        yield made
+
+
+@pytest.fixture
+def lines(client: redis.Redis) -> Lines:
+    return Lines(client.connection_pool)
+
+
+def connections(client: redis.Redis) -> int:
+    return int(client.info("stats")["total_connections_received"])
+
+
+def test_what_is_said_comes_back_as_it_was_said(lines: Lines) -> None:
+    said: list[str | bytes | int] = ["", "two\r\nlines", "ключ 🗝", b"\x00\xff\r\n", 7, "x" * 100_000]
+    lines.call("RPUSH", "said", *said)
+    expected = [part if isinstance(part, bytes) else str(part).encode() for part in said]
+    assert lines.call("LRANGE", "said", 0, -1, raw=True) == expected
+    assert lines.call("LINDEX", "said", 2) == said[2]
+
+
+def test_calls_one_after_another_share_a_line_also_after_a_refusal(lines: Lines, client: redis.Redis) -> None:
+    lines.call("SET", "text", "one")
+    before = connections(client)
+    with pytest.raises(redis.ResponseError, match="WRONGTYPE"):
+        lines.call("LPUSH", "text", "two")
+    assert lines.call("GET", "text") == "one"
+    assert connections(client) == before
+
+
+def test_an_answer_that_comes_too_late_is_not_taken_for_the_next_one(lines: Lines, own_redis: RedisServer) -> None:
+    lines.call("SET", "text", "one")
+    own_redis.freeze()
+    with pytest.raises(redis.TimeoutError):
+        lines.call("INCR", "number")
+    own_redis.thaw()
+    assert lines.call("GET", "text") == "one"
+
+
+def test_a_line_whose_answer_nobody_waited_for_is_cut(lines: Lines, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    lines.call("PING")
+    with monkeypatch.context() as patched:
+        patched.setattr(redis.Connection, "read_response", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            lines.call("INCR", "number")
+    assert [line._sock for line in lines._idle] == [None]
+    assert lines.call("GET", "number") in (None, "1")
+
+
+def test_a_line_that_the_server_has_cut_is_laid_anew(lines: Lines, client: redis.Redis) -> None:
+    lines.call("SET", "text", "one")
+    client.client_kill_filter(_type="normal", skipme=True)
+    assert lines.call("GET", "text") == "one"
+
+
+def test_a_line_that_its_pool_disowns_is_laid_anew(
+    lines: Lines, client: redis.Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lines.call("SET", "text", "one")
+    before = connections(client)
+    monkeypatch.setattr(client.connection_pool, "owns_connection", lambda line: False)
+    assert lines.call("GET", "text") == "one"
+    monkeypatch.undo()
+    assert connections(client) == before + 1
+
+
+def test_a_line_of_the_parent_process_is_left_to_it(lines: Lines, monkeypatch: pytest.MonkeyPatch) -> None:
+    lines.call("PING")
+    (parents,) = lines._idle
+    monkeypatch.setattr("os.getpid", lambda: -1)
+    assert lines.call("PING") == "PONG"
+    assert parents not in lines._idle
+    assert parents._sock is not None

@@ -1,0 +1,251 @@
+"""What a turn of the scheduler hands out, how long it then waits, and who does the work."""
+
+from __future__ import annotations
+
+import importlib
+import threading
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from factories import NOW, PACE, job
+from hypothesis import given
+from hypothesis import strategies as st
+
+from shared.domain import pace
+from shared.ledger.ledger import Ledger, Ticket
+from shared.ledger.memory import MemoryStore
+from shared.ledger.store import LedgerUnavailable
+from worker import scheduler as schedulers
+from worker.lanes import SHARES
+from worker.scheduler import BREATH_MAX_S, BREATH_S, NAP_S, Scheduler, messages
+
+LANES = ("submit:apimart", "submit:newapi", "poll:apimart", "poll:evolink", "archive", "notify", "retire")
+many_tickets = st.lists(st.sampled_from(LANES), max_size=300).map(
+    lambda lanes: [Ticket(lane, f"job_{number}", NOW) for number, lane in enumerate(lanes)]
+)
+
+
+def kinds(message: list[Ticket]) -> Counter[str]:
+    return Counter(pace.kind_of(ticket.lane) for ticket in message)
+
+
+# --- messages
+
+
+@given(many_tickets)
+def test_no_message_holds_more_of_a_kind_than_its_batch(tickets: list[Ticket]) -> None:
+    for message in messages(tickets):
+        assert all(count <= SHARES[kind].batch for kind, count in kinds(message).items())
+
+
+@given(many_tickets)
+def test_each_ticket_travels_once_and_in_its_order(tickets: list[Ticket]) -> None:
+    sent = [ticket for message in messages(tickets) for ticket in message]
+    assert sorted(sent, key=lambda ticket: ticket.job_id) == sorted(tickets, key=lambda ticket: ticket.job_id)
+    for kind in SHARES:
+        assert [t for t in sent if pace.kind_of(t.lane) == kind] == [t for t in tickets if pace.kind_of(t.lane) == kind]
+
+
+@given(many_tickets)
+def test_there_are_as_few_messages_as_the_largest_kind_needs(tickets: list[Ticket]) -> None:
+    needed = [-(-count // SHARES[kind].batch) for kind, count in kinds(tickets).items()]
+    made = messages(tickets)
+    assert len(made) == max(needed, default=0)
+    assert all(made)
+
+
+# --- turns
+
+
+class Stand:
+    """A scheduler over a ledger in memory; `handed` is what it handed out, message by message."""
+
+    def __init__(self) -> None:
+        self.now = NOW
+        self.handed: list[list[tuple[str, str, int]]] = []
+        self.ledger = Ledger(MemoryStore(), PACE)
+        settings = SimpleNamespace(gateways={})
+        services: Any = SimpleNamespace(ledger=self.ledger, settings=settings, now=lambda: self.now)
+        self.scheduler = Scheduler(services, lambda tickets: self.handed.append(list(tickets)))
+
+    def queue(self, count: int, **changes: Any) -> None:
+        for _ in range(count):
+            self.ledger.create(job(**changes))
+
+    def turn(self) -> float:
+        return self.scheduler.turn(self.now)
+
+
+@pytest.fixture
+def stand() -> Stand:
+    return Stand()
+
+
+def test_what_is_due_is_handed_out_once(stand: Stand) -> None:
+    stand.queue(3)
+    stand.turn()
+    stand.turn()
+    (message,) = stand.handed
+    assert {lane for lane, _, _ in message} == {"submit:apimart"}
+    assert {lease for _, _, lease in message} == {pace.after(NOW, pace.HANDOUT_S)}
+
+
+def test_a_turn_that_hands_nothing_out_needs_no_breath(stand: Stand) -> None:
+    stand.turn()
+    assert (stand.scheduler.breath_s, stand.handed) == (0, [])
+
+
+def test_the_more_is_handed_out_the_longer_is_the_breath_up_to_a_limit(stand: Stand) -> None:
+    breaths = []
+    for gateway, count in (("apimart", 1), ("evolink", 10), ("newapi", 32)):
+        stand.queue(count, route=(gateway,))
+        stand.turn()
+        breaths.append(stand.scheduler.breath_s)
+    assert BREATH_S < breaths[0] < breaths[1] < breaths[2] == BREATH_MAX_S
+    stand.turn()
+    assert stand.scheduler.breath_s == 0
+
+
+def test_the_nap_ends_when_the_next_job_is_due(stand: Stand) -> None:
+    assert stand.turn() == NAP_S
+    stand.queue(1, due_at=NOW + 300)
+    assert stand.turn() == pytest.approx(0.3)
+
+
+# --- the loop
+
+
+class Bed:
+    """A ledger to listen at: it notes how long it is slept, and refuses what no clock can wait."""
+
+    def __init__(self) -> None:
+        self.slept_s: list[float] = []
+
+    def listen(self, timeout_s: float) -> None:
+        assert timeout_s >= 0
+        self.slept_s.append(timeout_s)
+
+
+def looped(monkeypatch: pytest.MonkeyPatch, turn: Any, breath_s: float) -> tuple[Bed, list[float], int]:
+    """One round of the loop: where it slept, its breaths, and how often the watchdog heard of it."""
+    bed, breaths, turned, rounds = Bed(), list[float](), list[int](), iter((False, True))
+    monkeypatch.setattr("time.sleep", breaths.append)
+    scheduler: Any = SimpleNamespace(turn=turn, breath_s=breath_s)
+    services: Any = SimpleNamespace(ledger=bed, now=lambda: NOW)
+    dog: Any = SimpleNamespace(turned=lambda: turned.append(1))
+    schedulers.run(scheduler, services, lambda: next(rounds), dog)
+    return bed, breaths, len(turned)
+
+
+@pytest.mark.parametrize(("nap_s", "slept_s"), [(1.0, 0.9), (0.1, 0.0), (0.0, 0.0)])
+def test_the_breath_is_part_of_the_nap(monkeypatch: pytest.MonkeyPatch, nap_s: float, slept_s: float) -> None:
+    bed, breaths, turned = looped(monkeypatch, lambda now: nap_s, breath_s=0.1)
+    assert bed.slept_s == [pytest.approx(slept_s)]
+    assert (breaths, turned) == ([0.1], 1)
+
+
+@pytest.mark.parametrize("lost", [LedgerUnavailable("away"), ConnectionResetError("broker")])
+def test_what_is_out_of_reach_is_waited_for(monkeypatch: pytest.MonkeyPatch, lost: Exception) -> None:
+    def turn(now: int) -> float:
+        raise lost
+
+    bed, breaths, _ = looped(monkeypatch, turn, breath_s=0.1)
+    assert (bed.slept_s, breaths) == ([schedulers.AGAIN_S], [])
+
+
+# --- the hands
+
+
+class Bell:
+    """A ledger whose bell can be heard, and may be out of reach."""
+
+    def __init__(self, away: bool = False) -> None:
+        self.rung, self.away = threading.Semaphore(0), away
+
+    def ring(self) -> None:
+        self.rung.release()
+        if self.away:
+            raise LedgerUnavailable("away")
+
+    def heard(self, times: int = 1) -> bool:
+        return all(self.rung.acquire(timeout=5) for _ in range(times)) and not self.rung.acquire(blocking=False)
+
+
+@pytest.fixture
+def tasks(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """The module of the tasks, with a bell of its own and fresh hands."""
+    environ = {"REDIS_URL": "redis://127.0.0.1:1/0", "RUSHES_S3_BUCKET": "clips", "AWS_DEFAULT_REGION": "us-east-1"}
+    secrets = {"RUSHES_SECRET_KEY": "s" * 40, "RUSHES_API_KEYS": "acme:key-of-acme-of-some-length"}
+    for name, value in {**environ, **secrets}.items():
+        monkeypatch.setenv(name, value)
+    module: Any = importlib.import_module("worker.tasks")
+    pools: dict[str, ThreadPoolExecutor] = {}
+    monkeypatch.setattr(module, "hands", lambda kind: pools.setdefault(kind, ThreadPoolExecutor(2)))
+    return module
+
+
+def ringing(tasks: Any, monkeypatch: pytest.MonkeyPatch, away: bool = False) -> Bell:
+    bell = Bell(away)
+    monkeypatch.setattr(tasks, "services", lambda: SimpleNamespace(ledger=bell))
+    return bell
+
+
+def in_hand(kind: str, number: int = 0) -> Any:
+    return number, SimpleNamespace(kind=kind)
+
+
+def test_nobody_waits_for_a_slow_one(tasks: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    bell, slow, done = ringing(tasks, monkeypatch), threading.Event(), threading.Semaphore(0)
+
+    def do(one: Any) -> None:
+        if one[1].kind == "archive":
+            assert slow.wait(5)
+        done.release()
+
+    assert tasks.spread(do, [in_hand("archive"), *(in_hand("poll", number) for number in range(9))]) == []
+    assert all(done.acquire(timeout=5) for _ in range(9))  # while the archive is still at it
+    assert bell.heard()
+    assert not slow.is_set()
+    slow.set()
+    assert bell.heard()
+
+
+def test_the_bell_rings_when_the_last_of_a_kind_is_done(tasks: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    bell, gates = ringing(tasks, monkeypatch), [threading.Event(), threading.Event()]
+    tasks.spread(lambda one: gates[one[0]].wait(5), [in_hand("poll", 0), in_hand("poll", 1)])
+    gates[0].set()
+    assert not bell.rung.acquire(timeout=0.05)
+    gates[1].set()
+    assert bell.heard()
+
+
+def test_a_step_that_breaks_counts_as_done(tasks: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    bell = ringing(tasks, monkeypatch)
+    tasks.spread(lambda one: 1 // 0, [in_hand("poll"), in_hand("submit")])
+    assert bell.heard(times=2)
+
+
+def test_a_bell_out_of_reach_harms_nobody(tasks: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    bell = ringing(tasks, monkeypatch, away=True)
+    for _ in range(3):  # the threads live on
+        tasks.spread(lambda one: None, [in_hand("poll")])
+    assert bell.heard(times=3)
+
+
+def test_hints_are_taken_without_a_receipt_and_what_others_enqueue_with_one(tasks: Any) -> None:
+    assert {queue.name: bool(queue.no_ack) for queue in tasks.app.conf.task_queues} == {"work": True, "enqueue": False}
+
+
+def test_a_hint_asks_the_broker_for_nothing_when_it_is_done(tasks: Any) -> None:
+    from worker.hints import UnreceiptedRequest
+
+    assert tasks.work.Request is UnreceiptedRequest
+    asked: list[str] = []
+    request = object.__new__(UnreceiptedRequest)
+    request._on_ack = lambda *_: asked.append("ack")
+    request.acknowledged = False
+    request.acknowledge()
+    assert (request.acknowledged, asked) == (True, [])
