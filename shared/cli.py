@@ -66,7 +66,8 @@ def up(data: Path, inputs: Path | None, quiet: bool) -> None:
         welcome = f"""
 Rushes is up: {stack.url}
 
-  export RUSHES_URL={stack.url} RUSHES_API_KEY={stack.secrets.demo_key}
+  in a browser, sign in with the API key {stack.secrets.demo_key}
+  in a shell, export RUSHES_URL={stack.url} RUSHES_API_KEY={stack.secrets.demo_key}
 
   admin key   {stack.secrets.admin_key}
   inputs      {stack.inputs_url}/sample.jpg and sample.mp4

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from hashlib import sha256
@@ -15,7 +15,7 @@ from shared.domain import tracing
 from shared.domain.job import Job, Note, new_id
 from shared.egress import NotSent
 from shared.http import Outside
-from shared.ledger.ledger import Conflict, Ledger
+from shared.ledger.ledger import Conflict, Ledger, NotWhole
 from shared.providers.prices import PriceTable
 from shared.quotes import Quote, quotes
 from shared.request import MOTION_MODELS, sayable, validated
@@ -38,6 +38,9 @@ class Unacceptable(Exception):
         return {"error": {**told, "fields": dict(self.fields)} if self.fields else told}
 
 
+UNWHOLE = Unacceptable(
+    "unavailable", "The ledger is being compared with the journal; nothing was accepted. Try again in a moment.", 503
+)
 CONFLICT = Unacceptable("idempotency_conflict", "This Idempotency-Key came with another body before.", 409)
 
 
@@ -57,6 +60,8 @@ class Intake:
     ledger: Ledger
     prices: PriceTable
     outside: Outside
+    fresh: Callable[[], bool] = lambda: True
+    """Whether nothing was ever paid for: then an empty ledger has lost nothing."""
 
     def accept(self, body: Any, tenant: str, key: str | None, now: int, traceparent: str | None = None) -> Receipt:
         """Write a job down, once per idempotency key; it is due at once, and belongs to the caller's trace."""
@@ -71,12 +76,25 @@ class Intake:
         return self.create(job, key, digest(body))
 
     def create(self, job: Job, key: str | None, body_digest: str) -> Receipt:
-        """Write a job down, or give the first one of its idempotency key; raises Unacceptable 409."""
+        """Write a job down, or give the first one of its idempotency key; raises Unacceptable 409.
+
+        Or 503, while it is not known whether the key came before: the ledger lost its memory, and the journal is read.
+        """
         try:
-            first = self.ledger.create(job, key, body_digest)
+            first = self._created(job, key, body_digest)
         except Conflict:
             raise CONFLICT from None
+        except NotWhole:
+            raise UNWHOLE from None
         return Receipt(first, replayed=True) if first else Receipt(job)
+
+    def _created(self, job: Job, key: str | None, body_digest: str) -> Job | None:
+        try:
+            return self.ledger.create(job, key, body_digest, guarded=bool(key) and self.settings.journal)
+        except NotWhole as unknown:
+            if str(unknown) == "unmarked" and self.fresh():
+                return self.ledger.create(job, key, body_digest)
+            raise
 
     def first(self, tenant: str, key: str | None, body_digest: str) -> Job | None:
         """The job that was taken under this idempotency key; raises Unacceptable 409 where the body was another."""

@@ -207,6 +207,10 @@ class Journal:
 
     # --- reading
 
+    def empty(self) -> bool:
+        """Whether nothing was ever noted."""
+        return next(self._archive.journal(""), None) is None
+
     def read(self, since: int, until: int | None = None) -> Iterator[Intent | Answer | str]:
         """Everything noted since a moment (ms), in about its order; a line that cannot be read comes as its text."""
         names = self._archive.journal(_name(since, bare=True), None if until is None else _name(until, bare=True))

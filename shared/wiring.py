@@ -77,7 +77,8 @@ def build(environ: Mapping[str, str], ledger_timeout_s: float = WORKER_TIMEOUT_S
     buffers = max(2, BUFFERS // settings.worker_processes)
     archive = Archive(s3, settings.bucket, settings.prefix, buffers=buffers, direct=direct_put(s3, settings.bucket))
     links = InputLinks(s3, s3_client, lambda bucket: bucket_region(s3, bucket))
-    intake, journal = Intake(settings, ledger, prices, outside), Journal(archive, settings.journal)
+    journal = Journal(archive, settings.journal)
+    intake = Intake(settings, ledger, prices, outside, journal.empty)
     return Services(settings, ledger, outside, archive, prices, intake, links, clock, journal)
 
 

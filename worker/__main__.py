@@ -16,6 +16,8 @@ import structlog
 
 from shared import logs
 from shared.settings import SettingsError, load
+from shared.wiring import load_prices
+from worker import broker
 
 log = structlog.get_logger()
 
@@ -70,12 +72,14 @@ class Crew:
 def main() -> None:
     logs.configure()
     try:
-        size = load(os.environ).worker_processes
+        settings = load(os.environ)
+        load_prices(settings)
+        broker.check(settings)
     except SettingsError as error:
         sys.exit(str(error))
-    if size == 1:
+    if settings.worker_processes == 1:
         os.execv(sys.executable, command(1))  # noqa: S606
-    crew = Crew(size)
+    crew = Crew(settings.worker_processes)
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT):
         signal.signal(number, crew.pass_on)
     sys.exit(crew.look_after())

@@ -7,15 +7,15 @@ import os
 import sys
 from functools import cache
 from typing import Any
-from urllib.parse import urlsplit
 
 from celery import Celery
 from celery.signals import setup_logging, worker_ready
 from kombu import Queue  # type: ignore[attr-defined]
 
 from shared import doctor, logs
-from shared.settings import Settings, SettingsError
+from shared.settings import SettingsError
 from shared.wiring import Services, build
+from worker import broker
 from worker.lanes import QUEUE
 
 
@@ -25,33 +25,6 @@ def services() -> Services:
     return build(os.environ)
 
 
-def broker(settings: Settings) -> dict[str, Any]:
-    """Where Celery's messages go; the ledger's form of a Sentinel address is turned into Celery's."""
-    url, options = settings.broker_url, dict[str, Any](TRANSPORT)
-    parts = urlsplit(url)
-    if parts.scheme == "sentinel":
-        service, _, db = parts.path.strip("/").partition("/")
-        options["master_name"] = service or "mymaster"
-        credentials, _, hosts = parts.netloc.rpartition("@")
-        login = f"{credentials}@" if credentials else ""
-        url = ";".join(f"sentinel://{login}{host}/{db or 0}" for host in hosts.split(","))
-    if not parts.scheme.startswith(("redis", "sentinel", "unix")):
-        options = {}
-    if parts.scheme == "rediss" and "ssl_cert_reqs" not in parts.query:
-        url += ("&" if parts.query else "?") + "ssl_cert_reqs=required"
-    # Only `rushes.enqueue` has a result: its caller reads it where its own Celery looks.
-    backend = url if parts.scheme in ("redis", "rediss", "unix") else "rpc://"
-    return {"broker_url": url, "broker_transport_options": options, "result_backend": backend}
-
-
-# Timeouts measured 2026-11: with the defaults a publish to a frozen broker still blocked after 100 s.
-TRANSPORT = {
-    "visibility_timeout": 3600,
-    "socket_timeout": 5,
-    "socket_connect_timeout": 2,
-    "socket_keepalive": True,
-    "health_check_interval": 25,
-}
 CONFIG = {
     "task_ignore_result": True,
     "result_expires": 3600,
@@ -89,14 +62,11 @@ def make() -> Celery:
     """The app; a missing setting ends the process with one line that names it."""
     try:
         settings = services().settings
+        broker.check(settings)
     except SettingsError as error:
         sys.exit(str(error))
     made = Celery("rushes")
-    made.conf.update(CONFIG, task_queues=queues(), **broker(settings))
-    try:
-        made.connection().transport  # noqa: B018  what it needs may not be installed
-    except ImportError as error:
-        sys.exit(f"settings: RUSHES_BROKER_URL: {error}")
+    made.conf.update(CONFIG, task_queues=queues(), **broker.options(settings))
     return made
 
 

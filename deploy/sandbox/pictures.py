@@ -12,12 +12,13 @@ import tempfile
 import time
 import urllib.request
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from PIL import Image
 from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import TimeoutError as PlaywrightTimeout
 from rich.console import Console
 from rich.terminal_theme import MONOKAI
 from rich.text import Text
@@ -29,7 +30,8 @@ from shared.client import Client
 OUT = ROOT / "deploy" / "pictures"
 TASK_S = "7-9"
 PATIENCE_S = 120
-RUNNING_MS, SETTLED_MS = 2500, 1500
+RUNNING_MS, SETTLED_MS = 6000, 1500
+HALF_WAY = "() => [...document.querySelectorAll('.row progress')].filter(bar => bar.value > 15).length > 1"
 SIZE_MAX_BYTES = 200_000
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking"]
@@ -184,7 +186,8 @@ def shoot_console(browser: Browser, played: Set, jobs: list[dict[str, Any]]) -> 
             played.play(line)
         page.goto(url)
         first_frames(page)
-        page.wait_for_timeout(RUNNING_MS)
+        with suppress(PlaywrightTimeout):  # how soon a gateway is asked is learned from the jobs before
+            page.wait_for_function(HALF_WAY, timeout=RUNNING_MS)
         save(page, "jobs.png")
         page.goto(f"{url}/gateways")
         save(page, "gateways.png")
@@ -232,7 +235,12 @@ def first_frames(page: Page) -> None:
 
 def save(page: Page, name: str) -> None:
     """What is in the window, as a PNG."""
-    Image.open(io.BytesIO(page.screenshot(animations="disabled"))).convert("RGB").save(OUT / name, optimize=True)
+    keep(page.screenshot(animations="disabled"), name)
+
+
+def keep(png: bytes, name: str) -> None:
+    """Write a picture, as small as it can be without loss."""
+    Image.open(io.BytesIO(png)).convert("RGB").save(OUT / name, optimize=True)
 
 
 # --- the shell
@@ -277,8 +285,7 @@ def save_screen(browser: Browser, console: Console, name: str) -> None:
     with browser.new_context(viewport={"width": 2000, "height": 1600}) as context:
         page = context.new_page()
         page.set_content(console.export_html(theme=MONOKAI, code_format=TERMINAL, inline_styles=True))
-        picture = Image.open(io.BytesIO(page.locator("pre").screenshot())).convert("RGB")
-    picture.quantize(64, dither=Image.Dither.NONE).save(OUT / name, optimize=True)
+        keep(page.locator("pre").screenshot(), name)
 
 
 if __name__ == "__main__":

@@ -60,6 +60,13 @@ class Conflict(Exception):
     """The idempotency key was used before, with another body."""
 
 
+class NotWhole(Exception):
+    """What the ledger had may be lost with another server: `unmarked` where nobody ever said that it is whole."""
+
+
+UNWHOLE = frozenset({"unmarked", "elsewhere"})
+
+
 class LeaseLost(Exception):
     """The ticket's lease ran out; another may hold the job."""
 
@@ -85,21 +92,25 @@ class Ledger:
 
     # --- the life of a job
 
-    def create(self, job: Job, key: str | None = None, digest: str = "") -> Job | None:
+    def create(self, job: Job, key: str | None = None, digest: str = "", guarded: bool = False) -> Job | None:
         """Write a new job down; the first job where the key was used with this body, None where this one is it.
 
-        Raises Conflict where the key was used with another body.
+        Raises Conflict where the key was used with another body; where it is `guarded` also NotWhole, if the key may
+        have been used in what the ledger has lost.
         """
         if key:  # told by the record too, so that a retry finds its job in a ledger that was put back
             job = replace(job, idempotency=f"{keys.digest(key)} {digest}")
-        return self._create(job)
+        return self._create(job, guarded)
 
-    def _create(self, job: Job) -> Job | None:
+    def _create(self, job: Job, guarded: bool = False) -> Job | None:
         writes = self._moves(None, job)
+        mark = writes.number(keys.MARK) if guarded else 0
         key_digest, _, digest = (job.idempotency or "").partition(" ")
         idem_key = keys.sealed(job.tenant, key_digest) if key_digest else ""
         body = record.encode(job, secrets.token_hex(6))
-        held = self.store.create(job.id, body, idem_key, f"{job.id} {digest}", IDEMPOTENCY_S, writes, ring=True)
+        held = self.store.create(job.id, body, idem_key, f"{job.id} {digest}", IDEMPOTENCY_S, writes, True, mark)
+        if held in UNWHOLE:
+            raise NotWhole(held)
         if not held or held.startswith(job.id):
             self._moved(None, job, None)
             return None

@@ -48,7 +48,15 @@ class MemoryStore:
     # --- programs
 
     def create(
-        self, job_id: str, record: str, idem_key: str, idem_value: str, idem_s: int, writes: Writes, ring: bool
+        self,
+        job_id: str,
+        record: str,
+        idem_key: str,
+        idem_value: str,
+        idem_s: int,
+        writes: Writes,
+        ring: bool,
+        mark: int = 0,
     ) -> str:
         name = keys.record(job_id)
         if name in self.strings:
@@ -56,6 +64,9 @@ class MemoryStore:
         if idem_key:
             if idem_key in self.strings:
                 return self.strings[idem_key]
+            marked = self.hashes[writes.keys[mark - writes.first_key]].get("server") if mark else self.server()
+            if marked != self.server():
+                return "elsewhere" if marked else "unmarked"
             self.strings[idem_key] = idem_value
         self._write(writes.keys, writes.commands, writes.first_key)
         self.strings[name] = record

@@ -116,11 +116,19 @@ class RedisStore:
         return [_unpacked(held) for held in found]
 
     def create(
-        self, job_id: str, record: str, idem_key: str, idem_value: str, idem_s: int, writes: Writes, ring: bool
+        self,
+        job_id: str,
+        record: str,
+        idem_key: str,
+        idem_value: str,
+        idem_s: int,
+        writes: Writes,
+        ring: bool,
+        mark: int = 0,
     ) -> str:
         names = [keys.record(job_id), idem_key, *writes.keys]
         commands = json.dumps(writes.commands)
-        return str(self._run("create", names, [pack(record), idem_value, idem_s, commands, int(ring)]))
+        return str(self._run("create", names, [pack(record), idem_value, idem_s, commands, int(ring), mark]))
 
     def commit(
         self, job_id: str, version: int, operation: str, record: str, gates: list[list[Any]], writes: Writes, ring: bool

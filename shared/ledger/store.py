@@ -84,7 +84,15 @@ class Store(Protocol):
     def records(self, job_ids: Sequence[str]) -> list[str | None]: ...
 
     def create(
-        self, job_id: str, record: str, idem_key: str, idem_value: str, idem_s: int, writes: Writes, ring: bool
+        self,
+        job_id: str,
+        record: str,
+        idem_key: str,
+        idem_value: str,
+        idem_s: int,
+        writes: Writes,
+        ring: bool,
+        mark: int = 0,
     ) -> str: ...
 
     def commit(

@@ -307,6 +307,7 @@ def test_with_authorities_of_ones_own_boto_goes_alone(
     secure: StrictBucket, certificate: tuple[str, ssl.SSLContext], monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
     monkeypatch.setenv(name, certificate[0])
+    assert not direct._reachable(secure.url)  # it is not even tried
     archive_at(secure.url).put_bytes(KEY, BODY, "application/json")
     assert [seen.is_botos for seen in secure.seen] == [True]
     assert secure.held[f"/{BUCKET}/{KEY}"].body == BODY

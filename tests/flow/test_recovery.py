@@ -354,17 +354,30 @@ def test_a_caller_that_asks_again_under_its_key_finds_its_job_and_pays_nothing(w
     assert (again.status_code, again.json["id"], other.status_code) == (200, first.json["id"], 409)
 
 
-def test_a_caller_that_was_quicker_has_another_job_and_both_are_there(world: World) -> None:
+def test_a_key_is_not_taken_again_before_the_journal_was_read(world: World) -> None:
     ask = {"Idempotency_Key": "order-7"}
     first = world.api("POST", "/v1/jobs", world.request_for("newapi"), **ask)
     world.until(first.json["id"], State.RUNNING)
     lose(world)
-    second = world.api("POST", "/v1/jobs", world.request_for("newapi"), **ask)
+    quicker = world.api("POST", "/v1/jobs", world.request_for("newapi"), **ask)
+    without = world.api("POST", "/v1/jobs", world.request_for("newapi"))
     recovered(world)
+    second = world.api("POST", "/v1/jobs", world.request_for("newapi"), **ask)
 
-    assert second.json["id"] != first.json["id"]
-    assert world.job(first.json["id"]).state is State.RUNNING
-    assert world.api("POST", "/v1/jobs", world.request_for("newapi"), **ask).json["id"] == second.json["id"]
+    assert (quicker.status_code, quicker.json["error"]["code"]) == (503, "unavailable")
+    assert without.status_code == 202
+    assert (second.status_code, second.json["id"]) == (200, first.json["id"])
+    assert len(world.bills()) == 1
+
+
+def test_after_a_failover_a_key_is_not_taken_before_the_journal_was_read(world: World) -> None:
+    ask = {"Idempotency_Key": "order-7"}
+    world.ledger.set_mark("0123abc/elsewhere", world.clock())
+    quicker = world.api("POST", "/v1/jobs", world.request_for("newapi"), **ask)
+    watched(world).look(world.clock())
+    later = world.api("POST", "/v1/jobs", world.request_for("newapi"), **ask)
+
+    assert (quicker.status_code, later.status_code) == (503, 202)
 
 
 # --- the hold

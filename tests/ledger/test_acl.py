@@ -13,6 +13,7 @@ import redis
 from celery import Celery
 from celery.contrib.testing.worker import start_worker
 from factories import NOW, PACE
+from kombu import Queue
 from ledger_steps import ALL_ROOMS, archiving, claim, created, polls, running
 from redis_server import RedisServer
 from redis_server import running as running_redis
@@ -23,6 +24,7 @@ from shared.ledger.ledger import Ledger
 from shared.ledger.quarantine import Stray
 from shared.ledger.redis_store import RedisStore, connect
 from shared.ledger.server import server
+from worker.lanes import QUEUE
 
 CONF = Path(__file__).parents[2] / "deploy" / "redis.conf"
 
@@ -98,12 +100,13 @@ def test_the_brokers_user_does_not_see_the_ledger(guarded: RedisServer) -> None:
 @pytest.mark.timeout(40)
 def test_celery_may_do_all_that_it_does(guarded: RedisServer) -> None:
     app = Celery("guarded", broker=url(guarded, "broker"), backend=url(guarded, "broker"))
-    app.conf.update(task_default_queue="enqueue", worker_hijack_root_logger=False)
+    app.conf.update(task_queues=[Queue(QUEUE), Queue("enqueue")], worker_hijack_root_logger=False)
 
     @app.task(name="double")  # type: ignore[untyped-decorator]
     def double(number: int) -> int:
         return 2 * number
 
     with start_worker(app, pool="threads", concurrency=1, perform_ping_check=False, loglevel="ERROR"):
-        assert app.send_task("double", args=[21], queue="enqueue").get(timeout=20) == 42
+        for queue in (QUEUE, "enqueue"):
+            assert app.send_task("double", args=[21], queue=queue).get(timeout=20) == 42
         assert app.control.ping(timeout=2)

@@ -7,7 +7,7 @@ from factories import NOW, PACE, job, job_in
 from ledger_steps import contents, created, places, repeating, score, submits
 
 from shared.domain.job import State
-from shared.ledger.ledger import Conflict, Ledger
+from shared.ledger.ledger import Conflict, Ledger, NotWhole
 from shared.ledger.redis_store import RedisStore
 from shared.ledger.store import Store
 
@@ -104,3 +104,33 @@ def test_jobs_are_read_in_the_order_asked_for(ledger: Ledger) -> None:
     one, two = created(ledger, 2)
     assert ledger.get_many([two.id, "job_unknown", one.id]) == [two, None, one]
     assert ledger.get_many([]) == []
+
+
+# --- a ledger that may have lost what it knew
+
+
+def test_a_key_is_not_taken_before_somebody_said_that_the_ledger_is_whole(ledger: Ledger, store: Store) -> None:
+    with pytest.raises(NotWhole, match="unmarked"):
+        ledger.create(job(), "order-7", "digest", guarded=True)
+    assert contents(store) == {}
+
+
+def test_a_key_is_not_taken_by_another_server_than_the_one_that_was_whole(ledger: Ledger, store: Store) -> None:
+    ledger.set_mark("0123abc/elsewhere", NOW)
+    with pytest.raises(NotWhole, match="elsewhere"):
+        ledger.create(job(), "order-7", "digest", guarded=True)
+    assert set(contents(store)) == {"rushes:mark"}
+
+
+def test_a_whole_ledger_takes_a_key_and_knows_it_again_whatever_becomes_of_the_mark(ledger: Ledger) -> None:
+    ledger.set_mark(ledger.server(), NOW)
+    first = job()
+    assert ledger.create(first, "order-7", "digest", guarded=True) is None
+    ledger.unmark()
+    again = ledger.create(job(), "order-7", "digest", guarded=True)
+    assert again is not None
+    assert again.id == first.id
+
+
+def test_without_a_key_nothing_has_to_be_whole(ledger: Ledger) -> None:
+    assert ledger.create(job(), guarded=True) is None

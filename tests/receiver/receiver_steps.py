@@ -65,6 +65,7 @@ def environment(**changes: str | None) -> dict[str, str]:
         "RUSHES_S3_BUCKET": BUCKET,
         "RUSHES_PUBLIC_URL": "https://rushes.example",
         "RUSHES_SECRET_KEY": SECRET,
+        "RUSHES_JOURNAL": "false",  # there is no scheduler here to say that the ledger is whole
         "RUSHES_API_KEYS": ",".join(f"{tenant}:{key}" for tenant, key in KEYS.items()),
         **{f"{name.upper()}_API_KEY": f"key-of-{name}" for name in GATEWAYS},
         "NEWAPI_BASE_URL": "https://newapi.example",

@@ -1,11 +1,20 @@
 -- Write a new job down, once.
 -- KEYS[1] record, KEYS[2] idempotency (may be empty), further KEYS by index from the writes
--- ARGV[1] record, ARGV[2] value of the idempotency key, ARGV[3] its life in s, ARGV[4] writes, ARGV[5] ring the bell: 1|0
--- Answers the value that the idempotency key had, or '' where the job is (or already was) written.
+-- ARGV[1] record, ARGV[2] value of the idempotency key, ARGV[3] its life in s, ARGV[4] writes, ARGV[5] ring the bell: 1|0,
+-- ARGV[6] number of the mark's key where the ledger must be known to be whole, or 0
+-- Answers the value that the idempotency key had, or '' where the job is (or already was) written; 'unmarked' or
+-- 'elsewhere', and nothing is written, where the key may have been lost with another server.
 if redis.call('EXISTS', KEYS[1]) == 1 then return '' end
 if KEYS[2] ~= '' then
   local held = redis.call('GET', KEYS[2])
   if held then return held end
+  if ARGV[6] ~= '0' then
+    local marked = redis.call('HGET', KEYS[tonumber(ARGV[6])], 'server')
+    if not marked then return 'unmarked' end
+    local told = redis.pcall('INFO', 'server')
+    local run_id = type(told) == 'string' and string.match(told, 'run_id:(%w+)')
+    if run_id and string.sub(marked, 1, #run_id) ~= run_id then return 'elsewhere' end
+  end
   redis.call('SET', KEYS[2], ARGV[2], 'EX', ARGV[3])
 end
 for _, write in ipairs(cjson.decode(ARGV[4])) do
