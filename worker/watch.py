@@ -51,12 +51,14 @@ class Watch:
             self._pass(server, now)
             return self._look_again(now)
         since = self._whole_until(mark, now)
-        if self.open or not self._afterlook:
+        if not mark:
+            log.info("a ledger without a mark is compared with the journal: a first start, or a lost Redis")
+        elif self.open or not self._afterlook:
             log.warning("submits held: the ledger's server is another one", was=mark.get("server"), now=server)
         self.open, self._afterlook = False, (pace.after(now, AFTERLOOK_S), since)
         report = recover(self._services, since)
         self._pass(server, now)
-        log.warning("submits go on: the ledger was compared with the journal", put_back=len(report.put_back))
+        log.info("submits go on: the ledger was compared with the journal", put_back=len(report.put_back))
         return report
 
     def _whole_until(self, mark: Mapping[str, str], now: int) -> int:

@@ -307,6 +307,7 @@ def test_the_retry_of_a_failed_task_is_a_new_paid_one(world: World) -> None:
 
 
 def test_a_retry_under_a_key_is_one_new_job_and_without_one_each_is_new(world: World) -> None:
+    world.ledger.set_mark(world.ledger.server(), world.clock())  # as a scheduler does
     world.fault("newapi", "fail_task")
     failed = world.finish(world.submit(world.request_for("newapi")))
     other = world.submit(world.text)

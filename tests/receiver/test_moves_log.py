@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+import structlog
 from factories import CALLER, NOW, link, result
 from ledger_steps import created, engaged
 from receiver_steps import TEXT, Web, parts_over
@@ -23,7 +24,8 @@ TRACEPARENT = f"00-{TRACE}-00f067aa0ba902b7-01"
 
 
 @pytest.fixture
-def ledger() -> Ledger:
+def ledger(monkeypatch: pytest.MonkeyPatch) -> Ledger:
+    monkeypatch.setattr(logs, "log", structlog.get_logger())  # one that nobody has used and tied to other processors
     return Ledger(MemoryStore(), pace(), logs.moved)
 
 
