@@ -215,7 +215,7 @@ def _health(found: Server) -> Finding:
 
 def of_bucket(settings: Settings) -> Iterator[Finding]:
     """Whether archiving would work, tried on an object of its own."""
-    s3: Any = s3_client()
+    s3: Any = s3_client(patience_s=5, tries=1)  # somebody is waiting
     probe = Archive(s3, settings.bucket, settings.prefix).probe()
     for name, (did, need, advice) in S3.items():
         yield (

@@ -32,6 +32,7 @@ from shared.domain.events import Event
 from shared.domain.job import Job, new_id
 from shared.domain.wire import Request
 from shared.ledger import record
+from shared.look import Look
 
 log = structlog.get_logger()
 
@@ -39,6 +40,8 @@ log = structlog.get_logger()
 WAIT_S = 20
 # A line waits so long for those of the same moment: a handful of submits is handed out together.
 GATHER_S = 0.015
+# A caller waits so long to hear whether the journal is empty.
+EMPTY_S = 2.0
 # Answers wait so long for company; nobody waits for them.
 LINGER_S = 1.0
 # An answer is evidence, not an archive; a body that is larger than this is no request of ours.
@@ -95,6 +98,7 @@ class Journal:
     def __init__(self, archive: Archive, enabled: bool = True) -> None:
         self._archive = archive
         self._enabled = enabled
+        self._look = Look[bool](EMPTY_S)
         self._lines: list[tuple[int, str, Future[None] | None]] = []
         self._urgent = False
         self._wake = threading.Condition()
@@ -208,8 +212,11 @@ class Journal:
     # --- reading
 
     def empty(self) -> bool:
-        """Whether nothing was ever noted."""
-        return next(self._archive.journal(""), None) is None
+        """Whether nothing was ever noted; a caller waits for the answer."""
+        try:
+            return self._look.look(lambda: next(self._archive.journal(""), None) is None)
+        except TimeoutError:
+            raise ArchiveUnavailable("S3 does not answer") from None
 
     def read(self, since: int, until: int | None = None) -> Iterator[Intent | Answer | str]:
         """Everything noted since a moment (ms), in about its order; a line that cannot be read comes as its text."""

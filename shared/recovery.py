@@ -118,6 +118,9 @@ def compare(intents: Sequence[Intent], told: Told, report: Report, services: Ser
         over = list(pool.map(lambda intent: has_manifest(intent.job, services), lost))
     missing = [intent for intent, is_over in zip(lost, over, strict=True) if not is_over]
     report.ended += sum(over)
+    for intent, is_over in zip(lost, over, strict=True):
+        if is_over and not dry_run:
+            services.ledger.keep_key(intent.job, services.now())
     report.known += len(intents) - len(lost) - len(behind)
     for intent in (*missing, *behind):
         put_back(intent, told.outcome(intent), report, services, dry_run)

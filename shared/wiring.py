@@ -96,16 +96,16 @@ def load_prices(settings: Settings) -> PriceTable:
         raise SettingsError(f"settings: RUSHES_PRICES_FILE: {error}") from None
 
 
-def s3_client(region: str | None = None) -> Any:
-    """A client that works with AWS and with the stores that speak like it."""
+def s3_client(region: str | None = None, patience_s: float = 30, tries: int = 3) -> Any:
+    """A client that works with AWS and with the stores that speak like it; each try waits so long for an answer."""
     config = Config(
         # Newer default checksums broke R2, MinIO-era stores and others (boto3#4392, 2026).
         request_checksum_calculation="when_required",
         response_checksum_validation="when_required",
         signature_version="s3v4",
         connect_timeout=5,
-        read_timeout=30,
-        retries={"mode": "standard", "total_max_attempts": 3},
+        read_timeout=patience_s,
+        retries={"mode": "standard", "total_max_attempts": tries},
         max_pool_connections=S3_CONNECTIONS,
         s3={"addressing_style": "path"} if os.environ.get("AWS_ENDPOINT_URL_S3") else None,
     )
@@ -135,7 +135,7 @@ def bucket_facts(s3: Any, bucket: str) -> BucketFacts:
     except (ClientError, BotoCoreError):
         return BucketFacts(None, None)
     try:
-        rules = s3.get_bucket_lifecycle_configuration(Bucket=bucket)["Rules"]
+        rules = s3.get_bucket_lifecycle_configuration(Bucket=bucket).get("Rules", ())
     except ClientError as refusal:
         none = refusal.response.get("Error", {}).get("Code") == "NoSuchLifecycleConfiguration"
         return BucketFacts(date, False if none else None)

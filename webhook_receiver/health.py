@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
-from threading import Lock
 from typing import Any
 
 from flask import Response, jsonify
@@ -13,6 +10,7 @@ from flask import Response, jsonify
 from shared import overdue
 from shared.archive import ArchiveUnavailable
 from shared.ledger.store import LedgerUnavailable
+from shared.look import Look
 from webhook_receiver import schemas
 from webhook_receiver.auth import services
 from webhook_receiver.openapi import OPEN, answers, blueprint, notes
@@ -68,23 +66,7 @@ def _lateness() -> dict[str, float]:
 ARCHIVE_S = 2.5
 
 
-class Look:
-    """One look at S3 at a time, which all who ask share: while it hangs, no more threads hang with it."""
-
-    def __init__(self) -> None:
-        self._pool, self._lock = ThreadPoolExecutor(1, thread_name_prefix="readyz"), Lock()
-        self._under_way: Future[None] | None = None
-
-    def look(self, check: Callable[[], None]) -> None:
-        """What the look came to; raises what it raised, or TimeoutError."""
-        with self._lock:
-            if self._under_way is None or self._under_way.done():
-                self._under_way = self._pool.submit(check)
-            under_way = self._under_way
-        under_way.result(ARCHIVE_S)
-
-
-LOOK = Look()
+LOOK = Look[None](ARCHIVE_S)
 
 
 def _archive_problem() -> str | None:

@@ -16,6 +16,7 @@ import structlog
 
 from shared.archive import ArchiveUnavailable
 from shared.domain import pace
+from shared.ledger.ledger import IDEMPOTENCY_S
 from shared.ledger.store import LedgerUnavailable
 from shared.recovery import Report, recover
 from shared.wiring import Services
@@ -66,7 +67,7 @@ class Watch:
         patience = self._services.settings.pace
         if "server" in mark:
             return pace.after(int(mark["at"]), -MARGIN_S)
-        return pace.after(now, -(patience.job_timeout_s + patience.result_ttl_s))
+        return pace.after(now, -max(patience.job_timeout_s + patience.result_ttl_s, IDEMPOTENCY_S))
 
     def _pass(self, server: str, now: int) -> None:
         self._services.ledger.set_mark(server, now)

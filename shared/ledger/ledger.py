@@ -257,6 +257,13 @@ class Ledger:
                 return
         self._create(replace(job, idempotency=None))
 
+    def keep_key(self, job: Job, now: int) -> None:
+        """Know again the idempotency key of a job that the ledger has lost: the same request is not paid for anew."""
+        digest, _, body_digest = (job.idempotency or "").partition(" ")
+        left_s = IDEMPOTENCY_S - (now - job.created_at) // 1000
+        if digest and left_s > 0:
+            self.store.keep(keys.sealed(job.tenant, digest), f"{job.id} {body_digest}", left_s)
+
     def server(self) -> str:
         """Which server answers, and which line of descent its data are of; '' where it does not say."""
         return self.store.server()

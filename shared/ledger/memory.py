@@ -266,6 +266,9 @@ class MemoryStore:
     def index_names(self) -> list[str]:
         return sorted(self.sets[keys.INDEXES])
 
+    def keep(self, key: str, value: str, seconds: int) -> None:
+        self.strings.setdefault(key, value)
+
     def text(self, key: str) -> str | None:
         return self.strings.get(key)
 

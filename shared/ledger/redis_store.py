@@ -214,6 +214,9 @@ class RedisStore:
     def index_names(self) -> list[str]:
         return sorted(cast(set[str], self._reach(lambda: self._client.smembers(keys.INDEXES))))
 
+    def keep(self, key: str, value: str, seconds: int) -> None:
+        self._reach(lambda: self._client.set(key, value, ex=seconds, nx=True))
+
     def text(self, key: str) -> str | None:
         return cast(str | None, self._reach(lambda: self._client.get(key)))
 

@@ -370,6 +370,19 @@ def test_a_key_is_not_taken_again_before_the_journal_was_read(world: World) -> N
     assert len(world.bills()) == 1
 
 
+def test_the_key_of_a_job_that_had_ended_is_known_again(world: World) -> None:
+    ask = {"Idempotency_Key": "order-8"}
+    first = world.api("POST", "/v1/jobs", world.request_for("newapi"), **ask)
+    world.finish(first.json["id"])
+    lose(world)
+    recovered(world)
+    again = world.api("POST", "/v1/jobs", world.request_for("newapi"), **ask)
+    other = world.api("POST", "/v1/jobs", world.request_for("evolink"), **ask)
+
+    assert (again.status_code, again.json["id"], other.status_code) == (200, first.json["id"], 409)
+    assert len(world.bills()) == 1
+
+
 def test_after_a_failover_a_key_is_not_taken_before_the_journal_was_read(world: World) -> None:
     ask = {"Idempotency_Key": "order-7"}
     world.ledger.set_mark("0123abc/elsewhere", world.clock())

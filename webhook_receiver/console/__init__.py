@@ -18,6 +18,7 @@ from webhook_receiver.console import (  # noqa: E402
     new,  # noqa: F401
     policy,
     problems,
+    quarantine,  # noqa: F401
     session,
     sign_in,  # noqa: F401
     spend,  # noqa: F401

@@ -123,6 +123,8 @@ SAID = {
     "canceled": "Canceled. No gateway had it, and nothing was paid.",
     "retried": "This is the new job.",
     "resolved": "Decided. What comes of it shows in the timeline.",
+    "followed": "The gateway is asked about the task that the callback named.",
+    "forgotten": "Forgotten.",
     "replayed": "The notification is sent again; the timeline shows what comes of it.",
 }
 

@@ -1,0 +1,29 @@
+from __future__ import annotations
+
+import threading
+
+import pytest
+
+from shared.look import Look
+
+
+def test_a_look_gives_what_it_saw_or_raises_what_it_met() -> None:
+    look = Look[int](1)
+    assert look.look(lambda: 7) == 7
+    with pytest.raises(ZeroDivisionError):
+        look.look(lambda: 1 // 0)
+
+
+def test_while_a_look_hangs_nobody_waits_for_long_and_no_other_is_begun() -> None:
+    let_go, begun = threading.Event(), []
+    look = Look[None](0.02)
+
+    def hang() -> None:
+        begun.append(1)
+        let_go.wait(10)
+
+    for _ in range(5):
+        with pytest.raises(TimeoutError):
+            look.look(hang)
+    let_go.set()
+    assert len(begun) == 1
