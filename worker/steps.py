@@ -13,8 +13,10 @@ from shared.asking import ask
 from shared.domain import events, pace
 from shared.domain.events import Event
 from shared.domain.job import Chore, Error, Job, Link, State
+from shared.domain.transitions import MADE_UP
 from shared.http import AnswerLost, Forbidden, NotSent
 from shared.ledger.ledger import Ticket
+from shared.ledger.quarantine import IN_ALL
 from shared.ledger.store import LedgerUnavailable
 from shared.providers.reading import retry_after_s
 from shared.wiring import Services
@@ -116,12 +118,23 @@ def poll(job: Job, mine: Hold, services: Services) -> Event:
     if task_id is None:
         return replace(ask_again(job, services), attempt=attempt.number, asked_at=now)
     event = replace(ask(attempt, task_id, services), attempt=attempt.number, asked_at=now)
+    if job.state is State.UNCONFIRMED and isinstance(event, events.Unclear) and event.missing:
+        return (attempt.polls + 1 >= MADE_UP and named_otherwise(job, services)) or event
     called = job.nudge is not None and job.nudge.attempt == attempt.number
     if isinstance(event, events.Succeeded) and called:
         return replace(event, heard_by="callback", link=pictured(event.link, job))
     if isinstance(event, events.Failed) and called:
         return replace(event, heard_by="callback")
     return event
+
+
+def named_otherwise(job: Job, services: Services) -> Event | None:
+    """A task that a later callback named: it was set aside while the first name, which is no task's, still stood."""
+    for stray in services.ledger.quarantine.newest(job.tenant, services.now(), IN_ALL):
+        if (stray.job_id, stray.attempt) == (job.id, job.current.number) and stray.task_id:
+            services.ledger.quarantine.drop(stray.id)
+            return events.Replayed(task_id=stray.task_id)
+    return None
 
 
 def pictured(link: Link, job: Job) -> Link:

@@ -228,6 +228,24 @@ def test_a_replayed_callback_settles_a_lost_submit_that_a_made_up_one_had_taken(
     assert (world.job(job.id).state, len(world.bills())) == (State.COMPLETED, 1)
 
 
+def test_a_true_callback_behind_a_made_up_one_is_followed_once_that_is_disproved(world: World) -> None:
+    world.broken_rules_are_meant = True
+    world.fault("evolink", "answer_lost")
+    job = world.until(world.submit(world.request_for("evolink")), State.UNCONFIRMED)
+    letter = world.letter(job.id)
+    world.deliver(
+        Letter(letter.path, {}, json.dumps({**json.loads(letter.body), "id": "task-unified-0-none"}).encode())
+    )
+    world.exhaust()
+    world.deliver(letter)
+    for _ in range(5):
+        world.exhaust()
+        world.advance(20)
+
+    assert world.job(job.id).state is State.COMPLETED
+    assert len(world.bills()) == 1
+
+
 def test_a_made_up_task_id_does_not_settle_a_lost_submit(world: World) -> None:
     world.broken_rules_are_meant = True
     world.fault("evolink", "answer_lost")
