@@ -7,6 +7,7 @@ import socket
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -312,3 +313,34 @@ def test_with_s3_away_only_readiness_tells(served_redis_url: str, tmp_path: Path
         ready = server.call("GET", "/readyz")
         assert (ready.status, set(ready.json)) == (503, {"status", "archive", "oldest_overdue_s"})
         assert ready.took_s < 10
+
+
+# --- who sends half of something
+
+HALVES = {
+    "half a header": b"POST /callbacks/evolink/j/t HTTP/1.1\r\nHost: x\r\nContent-Le",
+    "half a stranger's callback": b"POST /callbacks/evolink/j/t HTTP/1.1\r\nHost: x\r\nContent-Length: 99\r\n\r\n{",
+    "half a stranger's job": b"POST /v1/jobs HTTP/1.1\r\nHost: x\r\nContent-Length: 99\r\n\r\n{",
+}
+
+
+@pytest.mark.parametrize("half", HALVES.values(), ids=list(HALVES))
+def test_a_hundred_who_send_half_hold_up_nobody(server: Server, half: bytes) -> None:
+    with ExitStack() as opened:
+        for _ in range(100):
+            opened.enter_context(server.connected()).sendall(half)
+        took_s = server.exchange([head("GET", "/healthz", None)]).took_s
+    assert took_s < 3
+
+
+def test_a_header_that_comes_in_pieces_is_read(server: Server) -> None:
+    whole = head("GET", "/healthz", None)
+    heard = server.exchange([whole[at : at + 9] for at in range(0, len(whole), 9)], pause_s=0.05)
+    assert heard.status == 200
+
+
+def test_who_leaves_in_the_middle_of_a_header_is_forgotten(server: Server) -> None:
+    for _ in range(50):
+        with server.connected() as connection:
+            connection.sendall(HALVES["half a header"])
+    assert server.exchange([head("GET", "/healthz", None)]).took_s < 1
