@@ -13,7 +13,7 @@ import boto3
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
-from shared import __version__, logs, tokens
+from shared import __version__, logs, spans, tokens
 from shared.archive import Archive
 from shared.direct import DirectPut
 from shared.domain.job import Attempt, Job
@@ -71,7 +71,9 @@ def build(environ: Mapping[str, str], ledger_timeout_s: float = WORKER_TIMEOUT_S
     """Join everything; raises SettingsError with one line."""
     settings = load(environ)
     prices = load_prices(settings)
-    ledger = Ledger(RedisStore(connect(settings.redis_url, ledger_timeout_s)), settings.pace, logs.moved)
+    ledger = Ledger(
+        RedisStore(connect(settings.redis_url, ledger_timeout_s)), settings.pace, spans.observed(environ, logs.moved)
+    )
     outside = Outside(settings.egress_allow, f"rushes/{__version__}")
     s3 = s3_client()
     buffers = max(2, BUFFERS // settings.worker_processes)
