@@ -78,7 +78,7 @@ class Turner:
         self._services = _services(rig, APIMODELS_MAX_IN_FLIGHT=str(CAP))
         self._client = _client(rig)
         self._handed: list[tuple[str, str, int]] = []
-        self._scheduler = Scheduler(self._services, lambda tickets: self._handed.extend(tickets))
+        self._scheduler = Scheduler(self._services, self._handed.extend)
         self.taken_ms: list[float] = []
         _fill(rig, "0", count, int(time.time() * 1000) - pace.DAY)
 

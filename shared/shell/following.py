@@ -18,6 +18,7 @@ from shared.shell.telling import FAILED, STOPPED, StillWaiting, as_json, tell
 
 # A stream that is not to be had (429, or something on the way that lets none through) is not waited for.
 STREAM_PATIENCE_S = 2
+WAIT_S = 0.2
 
 
 def see_to_the_end(client: Client, job_id: str, timeout_s: float | None) -> None:
@@ -58,9 +59,12 @@ def changes(client: Client, job_id: str, timeout_s: float | None = None) -> Iter
     status = "not heard of"
     while status not in ENDED:
         try:
-            told = heard.get(timeout=None if give_up_at is None else max(give_up_at - time.monotonic(), 0))
+            # Never for ever: a Ctrl-C that comes right before the wait begins would not end it.
+            told = heard.get(timeout=WAIT_S)
         except Empty:
-            raise StillWaiting(f"{job_id} is still {status}; it goes on") from None
+            if give_up_at is not None and time.monotonic() >= give_up_at:
+                raise StillWaiting(f"{job_id} is still {status}; it goes on") from None
+            continue
         if isinstance(told, Exception):
             raise told
         yield told
