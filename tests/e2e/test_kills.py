@@ -25,7 +25,7 @@ def kill(site: Site, name: str) -> None:
 def test_a_killed_process_loses_no_job_and_pays_for_none_twice(site: Site, victim: str, state: str) -> None:
     jobs = [] if victim in ("gateways", "worker") else [site.text(f"{victim}-{state}-text")]
     # A gateway or a worker that dies with a submit in its hands may or may not have taken or sent it. Where no
-    # idempotency key is honoured, that is held for an operator, and rightly: of these two other moments are tried there.
+    # idempotency key is honoured, that is held for an operator, and rightly: of these two other moments are tried.
     if victim == "worker" and state != "queued":
         jobs.append(site.text(f"{victim}-{state}-text"))
         site.wait_for(jobs[0], "running", "archiving")
