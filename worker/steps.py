@@ -108,7 +108,7 @@ def crashed(job: Job, mine: Hold, services: Services) -> Event:
     return events.Lost("the worker died while it submitted", attempt=job.current.number)
 
 
-def poll(job: Job, mine: Hold, services: Services) -> Event:
+def poll(job: Job, mine: Hold, services: Services) -> Event | None:
     """Ask the gateway how the task stands; of a submit whose answer is lost, what can be known."""
     attempt = job.current
     now = services.now()
@@ -119,7 +119,7 @@ def poll(job: Job, mine: Hold, services: Services) -> Event:
         return replace(ask_again(job, services), attempt=attempt.number, asked_at=now)
     event = replace(ask(attempt, task_id, services), attempt=attempt.number, asked_at=now)
     if job.state is State.UNCONFIRMED and isinstance(event, events.Unclear) and event.missing:
-        return (attempt.polls + 1 >= MADE_UP and named_otherwise(job, services)) or event
+        return None if attempt.polls + 1 >= MADE_UP and named_otherwise(job, services) else event
     called = job.nudge is not None and job.nudge.attempt == attempt.number
     if isinstance(event, events.Succeeded) and called:
         return replace(event, heard_by="callback", link=pictured(event.link, job))
@@ -128,13 +128,18 @@ def poll(job: Job, mine: Hold, services: Services) -> Event:
     return event
 
 
-def named_otherwise(job: Job, services: Services) -> Event | None:
-    """A task that a later callback named: it was set aside while the first name, which is no task's, still stood."""
-    for stray in services.ledger.quarantine.newest(job.tenant, services.now(), IN_ALL):
+def named_otherwise(job: Job, services: Services) -> bool:
+    """Whether a later callback named another task: it was set aside while the first name, which is no task's, stood.
+
+    It stays aside until the ledger knows the name: whoever dies between the two finds it again.
+    """
+    quarantine = services.ledger.quarantine
+    for stray in quarantine.newest(job.tenant, services.now(), IN_ALL):
         if (stray.job_id, stray.attempt) == (job.id, job.current.number) and stray.task_id:
-            services.ledger.quarantine.drop(stray.id)
-            return events.Replayed(task_id=stray.task_id)
-    return None
+            record(job, events.Replayed(task_id=stray.task_id), services)
+            quarantine.drop(stray.id)
+            return True
+    return False
 
 
 def pictured(link: Link, job: Job) -> Link:

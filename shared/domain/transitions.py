@@ -221,7 +221,7 @@ RESOLUTIONS: dict[str, Callable[[Job, events.Resolved, int, Pace], Job]] = {
 def _replay(job: Job, event: events.Replayed, now: int, _: Pace) -> Job:
     """Ask now; where nobody knows yet which task is ours, about the one that the callback named."""
     if job.state is State.UNCONFIRMED and event.task_id:
-        job = job.with_attempt(task_id=event.task_id)
+        job = job.with_attempt(task_id=event.task_id, polls=0)  # a name is asked for as often as the one before it
     hint = Nudge(now, job.current.number, event.task_id)
     return replace(job, nudge=hint, due_at=now).noted(now, "callback replayed", event.task_id)
 

@@ -805,12 +805,14 @@ def test_a_caller_who_is_to_be_told_again_after_a_week_is_tried_for_another_day(
 
 
 def test_a_replayed_callback_brings_the_task_of_a_submit_in_doubt() -> None:
-    doubted = job_in(State.UNCONFIRMED, {"task_id": "task-forged"}, due_at=NOW + HOUR)
+    doubted = job_in(State.UNCONFIRMED, {"task_id": "task-forged", "polls": MADE_UP - 1}, due_at=NOW + HOUR)
     moved = after(doubted, events.Replayed(task_id="task-7"))
     assert (moved.state, moved.current.task_id, moved.due_at) == (State.UNCONFIRMED, "task-7", LATER)
-    denied = moved
+    names, denied = [], moved
     for _ in range(MADE_UP):
+        names.append(denied.current.task_id)
         denied = after(denied, events.Unclear("HTTP 404", missing=True, asked_at=LATER), now=LATER + SECOND)
+    assert names == ["task-7"] * MADE_UP
     assert (denied.state, denied.current.task_id) == (State.UNCONFIRMED, None)
 
 
