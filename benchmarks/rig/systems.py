@@ -6,6 +6,7 @@ import asyncio
 import subprocess
 import sys
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -58,7 +59,7 @@ class Outcome:
         return sum(self.lags_s) / len(self.lags_s)
 
 
-class System:
+class System(ABC):
     """One measured system on a rig of its own."""
 
     name = ""
@@ -66,9 +67,9 @@ class System:
     request: Mapping[str, object] = RUSHES_REQUEST
     warm_jobs = 30
 
+    @abstractmethod
     def start(self, rig: Rig, work: Work) -> None:
         """Start its processes, and let them warm up."""
-        raise NotImplementedError
 
     def give(self, rig: Rig, work: Work) -> None:
         """Hand it the jobs; returns when it has them."""

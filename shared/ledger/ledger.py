@@ -15,7 +15,7 @@ from shared.domain.transitions import transition
 from shared.ledger import keys, record
 from shared.ledger.experience import Experience
 from shared.ledger.quarantine import Quarantine
-from shared.ledger.store import LaneRoom, Opening, Store, Verdict, Writes
+from shared.ledger.store import LaneRoom, Once, Opening, Store, Verdict, Writes
 
 IDEMPOTENCY_S = 7 * 86_400
 # The caps say "a minute"; a second more, because our clock and the gateway's tick apart.
@@ -106,9 +106,9 @@ class Ledger:
         writes = self._moves(None, job)
         mark = writes.number(keys.MARK) if guarded else 0
         key_digest, _, digest = (job.idempotency or "").partition(" ")
-        idem_key = keys.sealed(job.tenant, key_digest) if key_digest else ""
+        once = Once(keys.sealed(job.tenant, key_digest), f"{job.id} {digest}", IDEMPOTENCY_S, mark)
         body = record.encode(job, secrets.token_hex(6))
-        held = self.store.create(job.id, body, idem_key, f"{job.id} {digest}", IDEMPOTENCY_S, writes, True, mark)
+        held = self.store.create(job.id, body, writes, once if key_digest else None)
         if held in UNWHOLE:
             raise NotWhole(held)
         if not held or held.startswith(job.id):
@@ -139,12 +139,8 @@ class Ledger:
         soonest, given = self.store.claim(rooms, now, lease, WINDOW_MS)
         return soonest, [Ticket(lane, job_id, lease) for lane, job_id in given]
 
-    def begin(self, ticket: Ticket, now: int) -> tuple[Job, Ticket] | None:
-        """Open a ticket, once; None where another holds the job or it has moved on."""
-        return self.begin_many([ticket], now)[0]
-
     def begin_many(self, tickets: Sequence[Ticket], now: int) -> list[tuple[Job, Ticket] | None]:
-        """Open tickets in one call, each as `begin` does."""
+        """Open tickets in one call, each once; None where another holds the job or it has moved on."""
         new = [replace(ticket, lease=max(pace.after(now, pace.LEASE_S), ticket.lease + 1)) for ticket in tickets]
         openings = [Opening(t.lane, t.job_id, t.lease, n.lease) for t, n in zip(tickets, new, strict=True)]
         records = self.store.begin(openings, secrets.token_hex(6))
@@ -351,11 +347,6 @@ class Ledger:
         pause_s = health.pause_s(reason, strikes, retry_after_s)
         if pause_s:
             self.store.remember(keys.gateway(gateway), {"paused_until": pace.after(now, pause_s)})
-
-    def recovered(self, gateway: str) -> None:
-        """The gateway took a job: strikes are over, and the pause they led to; an operator's pause is not."""
-        if self.store.forget(keys.gateway(gateway), SAID):
-            self.store.ring()
 
     def pause(self, gateway: str, why: str, until: int) -> None:
         """Send nothing new there until then, whatever the gateway says meanwhile; jobs go elsewhere or wait."""

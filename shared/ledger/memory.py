@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from shared.ledger import keys
-from shared.ledger.store import Bounds, LaneRoom, Opening, Standing, Verdict, Writes
+from shared.ledger.store import Bounds, LaneRoom, Once, Opening, Standing, Verdict, Writes
 
 
 class MemoryStore:
@@ -41,36 +41,23 @@ class MemoryStore:
     def _increase(self, key: str, field: str, step: int) -> None:
         self.hashes[key][field] = str(int(self.hashes[key].get(field, "0")) + int(step))
 
-    def _ring(self, ring: bool) -> None:
-        if ring:
-            self.bell.set()
-
     # --- programs
 
-    def create(
-        self,
-        job_id: str,
-        record: str,
-        idem_key: str,
-        idem_value: str,
-        idem_s: int,
-        writes: Writes,
-        ring: bool,
-        mark: int = 0,
-    ) -> str:
+    def create(self, job_id: str, record: str, writes: Writes, once: Once | None = None) -> str:
         name = keys.record(job_id)
         if name in self.strings:
             return ""
-        if idem_key:
-            if idem_key in self.strings:
-                return self.strings[idem_key]
-            marked = self.hashes[writes.keys[mark - writes.first_key]].get("server") if mark else self.server()
+        if once:
+            if once.key in self.strings:
+                return self.strings[once.key]
+            mark = writes.keys[once.mark - writes.first_key] if once.mark else None
+            marked = self.hashes[mark].get("server") if mark else self.server()
             if marked != self.server():
                 return "elsewhere" if marked else "unmarked"
-            self.strings[idem_key] = idem_value
+            self.strings[once.key] = once.value
         self._write(writes.keys, writes.commands, writes.first_key)
         self.strings[name] = record
-        self._ring(ring)
+        self.ring()
         return ""
 
     def commit(
@@ -93,7 +80,8 @@ class MemoryStore:
             self.strings[name] = record
         else:
             del self.strings[name]
-        self._ring(ring)
+        if ring:
+            self.ring()
         return Verdict("done")
 
     def _shut(self, gates: list[list[Any]], writes: Writes) -> Verdict | None:
@@ -287,8 +275,9 @@ class MemoryStore:
         for field, step in steps.items():
             self._increase(key, field, step)
 
-    def forget(self, key: str, fields: Sequence[str]) -> bool:
-        return bool([field for field in fields if self.hashes[key].pop(field, None) is not None])
+    def forget(self, key: str, fields: Sequence[str]) -> None:
+        for field in fields:
+            self.hashes[key].pop(field, None)
 
     def move(self, source: str, target: str) -> None:
         self.zsets[target].update(self.zsets.pop(source, {}))

@@ -17,7 +17,7 @@ from redis.retry import Retry
 from shared.ledger import keys
 from shared.ledger.lines import Lines
 from shared.ledger.packing import pack, unpack
-from shared.ledger.store import Bounds, LaneRoom, LedgerUnavailable, Opening, Standing, Verdict, Writes
+from shared.ledger.store import Bounds, LaneRoom, LedgerUnavailable, Once, Opening, Standing, Verdict, Writes
 
 LUA = Path(__file__).with_name("lua")
 # A call whose answer was lost is sent again this often; every program stands being run twice.
@@ -115,20 +115,11 @@ class RedisStore:
         found = self._reach(lambda: self._command("MGET", *names, raw=True))
         return [_unpacked(held) for held in found]
 
-    def create(
-        self,
-        job_id: str,
-        record: str,
-        idem_key: str,
-        idem_value: str,
-        idem_s: int,
-        writes: Writes,
-        ring: bool,
-        mark: int = 0,
-    ) -> str:
-        names = [keys.record(job_id), idem_key, *writes.keys]
+    def create(self, job_id: str, record: str, writes: Writes, once: Once | None = None) -> str:
+        once = once or Once("", "", 0)
+        names = [keys.record(job_id), once.key, *writes.keys]
         commands = json.dumps(writes.commands)
-        return str(self._run("create", names, [pack(record), idem_value, idem_s, commands, int(ring), mark]))
+        return str(self._run("create", names, [pack(record), once.value, once.seconds, commands, once.mark]))
 
     def commit(
         self, job_id: str, version: int, operation: str, record: str, gates: list[list[Any]], writes: Writes, ring: bool
@@ -245,8 +236,8 @@ class RedisStore:
 
         self._reach(write, again=0)
 
-    def forget(self, key: str, fields: Sequence[str]) -> bool:
-        return bool(self._reach(lambda: self._client.hdel(key, *fields)))
+    def forget(self, key: str, fields: Sequence[str]) -> None:
+        self._reach(lambda: self._client.hdel(key, *fields))
 
     def move(self, source: str, target: str) -> None:
         def write() -> None:

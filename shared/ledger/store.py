@@ -78,22 +78,25 @@ class Standing:
     due_at: int
 
 
+@dataclass(frozen=True, slots=True)
+class Once:
+    """An idempotency key, what it is to hold and for how long.
+
+    `mark` is the number of the mark's key where the ledger must be known to be whole, or 0.
+    """
+
+    key: str
+    value: str
+    seconds: int
+    mark: int = 0
+
+
 class Store(Protocol):
     """The Redis of the ledger, or its twin in memory."""
 
     def records(self, job_ids: Sequence[str]) -> list[str | None]: ...
 
-    def create(
-        self,
-        job_id: str,
-        record: str,
-        idem_key: str,
-        idem_value: str,
-        idem_s: int,
-        writes: Writes,
-        ring: bool,
-        mark: int = 0,
-    ) -> str: ...
+    def create(self, job_id: str, record: str, writes: Writes, once: Once | None = None) -> str: ...
 
     def commit(
         self, job_id: str, version: int, operation: str, record: str, gates: list[list[Any]], writes: Writes, ring: bool
@@ -133,7 +136,7 @@ class Store(Protocol):
 
     def increase(self, key: str, steps: Mapping[str, int]) -> None: ...
 
-    def forget(self, key: str, fields: Sequence[str]) -> bool: ...
+    def forget(self, key: str, fields: Sequence[str]) -> None: ...
 
     def move(self, source: str, target: str) -> None: ...
 

@@ -85,14 +85,6 @@ class PriceTable:
         length_s = _asked_s(request) if seconds is None else seconds
         return None if length_s is None else price.usd * provider.billed_s(length_s)
 
-    def per_second(self, provider: Provider, request: Mapping[str, Any]) -> Decimal | None:
-        """What a second costs, in USD, to put gateways in order before a reference is measured; None where unknown."""
-        price = self._price(provider, request)
-        if price is None:
-            return None
-        length_s = _asked_s(request) if price.per_clip else Decimal(1)
-        return price.usd / length_s if length_s else None
-
     def _price(self, provider: Provider, request: Mapping[str, Any]) -> Price | None:
         for layer in self.layers:
             for price in layer.get((provider.name, request["model"]), ()):

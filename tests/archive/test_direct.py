@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import datetime
 import hashlib
 import ssl
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -14,9 +12,7 @@ import boto3
 import pytest
 from botocore.config import Config
 from botocore.credentials import Credentials
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
+from certificates import self_signed
 from fault_server import Names
 from strict_bucket import CUT_AFTER, CUT_BEFORE, KEY_ID, SECRET, UNSIGNED, StrictBucket
 
@@ -265,24 +261,7 @@ def test_what_is_spared_the_proxy_goes_the_short_way(
 
 @pytest.fixture(scope="module")
 def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, ssl.SSLContext]:
-    """A certificate for s3.test that vouches for itself: (authorities file, the server's context)."""
-    key, name = ec.generate_private_key(ec.SECP256R1()), x509.Name([])
-    now = datetime.datetime.now(datetime.UTC)
-    made = (
-        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
-        .not_valid_before(now - datetime.timedelta(days=1))
-        .not_valid_after(now + datetime.timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName("s3.test")]), critical=True)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
-        .sign(key, hashes.SHA256())
-    )
-    kinds = (serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-    folder: Path = tmp_path_factory.mktemp("tls")
-    (folder / "public.pem").write_bytes(public := made.public_bytes(serialization.Encoding.PEM))
-    (folder / "both.pem").write_bytes(public + key.private_bytes(*kinds))
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(folder / "both.pem")
-    return str(folder / "public.pem"), context
+    return self_signed("s3.test", tmp_path_factory.mktemp("tls"))
 
 
 @pytest.fixture

@@ -80,7 +80,7 @@ class LedgerMachine(RuleBasedStateMachine):
     def begin(self, which: int, lost: bool) -> None:
         ticket = self.tickets[-1 - which % len(self.tickets)]
         before = self.straight.get(ticket.job_id)
-        opened = self.ledger(lost).begin(ticket, self.now)
+        opened = self.ledger(lost).begin_many([ticket], self.now)[0]
         assert opened or self.straight.get(ticket.job_id) == before
         if opened:
             self.opened[ticket] += 1

@@ -51,7 +51,7 @@ def claim(ledger: Ledger, room: LaneRoom, now: int) -> list[Ticket]:
 def taken(ledger: Ledger, room: LaneRoom, now: int) -> tuple[Job, Ticket]:
     """The next job of a lane, in a worker's hands."""
     just_one = (claim(ledger, replace(room, room=size), now) for size in range(1, 200))
-    opened = ledger.begin(next(tickets for tickets in just_one if tickets)[0], now)
+    opened = ledger.begin_many(next(tickets for tickets in just_one if tickets)[:1], now)[0]
     assert opened is not None
     return opened
 

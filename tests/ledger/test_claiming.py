@@ -169,12 +169,13 @@ def test_after_a_strike_one_job_shows_whether_the_gateway_is_well(ledger: Ledger
 
 
 def test_a_gateway_that_is_well_again_gets_all_it_may_have(ledger: Ledger) -> None:
-    created(ledger, 5)
+    created(ledger, 6)
+    first, _ = engaged(ledger, NOW)
     ledger.strike("apimart", Reason.RATE, None, NOW)
     assert ledger.paused_until("apimart") > NOW
-    ledger.recovered("apimart")
+    ledger.apply(first.id, events.Accepted("task-1", attempt=1, asked_at=NOW), NOW)
     assert ledger.paused_until("apimart") == 0
-    assert len(claim(ledger, submits(), NOW + 4)) == 5
+    assert len(claim(ledger, submits(), NOW + 5)) == 5
 
 
 @pytest.mark.parametrize(("strikes", "paused"), [(1, False), (2, False), (3, True)])

@@ -214,7 +214,7 @@ def test_no_minute_ever_holds_more_submits_than_the_cap(ledger: Ledger) -> None:
     while len(sent) < 30 and now < NOW + DAY:
         soonest, tickets = ledger.claim([submits(100, cap=100, rate=5)], now)
         for ticket in tickets:
-            opened = ledger.begin(ticket, now)
+            opened = ledger.begin_many([ticket], now)[0]
             assert opened is not None
             engage(ledger, *opened, now, caps)
             sent.append(now)

@@ -143,7 +143,7 @@ def test_a_job_that_a_callback_woke_waits_since_the_call(ledger: Ledger) -> None
 def test_what_a_worker_holds_does_not_wait(ledger: Ledger) -> None:
     created(ledger)
     (ticket,) = claim(ledger, submits(), NOW)
-    ledger.begin(ticket, NOW)
+    ledger.begin_many([ticket], NOW)[0]
     later = NOW + 4 * SECOND
     assert (ledger.waiting(LANES, later), ledger.unopened(LANES, later)) == ({}, {})
 
@@ -158,7 +158,7 @@ def test_a_job_that_is_handed_out_again_and_again_and_opened_by_nobody_waits(led
 def test_a_job_whose_worker_died_waits_once_its_lease_is_over(ledger: Ledger) -> None:
     created(ledger)
     (ticket,) = claim(ledger, submits(), NOW)
-    ledger.begin(ticket, NOW)
+    ledger.begin_many([ticket], NOW)[0]
     assert ledger.unopened(LANES, NOW + 14 * SECOND) == {}
     assert ledger.unopened(LANES, NOW + 15 * SECOND) == {"submit:apimart": NOW}
 

@@ -33,7 +33,7 @@ CALLS: dict[str, Callable[[Ledger], object]] = {
     "create": lambda ledger: ledger.create(job()),
     "get": lambda ledger: ledger.get("job_1"),
     "claim": lambda ledger: ledger.claim([submits()], NOW),
-    "begin": lambda ledger: ledger.begin(TICKET, NOW),
+    "begin": lambda ledger: ledger.begin_many([TICKET], NOW)[0],
     "renew": lambda ledger: ledger.renew(TICKET, NOW),
     "apply": lambda ledger: ledger.apply("job_1", events.Lost("reset"), NOW),
     "engage": lambda ledger: ledger.engage(job(), TICKET, events.Begun(plan(job(), NOW)), CAPS, NOW),
@@ -45,7 +45,6 @@ CALLS: dict[str, Callable[[Ledger], object]] = {
     "unopened": lambda ledger: ledger.unopened(["archive"], NOW),
     "oldest": lambda ledger: ledger.oldest(State.ARCHIVING, 9),
     "tallies": lambda ledger: ledger.tallies(),
-    "recovered": lambda ledger: ledger.recovered("apimart"),
     "pause": lambda ledger: ledger.pause("apimart", "operator", NOW),
     "resume": lambda ledger: ledger.resume("apimart", ["apimart"]),
     "alive": lambda ledger: ledger.alive("one", NOW),
@@ -202,7 +201,7 @@ def test_a_life_in_which_every_answer_is_lost_is_lived_once(
     subject = job()
     assert losing().create(subject, "order-7", "digest") is None
     (ticket,) = claim(lossy, submits(), NOW)
-    opened = losing().begin(ticket, NOW)
+    opened = losing().begin_many([ticket], NOW)[0]
     assert opened is not None
     losing().engage(*opened, events.Begun(plan(subject, NOW)), CAPS, NOW)
     losing().nudge("apimart", subject.id, 1, "task-1", NOW)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from factories import NOW, SECOND
-from ledger_steps import claim, created, places, submits, taken
+from ledger_steps import claim, created, engaged, places, submits, taken
 
 from shared.domain import events
 from shared.domain.events import Reason
@@ -36,7 +36,7 @@ def test_the_end_of_a_pause_by_hand_puts_it_back_before_later_jobs(ledger: Ledge
     paused(ledger)
     first = parked(ledger, NOW)
     later = created(ledger, at=NOW + SECOND)[0]
-    ledger.recovered("apimart")
+    ledger.resume("apimart", ["apimart"])
     given = claim(ledger, submits(), NOW + 2 * SECOND)
     assert [ticket.job_id for ticket in given] == [first.id, later.id]
 
@@ -52,9 +52,9 @@ def test_a_pause_that_ends_by_itself_lets_one_job_show_that_the_gateway_is_well(
 def test_a_parked_job_that_is_canceled_waits_nowhere_in_the_submit_lane(ledger: Ledger, store: Store) -> None:
     paused(ledger)
     subject = parked(ledger, NOW)
-    ledger.recovered("apimart")
-    claim(ledger, submits(), NOW + 2 * SECOND)
-    ledger.apply(subject.id, events.Canceled(), NOW + 3 * SECOND)
+    over_at = ledger.paused_until("apimart")
+    claim(ledger, submits(), over_at)
+    ledger.apply(subject.id, events.Canceled(), over_at + SECOND)
     assert places(store, subject.id) == ["rushes:due:archive"]
 
 
@@ -76,9 +76,11 @@ def stopped(ledger: Ledger, gateway: str = "apimart") -> None:
 
 
 def test_nothing_the_gateway_says_ends_a_pause_by_hand(ledger: Ledger) -> None:
+    created(ledger)
+    subject, _ = engaged(ledger, NOW)
     stopped(ledger)
     ledger.strike("apimart", Reason.KEY, None, NOW)
-    ledger.recovered("apimart")
+    ledger.apply(subject.id, events.Accepted("task-1", attempt=1, asked_at=NOW), NOW)
     assert (ledger.paused_until("apimart"), ledger.health("apimart")["why"]) == (LATER, "operator")
 
 

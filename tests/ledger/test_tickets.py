@@ -31,8 +31,8 @@ ARCHIVE = LaneRoom("archive", 9)
 def test_a_ticket_opens_once(ledger: Ledger) -> None:
     created(ledger)
     (ticket,) = claim(ledger, submits(), NOW)
-    assert ledger.begin(ticket, NOW + 1) is not None
-    assert ledger.begin(ticket, NOW + 2) is None
+    assert ledger.begin_many([ticket], NOW + 1)[0] is not None
+    assert ledger.begin_many([ticket], NOW + 2)[0] is None
 
 
 def test_an_open_ticket_holds_the_job_for_the_time_of_a_lease(ledger: Ledger, store: Store) -> None:
@@ -45,29 +45,29 @@ def test_an_open_ticket_holds_the_job_for_the_time_of_a_lease(ledger: Ledger, st
 def test_a_late_ticket_opens_if_nobody_was_offered_the_job_again(ledger: Ledger) -> None:
     created(ledger)
     (ticket,) = claim(ledger, submits(), NOW)
-    assert ledger.begin(ticket, ticket.lease + SECOND) is not None
+    assert ledger.begin_many([ticket], ticket.lease + SECOND)[0] is not None
 
 
 def test_a_late_ticket_stays_shut_once_the_job_was_offered_again(ledger: Ledger) -> None:
     created(ledger)
     (late,) = claim(ledger, submits(), NOW)
     (fresh,) = claim(ledger, submits(), late.lease)
-    assert ledger.begin(late, late.lease + 1) is None
-    assert ledger.begin(fresh, late.lease + 1) is not None
+    assert ledger.begin_many([late], late.lease + 1)[0] is None
+    assert ledger.begin_many([fresh], late.lease + 1)[0] is not None
 
 
 def test_a_ticket_of_a_job_that_moved_on_stays_shut(ledger: Ledger) -> None:
     (subject,) = created(ledger)
     (ticket,) = claim(ledger, submits(), NOW)
     ledger.apply(subject.id, events.Canceled(), NOW)
-    assert ledger.begin(ticket, NOW) is None
+    assert ledger.begin_many([ticket], NOW)[0] is None
 
 
 def test_a_ticket_of_a_job_that_has_left_cleans_up_after_it(ledger: Ledger, store: Store) -> None:
     (subject,) = created(ledger)
     (ticket,) = claim(ledger, submits(), NOW)
     store.commit(subject.id, 0, "0a", "", [], Writes(), False)
-    assert ledger.begin(ticket, NOW) is None
+    assert ledger.begin_many([ticket], NOW)[0] is None
     assert places(store, subject.id) == []
 
 
@@ -92,10 +92,10 @@ def test_an_opening_whose_reply_is_lost_opens_for_the_same_call(store: Store) ->
     created(Ledger(store, PACE))
     ledger = repeating(store)
     (ticket,) = claim(ledger, submits(), NOW)
-    opened = ledger.begin(ticket, NOW)
+    opened = ledger.begin_many([ticket], NOW)[0]
     assert opened is not None
     assert (opened[0].tries, opened[0].version) == (1, 1)
-    assert ledger.begin(ticket, NOW) is None
+    assert ledger.begin_many([ticket], NOW)[0] is None
 
 
 def test_a_hint_does_not_shut_out_the_call_whose_reply_is_lost(store: Store) -> None:
@@ -114,8 +114,8 @@ def test_two_deliveries_of_a_ticket_in_the_same_moment_do_not_collide(ledger: Le
     created(ledger)
     (ticket,) = claim(ledger, submits(), NOW)
     far = replace(ticket, lease=ticket.lease)
-    assert ledger.begin(ticket, NOW - 80 * SECOND) is not None
-    assert ledger.begin(far, NOW - 80 * SECOND) is None
+    assert ledger.begin_many([ticket], NOW - 80 * SECOND)[0] is not None
+    assert ledger.begin_many([far], NOW - 80 * SECOND)[0] is None
 
 
 @pytest.mark.parametrize("chore", Chore)

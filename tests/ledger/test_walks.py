@@ -67,7 +67,7 @@ class Walk:
         if not self.tickets:
             return False
         ticket = self.random.choice(self.tickets[-4:])
-        opened = self.ledger.begin(ticket, self.now)
+        opened = self.ledger.begin_many([ticket], self.now)[0]
         self.held += [opened] if opened else []
         return opened is not None
 
@@ -126,9 +126,7 @@ class Walk:
         chance = self.random.random()
         if chance < 0.5:
             self.ledger.strike(gateway, self.random.choice([Reason.DOWN, Reason.RATE]), None, self.now)
-        elif chance < 0.9:
-            self.ledger.recovered(gateway)
-        elif chance < 0.93:
+        elif chance < 0.53:
             self.ledger.pause(gateway, "operator", self.now + 30 * MINUTE)
         else:
             self.ledger.resume(gateway, GATEWAYS)
@@ -264,7 +262,7 @@ def test_a_day_of_nothing_but_crashes_loses_no_job(store: Any) -> None:
     while now < NOW + DAY // 24:
         soonest, tickets = ledger.claim(ALL_ROOMS, now)
         for ticket in tickets[::2]:
-            ledger.begin(ticket, now)
+            ledger.begin_many([ticket], now)[0]
         now = soonest or now + HOUR
     assert sum(ledger.counts("acme").values()) == 5
     waiting = ledger.newest("acme", 9)

@@ -47,7 +47,6 @@ NEWAPI = ('gateway = "newapi"', 'model = "kling-v3"')
 )
 def test_a_price_per_second_is_the_documented_one(gateway, request_, per_second):
     assert estimate(gateway, request_, 8) == Decimal(per_second) * 8
-    assert BUILT_IN_TABLE.per_second(PROVIDERS[gateway], request_) == Decimal(per_second)
 
 
 @pytest.mark.parametrize(
@@ -64,7 +63,6 @@ def test_a_clip_of_kling_2_6_has_a_fixed_price(changes, usd_5_s, usd_10_s):
         request = {**TEXT_26, **changes, "duration": duration}
         assert estimate("apimodels", request) == Decimal(usd)
         assert estimate("apimodels", request, "4.9") == Decimal(usd)
-        assert BUILT_IN_TABLE.per_second(PROVIDERS["apimodels"], request) == Decimal(usd) / duration
 
 
 def test_the_example_of_the_document_comes_out():
@@ -81,9 +79,8 @@ def test_a_clip_from_text_is_as_long_as_asked_for_until_it_is_made():
     assert estimate("apimodels", {**TEXT, "duration": 12}, "11.9") == Decimal("0.0633") * Decimal("11.9")
 
 
-def test_a_motion_clip_that_was_not_measured_has_no_estimate_but_a_price_per_second():
+def test_a_motion_clip_that_was_not_measured_has_no_estimate():
     assert estimate("evolink", MOTION) is None
-    assert BUILT_IN_TABLE.per_second(PROVIDERS["evolink"], MOTION) == Decimal("0.1134")
 
 
 @pytest.mark.parametrize(
@@ -91,7 +88,6 @@ def test_a_motion_clip_that_was_not_measured_has_no_estimate_but_a_price_per_sec
 )
 def test_a_price_that_nobody_documents_is_unknown_and_not_zero(gateway, case):
     assert estimate(gateway, CASES[case], 8) is None
-    assert BUILT_IN_TABLE.per_second(PROVIDERS[gateway], CASES[case]) is None
 
 
 def test_what_a_gateway_does_not_offer_has_no_price():
@@ -136,13 +132,13 @@ def test_the_most_exact_of_the_laid_over_prices_wins_whatever_their_order():
         table = laid_over(text)
         pro = {**TEXT, "mode": "pro"}
         said = [TEXT, {**TEXT, "sound": True}, pro, {**pro, "sound": True}, {**pro, "sound": True, "duration": 10}]
-        prices = [table.per_second(PROVIDERS["newapi"], request) for request in said]
-        assert prices == [Decimal(usd) for usd in ("0.1", "0.1", "0.2", "0.3", "0.7")]
+        prices = [estimate("newapi", request, table=table) for request in said]
+        assert prices == [Decimal(usd) for usd in ("0.5", "0.5", "1.0", "1.5", "7")]
 
 
 def test_the_later_of_two_equals_wins():
     table = laid_over(entry(*NEWAPI, 'usd_per_second = "0.1"') + entry(*NEWAPI, 'usd_per_second = "0.2"'))
-    assert table.per_second(PROVIDERS["newapi"], TEXT) == Decimal("0.2")
+    assert estimate("newapi", TEXT, table=table) == Decimal("1.0")
 
 
 def test_voices_are_a_condition_too():

@@ -7,19 +7,25 @@ from threading import BoundedSemaphore
 
 import pytest
 import redis_server
+from real_server import Server, serving
 from receiver_steps import AWS, BUCKET, Web, parts_over
 
 from deploy.sandbox import s3
+from shared.domain.pace import Pace
+from shared.ledger.ledger import Ledger
 from shared.ledger.memory import MemoryStore
+from shared.ledger.redis_store import RedisStore, connect
 from shared.ledger.store import Store
 from webhook_receiver import jobs_api
+
+NO_S3 = "http://127.0.0.1:1"
 
 
 @pytest.fixture(scope="session", autouse=True)
 def aws() -> Iterator[None]:
     """No credentials of the machine's own; the S3 of most tests is only ever signed for."""
     with pytest.MonkeyPatch.context() as patch:
-        for name, value in {**AWS, "AWS_ENDPOINT_URL_S3": "http://127.0.0.1:1"}.items():
+        for name, value in {**AWS, "AWS_ENDPOINT_URL_S3": NO_S3}.items():
             patch.setenv(name, value)
         yield
 
@@ -36,6 +42,20 @@ def served_redis_url() -> Iterator[str]:
     """A Redis of a module's own, for processes that outlive a test: nobody empties it under them."""
     with redis_server.running() as server:
         yield server.url
+
+
+@pytest.fixture(scope="module")
+def server(served_redis_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """The receiver of a module's own, as gunicorn serves it; no S3 answers it."""
+    log = tmp_path_factory.mktemp("web") / "log"
+    with serving(log, REDIS_URL=served_redis_url, AWS_ENDPOINT_URL_S3=NO_S3) as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def ledger(served_redis_url: str) -> Ledger:
+    """The one that the module's processes keep, and not that of tests/conftest.py."""
+    return Ledger(RedisStore(connect(served_redis_url, timeout_s=5)), Pace())
 
 
 @pytest.fixture(autouse=True)

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 from factories import job_in
-from real_server import Server, serving
+from real_server import Server
 from receiver_steps import KEYS, TEXT
 
 from shared import client as client_
@@ -20,22 +20,8 @@ from shared.client import ApiError, Client, Unreachable
 from shared.document import document
 from shared.domain import events
 from shared.domain.job import Job, State
-from shared.domain.pace import Pace
 from shared.ledger.ledger import Ledger
-from shared.ledger.redis_store import RedisStore, connect
 from shared.wiring import clock
-
-
-@pytest.fixture(scope="module")
-def server(served_redis_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    log = tmp_path_factory.mktemp("web") / "log"
-    with serving(log, REDIS_URL=served_redis_url, AWS_ENDPOINT_URL_S3="http://127.0.0.1:1") as server:
-        yield server
-
-
-@pytest.fixture(scope="module")
-def ledger(served_redis_url: str) -> Ledger:
-    return Ledger(RedisStore(connect(served_redis_url, timeout_s=5)), Pace())
 
 
 @pytest.fixture

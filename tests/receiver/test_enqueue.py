@@ -14,9 +14,7 @@ from receiver_steps import AWS, BUCKET, KEYS, TEXT, TEXT_26, environment, error_
 
 from shared.domain import events
 from shared.domain.job import Attempt, Link, State
-from shared.domain.pace import Pace
 from shared.ledger.ledger import Ledger
-from shared.ledger.redis_store import RedisStore, connect
 from shared.wiring import clock
 
 ANSWER_S = 60
@@ -36,11 +34,6 @@ def enqueue(served_redis_url: str, tmp_path_factory: pytest.TempPathFactory) -> 
     with running("worker", env, tmp_path_factory.mktemp("worker") / "log"):
         yield call
     bare.close()
-
-
-@pytest.fixture(scope="module")
-def ledger(served_redis_url: str) -> Ledger:
-    return Ledger(RedisStore(connect(served_redis_url, timeout_s=5)), Pace())
 
 
 ACME = {"api_key": KEYS["acme"]}

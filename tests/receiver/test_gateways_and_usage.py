@@ -110,9 +110,11 @@ def test_only_the_admin_pauses_a_gateway(web_on_each: Web) -> None:
 
 def test_a_pause_by_hand_lasts_until_it_is_ended_by_hand(web_on_each: Web) -> None:
     web = web_on_each
+    job = web.standing(State.SUBMITTING, {"provider": "evolink"}, route=("evolink",))
     web.admin.post("/v1/gateways/evolink/pause")
 
-    web.parts.ledger.recovered("evolink")  # a submit that was under way is taken
+    web.parts.ledger.apply(job.id, events.Accepted("task-1", attempt=1), web.parts.now())
+    assert web.now(job.id).state is State.RUNNING
     assert gateway(web, "evolink")["why"] == "operator"
     web.admin.post("/v1/gateways/evolink/resume")
     assert (gateway(web, "evolink")["paused_until"], gateway(web, "evolink")["why"]) == (None, None)

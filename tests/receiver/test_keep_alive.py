@@ -4,25 +4,17 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator
 from http.client import parse_headers
 from typing import BinaryIO
 
 import pytest
-from real_server import Server, head, serving
+from real_server import Server, head
 from receiver_steps import TEXT
 
 AT_ONCE_S = 2.0
 BODY = json.dumps(TEXT).encode()
 KEPT = {"Connection": "keep-alive"}
 GET = head("GET", "/healthz", None, KEPT)
-
-
-@pytest.fixture(scope="module")
-def server(redis_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    log = tmp_path_factory.mktemp("web") / "log"
-    with serving(log, REDIS_URL=redis_url, AWS_ENDPOINT_URL_S3="http://127.0.0.1:1") as server:
-        yield server
 
 
 def answered(server: Server, pieces: list[bytes], answers: int) -> list[int]:

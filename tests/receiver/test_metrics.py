@@ -311,7 +311,7 @@ def test_while_a_gateway_shows_that_it_is_well_the_others_are_not_overdue(web_on
     created(ledger, 2)
     ledger.strike("apimart", Reason.DOWN, None, NOW)
     (ticket,) = claim(ledger, submits(), LATER)
-    assert ledger.begin(ticket, LATER)
+    assert ledger.begin_many([ticket], LATER)[0]
     assert late(web_on_each, LATER + SECOND) == 0
 
 

@@ -38,11 +38,6 @@ def server(served_redis_url: str, s3_url: str, tmp_path_factory: pytest.TempPath
         yield server
 
 
-@pytest.fixture(scope="module")
-def ledger(served_redis_url: str) -> Ledger:
-    return Ledger(RedisStore(connect(served_redis_url, timeout_s=5)), Pace())
-
-
 def running(ledger: Ledger) -> Job:
     now = clock()
     plan = {"provider": "evolink", "callback": True, "submitted_at": now}

@@ -6,7 +6,7 @@ import json
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -21,27 +21,13 @@ from shared.cli import main
 from shared.client import ApiError, Client, Unreachable
 from shared.domain import events
 from shared.domain.job import Job, State
-from shared.domain.pace import Pace
 from shared.ledger.ledger import Ledger
-from shared.ledger.redis_store import RedisStore, connect
 from shared.shell.requests import WORDS
 from shared.wiring import clock
 from webhook_receiver import jobs_api
 
 Rushes = Callable[..., Result]
 PROGRAM = Path(sys.executable).with_name("rushes")
-
-
-@pytest.fixture(scope="module")
-def server(served_redis_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    log = tmp_path_factory.mktemp("web") / "log"
-    with serving(log, REDIS_URL=served_redis_url, AWS_ENDPOINT_URL_S3="http://127.0.0.1:1") as server:
-        yield server
-
-
-@pytest.fixture(scope="module")
-def ledger(served_redis_url: str) -> Ledger:
-    return Ledger(RedisStore(connect(served_redis_url, timeout_s=5)), Pace())
 
 
 @pytest.fixture

@@ -1,18 +1,14 @@
 from __future__ import annotations
 
 import contextlib
-import datetime
 import logging
 import socket
-import ssl
 import time
 import traceback
 from ipaddress import ip_network
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
+from certificates import self_signed
 from fault_server import FaultServer, Names, answer, answering, flooding, hanging, keeping, redirecting, trickling
 
 from shared import egress, http
@@ -44,28 +40,7 @@ def outside():
 
 @pytest.fixture(scope="session")
 def certificate(tmp_path_factory):
-    """A certificate for gateway.test that vouches for itself: (authorities file, the server's context)."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "gateway.test")])
-    now = datetime.datetime.now(datetime.UTC)
-    made = (
-        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
-        .not_valid_before(now - datetime.timedelta(days=1))
-        .not_valid_after(now + datetime.timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName("gateway.test")]), critical=False)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
-        .sign(key, hashes.SHA256())
-    )
-    public = made.public_bytes(serialization.Encoding.PEM)
-    private = key.private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    )
-    folder = tmp_path_factory.mktemp("tls")
-    (folder / "public.pem").write_bytes(public)
-    (folder / "both.pem").write_bytes(public + private)
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(folder / "both.pem")
-    return str(folder / "public.pem"), context
+    return self_signed("gateway.test", tmp_path_factory.mktemp("tls"))
 
 
 @pytest.fixture

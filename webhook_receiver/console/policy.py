@@ -9,24 +9,14 @@ from flask import Response, g
 
 # Of an address that a caller gave, nothing else gets into the header.
 HOST = re.compile(r"[A-Za-z0-9.-]{1,253}|\[[0-9a-fA-F:.]{2,45}\]")
-SHOWS, SENDS = "shows", "sends"
 
 
 def show_from(url: str | None) -> str | None:
     """Let this page show a picture or a clip from there; answers the address, or None where it is none for a page."""
-    return _allow(SHOWS, url)
-
-
-def send_to(url: str | None) -> str | None:
-    """Let this page's script send a file there."""
-    return _allow(SENDS, url)
-
-
-def _allow(what: str, url: str | None) -> str | None:
     origin = origin_of(url or "")
     if origin is None:
         return None
-    origins: set[str] = g.setdefault(f"csp_{what}", set())
+    origins: set[str] = g.setdefault("csp_shows", set())
     origins.add(origin)
     return url
 
@@ -44,10 +34,10 @@ def origin_of(url: str) -> str | None:
 
 def tell(answer: Response) -> Response:
     """Put the policy on an answer."""
-    shows, sends = (" ".join(sorted(g.get(f"csp_{what}", ()))) for what in (SHOWS, SENDS))
+    shows = " ".join(sorted(g.get("csp_shows", ())))
     answer.headers["Content-Security-Policy"] = (
         "default-src 'none'; script-src 'self'; style-src 'self'; "
-        f"img-src 'self' data: blob: {shows}; media-src 'self' data: blob: {shows}; connect-src 'self' {sends}; "
+        f"img-src 'self' data: blob: {shows}; media-src 'self' data: blob: {shows}; connect-src 'self'; "
         "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
     ).replace(" ;", ";")
     answer.headers["X-Frame-Options"] = "DENY"

@@ -9,6 +9,7 @@ import json
 import random
 import re
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from decimal import Decimal
@@ -33,7 +34,7 @@ Body = Mapping[str, Any]
 Routes = tuple[tuple[str, str, str], ...]  # method, path, door
 
 
-class Player:
+class Player(ABC):
     """One gateway: `fields` is its documented body, `words` its names for our states, `failures` its codes and texts.
 
     A callback that did not arrive is sent again after each of `quick_retries_s`, and from then on every `later_retry_s`
@@ -76,13 +77,13 @@ class Player:
         """The shortest and the longest reference video that is taken."""
         return LENGTHS_S[body["character_orientation"]]
 
+    @abstractmethod
     def price(self, body: Body, seconds: float) -> Decimal:
         """What is billed for a clip of that length, in USD."""
-        raise NotImplementedError
 
+    @abstractmethod
     def new_id(self) -> str:
         """A task id as this gateway makes them."""
-        raise NotImplementedError
 
     def idempotency_key(self, request: Request) -> str | None:
         """The key that makes a repeated submit safe, where the gateway honours one."""
@@ -92,21 +93,21 @@ class Player:
         """Where the end is to be told, where the gateway tells it."""
         return None
 
+    @abstractmethod
     def accepted(self, task: Task) -> dict[str, Any]:
         """The answer to a submit."""
-        raise NotImplementedError
 
+    @abstractmethod
     def report(self, task: Task, news: News) -> dict[str, Any]:
         """The answer to a query."""
-        raise NotImplementedError
 
     def callback(self, task: Task, news: News) -> dict[str, Any]:
         """The body of a callback."""
         return self.report(task, news)
 
+    @abstractmethod
     def refuse(self, refusal: Refusal) -> dict[str, Any]:
         """The body of an error answer."""
-        raise NotImplementedError
 
     def no_such_task(self, task_id: str) -> Refusal:
         """The error for an id the gateway does not have."""

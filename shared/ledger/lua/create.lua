@@ -1,15 +1,15 @@
 -- Write a new job down, once.
 -- KEYS[1] record, KEYS[2] idempotency (may be empty), further KEYS by index from the writes
--- ARGV[1] record, ARGV[2] value of the idempotency key, ARGV[3] its life in s, ARGV[4] writes, ARGV[5] ring the bell: 1|0,
--- ARGV[6] number of the mark's key where the ledger must be known to be whole, or 0
+-- ARGV[1] record, ARGV[2] value of the idempotency key, ARGV[3] its life in s, ARGV[4] writes,
+-- ARGV[5] number of the mark's key where the ledger must be known to be whole, or 0
 -- Answers the value that the idempotency key had, or '' where the job is (or already was) written; 'unmarked' or
 -- 'elsewhere', and nothing is written, where the key may have been lost with another server.
 if redis.call('EXISTS', KEYS[1]) == 1 then return '' end
 if KEYS[2] ~= '' then
   local held = redis.call('GET', KEYS[2])
   if held then return held end
-  if ARGV[6] ~= '0' then
-    local marked = redis.call('HGET', KEYS[tonumber(ARGV[6])], 'server')
+  if ARGV[5] ~= '0' then
+    local marked = redis.call('HGET', KEYS[tonumber(ARGV[5])], 'server')
     if not marked then return 'unmarked' end
     local told = redis.pcall('INFO', 'server')
     local run_id = type(told) == 'string' and string.match(told, 'run_id:(%w+)')
@@ -21,5 +21,5 @@ for _, write in ipairs(cjson.decode(ARGV[4])) do
   redis.call(write[1], KEYS[write[2]], unpack(write, 3))
 end
 redis.call('SET', KEYS[1], ARGV[1])
-if ARGV[5] == '1' and redis.call('SET', 'rushes:rung', '', 'NX', 'PX', 1000) then redis.call('PUBLISH', 'rushes:bell', '') end
+if redis.call('SET', 'rushes:rung', '', 'NX', 'PX', 1000) then redis.call('PUBLISH', 'rushes:bell', '') end
 return ''
