@@ -182,7 +182,7 @@ class Archive:
 
     def put_manifest(self, key: str, manifest: Mapping[str, Any]) -> bool:
         """Write the manifest once; True if this call wrote it, False if one stands there already."""
-        body = json.dumps(manifest, ensure_ascii=False, indent=1).encode()
+        body = json.dumps(manifest, ensure_ascii=False).encode()  # an indent takes Python's slow encoder
         return self._put_once(key, body, "application/json", {"sha256": hashlib.sha256(body).hexdigest()})
 
     def read_json(self, key: str) -> Any | None:
@@ -282,16 +282,16 @@ class Archive:
         return self._put(key, body, content_type, metadata)  # by now it is settled who was first
 
     def _put(self, key: str, body: bytes | Part, content_type: str, metadata: Mapping[str, str]) -> bool:
-        arguments, plain = _body(body), _plain(metadata)
+        plain = _plain(metadata)
         if self._direct:
-            headers = {"Content-Type": content_type, "Content-MD5": arguments["ContentMD5"]}
+            headers = {"Content-Type": content_type}
             told = {f"x-amz-meta-{name}": value for name, value in plain.items()}
             written = self._direct.put(key, _bytes(body), headers | told)
             if written is not None:
                 return written
         wish = {"ContentType": content_type, "Metadata": plain, "IfNoneMatch": "*"}
         try:
-            self._ask(self._s3.put_object, Key=key, **arguments, **wish)
+            self._ask(self._s3.put_object, Key=key, **_body(body), **wish)
         except _Taken:
             return False
         return True

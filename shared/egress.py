@@ -89,6 +89,8 @@ def origin(url: str) -> Origin:
         raise Forbidden("the URL is neither https nor http")
     if not host:
         raise Forbidden("the URL has no host")
+    if "%" in host and ":" not in host:  # an address in disguise: some decode it
+        raise Forbidden("not a host name")
     if "@" in parts.netloc:
         raise Forbidden("the URL holds a user or a password")
     return Origin(scheme, host, DEFAULT_PORTS[scheme] if port is None else port)

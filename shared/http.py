@@ -2,44 +2,38 @@
 
 Whether a failed call was sent is told by a flag, set before its first byte is handed to the socket; never by the kind
 of the error, for the same error comes with and without receipt. Nothing is ever tried again here.
-Of requests only the adapter's pools are used: cookies, netrc, proxies and authorities from the environment, and
-redirects that nobody checked all live in its Session, and half of the CPU of a call in its Request and Response.
+Of requests only the care for odd URLs and its certificate authorities are used: cookies, netrc, proxies from the
+environment and redirects that nobody checked all live in its Session, and most of the CPU of a call below it.
 """
 
 from __future__ import annotations
 
-import http.client
-import io
-import logging
 import re
-import socket
 import ssl
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import replace
 from functools import partial
+from http.client import HTTPException
 from ipaddress import IPv4Network, IPv6Network
-from typing import Any
+from math import inf
+from types import TracebackType
+from typing import Self
 from urllib.parse import urljoin, urlsplit
 
 from requests import PreparedRequest
-from requests.adapters import HTTPAdapter
 from requests.exceptions import InvalidURL
 from requests.utils import DEFAULT_CA_BUNDLE_PATH
-from urllib3 import HTTPConnectionPool, HTTPResponse, HTTPSConnectionPool
-from urllib3.connection import HTTPConnection, HTTPSConnection
-from urllib3.exceptions import HTTPError
-from urllib3.util import Timeout
 
 from shared import egress
 from shared.domain import wire
 from shared.egress import Forbidden, NotSent
+from shared.http11 import PIECE_BYTES, Answer, Kept, Line, over_tls, spoken
 
 __all__ = ["AnswerLost", "Forbidden", "NotSent", "Outside", "Oversized", "Stream"]
 
 HOSTS_KEPT, KEPT_PER_HOST = 32, 64
-PIECE_BYTES = 1 << 16
 
 REDIRECTS = frozenset({301, 302, 303, 307, 308})
 # What goes along to another origin; any other header may hold a key, whatever its name.
@@ -50,9 +44,6 @@ OURS = frozenset({"accept-encoding", "connection"})
 PLAIN = re.compile(r"https?://([!#$&-;=?-Z\[\]_a-z~]|%[0-9A-Fa-f]{2})+", re.IGNORECASE)
 # Any other coding is refused: the length and checksum of such a body would not be the file's.
 CODINGS = {"content-encoding": {"", "identity"}, "transfer-encoding": {"", "chunked"}}
-
-# At debug, and for odd headers at warning, urllib3 logs whole paths and queries; these may hold keys.
-logging.getLogger("urllib3").setLevel(logging.ERROR)
 
 
 class AnswerLost(Exception):
@@ -70,7 +61,8 @@ class Outside:
         self._guard = egress.Guard(tuple(allow))
         self._user_agent = user_agent
         self._tls = ssl.create_default_context(cafile=DEFAULT_CA_BUNDLE_PATH)
-        self._kept = _Adapter(self._tls, KEPT_PER_HOST)
+        self._tls.set_alpn_protocols(["http/1.1"])
+        self._kept = Kept(HOSTS_KEPT, KEPT_PER_HOST)
 
     def send(
         self,
@@ -125,33 +117,29 @@ class Outside:
 
     def _ask(self, request: wire.Request, call: _Call, fresh: bool) -> Stream:
         call.origin, call.begun = egress.origin(request.url), False
-        with call.told():
-            url = _sendable(request.url)
-            raw = self._pool(egress.origin(url), fresh).urlopen(
-                request.method,
-                _path(url),
-                body=request.body(),
-                headers=self._headers(request, fresh),
-                retries=False,
-                redirect=False,
-                assert_same_host=False,
-                preload_content=False,
-                decode_content=False,
-                timeout=call,
-            )
-            stream = Stream(raw, call)  # type: ignore[arg-type]
+        url, body = _sendable(request.url), request.body()
+        with call:
+            target = call.origin if url is request.url else egress.origin(url)
+            head = spoken(request.method, _path(url), target, self._headers(request, fresh), body)
+            line = (None if fresh else self._kept.take(target)) or self._connected(target, call)
+            try:
+                line.send(head, body, call.sending)
+                answer = Answer(line, request.method, call.read_wait_s)
+            except BaseException:
+                line.close()
+                raise
+        stream = Stream(answer, line, call, None if fresh else partial(self._kept.give, target))
         if stream.is_coded():
             stream.close()
             raise AnswerLost(f"{call.origin}: the answer is compressed")
         return stream
 
-    def _pool(self, origin: egress.Origin, fresh: bool) -> HTTPConnectionPool:
-        if not fresh:
-            kept: HTTPConnectionPool = self._kept.poolmanager.connection_from_host(*origin[1:], origin.scheme)
-            return kept
-        if origin.scheme == "http":
-            return _Pool(origin.host, origin.port)
-        return _TlsPool(origin.host, origin.port, ssl_context=self._tls)
+    def _connected(self, target: egress.Origin, call: _Call) -> Line:
+        sock = self._guard.connect(target, call.wait_s)
+        if target.scheme == "https":
+            sock.settimeout(call.wait_s(egress.CONNECT_S))  # for the whole of the handshake
+            sock = over_tls(sock, self._tls, target.host)
+        return Line(sock)
 
     def _headers(self, request: wire.Request, fresh: bool) -> dict[str, str]:
         given = {name.lower() for name in request.headers}
@@ -165,22 +153,23 @@ class Outside:
 class Stream:
     """An answer whose body is still to be read; header names are lower case."""
 
-    def __init__(self, raw: HTTPResponse, call: _Call) -> None:
-        self._raw, self._call = raw, call
-        self.status: int = raw.status
-        self.headers: Mapping[str, str] = {name.lower(): value for name, value in raw.headers.itermerged()}
-        length = self.headers.get("content-length", "")
-        self.length_bytes: int | None = int(length) if length.isdecimal() and not raw.chunked else None
+    def __init__(self, answer: Answer, line: Line, call: _Call, keep: Callable[[Line], None] | None) -> None:
+        self._answer, self._line, self._call, self._keep = answer, line, call, keep
+        self.status = answer.status
+        self.headers: Mapping[str, str] = answer.headers
+        self.length_bytes = answer.length_bytes
 
     def chunks(self, size_bytes: int) -> Iterator[bytes]:
         """The body in pieces of exactly `size_bytes`, the last one shorter; raises AnswerLost if it is cut short."""
         while piece := self._read(size_bytes):
+            while len(piece) < size_bytes and (more := self._read(size_bytes - len(piece))):
+                piece += more
             yield piece
 
     def whole(self, max_bytes: int) -> bytes:
         """The body at once; raises Oversized as soon as it is known to be over `max_bytes`."""
         body = bytearray()
-        while (self._raw.length_remaining or 0) + len(body) <= max_bytes:
+        while len(body) + self._to_come() <= max_bytes:
             piece = self._read(PIECE_BYTES)
             if not piece:
                 return bytes(body)
@@ -191,31 +180,36 @@ class Stream:
         return self.status in REDIRECTS and method in ("GET", "HEAD") and "location" in self.headers
 
     def is_coded(self) -> bool:
-        has_body = self._raw.length_remaining != 0
-        return has_body and any(self.headers.get(name, "").lower() not in CODINGS[name] for name in CODINGS)
+        return not self._answer.over and any(
+            self.headers.get(name, "").lower() not in CODINGS[name] for name in CODINGS
+        )
 
     def close(self) -> None:
         """Close the connection, unless the body was read to its end and it is kept."""
-        self._raw.close()
-        self._raw.release_conn()
+        if self._keep and self._answer.keeps:
+            self._keep(self._line)
+        else:
+            self._line.close()
+        self._keep = None
+
+    def _to_come(self) -> float:
+        return 0 if self._answer.left == inf else self._answer.left
 
     def _read(self, size_bytes: int) -> bytes:
-        with self._call.told():
-            return self._raw.read(size_bytes, decode_content=False)
+        with self._call:
+            return self._answer.some(size_bytes, self._call.read_wait_s)
 
 
-class _Call(Timeout):
+class _Call:
     """One call: when it must be over, and whether a byte of it has left.
 
-    urllib3 hands its Timeout down to where a connection is used, so this travels as one.
+    As a context it turns any trouble into NotSent or AnswerLost, named by its kind; its text may quote what is secret.
     """
 
     def __init__(self, guard: egress.Guard, deadline_s: float, stall_s: float | None = None) -> None:
-        super().__init__()
         self.guard, self.ends_at, self.stall_s = guard, time.monotonic() + deadline_s, stall_s
         self.origin: egress.Origin | None = None
         self.begun = False  # a byte of the request was handed to the socket
-        self.ended = False  # the other side has closed its end
 
     def wait_s(self, at_most_s: float | None = None) -> float:
         """How long the socket may be waited for now; raises TimeoutError past the deadline."""
@@ -224,131 +218,23 @@ class _Call(Timeout):
             raise TimeoutError
         return left_s if at_most_s is None else min(left_s, at_most_s)
 
-    @contextmanager
-    def told(self) -> Iterator[None]:
-        """Turn any trouble into NotSent or AnswerLost, named by its kind; its text may quote what is secret."""
-        try:
-            yield
-        except (OSError, ValueError, HTTPError, http.client.HTTPException) as error:
+    def sending(self) -> float:
+        """The same before a piece of the request is handed to the socket: from the first on it may have left."""
+        left_s = self.wait_s()
+        self.begun = True
+        return left_s
+
+    def read_wait_s(self) -> float:
+        """The same for what is read: a stall ends it too."""
+        return self.wait_s(self.stall_s)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
+        if isinstance(error, OSError | ValueError | HTTPException):
             verdict = AnswerLost if self.begun else NotSent
             raise verdict(f"{self.origin}: {_kind(error)}") from None
-
-    def clone(self) -> _Call:
-        return self  # urllib3 clones for each try; there is one
-
-    def start_connect(self) -> float:
-        return 0.0  # our clock runs from the start
-
-    @property
-    def connect_timeout(self) -> float:
-        return self.wait_s()
-
-    @property
-    def read_timeout(self) -> float:
-        return self.wait_s()
-
-
-class _Wire(io.RawIOBase):
-    """Reads from a socket; what is left of the deadline is set before each read, so no trickle outlives it."""
-
-    def __init__(self, sock: socket.socket, raw: io.RawIOBase, call: _Call) -> None:
-        self._sock, self._raw, self._call = sock, raw, call
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: Any) -> int | None:
-        self._sock.settimeout(self._call.wait_s(self._call.stall_s))
-        size_bytes = self._raw.readinto(buffer)
-        self._call.ended = size_bytes == 0
-        return size_bytes
-
-    def close(self) -> None:
-        self._raw.close()
-        super().close()
-
-
-class _Answer(http.client.HTTPResponse):
-    """An answer that is whole, or an error.
-
-    `http.client` takes the end of the connection for the end of the headers, or of a chunk's size. A line that is
-    whole never makes it read on, so a connection that has ended by then proves the cut.
-    """
-
-    def __init__(self, call: _Call, sock: socket.socket, **options: Any) -> None:
-        super().__init__(sock, **options)
-        self._call = call
-        self.fp = io.BufferedReader(_Wire(sock, self.fp.detach(), call))
-
-    def begin(self) -> None:
-        super().begin()
-        if self._call.ended:
-            raise http.client.IncompleteRead(b"")
-
-    def _read_status(self) -> tuple[str, int, str]:
-        version, status, reason = super()._read_status()  # type: ignore[misc]
-        is_interim = 100 <= status < 200 and status != 101  # 103 Early Hints: the answer is still to come
-        return version, http.client.CONTINUE if is_interim else status, reason
-
-    def _read_next_chunk_size(self) -> int:
-        size_bytes: int = super()._read_next_chunk_size()  # type: ignore[misc]
-        if size_bytes < 0 or self._call.ended:  # a negative size would read all there is, at once
-            raise ValueError
-        return size_bytes
-
-
-class _Connection(HTTPConnection):
-    """A connection to a checked address only, which tells its call when the first byte leaves."""
-
-    scheme = "http"
-    call: _Call
-
-    def carry(self, call: _Call) -> None:
-        """Work for this call from now on, whether new or kept alive."""
-        self.call = call
-        self.response_class = partial(_Answer, call)  # type: ignore[assignment]
-
-    def send(self, data: bytes) -> None:  # type: ignore[override]
-        if self.sock is None:
-            self.connect()
-        for start in range(0, len(data), PIECE_BYTES):
-            self.sock.settimeout(self.call.wait_s())
-            self.call.begun = True
-            super().send(data[start : start + PIECE_BYTES])
-
-    def _new_conn(self) -> socket.socket:
-        target = egress.Origin(self.scheme, self._dns_host, self.port)
-        sock = self.call.guard.connect(target, self.call.wait_s)
-        sock.settimeout(self.call.wait_s(egress.CONNECT_S))  # for the whole of a TLS handshake
-        return sock
-
-
-class _TlsConnection(_Connection, HTTPSConnection):
-    scheme = "https"
-
-
-class _Pool(HTTPConnectionPool):
-    ConnectionCls = _Connection
-
-    def _make_request(self, conn: Any, *args: Any, **options: Any) -> Any:
-        conn.carry(options["timeout"])
-        return super()._make_request(conn, *args, **options)
-
-
-class _TlsPool(_Pool, HTTPSConnectionPool):
-    ConnectionCls = _TlsConnection
-
-
-class _Adapter(HTTPAdapter):
-    """Connections kept by origin, all under one set of authorities: loading it costs more than a handshake."""
-
-    def __init__(self, tls: ssl.SSLContext, kept_per_host: int) -> None:
-        self._tls = tls
-        super().__init__(pool_connections=HOSTS_KEPT, pool_maxsize=kept_per_host, max_retries=0)
-
-    def init_poolmanager(self, *args: Any, **options: Any) -> None:
-        super().init_poolmanager(*args, **options, ssl_context=self._tls)
-        self.poolmanager.pool_classes_by_scheme = {"http": _Pool, "https": _TlsPool}
 
 
 def _sendable(url: str) -> str:
@@ -380,9 +266,5 @@ def _next_hop(request: wire.Request, location: str) -> wire.Request:
 
 
 def _kind(error: BaseException) -> str:
-    """The innermost error's name. Its neighbours in the chain may be the caller's, so only wrappers are opened."""
-    reason = getattr(error, "reason", None)
-    for inner in (*error.args, reason):
-        if isinstance(inner, BaseException):
-            return _kind(inner)
-    return f"{type(error).__name__} {reason}" if isinstance(error, ssl.SSLError) else type(error).__name__
+    """The error's name, and of TLS its reason: other texts may hold what is secret."""
+    return f"{type(error).__name__} {error.reason}" if isinstance(error, ssl.SSLError) else type(error).__name__

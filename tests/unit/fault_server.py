@@ -178,7 +178,7 @@ def trickling(slow: bytes, data: bytes = b"") -> Script:
 
 
 def redirecting(location: str, status: str = "302 Found") -> Script:
-    return keeping(answer(b"", f"Location: {location}", status=status))
+    return keeping(answer(b"", f"Location: {location}", "Connection: close", status=status))
 
 
 def flooding(head: bytes, size_bytes: int) -> Script:
