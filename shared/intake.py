@@ -92,9 +92,17 @@ class Intake:
         try:
             return self.ledger.create(job, key, body_digest, guarded=bool(key) and self.settings.journal)
         except NotWhole as unknown:
-            if str(unknown) == "unmarked" and self.fresh():
-                return self.ledger.create(job, key, body_digest)
-            raise
+            if str(unknown) != "unmarked" or not self._began_here(job.created_at):
+                raise
+            return self.ledger.create(job, key, body_digest)
+
+    def _began_here(self, now: int) -> bool:
+        """Whether nothing was ever paid for; then this ledger is whole, and nobody has to ask again."""
+        server = self.ledger.server()  # before the look: on another one the mark says nothing
+        if not self.fresh():
+            return False
+        self.ledger.set_mark(server, now)
+        return True
 
     def first(self, tenant: str, key: str | None, body_digest: str) -> Job | None:
         """The job that was taken under this idempotency key; raises Unacceptable 409 where the body was another."""

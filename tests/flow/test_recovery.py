@@ -393,6 +393,24 @@ def test_after_a_failover_a_key_is_not_taken_before_the_journal_was_read(world: 
     assert (quicker.status_code, later.status_code) == (503, 202)
 
 
+def test_that_nothing_was_ever_paid_for_is_found_out_once(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = world.api("POST", "/v1/jobs", world.request_for("newapi"), Idempotency_Key="order-7")
+    monkeypatch.setattr(world.services.archive, "journal", None)
+    second = world.api("POST", "/v1/jobs", world.request_for("newapi"), Idempotency_Key="order-8")
+
+    assert (first.status_code, second.status_code) == (202, 202)
+
+
+def test_that_nothing_was_ever_paid_for_is_not_said_of_a_server_that_came_since(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(world.ledger, "server", lambda: ANOTHER)  # before the journal was looked at
+    taken = world.api("POST", "/v1/jobs", world.request_for("newapi"), Idempotency_Key="order-7")
+    later = world.api("POST", "/v1/jobs", world.request_for("newapi"), Idempotency_Key="order-8")
+
+    assert (taken.status_code, later.status_code) == (202, 503)
+
+
 # --- the hold
 
 
