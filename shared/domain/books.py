@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from datetime import date
 from functools import lru_cache
 from itertools import takewhile
+from operator import attrgetter
 
 from shared.domain import money
 from shared.domain.job import Attempt, AttemptStatus, Job, State
@@ -96,9 +97,14 @@ def difference(old: Job | None, new: Job | None) -> dict[Line, int]:
     return {line: count for line, count in change.items() if count}
 
 
+# All that an attempt counts by: a poll that only was one more changes none of it.
+COUNTED = attrgetter("submitted_at", "provider", "status", "adopted", "estimated_usd", "cost_usd", "made_s")
+
+
 def _settled(old: Job, new: Job) -> int:
-    """How many attempts, from the first on, are the very same and count alike in both states."""
+    """How many attempts, from the first on, count alike in both states."""
     if (old.state is State.FAILED) is not (new.state is State.FAILED):
         return 0
-    same = (before is after for before, after in zip(old.attempts, new.attempts, strict=False))
-    return sum(takewhile(bool, same))
+    pairs = zip(old.attempts, new.attempts, strict=False)
+    alike = (before is after or COUNTED(before) == COUNTED(after) for before, after in pairs)
+    return sum(takewhile(bool, alike))

@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from decimal import Decimal
 from enum import StrEnum
 from typing import Any
+
+from shared.domain.values import replace
 
 
 class State(StrEnum):
@@ -58,7 +60,7 @@ class Error:
     provider: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Link:
     """Where the gateway keeps the finished clip, and until when."""
 
@@ -67,7 +69,7 @@ class Link:
     expires_at: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Attempt:
     """One submit of a job to one gateway.
 
@@ -139,7 +141,7 @@ class Note:
 HISTORY_LIMIT = 64
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Job:
     """A job as the ledger keeps it. `route[0]` is the gateway that is tried next."""
 

@@ -42,7 +42,7 @@ SLOW_LANE_S = 3600
 JITTER = 0.1
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Pace:
     """The settings that say how patient we are, in seconds."""
 

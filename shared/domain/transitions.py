@@ -15,7 +15,6 @@ still be due. An event that names another attempt than the newest only fills in 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from datetime import UTC, datetime
 from itertools import takewhile
 from typing import Any
@@ -24,6 +23,7 @@ from shared.domain import events, money, pace, routing
 from shared.domain.events import Event
 from shared.domain.job import Attempt, AttemptStatus, Chore, Error, Job, Link, Nudge, State
 from shared.domain.pace import Pace
+from shared.domain.values import replace
 
 
 def transition(job: Job, event: Event, now: int, pace_: Pace) -> Job:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import secrets
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from shared.domain import books, health, pace, tallies, timing
 from shared.domain.events import Accepted, Event, Failed, Reason, Succeeded
 from shared.domain.job import Attempt, Job, Nudge, State
 from shared.domain.pace import Pace
 from shared.domain.transitions import transition
+from shared.domain.values import replace
 from shared.ledger import keys, record
 from shared.ledger.experience import Experience
 from shared.ledger.quarantine import Quarantine
@@ -34,7 +35,7 @@ SAID = ("paused_until", "why", "strikes")
 Moved = Callable[[Job | None, Job, Event | None], None]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Ticket:
     """The right to do one step of a job, until the lease ends or somebody opens it."""
 
@@ -103,7 +104,7 @@ class Ledger:
         return self._create(job, guarded)
 
     def _create(self, job: Job, guarded: bool = False) -> Job | None:
-        writes = self._moves(None, job)
+        writes = self._moves(None, job, books.difference(None, job))
         mark = writes.number(keys.MARK) if guarded else 0
         key_digest, _, digest = (job.idempotency or "").partition(" ")
         once = Once(keys.sealed(job.tenant, key_digest), f"{job.id} {digest}", IDEMPOTENCY_S, mark)
@@ -188,7 +189,7 @@ class Ledger:
         writes.add("ZADD", keys.leased(ticket.lane), lease, job.id)
         writes.add("ZADD", keys.window(caps.gateway), now, f"{job.id}{moved.version}")
         self._index(writes, job, moved)
-        self._count(writes, job, moved)
+        _count(writes, books.difference(job, moved) | tallies.moved(job, moved))
         body = record.encode(moved, operation := secrets.token_hex(6))
         verdict = self.store.commit(job.id, job.version, operation, body, gates, writes, ring=False)
         if verdict.kind == "done":
@@ -429,17 +430,18 @@ class Ledger:
     # --- writing
 
     def _commit(self, job: Job, moved: Job, operation: str, now: int, event: Event) -> Verdict:
-        writes = self._moves(job, moved)
+        change = books.difference(job, moved)
+        writes = self._moves(job, moved, change)
         if isinstance(event, Accepted) and moved.provider and moved.state is State.RUNNING:
             writes.add("HDEL", keys.gateway(moved.provider), *SAID)  # it took a job, so it is well
         self._learn(writes, job, moved, event)
-        freed = books.difference(job, moved).get(("inflight", job.provider or ""), 0) < 0
+        freed = change.get(("inflight", job.provider or ""), 0) < 0
         ring = freed or (moved.due_at is not None and moved.due_at <= now)
         body = record.encode(moved, operation)
         return self.store.commit(job.id, job.version, operation, body, [], writes, ring)
 
-    def _moves(self, old: Job | None, new: Job) -> Writes:
-        """The one due entry, the one index entry, the counters."""
+    def _moves(self, old: Job | None, new: Job, change: dict[books.Line, int]) -> Writes:
+        """The one due entry, the one index entry, the counters with the change of the books."""
         writes = Writes(first_key=3 if old is None else 2)
         lane = pace.lane(new)
         for was in pace.places(old) if old else ():
@@ -449,7 +451,7 @@ class Ledger:
         if lane and new.due_at is not None:
             writes.add("ZADD", keys.due(lane), new.due_at, new.id)
         self._index(writes, old, new)
-        self._count(writes, old, new)
+        _count(writes, change | tallies.moved(old, new))
         return writes
 
     def _learn(self, writes: Writes, job: Job, moved: Job, event: Event) -> None:
@@ -477,11 +479,6 @@ class Ledger:
             writes.add("ZREM", keys.index(old), new.id)
         writes.add("ZADD", name, 0, new.id)
         writes.add("SADD", keys.INDEXES, name)
-
-    def _count(self, writes: Writes, old: Job | None, new: Job) -> None:
-        for line, step in (books.difference(old, new) | tallies.moved(old, new)).items():
-            key, field = COUNTERS[line[0]](line)
-            writes.add("HINCRBY", key, field, step)
 
     def _gates(self, writes: Writes, job: Job, ticket: Ticket, caps: Caps, now: int) -> list[list[object]]:
         window, day = keys.window(caps.gateway), books.day_of(now)
@@ -526,6 +523,12 @@ def _fits(name: str, tenant: str | None, states: set[State], provider: str | Non
         and (not states or State(state) in states)
         and (provider is None or gateway == provider)
     )
+
+
+def _count(writes: Writes, change: Mapping[books.Line, int]) -> None:
+    for line, step in change.items():
+        key, field = COUNTERS[line[0]](line)
+        writes.add("HINCRBY", key, field, step)
 
 
 COUNTERS: dict[str, Callable[[books.Line], tuple[str, str]]] = {

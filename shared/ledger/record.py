@@ -66,7 +66,11 @@ def _plain(value: Any) -> dict[str, Any]:
     names, defaults, held = FIELDS[type(value)]
     pairs = zip(names, held(value), defaults, strict=True)
     # Most of it is at its default, and the very same object: that is asked first, for it costs least.
-    return {name: _value(one) for name, one, default in pairs if one is not default and one != default}
+    told = {name: one for name, one, default in pairs if one is not default and one != default}
+    for name, one in told.items():
+        if plain := PLAIN.get(type(one)):
+            told[name] = plain(one)
+    return told
 
 
 def _value(value: Any) -> Any:

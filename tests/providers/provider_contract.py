@@ -430,7 +430,7 @@ def error_bodies(status, message):
 def storable(event):
     """Whether it can be written down: its texts are UTF-8, its numbers of a sensible length."""
     link = getattr(event, "link", None)
-    facts = [getattr(holder, name) for holder in (event, link) if holder for name in holder.__slots__]
+    facts = [getattr(holder, field.name) for holder in (event, link) if holder for field in fields(holder)]
     for fact in facts:
         if isinstance(fact, str):
             fact.encode()
