@@ -117,8 +117,8 @@ class Outside:
 
     def _ask(self, request: wire.Request, call: _Call, fresh: bool) -> Stream:
         call.origin, call.begun = egress.origin(request.url), False
-        url, body = _sendable(request.url), request.body()
         with call:
+            url, body = _sendable(request.url), request.body()
             target = call.origin if url is request.url else egress.origin(url)
             head = spoken(request.method, _path(url), target, self._headers(request, fresh), body)
             line = (None if fresh else self._kept.take(target)) or self._connected(target, call)
@@ -161,9 +161,7 @@ class Stream:
 
     def chunks(self, size_bytes: int) -> Iterator[bytes]:
         """The body in pieces of exactly `size_bytes`, the last one shorter; raises AnswerLost if it is cut short."""
-        while piece := self._read(size_bytes):
-            while len(piece) < size_bytes and (more := self._read(size_bytes - len(piece))):
-                piece += more
+        while piece := self._piece(size_bytes):
             yield piece
 
     def whole(self, max_bytes: int) -> bytes:
@@ -194,6 +192,15 @@ class Stream:
 
     def _to_come(self) -> float:
         return 0 if self._answer.left == inf else self._answer.left
+
+    def _piece(self, size_bytes: int) -> bytes:
+        first = self._read(size_bytes)
+        if len(first) == size_bytes:
+            return first
+        piece = bytearray(first)
+        while len(piece) < size_bytes and (more := self._read(size_bytes - len(piece))):
+            piece += more
+        return bytes(piece)
 
     def _read(self, size_bytes: int) -> bytes:
         with self._call:

@@ -25,16 +25,18 @@ Wait = Callable[[], float]
 PIECE_BYTES = 1 << 16
 HEAD_BYTES, HEAD_LINES = 1 << 17, 101
 LINE_BYTES = 1 << 12  # of a chunk's size, or of one trailer
+HINTS = 100  # answers before the answer
 
 HEADER = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+: [^\r\n\0]*")
 TARGET = re.compile(r"[!-~]+")
-STATUS = re.compile(rb"HTTP/1\.(\d)[ \t]+(\d{3})(?:[ \t].*)?")
+STATUS = re.compile(rb"HTTP/1\.(\d)[ \t]+([1-9]\d\d)(?:[ \t].*)?")
 HEAD_END = re.compile(rb"\r?\n\r?\n")
+LENGTH = re.compile(r"[0-9]*")
 SIZE = re.compile(rb"[0-9A-Fa-f]{1,15}")
 # Methods whose body, where there is none, is said to be empty.
 WITH_BODY = frozenset({"POST", "PUT", "PATCH"})
-SWITCHING = 101
-BODILESS = frozenset({SWITCHING, 204, 304})
+SWITCHING, NO_CONTENT = 101, 204
+BODILESS = frozenset({SWITCHING, NO_CONTENT, 304})
 
 
 class Line:
@@ -48,11 +50,16 @@ class Line:
         """Say it all; raises OSError. A server that closed while we spoke may have answered before."""
         whole = memoryview(body or b"")
         with suppress(BrokenPipeError):
-            self._sock.settimeout(wait_s())
-            self._sock.sendall(head + whole[:PIECE_BYTES])
+            self._send(head + whole[:PIECE_BYTES], wait_s)
             for start in range(PIECE_BYTES, len(whole), PIECE_BYTES):
-                self._sock.settimeout(wait_s())
-                self._sock.sendall(whole[start : start + PIECE_BYTES])
+                self._send(whole[start : start + PIECE_BYTES], wait_s)
+
+    def _send(self, piece: bytes | memoryview, wait_s: Wait) -> None:
+        """Not by sendall, which over TLS gives each record of 16 KiB the whole of the time again."""
+        sent = 0
+        while sent < len(piece):
+            self._sock.settimeout(wait_s())
+            sent += self._sock.send(piece[sent:])
 
     def some(self, most: int, wait_s: Wait) -> bytes:
         """The next bytes, at the most so many; none where the other side has closed."""
@@ -64,10 +71,13 @@ class Line:
 
     def head(self, wait_s: Wait) -> bytes:
         """All up to the first empty line; raises RemoteDisconnected, IncompleteRead, LineTooLong."""
-        while not (end := HEAD_END.search(self._held, self._at)):
-            if len(self._held) - self._at > HEAD_BYTES:
+        searched = self._at
+        while not (end := HEAD_END.search(self._held, searched)):
+            unread = len(self._held) - self._at
+            if unread > HEAD_BYTES:
                 raise LineTooLong("head")
             self._more(wait_s)
+            searched = max(0, unread - 3)  # its end may come in two; a trickle is not searched from its start each time
         start, self._at = self._at, end.end()
         return self._held[start : end.start()]
 
@@ -89,9 +99,11 @@ class Line:
 
     def idle(self) -> bool:
         """Whether nothing has come, and nobody has closed, since the last answer."""
+        if self._at < len(self._held) or (isinstance(self._sock, ssl.SSLSocket) and self._sock.pending()):
+            return False
         poll = select.poll()
         poll.register(self._sock, select.POLLIN)
-        return self._at == len(self._held) and not poll.poll(0)
+        return not poll.poll(0)
 
     def close(self) -> None:
         """End the connection."""
@@ -99,7 +111,11 @@ class Line:
 
 
 def over_tls(sock: socket.socket, tls: ssl.SSLContext, host: str) -> socket.socket:
-    """Shake hands; raises OSError, and the socket is closed."""
+    """Shake hands; raises OSError, and the socket is closed.
+
+    An end that is not announced counts as one: many servers hang up so, and what has neither length nor chunks is JSON
+    or a clip, which show themselves whether they are whole.
+    """
     try:
         return tls.wrap_socket(sock, server_hostname=host.rstrip("."))
     except BaseException:
@@ -115,7 +131,7 @@ def spoken(method: str, target: str, origin: Origin, headers: Mapping[str, str],
         lines.insert(0, f"Host: {_authority(origin)}")
     if (body is not None or method in WITH_BODY) and "content-length" not in names:
         lines.append(f"Content-Length: {len(body or b'')}")
-    if not TARGET.fullmatch(target) or not all(map(HEADER.fullmatch, lines)):
+    if not TARGET.fullmatch(method + target) or not all(map(HEADER.fullmatch, lines)):
         raise ValueError
     return "\r\n".join([f"{method} {target} HTTP/1.1", *lines, "", ""]).encode("latin-1")
 
@@ -135,7 +151,9 @@ class Answer:
         version, self.status, self.headers = _read_head(line, wait_s)
         self.chunked = self.headers.get("transfer-encoding", "").lower() == "chunked"
         self.length_bytes = None if self.chunked else _length(self.headers)
-        self._keeps = _keeps(version, self.headers)
+        # Of a body where there can be none we would take the bytes, once they come, for the next call's answer.
+        announced = self.status == NO_CONTENT and (self.chunked or self.length_bytes)
+        self._keeps = _keeps(version, self.headers) and not announced
         self._over = False
         self.left: float = 0 if self.chunked else inf if self.length_bytes is None else self.length_bytes
         """Bytes that are still to come, of the chunk that is being read or of all; inf where nobody knows."""
@@ -172,10 +190,14 @@ class Answer:
             raise ValueError
         self.left = int(size, 16)
         if self.left == 0:
+            self._pass_trailers(wait_s)
             self._over = True
-            trailers = HEAD_LINES
-            while self._line.line(wait_s) and trailers:
-                trailers -= 1
+
+    def _pass_trailers(self, wait_s: Wait) -> None:
+        for _ in range(HEAD_LINES):
+            if not self._line.line(wait_s):
+                return
+        raise LineTooLong("trailers")
 
     def _end_of_frame(self, wait_s: Wait) -> None:
         if not self.chunked:
@@ -190,7 +212,7 @@ class Answer:
 
 
 def _read_head(line: Line, wait_s: Wait) -> tuple[int, int, dict[str, str]]:
-    while True:
+    for _ in range(HINTS + 1):
         first, *lines = line.head(wait_s).split(b"\n")
         said = STATUS.fullmatch(first.rstrip(b"\r"))
         if not said or len(lines) > HEAD_LINES:
@@ -198,6 +220,7 @@ def _read_head(line: Line, wait_s: Wait) -> tuple[int, int, dict[str, str]]:
         version, status = int(said[1]), int(said[2])
         if not 100 <= status < 200 or status == SWITCHING:
             return version, status, _headers(lines)
+    raise BadStatusLine("too many hints")
 
 
 def _headers(lines: list[bytes]) -> dict[str, str]:
@@ -205,8 +228,9 @@ def _headers(lines: list[bytes]) -> dict[str, str]:
     name = ""
     for line in lines:
         text = line.decode("latin-1")
-        if text[:1] in " \t" and name:  # a folded line, as older servers send
-            headers[name] += f" {text.strip()}"
+        if text[:1] in " \t":  # a folded line, as older servers send
+            if name:
+                headers[name] += f" {text.strip()}"
             continue
         name, colon, value = text.partition(":")
         name = name.strip().lower() if colon else ""
@@ -216,12 +240,12 @@ def _headers(lines: list[bytes]) -> dict[str, str]:
 
 
 def _length(headers: Mapping[str, str]) -> int | None:
-    """What Content-Length says, where it says something; raises ValueError where it says two things."""
+    """What Content-Length says, where it says something; raises ValueError where that is no one length."""
     told = {length.strip() for length in headers.get("content-length", "").split(",")}
-    if len(told) > 1:
-        raise ValueError
     length = told.pop()
-    return int(length) if length.isascii() and length.isdecimal() else None
+    if told or not LENGTH.fullmatch(length):
+        raise ValueError
+    return int(length) if length else None
 
 
 def _keeps(version: int, headers: Mapping[str, str]) -> bool:

@@ -100,13 +100,15 @@ class FaultServer:
             threading.Thread(target=self._serve, args=(sock, script), daemon=True).start()
 
     def _serve(self, sock: socket.socket, script: Script) -> None:
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError, ValueError):  # a TLS socket that was reset has no end to announce
             sock.settimeout(20)
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             if self._tls:
                 sock = self._tls.wrap_socket(sock, server_side=True)
             with sock:
                 script(Peer(sock, self))
+                if isinstance(sock, ssl.SSLSocket):
+                    sock.unwrap()  # announce the end, as TLS has it
 
 
 class Names:

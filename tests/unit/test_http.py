@@ -127,6 +127,15 @@ def test_a_header_that_cannot_be_sent_is_not_sent_and_not_quoted(serve, calls):
     assert server.requests == []
 
 
+def test_a_text_that_cannot_be_written_is_not_sent(serve, calls):
+    server = serve(keeping(HELLO))
+
+    with pytest.raises(NotSent):
+        calls.send(Request("POST", server.url, {}, {"prompt": "\ud83d"}), deadline_s=LONG_S)
+
+    assert server.requests == []
+
+
 # What was sent, and may have been paid for
 
 HEAD = b"HTTP/1.1 200 OK\r\n"
@@ -660,7 +669,7 @@ def test_a_stream_tells_its_status_its_headers_and_its_length(serve, calls):
     [
         CHUNKED + b"0\r\n\r\n",
         HEAD + b"Content-Length: 9\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
-        HEAD + b"Content-Length: many\r\n\r\n",
+        HEAD + b"Content-Length:\r\n\r\n",
         HEAD + b"\r\n",
     ],
 )
