@@ -59,12 +59,17 @@ def _done(left: list[InHand], _: Any) -> None:
 
 
 @app.task(name="rushes.enqueue", ignore_result=False, bind=True)  # type: ignore[untyped-decorator]
-def enqueue(task: Task, job: Any = None, idempotency_key: str | None = None, api_key: str = "") -> dict[str, Any]:
+def enqueue(
+    task: Task, job: Any = None, idempotency_key: str | None = None, api_key: str = "", **unknown: Any
+) -> dict[str, Any]:
     """The Jobs API's POST for other Celery services: the job document, or the error envelope."""
     tenant = tokens.tenant_of(services().settings.api_keys, str(api_key))
     try:
         if tenant is None:
             raise Unacceptable("unauthorized", "api_key is not a key of this service.", 401)
+        if unknown:
+            problems = {name: ["Unknown field."] for name in unknown}
+            raise Unacceptable("invalid_request", f"The call does not fit: {', '.join(unknown)}.", 422, problems)
         traceparent = (task.request.headers or {}).get("traceparent")
         receipt = services().intake.accept(job, tenant, idempotency_key, services().now(), traceparent)
         return document(receipt.job, services().archive.presign)

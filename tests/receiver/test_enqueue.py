@@ -106,6 +106,11 @@ def test_a_call_without_a_job_is_told_so(enqueue: Enqueue) -> None:
     told(enqueue(**ACME), "invalid_request")
 
 
+def test_an_argument_that_nobody_knows_is_refused_and_named(enqueue: Enqueue) -> None:
+    refused = told(enqueue(job=TEXT, idempotence_key="order-7", **ACME), "invalid_request")
+    assert set(refused["fields"]) == {"idempotence_key"}
+
+
 @pytest.mark.parametrize("key", ["", "x" * 256, 5, ["k"], {"k": 1}, True, "\ud800"])
 def test_an_idempotency_key_that_is_none_is_refused(enqueue: Enqueue, key: Any) -> None:
     result = enqueue(job=TEXT, idempotency_key=key, **ACME)
