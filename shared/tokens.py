@@ -47,4 +47,4 @@ def hashed(key: str) -> str:
 
 def _digest(key: str, provider: str, job_id: str, attempt: int) -> str:
     message = f"callback\n{provider}\n{job_id}\n{attempt}".encode()
-    return urlsafe_b64encode(hmac.new(key.encode(), message, sha256).digest()).decode()[:DIGEST_CHARS]
+    return urlsafe_b64encode(hmac.digest(key.encode(), message, "sha256")).decode()[:DIGEST_CHARS]

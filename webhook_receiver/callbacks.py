@@ -10,9 +10,11 @@ from werkzeug.exceptions import NotFound
 from shared import tokens
 from shared.domain import events
 from shared.intake import Unacceptable
+from shared.ledger.ledger import Ledger
 from shared.providers import PROVIDERS
 from shared.providers.base import Heard
 from shared.providers.reading import Malformed
+from shared.wiring import Services
 from webhook_receiver.auth import services
 from webhook_receiver.body import parsed, raw
 from webhook_receiver.openapi import OPEN, answers, blueprint, notes, refuses, takes
@@ -35,12 +37,13 @@ PICTURE_CHARS = 1000
 @notes(security=OPEN)
 def receive(provider: str, job_id: str, token: str) -> Response:
     """Take a callback in; the work is done later."""
-    attempt = tokens.attempt_of(services().settings.secret_keys, provider, job_id, token)
+    parts = services()
+    attempt = tokens.attempt_of(parts.settings.secret_keys, provider, job_id, token)
     if attempt is None or provider not in PROVIDERS:
         raise NotFound(NOBODY)
     body = raw()
-    heard = read(provider, body)
-    verdict = take(provider, job_id, attempt, heard)
+    heard = read(provider, body, parts)
+    verdict = take(provider, job_id, attempt, heard, parts)
     if verdict == "unknown":
         raise NotFound(NOBODY)
     g.verdict = verdict
@@ -59,27 +62,27 @@ def counted(answer: Response) -> Response:
     return answer
 
 
-def read(provider: str, body: bytes) -> Heard:
+def read(provider: str, body: bytes, parts: Services) -> Heard:
     """What the body says; raises Unacceptable 400."""
     try:
-        return PROVIDERS[provider].read_callback(parsed(body), services().access(provider))
+        return PROVIDERS[provider].read_callback(parsed(body), parts.access(provider))
     except Malformed as malformed:
         raise Unacceptable("bad_request", f"The callback cannot be read: {malformed}.", 400) from None
 
 
-def take(provider: str, job_id: str, attempt: int, heard: Heard) -> str:
+def take(provider: str, job_id: str, attempt: int, heard: Heard, parts: Services) -> str:
     """Note the hint; where callbacks are believed, apply what it says at once. `strange`: it is to be set aside."""
-    now = services().now()
+    now, ledger = parts.now(), parts.ledger
     final = isinstance(heard.event, (events.Succeeded, events.Failed))
-    if services().settings.callback_confirm or not final or not fits(job_id, attempt, named(heard)):
-        return services().ledger.nudge(provider, job_id, attempt, named(heard), now, picture(heard))
+    if parts.settings.callback_confirm or not final or not fits(job_id, attempt, named(heard), ledger):
+        return ledger.nudge(provider, job_id, attempt, named(heard), now, picture(heard))
     believed = replace(heard.event, attempt=attempt, heard_by="callback", asked_at=now)  # type: ignore[call-arg]
-    return "noted" if services().ledger.apply(job_id, believed, now) else "unknown"
+    return "noted" if ledger.apply(job_id, believed, now) else "unknown"
 
 
-def fits(job_id: str, attempt: int, task_id: str | None) -> bool:
+def fits(job_id: str, attempt: int, task_id: str | None, ledger: Ledger) -> bool:
     """Whether the task that a callback names may be its attempt's; what does not fit is never believed."""
-    job = services().ledger.get(job_id)
+    job = ledger.get(job_id)
     known = {one.number: one.task_id for one in job.attempts} if job else {}
     return attempt in known and known[attempt] in (None, task_id or known[attempt])
 

@@ -24,9 +24,12 @@ class Connection(TConn):  # type: ignore[misc]
     _peeked = 0
 
     def init(self) -> None:
+        """Called before each request of the connection; the parser is made at the first."""
+        first = not self.initialized
         super().init()
         self.sock.settimeout(STALL_S)
-        self.parser.finish_body = partial(self._finish_body, self.parser.finish_body)
+        if first:
+            self.parser.finish_body = partial(self._finish_body, self.parser.finish_body)
 
     def is_ready(self) -> bool:
         """Whether a whole header has come, or nothing more will; where not, the poller wakes us when more has."""

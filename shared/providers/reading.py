@@ -59,7 +59,7 @@ def parsed(response: Response) -> Mapping[str, Any] | None:
 def at(payload: Any, path: str) -> Any:
     """What stands at `a.b.0.c`, None where nothing does."""
     for step in path.split("."):
-        if isinstance(payload, Mapping):
+        if isinstance(payload, dict):  # JSON has no other mapping, and asking for Mapping takes thrice as long
             payload = payload.get(step)
         elif isinstance(payload, list) and step.isdigit() and int(step) < len(payload):
             payload = payload[int(step)]

@@ -55,3 +55,13 @@ def test_what_comes_in_one_piece_with_a_body_is_answered(server: Server, first: 
 
 def test_requests_in_one_piece_are_all_answered(server: Server) -> None:
     assert answered(server, [GET * 5], 5) == [200] * 5
+
+
+def test_the_thousandth_request_of_a_connection_is_answered_like_the_first(server: Server) -> None:
+    # What is added to a connection for each request shows here: in its depth, and in what each one costs.
+    with server.connected(AT_ONCE_S) as connection, connection.makefile("rb") as lines:
+        seen = set()
+        for _ in range(1000):
+            connection.sendall(GET)
+            seen.add(status(lines))
+    assert seen == {200}
