@@ -26,6 +26,7 @@ PIECE_BYTES = 1 << 16
 HEAD_BYTES, HEAD_LINES = 1 << 17, 101
 LINE_BYTES = 1 << 12  # of a chunk's size, or of one trailer
 HINTS = 100  # answers before the answer
+SLACK = 1.02  # a call may take so much longer than it is given
 
 HEADER = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+: [^\r\n\0]*")
 TARGET = re.compile(r"[!-~]+")
@@ -45,6 +46,14 @@ class Line:
     def __init__(self, sock: socket.socket) -> None:
         self._sock = sock
         self._held, self._at = b"", 0  # read from the socket, and how much of it was taken
+        self._told_s = 0.0  # how long the socket waits
+
+    def _patience(self, wait_s: Wait) -> None:
+        """Let the socket wait so long, or a little more: each telling is a call to the system."""
+        seconds = wait_s()
+        if not seconds <= self._told_s <= seconds * SLACK:
+            self._sock.settimeout(seconds)
+            self._told_s = seconds
 
     def send(self, head: bytes, body: bytes | memoryview | None, wait_s: Wait) -> None:
         """Say it all; raises OSError. A server that closed while we spoke may have answered before."""
@@ -58,7 +67,7 @@ class Line:
         """Not by sendall, which over TLS gives each record of 16 KiB the whole of the time again."""
         sent = 0
         while sent < len(piece):
-            self._sock.settimeout(wait_s())
+            self._patience(wait_s)
             sent += self._sock.send(piece[sent:])
 
     def some(self, most: int, wait_s: Wait) -> bytes:
@@ -66,7 +75,7 @@ class Line:
         if self._at < len(self._held):
             start, self._at = self._at, min(self._at + most, len(self._held))
             return self._held[start : self._at]
-        self._sock.settimeout(wait_s())
+        self._patience(wait_s)
         return self._sock.recv(most)
 
     def head(self, wait_s: Wait) -> bytes:
@@ -91,7 +100,7 @@ class Line:
         return self._held[start:end].rstrip(b"\r")
 
     def _more(self, wait_s: Wait) -> None:
-        self._sock.settimeout(wait_s())
+        self._patience(wait_s)
         read = self._sock.recv(PIECE_BYTES)
         if not read:
             raise IncompleteRead(self._held) if self._at < len(self._held) else RemoteDisconnected
