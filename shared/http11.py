@@ -21,7 +21,7 @@ from shared.egress import Origin
 Wait = Callable[[], float]
 """For how long the socket may be waited for now; raises TimeoutError past the deadline."""
 
-# What is read at a time, and sent at a time between two looks at the clock; a small body travels with its head.
+# What is read at a time, and what of a body travels together with its head.
 PIECE_BYTES = 1 << 16
 HEAD_BYTES, HEAD_LINES = 1 << 17, 101
 LINE_BYTES = 1 << 12  # of a chunk's size, or of one trailer
@@ -60,15 +60,17 @@ class Line:
         whole = memoryview(body or b"")
         with suppress(BrokenPipeError):
             self._send(head + whole[:PIECE_BYTES], wait_s)
-            for start in range(PIECE_BYTES, len(whole), PIECE_BYTES):
-                self._send(whole[start : start + PIECE_BYTES], wait_s)
+            self._send(whole[PIECE_BYTES:], wait_s)
 
     def _send(self, piece: bytes | memoryview, wait_s: Wait) -> None:
-        """Not by sendall, which over TLS gives each record of 16 KiB the whole of the time again."""
-        sent = 0
-        while sent < len(piece):
+        """What the socket takes at once, again and again, each time after a look at the clock.
+
+        Not by sendall, which over TLS gives each record of 16 KiB the whole of the time again.
+        """
+        rest = memoryview(piece)
+        while rest:
             self._patience(wait_s)
-            sent += self._sock.send(piece[sent:])
+            rest = rest[self._sock.send(rest) :]
 
     def some(self, most: int, wait_s: Wait) -> bytes:
         """The next bytes, at the most so many; none where the other side has closed."""
