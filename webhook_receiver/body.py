@@ -19,7 +19,7 @@ def json_body() -> Any:
     """The body as JSON; raises Unacceptable for another media type, or where it is no JSON."""
     if request.mimetype != "application/json" and not request.mimetype.endswith("+json"):
         raise Unacceptable("unsupported_media_type", "The body is not application/json.", 415)
-    return parsed(raw(), object_pairs_hook=_each_once)
+    return parsed(raw(), EACH_ONCE)
 
 
 def raw() -> bytes:
@@ -54,14 +54,6 @@ def cut_short() -> Unacceptable:
     return Unacceptable("bad_request", "The body did not come whole.", 400)
 
 
-def parsed(body: bytes, **options: Any) -> Any:
-    """JSON as the standard has it; raises Unacceptable 400."""
-    try:
-        return json.loads(body.decode("utf-8-sig"), parse_constant=_no_constant, **options)
-    except (ValueError, RecursionError):
-        raise Unacceptable("bad_request", "The body is not JSON in UTF-8.", 400) from None
-
-
 def _no_constant(name: str) -> None:
     raise ValueError(f"{name} is not JSON")
 
@@ -72,3 +64,16 @@ def _each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(held) < len(pairs):
         raise ValueError("a key is said twice")
     return held
+
+
+# Made once: json.loads makes one for each text that it is given options with.
+STANDARD = json.JSONDecoder(parse_constant=_no_constant)
+EACH_ONCE = json.JSONDecoder(parse_constant=_no_constant, object_pairs_hook=_each_once)
+
+
+def parsed(body: bytes, decoder: json.JSONDecoder = STANDARD) -> Any:
+    """JSON as the standard has it; raises Unacceptable 400."""
+    try:
+        return decoder.decode(body.decode("utf-8-sig"))
+    except (ValueError, RecursionError):
+        raise Unacceptable("bad_request", "The body is not JSON in UTF-8.", 400) from None
