@@ -8,10 +8,9 @@ import traceback
 from ipaddress import ip_network
 
 import pytest
-from certificates import self_signed
 from fault_server import FaultServer, Names, answer, answering, flooding, hanging, keeping, redirecting, trickling
 
-from shared import egress, http
+from shared import egress
 from shared.domain.wire import Request
 from shared.http import AnswerLost, Forbidden, NotSent, Outside, Oversized
 
@@ -36,21 +35,6 @@ def outside():
     outside = Outside(LOOPBACK)
     yield outside
     outside.close()
-
-
-@pytest.fixture(scope="session")
-def certificate(tmp_path_factory):
-    return self_signed("gateway.test", tmp_path_factory.mktemp("tls"))
-
-
-@pytest.fixture
-def tls(certificate, monkeypatch):
-    """The server's TLS context; `gateway.test` and `other.test` are this machine and the authority is trusted."""
-    authorities, context = certificate
-    monkeypatch.setattr(http, "DEFAULT_CA_BUNDLE_PATH", authorities)
-    names = Names(gateway_test=[["127.0.0.1"]], other_test=[["127.0.0.1"]])
-    monkeypatch.setattr(socket, "getaddrinfo", names)
-    return context
 
 
 @pytest.fixture(params=["http", "https"])

@@ -10,12 +10,10 @@ from ipaddress import ip_network
 from itertools import pairwise
 
 import pytest
-from certificates import self_signed
-from fault_server import FaultServer, Names, answer, answering, keeping
+from fault_server import FaultServer, answer, answering, keeping
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from shared import http
 from shared.domain.wire import Request
 from shared.egress import Origin
 from shared.http import AnswerLost, NotSent, Outside, Oversized
@@ -438,19 +436,6 @@ def test_an_answer_that_came_before_we_had_spoken_is_read_and_the_connection_lef
 
 
 # TLS
-
-
-@pytest.fixture(scope="module")
-def certificate(tmp_path_factory):
-    return self_signed("gateway.test", tmp_path_factory.mktemp("tls"))
-
-
-@pytest.fixture
-def tls(certificate, monkeypatch):
-    authorities, context = certificate
-    monkeypatch.setattr(http, "DEFAULT_CA_BUNDLE_PATH", authorities)
-    monkeypatch.setattr(socket, "getaddrinfo", Names(gateway_test=[["127.0.0.1"]]))
-    return context
 
 
 def test_what_tls_has_read_and_nobody_asked_for_is_not_the_next_calls(tls):
