@@ -63,9 +63,13 @@ class Origin(NamedTuple):
     host: str
     port: int
 
+    @property
+    def shown_host(self) -> str:
+        """The host as a URL and a Host header write it."""
+        return f"[{self.host}]" if ":" in self.host else self.host
+
     def __str__(self) -> str:
-        host = f"[{self.host}]" if ":" in self.host else self.host
-        return f"{self.scheme}://{host}:{self.port}"
+        return f"{self.scheme}://{self.shown_host}:{self.port}"
 
 
 class Address(NamedTuple):

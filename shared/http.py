@@ -154,7 +154,8 @@ class Stream:
     """An answer whose body is still to be read; header names are lower case."""
 
     def __init__(self, answer: Answer, line: Line, call: _Call, keep: Callable[[Line], None] | None) -> None:
-        self._answer, self._line, self._call, self._keep = answer, line, call, keep
+        self._answer, self._call, self._keep = answer, call, keep
+        self._line: Line | None = line
         self.status = answer.status
         self.headers: Mapping[str, str] = answer.headers
         self.length_bytes = answer.length_bytes
@@ -183,12 +184,14 @@ class Stream:
         )
 
     def close(self) -> None:
-        """Close the connection, unless the body was read to its end and it is kept."""
+        """Close the connection, unless the body was read to its end and it is kept; a second time does nothing."""
+        line, self._line = self._line, None
+        if line is None:  # it may serve another call by now
+            return
         if self._keep and self._answer.keeps:
-            self._keep(self._line)
+            self._keep(line)
         else:
-            self._line.close()
-        self._keep = None
+            line.close()
 
     def _to_come(self) -> float:
         return 0 if self._answer.left == inf else self._answer.left

@@ -16,7 +16,7 @@ from contextlib import suppress
 from http.client import BadStatusLine, IncompleteRead, LineTooLong, RemoteDisconnected
 from math import inf
 
-from shared.egress import Origin
+from shared.egress import DEFAULT_PORTS, Origin
 
 Wait = Callable[[], float]
 """For how long the socket may be waited for now; raises TimeoutError past the deadline."""
@@ -148,9 +148,8 @@ def spoken(method: str, target: str, origin: Origin, headers: Mapping[str, str],
 
 
 def _authority(origin: Origin) -> str:
-    host = f"[{origin.host}]" if ":" in origin.host else origin.host
-    usual = {"http": 80, "https": 443}[origin.scheme] == origin.port
-    return host if usual else f"{host}:{origin.port}"
+    usual = DEFAULT_PORTS[origin.scheme] == origin.port
+    return origin.shown_host if usual else f"{origin.shown_host}:{origin.port}"
 
 
 class Answer:

@@ -702,6 +702,17 @@ def test_a_stream_left_early_is_closed(serve, calls):
     assert server.hung_up.wait(5)
 
 
+def test_a_stream_closed_twice_leaves_the_connection_to_the_next_call(serve, calls):
+    server = serve(keeping(HELLO))
+
+    with calls.stream(get(server.url), deadline_s=LONG_S) as stream:
+        list(stream.chunks(100))
+        stream.close()
+    calls.send(get(server.url), deadline_s=LONG_S)
+
+    assert server.connections == 1
+
+
 def test_a_stream_does_not_speak_for_the_trouble_of_its_reader(serve, calls):
     server = serve(keeping(HELLO))
 
