@@ -16,7 +16,7 @@ from shared.domain.values import replace
 from shared.ledger import keys, record
 from shared.ledger.experience import Experience
 from shared.ledger.quarantine import Quarantine
-from shared.ledger.store import LaneRoom, Once, Opening, Store, Verdict, Writes
+from shared.ledger.store import Commit, LaneRoom, Once, Opening, Store, Writes
 
 IDEMPOTENCY_S = 7 * 86_400
 # The caps say "a minute"; a second more, because our clock and the gateway's tick apart.
@@ -158,23 +158,43 @@ class Ledger:
 
         `known` is the job as the caller last saw it: where nobody was there since, it need not be read again.
         """
-        operation, job = secrets.token_hex(6), known or self.get(job_id)
+        job = known or self.get(job_id)
         for _ in range(CONFLICTS):
             if job is None:
                 return None
-            moved = transition(job, event, now, self._paced(now))
+            moved = self._after(job, event, now)
             if moved is job and job is not known:
                 return job
             if moved is job:  # no news for what the caller saw; it may be some for what stands there now
                 job, known = self.get(job_id), None
                 continue
-            moved = replace(moved, version=job.version + 1)
-            verdict = self._commit(job, moved, operation, now, event)
+            (verdict,) = self.store.commit([self._commit(job, moved, now, event)])
             if verdict.kind == "done":
                 self._moved(job, moved, event)
                 return moved
             job = record.decode(verdict.detail) if verdict.kind == "conflict" else None
         raise RuntimeError(f"{job_id} changed {CONFLICTS} times while one event was applied")
+
+    def apply_all(self, happened: Sequence[tuple[Job, Event]], now: int) -> None:
+        """Apply what happened to jobs as the caller last saw them, in one call; where others were first, one by one."""
+        pairs = [(job, self._after(job, event, now), event) for job, event in happened]
+        news = [(job, moved, event) for job, moved, event in pairs if moved is not job]
+        verdicts = (
+            self.store.commit([self._commit(job, moved, now, event) for job, moved, event in news]) if news else []
+        )
+        late = [(job, event) for job, moved, event in pairs if moved is job]
+        for (job, moved, event), verdict in zip(news, verdicts, strict=True):
+            if verdict.kind == "done":
+                self._moved(job, moved, event)
+            elif verdict.kind == "conflict":
+                late.append((job, event))
+        for job, event in late:
+            self.apply(job.id, event, now)
+
+    def _after(self, job: Job, event: Event, now: int) -> Job:
+        """The job after the event, to be committed; the same object where it changes nothing."""
+        moved = transition(job, event, now, self._paced(now))
+        return moved if moved is job else replace(moved, version=job.version + 1)
 
     def engage(self, job: Job, ticket: Ticket, event: Event, caps: Caps, now: int) -> Job:
         """Write a submit down before it is sent, if the ticket is still ours and every cap allows it.
@@ -190,8 +210,7 @@ class Ledger:
         writes.add("ZADD", keys.window(caps.gateway), now, f"{job.id}{moved.version}")
         self._index(writes, job, moved)
         _count(writes, books.difference(job, moved) | tallies.moved(job, moved))
-        body = record.encode(moved, operation := secrets.token_hex(6))
-        verdict = self.store.commit(job.id, job.version, operation, body, gates, writes, ring=False)
+        (verdict,) = self.store.commit([_commit(job.version, moved, writes, gates)])
         if verdict.kind == "done":
             self._moved(job, moved, event)
             return moved
@@ -211,13 +230,13 @@ class Ledger:
 
     def note(self, job_id: str, what: str, detail: str | None, now: int) -> None:
         """Add a line to a job's history, and change nothing else: who holds the job goes on holding it."""
-        operation, held = secrets.token_hex(6), self.store.records([job_id])[0]
+        held = self.store.records([job_id])[0]
         for _ in range(CONFLICTS):
             if held is None:
                 return
             job = record.decode(held)
-            body = record.encode(replace(job.noted(now, what, detail), version=job.version + 1), operation)
-            verdict = self.store.commit(job.id, job.version, operation, body, [], Writes(), ring=False)
+            noted = replace(job.noted(now, what, detail), version=job.version + 1)
+            (verdict,) = self.store.commit([_commit(job.version, noted, Writes())])
             if verdict.kind != "conflict":
                 return
             held = verdict.detail
@@ -228,7 +247,7 @@ class Ledger:
         writes.add("ZREM", keys.index(job), job.id)
         writes.add("ZREM", keys.leased("retire"), job.id)
         writes.add("ZREM", keys.due("retire"), job.id)
-        self.store.commit(job.id, job.version, secrets.token_hex(6), "", [], writes, ring=False)
+        self.store.commit([Commit(job.id, job.version, secrets.token_hex(6), "", writes)])
 
     def restore(self, job: Job, newest: Attempt, overwrite: bool) -> bool:
         """Put a job back as the journal tells it; True where that changed anything.
@@ -243,7 +262,8 @@ class Ledger:
             if held.ended or held.knows(newest) or not overwrite:
                 return False
             moved = replace(job, version=held.version + 1)
-            if self._commit(held, moved, secrets.token_hex(6), job.updated_at, Event()).kind == "done":
+            (verdict,) = self.store.commit([self._commit(held, moved, job.updated_at, Event())])
+            if verdict.kind == "done":
                 return True
         raise RuntimeError(f"{job.id} changed {CONFLICTS} times while it was put back")
 
@@ -429,16 +449,15 @@ class Ledger:
 
     # --- writing
 
-    def _commit(self, job: Job, moved: Job, operation: str, now: int, event: Event) -> Verdict:
+    def _commit(self, job: Job, moved: Job, now: int, event: Event) -> Commit:
         change = books.difference(job, moved)
         writes = self._moves(job, moved, change)
         if isinstance(event, Accepted) and moved.provider and moved.state is State.RUNNING:
             writes.add("HDEL", keys.gateway(moved.provider), *SAID)  # it took a job, so it is well
         self._learn(writes, job, moved, event)
         freed = change.get(("inflight", job.provider or ""), 0) < 0
-        ring = freed or (moved.due_at is not None and moved.due_at <= now)
-        body = record.encode(moved, operation)
-        return self.store.commit(job.id, job.version, operation, body, [], writes, ring)
+        due = moved.due_at is not None and moved.due_at <= now
+        return _commit(job.version, moved, writes, ring=freed or due)
 
     def _moves(self, old: Job | None, new: Job, change: dict[books.Line, int]) -> Writes:
         """The one due entry, the one index entry, the counters with the change of the books."""
@@ -503,6 +522,13 @@ class Ledger:
         if cap == "budget":
             return now - now % pace.DAY + pace.DAY
         return now
+
+
+def _commit(
+    version: int, moved: Job, writes: Writes, gates: Sequence[Sequence[object]] = (), ring: bool = False
+) -> Commit:
+    operation = secrets.token_hex(6)
+    return Commit(moved.id, version, operation, record.encode(moved, operation), writes, gates, ring)
 
 
 def _longest(lanes: Sequence[str], since: Sequence[Sequence[int]]) -> dict[str, int]:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from shared.ledger import keys
-from shared.ledger.store import Bounds, LaneRoom, Once, Opening, Standing, Verdict, Writes
+from shared.ledger.store import Bounds, Commit, LaneRoom, Once, Opening, Standing, Verdict, Writes
 
 
 class MemoryStore:
@@ -60,31 +60,32 @@ class MemoryStore:
         self.ring()
         return ""
 
-    def commit(
-        self, job_id: str, version: int, operation: str, record: str, gates: list[list[Any]], writes: Writes, ring: bool
-    ) -> Verdict:
-        name = keys.record(job_id)
+    def commit(self, commits: Sequence[Commit]) -> list[Verdict]:
+        return [self._commit(one) for one in commits]
+
+    def _commit(self, commit: Commit) -> Verdict:
+        name = keys.record(commit.job_id)
         old = self.strings.get(name)
         if old is None:
             return Verdict("gone")
         held_version, held_operation = old.split(" ", 2)[:2]
-        if held_operation == operation:
+        if held_operation == commit.operation:
             return Verdict("done")
-        if int(held_version) != version:
+        if int(held_version) != commit.version:
             return Verdict("conflict", old)
-        shut = self._shut(gates, writes)
+        shut = self._shut(commit.gates, commit.writes)
         if shut:
             return shut
-        self._write(writes.keys, writes.commands, writes.first_key)
-        if record:
-            self.strings[name] = record
+        self._write(commit.writes.keys, commit.writes.commands, commit.writes.first_key)
+        if commit.record:
+            self.strings[name] = commit.record
         else:
             del self.strings[name]
-        if ring:
+        if commit.ring:
             self.ring()
         return Verdict("done")
 
-    def _shut(self, gates: list[list[Any]], writes: Writes) -> Verdict | None:
+    def _shut(self, gates: Sequence[Sequence[Any]], writes: Writes) -> Verdict | None:
         for kind, number, *rest in gates:
             key = writes.keys[number - writes.first_key]
             value = GATES[kind](self, key, *rest) if kind in GATES else self._below(key, *rest)

@@ -17,7 +17,7 @@ from redis.retry import Retry
 from shared.ledger import keys
 from shared.ledger.lines import Lines
 from shared.ledger.packing import pack, unpack
-from shared.ledger.store import Bounds, LaneRoom, LedgerUnavailable, Once, Opening, Standing, Verdict, Writes
+from shared.ledger.store import Bounds, Commit, LaneRoom, LedgerUnavailable, Once, Opening, Standing, Verdict, Writes
 
 LUA = Path(__file__).with_name("lua")
 # A call whose answer was lost is sent again this often; every program stands being run twice.
@@ -68,6 +68,19 @@ def _source(name: str) -> str:
     return (LUA / f"{name}.lua").read_text()
 
 
+def _spelled(commit: Commit) -> tuple[list[str], list[Any]]:
+    names = [keys.record(commit.job_id), *commit.writes.keys]
+    body = pack(commit.record) if commit.record else b""
+    told = json.dumps(commit.gates), json.dumps(commit.writes.commands)
+    return names, [commit.version, commit.operation, body, *told, int(commit.ring)]
+
+
+def _verdict(kind: bytes, *told: bytes) -> Verdict:
+    if kind == b"conflict":
+        return Verdict("conflict", unpack(told[0]))
+    return Verdict(kind.decode(), *(word.decode() for word in told))
+
+
 def _unpacked(held: bytes | None) -> str | None:
     return unpack(held) if held else None
 
@@ -77,7 +90,7 @@ class RedisStore:
 
     def __init__(self, client: redis.Redis) -> None:
         self._client = client
-        self._command = Lines(client.connection_pool).call
+        self._lines = Lines(client.connection_pool)
         self._scripts = {path.stem: client.register_script(_source(path.stem)) for path in LUA.glob("*.lua")}
         self._bell: redis.client.PubSub | None = None
 
@@ -98,13 +111,23 @@ class RedisStore:
     def _run(
         self, program: str, names: Sequence[str], arguments: Sequence[Any], again: int = AGAIN, raw: bool = False
     ) -> Any:
+        return self._run_all(program, [(names, arguments)], again, raw)[0]
+
+    def _run_all(
+        self,
+        program: str,
+        calls: Sequence[tuple[Sequence[str], Sequence[Any]]],
+        again: int = AGAIN,
+        raw: bool = True,
+    ) -> list[Any]:
+        """Run a program once for each of these; they travel together."""
         script = self._scripts[program]
 
-        def call() -> Any:
+        def call() -> list[Any]:
             try:
-                return self._command("EVALSHA", script.sha, len(names), *names, *arguments, raw=raw)
+                return self._lines.call_all([("EVALSHA", script.sha, len(n), *n, *a) for n, a in calls], raw)
             except redis.exceptions.NoScriptError:
-                return self._command("EVAL", str(script.script), len(names), *names, *arguments, raw=raw)
+                return self._lines.call_all([("EVAL", str(script.script), len(n), *n, *a) for n, a in calls], raw)
 
         return self._reach(call, again)
 
@@ -112,7 +135,7 @@ class RedisStore:
         if not job_ids:
             return []
         names = [keys.record(job_id) for job_id in job_ids]
-        found = self._reach(lambda: self._command("MGET", *names, raw=True))
+        found = self._reach(lambda: self._lines.call("MGET", *names, raw=True))
         return [_unpacked(held) for held in found]
 
     def create(self, job_id: str, record: str, writes: Writes, once: Once | None = None) -> str:
@@ -121,16 +144,8 @@ class RedisStore:
         commands = json.dumps(writes.commands)
         return str(self._run("create", names, [pack(record), once.value, once.seconds, commands, once.mark]))
 
-    def commit(
-        self, job_id: str, version: int, operation: str, record: str, gates: list[list[Any]], writes: Writes, ring: bool
-    ) -> Verdict:
-        names = [keys.record(job_id), *writes.keys]
-        body = pack(record) if record else b""
-        arguments = [version, operation, body, json.dumps(gates), json.dumps(writes.commands), int(ring)]
-        kind, *told = self._run("commit", names, arguments, raw=True)
-        if kind == b"conflict":
-            return Verdict("conflict", unpack(told[0]))
-        return Verdict(kind.decode(), *(word.decode() for word in told))
+    def commit(self, commits: Sequence[Commit]) -> list[Verdict]:
+        return [_verdict(*told) for told in self._run_all("commit", [_spelled(one) for one in commits])]
 
     def claim(
         self, lanes: Sequence[LaneRoom], now: int, lease: int, window_ms: int

@@ -50,6 +50,22 @@ class Opening:
 
 
 @dataclass(frozen=True, slots=True)
+class Commit:
+    """What became of a job, to be written if nobody was there first and every gate stands open."""
+
+    job_id: str
+    version: int
+    """The one that it was decided on."""
+    operation: str
+    """Unlike any other: where the answer is lost and this is sent again, it is known again."""
+    record: str
+    """Empty: the job leaves."""
+    writes: Writes
+    gates: Sequence[Sequence[Any]] = ()
+    ring: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Verdict:
     """What a commit came to: `done`, `gone`, `conflict` (with the record) or `shut` (with the gate and its value)."""
 
@@ -98,9 +114,7 @@ class Store(Protocol):
 
     def create(self, job_id: str, record: str, writes: Writes, once: Once | None = None) -> str: ...
 
-    def commit(
-        self, job_id: str, version: int, operation: str, record: str, gates: list[list[Any]], writes: Writes, ring: bool
-    ) -> Verdict: ...
+    def commit(self, commits: Sequence[Commit]) -> list[Verdict]: ...
 
     def claim(
         self, lanes: Sequence[LaneRoom], now: int, lease: int, window_ms: int

@@ -23,7 +23,7 @@ from ledger_steps import (
 from shared.domain import events
 from shared.domain.job import Chore, State
 from shared.ledger.ledger import Ledger, Ticket
-from shared.ledger.store import LaneRoom, Opening, Store, Writes
+from shared.ledger.store import Commit, LaneRoom, Opening, Store, Writes
 
 ARCHIVE = LaneRoom("archive", 9)
 
@@ -66,7 +66,7 @@ def test_a_ticket_of_a_job_that_moved_on_stays_shut(ledger: Ledger) -> None:
 def test_a_ticket_of_a_job_that_has_left_cleans_up_after_it(ledger: Ledger, store: Store) -> None:
     (subject,) = created(ledger)
     (ticket,) = claim(ledger, submits(), NOW)
-    store.commit(subject.id, 0, "0a", "", [], Writes(), False)
+    store.commit([Commit(subject.id, 0, "0a", "", Writes())])
     assert ledger.begin_many([ticket], NOW)[0] is None
     assert places(store, subject.id) == []
 
