@@ -10,48 +10,33 @@ from __future__ import annotations
 
 import re
 import ssl
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager, suppress
 from dataclasses import replace
 from functools import partial
-from http.client import HTTPException
 from ipaddress import IPv4Network, IPv6Network
-from math import inf
-from types import TracebackType
-from typing import Self
 from urllib.parse import urljoin, urlsplit
 
 from requests import PreparedRequest
 from requests.exceptions import InvalidURL
 from requests.utils import DEFAULT_CA_BUNDLE_PATH
 
-from shared import egress
+from shared import egress, together
 from shared.domain import wire
-from shared.egress import Forbidden, NotSent
-from shared.http11 import PIECE_BYTES, Answer, Kept, Line, over_tls, spoken
+from shared.egress import Forbidden, NotSent, Origin
+from shared.http11 import Answer, Kept, Line, over_tls, spoken
+from shared.stream import AnswerLost, Call, Oversized, Stream
 
 __all__ = ["AnswerLost", "Forbidden", "NotSent", "Outside", "Oversized", "Stream"]
 
 HOSTS_KEPT, KEPT_PER_HOST = 32, 64
 
-REDIRECTS = frozenset({301, 302, 303, 307, 308})
 # What goes along to another origin; any other header may hold a key, whatever its name.
 TRAVELLERS = frozenset({"accept", "if-none-match", "if-range", "range"})
 # What is ours to say, whatever the caller gives.
 OURS = frozenset({"accept-encoding", "connection"})
 # A URL that needs no quoting.
 PLAIN = re.compile(r"https?://([!#$&-;=?-Z\[\]_a-z~]|%[0-9A-Fa-f]{2})+", re.IGNORECASE)
-# Any other coding is refused: the length and checksum of such a body would not be the file's.
-CODINGS = {"content-encoding": {"", "identity"}, "transfer-encoding": {"", "chunked"}}
-
-
-class AnswerLost(Exception):
-    """At least one byte of the request left; what became of it is unknown."""
-
-
-class Oversized(AnswerLost):
-    """The answer is larger than the caller would take."""
 
 
 class Outside:
@@ -78,7 +63,7 @@ class Outside:
         `fresh` never uses a kept-alive connection. A GET or HEAD follows at most `redirects` redirects, and one
         more is the answer. Raises NotSent, Forbidden, AnswerLost, Oversized; after a redirect, of the last hop.
         """
-        call = _Call(self._guard, deadline_s)
+        call = Call(deadline_s)
         with closing(self._open(request, call, fresh, redirects)) as stream:
             return wire.Response(stream.status, stream.headers, stream.whole(max_bytes))
 
@@ -90,9 +75,22 @@ class Outside:
 
         `stall_s` without a byte ends it too. Raises as `send` does, here and in `Stream.chunks`.
         """
-        call = _Call(self._guard, deadline_s, stall_s)
+        call = Call(deadline_s, stall_s)
         with closing(self._open(request, call, False, redirects)) as stream:
             yield stream
+
+    def send_all(
+        self, requests: Sequence[wire.Request], *, deadline_s: float, max_bytes: int = 1 << 20
+    ) -> Iterator[list[tuple[int, wire.Response | AnswerLost | None]]]:
+        """Make many calls at once in this thread, over connections that stand: the answers in groups as they come.
+
+        Each with its request's number. None where no connection stood, or it broke, or the answer came in too many
+        pieces: that one is to be sent alone, and may have been sent, so this is for what may be asked twice.
+        """
+        asked = [self._put(request, together.Glance(deadline_s), max_bytes) for request in requests]
+        if None in asked:
+            yield [(number, None) for number, one in enumerate(asked) if one is None]
+        yield from together.answers({number: one for number, one in enumerate(asked) if one}, deadline_s)
 
     def check(self, url: str) -> None:
         """Resolve a URL's host, no more; raises Forbidden if we may not reach it, NotSent if nobody knows it."""
@@ -106,7 +104,7 @@ class Outside:
         """Drop the kept-alive connections; calls under way go on."""
         self._kept.close()
 
-    def _open(self, request: wire.Request, call: _Call, fresh: bool, redirects: int) -> Stream:
+    def _open(self, request: wire.Request, call: Call, fresh: bool, redirects: int) -> Stream:
         for _ in range(redirects):
             stream = self._ask(request, call, fresh)
             if not stream.is_redirect(request.method):
@@ -115,12 +113,10 @@ class Outside:
                 request = _next_hop(request, stream.headers["location"])
         return self._ask(request, call, fresh)
 
-    def _ask(self, request: wire.Request, call: _Call, fresh: bool) -> Stream:
+    def _ask(self, request: wire.Request, call: Call, fresh: bool) -> Stream:
         call.origin, call.begun = egress.origin(request.url), False
         with call:
-            url, body = _sendable(request.url), request.body()
-            target = call.origin if url is request.url else egress.origin(url)
-            head = spoken(request.method, _path(url), target, self._headers(request, fresh), body)
+            target, head, body = self._worded(request, fresh)
             line = (None if fresh else self._kept.take(target)) or self._connected(target, call)
             try:
                 line.send(head, body, call.sending)
@@ -128,13 +124,32 @@ class Outside:
             except BaseException:
                 line.close()
                 raise
-        stream = Stream(answer, line, call, None if fresh else partial(self._kept.give, target))
-        if stream.is_coded():
-            stream.close()
-            raise AnswerLost(f"{call.origin}: the answer is compressed")
-        return stream
+        return Stream(answer, line, call, None if fresh else partial(self._kept.give, target)).uncoded()
 
-    def _connected(self, target: egress.Origin, call: _Call) -> Line:
+    def _put(self, request: wire.Request, call: Call, max_bytes: int) -> together.Asked | None:
+        """Send a request over a connection that stands, if there is one that takes it."""
+        with suppress(NotSent, AnswerLost):
+            call.origin = egress.origin(request.url)
+            with call:
+                target, head, body = self._worded(request, fresh=False)
+                line = self._kept.take(target)
+                if line is None:
+                    return None
+                try:
+                    line.send(head, body, call.sending)
+                except BaseException:
+                    line.close()
+                    raise
+                return together.Asked(request.method, line, call, partial(self._kept.give, target), max_bytes)
+        return None
+
+    def _worded(self, request: wire.Request, fresh: bool) -> tuple[Origin, bytes, bytes | None]:
+        """Where a request goes, its head and its body; raises ValueError where it cannot be said."""
+        url, body = _sendable(request.url), request.body()
+        target = egress.origin(url)
+        return target, spoken(request.method, _path(url), target, self._headers(request, fresh), body), body
+
+    def _connected(self, target: egress.Origin, call: Call) -> Line:
         sock = self._guard.connect(target, call.wait_s)
         if target.scheme == "https":
             sock.settimeout(call.wait_s(egress.CONNECT_S))  # for the whole of the handshake
@@ -148,103 +163,6 @@ class Outside:
             headers["Content-Type"] = "application/json"
         headers.update((name, held) for name, held in request.headers.items() if name.lower() not in OURS)
         return {**headers, "Accept-Encoding": "identity", "Connection": "close" if fresh else "keep-alive"}
-
-
-class Stream:
-    """An answer whose body is still to be read; header names are lower case."""
-
-    def __init__(self, answer: Answer, line: Line, call: _Call, keep: Callable[[Line], None] | None) -> None:
-        self._answer, self._call, self._keep = answer, call, keep
-        self._line: Line | None = line
-        self.status = answer.status
-        self.headers: Mapping[str, str] = answer.headers
-        self.length_bytes = answer.length_bytes
-
-    def chunks(self, size_bytes: int) -> Iterator[bytes]:
-        """The body in pieces of exactly `size_bytes`, the last one shorter; raises AnswerLost if it is cut short."""
-        while piece := self._piece(size_bytes):
-            yield piece
-
-    def whole(self, max_bytes: int) -> bytes:
-        """The body at once; raises Oversized as soon as it is known to be over `max_bytes`."""
-        body = bytearray()
-        while len(body) + self._to_come() <= max_bytes:
-            piece = self._read(PIECE_BYTES)
-            if not piece:
-                return bytes(body)
-            body += piece
-        raise Oversized(f"{self._call.origin}: the answer is over {max_bytes} bytes")
-
-    def is_redirect(self, method: str) -> bool:
-        return self.status in REDIRECTS and method in ("GET", "HEAD") and "location" in self.headers
-
-    def is_coded(self) -> bool:
-        return not self._answer.over and any(
-            self.headers.get(name, "").lower() not in CODINGS[name] for name in CODINGS
-        )
-
-    def close(self) -> None:
-        """Close the connection, unless the body was read to its end and it is kept; a second time does nothing."""
-        line, self._line = self._line, None
-        if line is None:  # it may serve another call by now
-            return
-        if self._keep and self._answer.keeps:
-            self._keep(line)
-        else:
-            line.close()
-
-    def _to_come(self) -> float:
-        return 0 if self._answer.left == inf else self._answer.left
-
-    def _piece(self, size_bytes: int) -> bytes:
-        first = self._read(size_bytes)
-        if len(first) == size_bytes:
-            return first
-        piece = bytearray(first)
-        while len(piece) < size_bytes and (more := self._read(size_bytes - len(piece))):
-            piece += more
-        return bytes(piece)
-
-    def _read(self, size_bytes: int) -> bytes:
-        with self._call:
-            return self._answer.some(size_bytes, self._call.read_wait_s)
-
-
-class _Call:
-    """One call: when it must be over, and whether a byte of it has left.
-
-    As a context it turns any trouble into NotSent or AnswerLost, named by its kind; its text may quote what is secret.
-    """
-
-    def __init__(self, guard: egress.Guard, deadline_s: float, stall_s: float | None = None) -> None:
-        self.guard, self.ends_at, self.stall_s = guard, time.monotonic() + deadline_s, stall_s
-        self.origin: egress.Origin | None = None
-        self.begun = False  # a byte of the request was handed to the socket
-
-    def wait_s(self, at_most_s: float | None = None) -> float:
-        """How long the socket may be waited for now; raises TimeoutError past the deadline."""
-        left_s = self.ends_at - time.monotonic()
-        if left_s <= 0:
-            raise TimeoutError
-        return left_s if at_most_s is None else min(left_s, at_most_s)
-
-    def sending(self) -> float:
-        """The same before a piece of the request is handed to the socket: from the first on it may have left."""
-        left_s = self.wait_s()
-        self.begun = True
-        return left_s
-
-    def read_wait_s(self) -> float:
-        """The same for what is read: a stall ends it too."""
-        return self.wait_s(self.stall_s)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
-        if isinstance(error, OSError | ValueError | HTTPException):
-            verdict = AnswerLost if self.begun else NotSent
-            raise verdict(f"{self.origin}: {_kind(error)}") from None
 
 
 def _sendable(url: str) -> str:
@@ -273,8 +191,3 @@ def _next_hop(request: wire.Request, location: str) -> wire.Request:
         return replace(request, url=url)
     kept = {name: value for name, value in request.headers.items() if name.lower() in TRAVELLERS}
     return replace(request, url=url, headers=kept)
-
-
-def _kind(error: BaseException) -> str:
-    """The error's name, and of TLS its reason: other texts may hold what is secret."""
-    return f"{type(error).__name__} {error.reason}" if isinstance(error, ssl.SSLError) else type(error).__name__

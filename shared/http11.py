@@ -46,7 +46,7 @@ class Line:
     def __init__(self, sock: socket.socket) -> None:
         self._sock = sock
         self._held, self._at = b"", 0  # read from the socket, and how much of it was taken
-        self._told_s = 0.0  # how long the socket waits
+        self._told_s = -1.0  # how long the socket waits, once it was told
 
     def _patience(self, wait_s: Wait) -> None:
         """Let the socket wait so long, or a little more: each telling is a call to the system."""
@@ -107,6 +107,27 @@ class Line:
         if not read:
             raise IncompleteRead(self._held) if self._at < len(self._held) else RemoteDisconnected
         self._held, self._at = self._held[self._at :] + read, 0
+
+    def look(self) -> bool:
+        """Take in what has come, without waiting; False where the other side has closed. Raises OSError."""
+        self._patience(lambda: 0)
+        tls = isinstance(self._sock, ssl.SSLSocket)
+        while True:
+            try:
+                read = self._sock.recv(PIECE_BYTES)
+            except (BlockingIOError, ssl.SSLWantReadError):
+                return True
+            self._held, self._at = self._held[self._at :] + read, 0
+            if not read or not tls:
+                return bool(read)
+
+    def unread(self) -> None:
+        """Let all that was taken since the last look be taken again."""
+        self._at = 0
+
+    def fileno(self) -> int:
+        """The socket's number, for `select`."""
+        return self._sock.fileno()
 
     def idle(self) -> bool:
         """Whether nothing has come, and nobody has closed, since the last answer."""
