@@ -10,7 +10,7 @@ import structlog
 from shared.domain import events, pace
 from shared.domain.events import Event, Reason
 from shared.domain.job import Attempt
-from shared.domain.wire import Response
+from shared.domain.wire import Request, Response
 from shared.http import AnswerLost, NotSent
 from shared.ledger.store import LedgerUnavailable
 from shared.providers import PROVIDERS
@@ -21,11 +21,21 @@ log = structlog.get_logger()
 
 def ask(attempt: Attempt, task_id: str, services: Services, deadline_s: float = pace.POLL_DEADLINE_S) -> Event:
     """Ask the gateway of an attempt how a task stands; an answer that is none is Lost or Unclear, never a verdict."""
-    provider, access = PROVIDERS[attempt.provider], services.access(attempt.provider, attempt)
     try:
-        response = services.outside.send(provider.query(task_id, access), deadline_s=deadline_s)
+        response = services.outside.send(question(attempt, task_id, services), deadline_s=deadline_s)
     except (NotSent, AnswerLost) as lost:
         return events.Lost(str(lost))
+    return understood(attempt, task_id, response, services)
+
+
+def question(attempt: Attempt, task_id: str, services: Services) -> Request:
+    """The call that asks; it may be made twice."""
+    return PROVIDERS[attempt.provider].query(task_id, services.access(attempt.provider, attempt))
+
+
+def understood(attempt: Attempt, task_id: str, response: Response, services: Services) -> Event:
+    """What the gateway's answer says of a task."""
+    provider, access = PROVIDERS[attempt.provider], services.access(attempt.provider, attempt)
     event = provider.read_query(response, access)
     if isinstance(event, events.Progressed) and event.drift:
         drifted(provider.name, event.drift[:80], response, services)

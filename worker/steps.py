@@ -2,36 +2,50 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Sequence
 from dataclasses import replace
-from urllib.parse import urlsplit
+from functools import partial
+from typing import Protocol, TypeVar
 
 import structlog
 
 from shared import notify
-from shared.asking import ask
+from shared.asking import question, understood
 from shared.domain import events, pace
 from shared.domain.events import Event
-from shared.domain.job import Chore, Error, Job, Link, State
-from shared.domain.transitions import MADE_UP
+from shared.domain.job import Chore, Error, Job, State
+from shared.domain.wire import Request, Response
 from shared.http import AnswerLost, Forbidden, NotSent
 from shared.ledger.ledger import Ticket
-from shared.ledger.quarantine import IN_ALL
 from shared.ledger.store import LedgerUnavailable
 from shared.providers.reading import retry_after_s
 from shared.wiring import Services
 from worker.archiving import archive_clip, write_manifest
 from worker.heartbeat import Hold, hold
-from worker.submitting import ask_again, submit
+from worker.polling import meant, poll, task_of, too_soon
+from worker.submitting import submit
 
 log = structlog.get_logger()
 
 Step = Callable[[Job, Hold, Services], Event | None]
 InHand = tuple[Job, Hold]
-Hands = Callable[[Callable[[InHand], None], Iterable[InHand]], Iterable[None]]
+T = TypeVar("T")
 
 
-def run(tickets: Sequence[Ticket], services: Services, hands: Hands = map) -> None:
+class Hands(Protocol):
+    """Does this with each of these, side by side as far as there are threads for that kind of work."""
+
+    def __call__(self, kind: str, do: Callable[[T], None], items: Sequence[T]) -> None: ...
+
+
+def in_turn(kind: str, do: Callable[[T], None], items: Sequence[T]) -> None:
+    """The hands of whoever has only two."""
+    for item in items:
+        do(item)
+
+
+def run(tickets: Sequence[Ticket], services: Services, hands: Hands = in_turn) -> None:
     """Do what is due for some jobs, side by side; a ticket that was opened before, or is too old, ends quietly.
 
     Where the ledger goes out of reach, the leases run out and the jobs are offered again.
@@ -42,13 +56,20 @@ def run(tickets: Sequence[Ticket], services: Services, hands: Hands = map) -> No
         log.warning("ledger out of reach", jobs=len(tickets), reason=str(lost))
         return
     # Held from now on, also while they wait for a free hand.
-    mine = [(job, hold(ticket, services)) for job, ticket in filter(None, opened)]
-    for _ in hands(lambda one: look(*one, services), mine):
-        pass
+    by_kind = defaultdict[str, list[InHand]](list)
+    for job, ticket in filter(None, opened):
+        by_kind[pace.kind_of(ticket.lane)].append((job, hold(ticket, services)))
+    each = partial(look, services=services)
+    for kind, held in by_kind.items():
+        if kind == "poll":
+            hands(kind, partial(look_at_all, services=services, alone=partial(hands, kind, each)), [held])
+        else:
+            hands(kind, each, held)
 
 
-def look(job: Job, mine: Hold, services: Services) -> None:
+def look(one: InHand, services: Services) -> None:
     """One look at a job that is in our hands."""
+    job, mine = one
     asked_at = services.now()
     try:
         event = perform(job, mine, services)
@@ -60,12 +81,73 @@ def look(job: Job, mine: Hold, services: Services) -> None:
         mine.let_go()
 
 
+def look_at_all(polls: Sequence[InHand], services: Services, alone: Callable[[Sequence[InHand]], None]) -> None:
+    """Ask about many tasks at once, and write down what is heard in groups; what cannot be asked so is done `alone`."""
+    now = services.now()
+    questions = [asking(job, now, services) for job, _ in polls]
+    alone([one for one, question_ in zip(polls, questions, strict=True) if question_ is None])
+    asked = [(one, question_) for one, question_ in zip(polls, questions, strict=True) if question_]
+    waiting = {number: one for number, (one, _) in enumerate(asked)}
+    try:
+        for group in services.outside.send_all([q for _, q in asked], deadline_s=pace.POLL_DEADLINE_S):
+            held = [(waiting.pop(number), answer) for number, answer in group]
+            alone([one for one, answer in held if answer is None])
+            write_down([(one, heard(one[0], answer, now, services)) for one, answer in held if answer], services)
+    finally:
+        for _, mine in waiting.values():
+            mine.let_go()
+
+
+def asking(job: Job, now: int, services: Services) -> Request | None:
+    """The call that asks about a job's task; None where there is more to its step than that."""
+    task_id = task_of(job)
+    if task_id is None or job.tries > pace.CRASHES or too_soon(job, now):
+        return None
+    try:
+        return question(job.current, task_id, services)
+    except Exception:  # told where it is looked at alone
+        return None
+
+
+def heard(job: Job, answer: Response | AnswerLost, asked_at: int, services: Services) -> Event | None:
+    """What an answer means for its job; None where the ledger is needed to know that, and out of reach."""
+    try:
+        event = guarded(job, lambda: meant(job, _said(job, answer, services), asked_at, services), services)
+    except LedgerUnavailable as lost:
+        log.warning("ledger out of reach", job=job.id, reason=str(lost))
+        return None
+    return replace(event, asked_at=asked_at) if event else None
+
+
+def _said(job: Job, answer: Response | AnswerLost, services: Services) -> Event:
+    if isinstance(answer, AnswerLost):
+        return events.Lost(str(answer))
+    return understood(job.current, task_of(job) or "", answer, services)
+
+
+def write_down(facts: Sequence[tuple[InHand, Event | None]], services: Services) -> None:
+    """Write down what was heard of some jobs, and let go of them."""
+    news = [(job, event) for (job, _), event in facts if event]
+    try:
+        services.ledger.apply_all(news, services.now())
+    except LedgerUnavailable as lost:
+        log.warning("ledger out of reach", jobs=len(news), reason=str(lost))
+    finally:
+        for (_, mine), _ in facts:
+            mine.let_go()
+
+
 def perform(job: Job, mine: Hold, services: Services) -> Event | None:
     """The step of the job's state; a step that breaks is put off, and tried ever more slowly."""
     if job.tries > pace.CRASHES:
         return worn_out(job, services)
+    return guarded(job, lambda: STEPS[job.state](job, mine, services), services)
+
+
+def guarded(job: Job, step: Callable[[], Event | None], services: Services) -> Event | None:
+    """What a step came to, or that it broke. Raises LedgerUnavailable."""
     try:
-        return STEPS[job.state](job, mine, services)
+        return step()
     except LedgerUnavailable:
         raise
     except Exception:
@@ -106,53 +188,6 @@ def record(job: Job, event: Event, services: Services) -> None:
 def crashed(job: Job, mine: Hold, services: Services) -> Event:
     """A worker died with the paid call in its hands: nobody knows whether it was sent."""
     return events.Lost("the worker died while it submitted", attempt=job.current.number)
-
-
-def poll(job: Job, mine: Hold, services: Services) -> Event | None:
-    """Ask the gateway how the task stands; of a submit whose answer is lost, what can be known."""
-    attempt = job.current
-    now = services.now()
-    if job.nudge and now < attempt.asked_at + pace.NUDGE_GAP_S * pace.SECOND:
-        return events.Deferred(attempt.asked_at + pace.NUDGE_GAP_S * pace.SECOND, "asked a moment ago")
-    task_id = attempt.task_id or hinted(job)
-    if task_id is None:
-        return replace(ask_again(job, services), attempt=attempt.number, asked_at=now)
-    event = replace(ask(attempt, task_id, services), attempt=attempt.number, asked_at=now)
-    if job.state is State.UNCONFIRMED and isinstance(event, events.Unclear) and event.missing:
-        return None if attempt.polls + 1 >= MADE_UP and named_otherwise(job, services) else event
-    called = job.nudge is not None and job.nudge.attempt == attempt.number
-    if isinstance(event, events.Succeeded) and called:
-        return replace(event, heard_by="callback", link=pictured(event.link, job))
-    if isinstance(event, events.Failed) and called:
-        return replace(event, heard_by="callback")
-    return event
-
-
-def named_otherwise(job: Job, services: Services) -> bool:
-    """Whether a later callback named another task: it was set aside while the first name, which is no task's, stood.
-
-    It stays aside until the ledger knows the name: whoever dies between the two finds it again.
-    """
-    quarantine = services.ledger.quarantine
-    for stray in quarantine.newest(job.tenant, services.now(), IN_ALL):
-        if (stray.job_id, stray.attempt) == (job.id, job.current.number) and stray.task_id:
-            record(job, events.Replayed(task_id=stray.task_id), services)
-            quarantine.drop(stray.id)
-            return True
-    return False
-
-
-def pictured(link: Link, job: Job) -> Link:
-    """The link with the callback's thumbnail, if the gateway's own word has the clip on the same host."""
-    told = job.nudge.thumbnail_url if job.nudge else None
-    if link.thumbnail_url or not told or urlsplit(told).netloc != urlsplit(link.video_url).netloc:
-        return link
-    return replace(link, thumbnail_url=told)
-
-
-def hinted(job: Job) -> str | None:
-    """The task id that a callback brought before the submit's own answer."""
-    return job.nudge.task_id if job.nudge and job.nudge.attempt == job.current.number else None
 
 
 def archive(job: Job, mine: Hold, services: Services) -> Event:

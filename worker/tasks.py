@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from functools import cache, partial
-from typing import Any
+from typing import Any, TypeVar
 
 from celery import Task
 
@@ -21,8 +20,8 @@ from worker import heartbeat, steps
 from worker.app import app, services
 from worker.hints import Hint
 from worker.lanes import SHARES
-from worker.steps import InHand
 
+T = TypeVar("T")
 Tickets = Sequence[tuple[str, str, int]]
 
 
@@ -39,19 +38,14 @@ def work(tickets: Tickets) -> None:
     steps.run([Ticket(*ticket) for ticket in tickets], services(), spread)
 
 
-def spread(do: Callable[[InHand], None], mine: Iterable[InHand]) -> list[None]:
-    """Give each job to the threads of its kind; when the last of a kind is done, the scheduler hears of the room."""
-    by_kind: defaultdict[str, list[InHand]] = defaultdict(list)
-    for one in mine:
-        by_kind[one[1].kind].append(one)
-    for kind, held in by_kind.items():
-        left = [*held]
-        for one in held:
-            hands(kind).submit(do, one).add_done_callback(partial(_done, left))
-    return []
+def spread(kind: str, do: Callable[[T], None], items: Sequence[T]) -> None:
+    """Give each to the threads of its kind; when the last is done, the scheduler hears of the room."""
+    left = [*items]
+    for item in items:
+        hands(kind).submit(do, item).add_done_callback(partial(_done, left))
 
 
-def _done(left: list[InHand], _: Any) -> None:
+def _done(left: list[Any], _: Any) -> None:
     left.pop()
     if not left:
         with suppress(LedgerUnavailable):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
@@ -133,6 +133,24 @@ class Gateways:
         door = self._submit if stage == "submit" else self._query
         answer: Response = self._effect("gateway", f"{stage} {name}", lambda: door(name, request), REFUSED, LOST)
         return answer
+
+    def send_all(self, requests: Sequence[Request], **_: Any) -> Iterator[list[tuple[int, Any]]]:
+        """Each in its turn; every third is left to be sent alone, the others are told in twos."""
+        group: list[tuple[int, Any]] = []
+        for number, request in enumerate(requests):
+            answer = None
+            if number % 3 < 2:
+                try:
+                    answer = self.send(request)
+                except NotSent:
+                    pass
+                except AnswerLost as lost:
+                    answer = lost
+            group.append((number, answer))
+            if len(group) == 2:
+                yield group
+                group = []
+        yield group
 
     @contextmanager
     def stream(self, request: Request, **_: Any) -> Iterator[Any]:

@@ -369,13 +369,13 @@ class Simulation:
             self.beating.add(home)
             self.at(self.now + pace.RENEW_S * 1000, lambda: self._beat(home))
 
-    def _hands(self, work: Callable[[Any], None], items: Any) -> list[None]:
+    def _hands(self, kind: str, work: Callable[[Any], None], items: Any) -> None:
         """A worker's threads: as many as there are jobs; nobody waits for them."""
         asking = BATON.holder
         assert asking
         for item in items:
-            self.start(item[0].id, asking.home, lambda item=item: work(item))  # type: ignore[misc]
-        return []
+            name = item[0].id if isinstance(item, tuple) else kind  # one job, or many that are asked for together
+            self.start(name, asking.home, lambda item=item: work(item))  # type: ignore[misc]
 
     def _beat(self, home: str) -> None:
         self.beating.discard(home)

@@ -10,7 +10,7 @@ import json
 import time
 import urllib.request
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from typing import Any
@@ -23,7 +23,7 @@ from shared import wiring
 from shared.domain import books, pace
 from shared.domain.job import Chore, Job, State
 from shared.domain.wire import Request, Response
-from shared.http import Outside
+from shared.http import AnswerLost, NotSent, Outside
 from shared.ledger import keys
 from shared.ledger.ledger import Ticket
 from shared.providers import PROVIDERS
@@ -67,6 +67,19 @@ class Watched(Outside):
         self.sent.append(request)
         answer = self._real.send(request, **options)
         return replace(answer, body=self.retouch(answer.body))
+
+    def send_all(self, requests: Sequence[Request], **options: Any) -> Iterator[list[tuple[int, Any]]]:
+        """One after another, so that a test can come between."""
+        for number, request in enumerate(requests):
+            yield [(number, self._sent(request, options))]
+
+    def _sent(self, request: Request, options: dict[str, Any]) -> Response | AnswerLost | None:
+        try:
+            return self.send(request, **options)
+        except AnswerLost as lost:
+            return lost
+        except NotSent:
+            return None
 
     def stream(self, request: Request, **options: Any) -> Any:
         self.fetched.append(request)
