@@ -10,11 +10,13 @@ import re
 import select
 import socket
 import ssl
+import struct
 import threading
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from http.client import BadStatusLine, IncompleteRead, LineTooLong, RemoteDisconnected
 from math import inf
+from typing import cast
 
 from shared.egress import DEFAULT_PORTS, Origin
 
@@ -27,6 +29,8 @@ HEAD_BYTES, HEAD_LINES = 1 << 17, 101
 LINE_BYTES = 1 << 12  # of a chunk's size, or of one trailer
 HINTS = 100  # answers before the answer
 SLACK = 1.02  # a call may take so much longer than it is given
+PATIENCE = (socket.SO_SNDTIMEO, socket.SO_RCVTIMEO)
+TIMEVAL = struct.Struct("ll")
 
 HEADER = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+: [^\r\n\0]*")
 TARGET = re.compile(r"[!-~]+")
@@ -46,14 +50,26 @@ class Line:
     def __init__(self, sock: socket.socket) -> None:
         self._sock = sock
         self._held, self._at = b"", 0  # read from the socket, and how much of it was taken
-        self._told_s = -1.0  # how long the socket waits, once it was told
+        self._told_s = dict.fromkeys(PATIENCE, -1.0)  # how long the socket waits, once it was told
+        self._tls = isinstance(sock, ssl.SSLSocket)
+        if not self._tls:
+            sock.settimeout(None)
 
-    def _patience(self, wait_s: Wait) -> None:
-        """Let the socket wait so long, or a little more: each telling is a call to the system."""
+    def _patience(self, what: int, wait_s: Wait) -> None:
+        """Let the socket wait so long, or a little more: each telling is a call to the system.
+
+        By the system's own timeouts, under which a call is one call: with Python's it asks whether there is something
+        first, and lets go of the interpreter's lock for each. OpenSSL does not know of them.
+        """
         seconds = wait_s()
-        if not seconds <= self._told_s <= seconds * SLACK:
-            self._sock.settimeout(seconds)
-            self._told_s = seconds
+        if seconds <= self._told_s[what] <= seconds * SLACK:
+            return
+        self._told_s[what] = told_s = seconds * (1 + SLACK) / 2
+        if self._tls:
+            self._told_s = dict.fromkeys(PATIENCE, told_s)
+            self._sock.settimeout(told_s)
+        else:
+            self._sock.setsockopt(socket.SOL_SOCKET, what, TIMEVAL.pack(int(told_s), 1 + int(told_s % 1 * 999_998)))
 
     def send(self, head: bytes, body: bytes | memoryview | None, wait_s: Wait) -> None:
         """Say it all; raises OSError. A server that closed while we spoke may have answered before."""
@@ -69,16 +85,25 @@ class Line:
         """
         rest = memoryview(piece)
         while rest:
-            self._patience(wait_s)
-            rest = rest[self._sock.send(rest) :]
+            self._patience(socket.SO_SNDTIMEO, wait_s)
+            try:
+                rest = rest[self._sock.send(rest) :]
+            except BlockingIOError:
+                raise TimeoutError from None
 
     def some(self, most: int, wait_s: Wait) -> bytes:
         """The next bytes, at the most so many; none where the other side has closed."""
         if self._at < len(self._held):
             start, self._at = self._at, min(self._at + most, len(self._held))
             return self._held[start : self._at]
-        self._patience(wait_s)
-        return self._sock.recv(most)
+        return self._recv(most, wait_s)
+
+    def _recv(self, most: int, wait_s: Wait) -> bytes:
+        self._patience(socket.SO_RCVTIMEO, wait_s)
+        try:
+            return self._sock.recv(most)
+        except BlockingIOError:
+            raise TimeoutError from None
 
     def head(self, wait_s: Wait) -> bytes:
         """All up to the first empty line; raises RemoteDisconnected, IncompleteRead, LineTooLong."""
@@ -102,23 +127,23 @@ class Line:
         return self._held[start:end].rstrip(b"\r")
 
     def _more(self, wait_s: Wait) -> None:
-        self._patience(wait_s)
-        read = self._sock.recv(PIECE_BYTES)
+        read = self._recv(PIECE_BYTES, wait_s)
         if not read:
             raise IncompleteRead(self._held) if self._at < len(self._held) else RemoteDisconnected
         self._held, self._at = self._held[self._at :] + read, 0
 
     def look(self) -> bool:
         """Take in what has come, without waiting; False where the other side has closed. Raises OSError."""
-        self._patience(lambda: 0)
-        tls = isinstance(self._sock, ssl.SSLSocket)
+        if self._tls:
+            self._told_s = dict.fromkeys(PATIENCE, -1.0)
+            self._sock.settimeout(0)
         while True:
             try:
-                read = self._sock.recv(PIECE_BYTES)
+                read = self._sock.recv(PIECE_BYTES, 0 if self._tls else socket.MSG_DONTWAIT)
             except (BlockingIOError, ssl.SSLWantReadError):
                 return True
             self._held, self._at = self._held[self._at :] + read, 0
-            if not read or not tls:
+            if not read or not self._tls:  # of a record of TLS more may be left than was asked for
                 return bool(read)
 
     def unread(self) -> None:
@@ -131,7 +156,7 @@ class Line:
 
     def idle(self) -> bool:
         """Whether nothing has come, and nobody has closed, since the last answer."""
-        if self._at < len(self._held) or (isinstance(self._sock, ssl.SSLSocket) and self._sock.pending()):
+        if self._at < len(self._held) or (self._tls and cast(ssl.SSLSocket, self._sock).pending()):
             return False
         poll = select.poll()
         poll.register(self._sock, select.POLLIN)

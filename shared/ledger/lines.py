@@ -7,12 +7,16 @@ from __future__ import annotations
 
 import os
 import select
+import socket
+import ssl
+import struct
 from collections.abc import Sequence
 from typing import Any
 
 import redis
 
 Command = Sequence[str | bytes | int]
+TIMEVAL = struct.Struct("ll")
 
 
 class Lines:
@@ -31,10 +35,13 @@ class Lines:
         line = self._taken()
         try:
             line.connect()  # where it is not; the next call takes the same line, and finds the server that is there now
+            self._ease(line)
             line.send_packed_command([b"".join(map(packed, commands))], check_health=False)
             answers = [_answer(line, raw) for _ in commands]
-        except BaseException:  # an answer may come yet, and would be taken for that to the next call
+        except BaseException as error:  # an answer may come yet, and would be taken for that to the next call
             line.disconnect()
+            if isinstance(error.__context__, BlockingIOError):  # the system's timeout
+                raise redis.TimeoutError("Timeout reading from socket") from None
             raise
         finally:
             self._idle.append(line)
@@ -42,6 +49,15 @@ class Lines:
             if isinstance(answer, redis.ResponseError):
                 raise answer
         return answers
+
+    def _ease(self, line: Any) -> None:
+        """Let the system time a new socket out: under Python's own timeouts each call is two, with a poll before it."""
+        if getattr(line, "eased", None) is not line._sock and not isinstance(line._sock, ssl.SSLSocket):
+            told_s = line.socket_timeout or 0
+            for what in (socket.SO_RCVTIMEO, socket.SO_SNDTIMEO):
+                line._sock.setsockopt(socket.SOL_SOCKET, what, TIMEVAL.pack(int(told_s), int(told_s % 1 * 1e6)))
+            line._sock.settimeout(None)
+            line.eased = line._sock
 
     def _taken(self) -> Any:
         try:
