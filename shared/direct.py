@@ -14,6 +14,7 @@ import time
 from collections.abc import Container, Mapping
 from contextlib import suppress
 from datetime import UTC, datetime
+from functools import lru_cache
 from ipaddress import ip_network
 from typing import Any, cast
 from urllib.parse import quote, urlsplit
@@ -87,13 +88,12 @@ class DirectPut:
     ) -> wire.Request:
         sha256 = sha256 or hashlib.sha256(body).hexdigest()
         credentials = self._credentials.get_frozen_credentials()
-        headers = signed("PUT", url, headers, sha256, credentials, self._region, datetime.now(UTC))
+        headers = signed(url, headers, sha256, credentials, self._region, datetime.now(UTC))
         # A part is sent from where it lies: any buffer will do.
         return wire.Request("PUT", url, headers, raw=cast("bytes", body))
 
 
 def signed(
-    method: str,
     url: str,
     headers: Mapping[str, str],
     sha256: str,
@@ -101,7 +101,7 @@ def signed(
     region: str,
     now: datetime,
 ) -> dict[str, str]:
-    """The headers with AWS Signature Version 4 for S3; the URL's path and query stand quoted and in order already.
+    """The headers of a PUT with AWS Signature Version 4; the URL's path and query are quoted and in order already.
 
     https://docs.aws.amazon.com/AmazonS3/latest/API/sig-v4-header-based-auth.html
     """
@@ -112,15 +112,22 @@ def signed(
     lines = sorted((name.lower(), " ".join(value.split())) for name, value in said.items())
     names = ";".join(name for name, _ in lines)
     told = "".join(f"{name}:{value}\n" for name, value in lines)
-    request = "\n".join((method, parts.path, parts.query, told, names, sha256))
+    request = "\n".join(("PUT", parts.path, parts.query, told, names, sha256))
     scope = (moment[:8], region, "s3", "aws4_request")
     text = "\n".join(("AWS4-HMAC-SHA256", moment, "/".join(scope), hashlib.sha256(request.encode()).hexdigest()))
-    key = f"AWS4{credentials.secret_key}".encode()
-    for word in (*scope, text):
-        key = hmac.digest(key, word.encode(), "sha256")
+    signature = hmac.digest(_key(credentials.secret_key, scope), text.encode(), "sha256").hex()
     place = f"{credentials.access_key}/{'/'.join(scope)}"
-    said["Authorization"] = f"AWS4-HMAC-SHA256 Credential={place}, SignedHeaders={names}, Signature={key.hex()}"
+    said["Authorization"] = f"AWS4-HMAC-SHA256 Credential={place}, SignedHeaders={names}, Signature={signature}"
     return said
+
+
+@lru_cache(maxsize=4)
+def _key(secret_key: str, scope: tuple[str, ...]) -> bytes:
+    """The key of a day."""
+    key = f"AWS4{secret_key}".encode()
+    for word in scope:
+        key = hmac.digest(key, word.encode(), "sha256")
+    return key
 
 
 def _reachable(url: str) -> bool:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import re
 import socket
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
+# All of a URL that says where it points.
+HEAD = re.compile(r"[a-z]+://[^/?#]*", re.IGNORECASE)
 DEFAULT_PORTS = {"http": 80, "https": 443}
 PUBLIC_PORTS = frozenset({443, 8443})
 CONNECT_S = 5.0  # for all addresses of a name together, as long as each still gets a second
@@ -84,6 +88,12 @@ class Address(NamedTuple):
 
 def origin(url: str) -> Origin:
     """The scheme, host and port of a URL; raises Forbidden where it is no plain http(s) URL."""
+    head = HEAD.match(url)
+    return _origin(head[0] if head else url)
+
+
+@lru_cache(maxsize=1024)
+def _origin(url: str) -> Origin:
     try:
         parts = urlsplit(url)
         scheme, host, port = parts.scheme, parts.hostname, parts.port

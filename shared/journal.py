@@ -32,6 +32,7 @@ from shared.domain.events import Event
 from shared.domain.job import Job, new_id
 from shared.domain.wire import Request
 from shared.ledger import record
+from shared.ledger.compact import compact
 from shared.look import Look
 
 log = structlog.get_logger()
@@ -114,7 +115,7 @@ class Journal:
         if not self._enabled:
             return
         attempt = job.current
-        body = json.dumps(request.json, ensure_ascii=False)
+        body = compact(request.json)
         line = {
             "kind": "intent",
             "at": now,
@@ -162,9 +163,7 @@ class Journal:
             last.exception(timeout_s)
 
     def _take(self, at: int, line: Mapping[str, Any], stored: Future[None] | None) -> None:
-        # JSON may hold half a surrogate pair, UTF-8 may not.
-        text = json.dumps(line, ensure_ascii=False, separators=(",", ":"))
-        text = TOKEN.sub(r"\1…", text.encode("utf-8", "backslashreplace").decode())
+        text = TOKEN.sub(r"\1…", compact(line))
         with self._wake:
             self._lines.append((at, text, stored))
             self._urgent |= stored is not None

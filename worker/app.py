@@ -18,6 +18,10 @@ from shared.wiring import Services, build
 from worker import broker
 from worker.lanes import QUEUE
 
+# A step gives the interpreter's lock away at each call that it makes; to be made to in between costs a twentieth of the
+# CPU of a worker (measured 2026-11: 5 ms against 50, 1,500 jobs at once).
+SWITCH_S = 0.05
+
 
 @cache
 def services() -> Services:
@@ -85,4 +89,5 @@ def _ready(**_: Any) -> None:
     heartbeat.start(services())
     gc.freeze()  # what is loaded by now stays: looking through it again and again cost a twentieth of the CPU
     gc.set_threshold(20_000, 20, 20)
+    sys.setswitchinterval(SWITCH_S)
     doctor.warn_of_redis(services().settings)

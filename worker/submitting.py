@@ -245,7 +245,6 @@ def posted(request: Request, provider: str, services: Services) -> tuple[Event, 
 
 def settle(job: Job, outcome: Event, services: Services) -> None:
     """Write the outcome down, whatever it takes: what became of a paid call is known nowhere else yet."""
-    log.info("submitted", job=job.id, attempt=outcome.attempt, outcome=type(outcome).__name__.lower())
     give_up = time.monotonic() + HOLD_ON_S
     while True:
         try:

@@ -19,8 +19,8 @@ from typing import Any
 from urllib.parse import quote, unquote
 
 from shared.domain.job import Attempt, AttemptStatus, Chore, Error, Job, Link, Note, Nudge, Result, State
+from shared.ledger.compact import compact
 
-JSON = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
 IN_HEADER = frozenset({"version", "tries", "nudge"})
 
 
@@ -29,9 +29,7 @@ def encode(job: Job, operation: str) -> str:
     nudge = encode_nudge(job.nudge) if job.nudge else "-"
     tasks = ",".join(f"{attempt.number}:{_quoted(attempt.task_id)}" for attempt in job.attempts) or "-"
     header = f"{job.version} {operation} {job.tries} {int(not job.ended)} {nudge} {tasks}"
-    text = JSON.encode(_plain(job))
-    # JSON may hold half a surrogate pair, UTF-8 may not: written as JSON's own escape it comes back unharmed.
-    return header + "\n" + text.encode("utf-8", "backslashreplace").decode()
+    return f"{header}\n{compact(_plain(job))}"
 
 
 def decode(record: str) -> Job:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import heapq
-import json
 import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache
@@ -15,6 +14,7 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from shared.ledger import keys
+from shared.ledger.compact import compact
 from shared.ledger.lines import Lines
 from shared.ledger.packing import pack, unpack
 from shared.ledger.store import Bounds, Commit, LaneRoom, LedgerUnavailable, Once, Opening, Standing, Verdict, Writes
@@ -71,7 +71,7 @@ def _source(name: str) -> str:
 def _spelled(commit: Commit) -> tuple[list[str], list[Any]]:
     names = [keys.record(commit.job_id), *commit.writes.keys]
     body = pack(commit.record) if commit.record else b""
-    told = json.dumps(commit.gates), json.dumps(commit.writes.commands)
+    told = compact(commit.gates), compact(commit.writes.commands)
     return names, [commit.version, commit.operation, body, *told, int(commit.ring)]
 
 
@@ -141,7 +141,7 @@ class RedisStore:
     def create(self, job_id: str, record: str, writes: Writes, once: Once | None = None) -> str:
         once = once or Once("", "", 0)
         names = [keys.record(job_id), once.key, *writes.keys]
-        commands = json.dumps(writes.commands)
+        commands = compact(writes.commands)
         return str(self._run("create", names, [pack(record), once.value, once.seconds, commands, once.mark]))
 
     def commit(self, commits: Sequence[Commit]) -> list[Verdict]:
@@ -157,7 +157,7 @@ class RedisStore:
             names += [keys.due(lane.lane), keys.leased(lane.lane), *gated]
         rooms = [[lane.room, lane.gateway, lane.max_in_flight, lane.submits_per_minute] for lane in lanes]
         # Not sent again when its answer is lost: what it leased is offered again when the leases run out.
-        soonest, *pairs = self._run("claim", names, [now, lease, window_ms, json.dumps(rooms)], again=0)
+        soonest, *pairs = self._run("claim", names, [now, lease, window_ms, compact(rooms)], again=0)
         given = [(lanes[int(number) - 1].lane, job_id) for number, job_id in zip(pairs[::2], pairs[1::2], strict=True)]
         return (int(soonest) if soonest else None), given
 
