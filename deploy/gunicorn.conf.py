@@ -1,6 +1,8 @@
 """gunicorn's settings for the receiver."""
 
+import gc
 import os
+import sys
 
 from shared.settings import SettingsError, load
 from shared.wiring import load_prices
@@ -28,3 +30,9 @@ limit_request_field_size = 8190
 accesslog = None
 errorlog = "-"
 loglevel = "warning"
+
+
+def post_worker_init(worker: object) -> None:
+    """As in worker/app.py: what is loaded stays, and threads change at calls, not in between."""
+    gc.freeze()
+    sys.setswitchinterval(0.05)
