@@ -88,9 +88,7 @@ class Outside:
         pieces: that one is to be sent alone, and may have been sent, so this is for what may be asked twice.
         """
         asked = [self._put(request, together.Glance(deadline_s), max_bytes) for request in requests]
-        if None in asked:
-            yield [(number, None) for number, one in enumerate(asked) if one is None]
-        yield from together.answers({number: one for number, one in enumerate(asked) if one}, deadline_s)
+        return together.answers(asked, deadline_s)
 
     def check(self, url: str) -> None:
         """Resolve a URL's host, no more; raises Forbidden if we may not reach it, NotSent if nobody knows it."""

@@ -26,6 +26,7 @@ Wait = Callable[[], float]
 # What is read at a time, and what of a body travels together with its head.
 PIECE_BYTES = 1 << 16
 HEAD_BYTES, HEAD_LINES = 1 << 17, 101
+RECORDS = 16  # of TLS, that a look takes in
 LINE_BYTES = 1 << 12  # of a chunk's size, or of one trailer
 HINTS = 100  # answers before the answer
 SLACK = 1.02  # a call may take so much longer than it is given
@@ -137,14 +138,15 @@ class Line:
         if self._tls:
             self._told_s = dict.fromkeys(PATIENCE, -1.0)
             self._sock.settimeout(0)
-        while True:
+        for _ in range(RECORDS if self._tls else 1):  # over TLS each read gives one record
             try:
                 read = self._sock.recv(PIECE_BYTES, 0 if self._tls else socket.MSG_DONTWAIT)
             except (BlockingIOError, ssl.SSLWantReadError):
                 return True
             self._held, self._at = self._held[self._at :] + read, 0
-            if not read or not self._tls:  # of a record of TLS more may be left than was asked for
-                return bool(read)
+            if not read:
+                return False
+        return True
 
     def unread(self) -> None:
         """Let all that was taken since the last look be taken again."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import select
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Sequence
 from typing import NoReturn
 
 from shared.domain import wire
@@ -68,14 +68,16 @@ class Asked:
         return wire.Response(stream.status, stream.headers, body)
 
 
-def answers(asked: Mapping[int, Asked], deadline_s: float) -> Iterator[list[tuple[int, Outcome]]]:
-    """What comes, in groups, each with its number; what has not come in time is lost."""
+def answers(asked: Sequence[Asked | None], deadline_s: float) -> Iterator[list[tuple[int, Outcome]]]:
+    """What comes, in groups, each with its number; first what was not sent; what has not come in time is lost."""
     ends_at = time.monotonic() + deadline_s
-    waiting = {one.line.fileno(): (number, one) for number, one in asked.items()}
+    waiting = {one.line.fileno(): (number, one) for number, one in enumerate(asked) if one}
     news = select.poll()
     for file in waiting:
         news.register(file, select.POLLIN)
     try:
+        if None in asked:
+            yield [(number, None) for number, one in enumerate(asked) if one is None]
         while waiting and (left_s := ends_at - time.monotonic()) > 0:
             if group := _come(news, waiting, left_s):
                 yield group

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Protocol, TypeVar
@@ -84,15 +84,23 @@ def look(one: InHand, services: Services) -> None:
 def look_at_all(polls: Sequence[InHand], services: Services, alone: Callable[[Sequence[InHand]], None]) -> None:
     """Ask about many tasks at once, and write down what is heard in groups; what cannot be asked so is done `alone`."""
     now = services.now()
-    questions = [asking(job, now, services) for job, _ in polls]
-    alone([one for one, question_ in zip(polls, questions, strict=True) if question_ is None])
-    asked = [(one, question_) for one, question_ in zip(polls, questions, strict=True) if question_]
-    waiting = {number: one for number, (one, _) in enumerate(asked)}
+    waiting = dict(enumerate(polls))
+
+    def leave(numbers: Iterable[int]) -> None:
+        numbers = list(numbers)
+        alone([waiting[number] for number in numbers])
+        for number in numbers:
+            del waiting[number]
+
     try:
-        for group in services.outside.send_all([q for _, q in asked], deadline_s=pace.POLL_DEADLINE_S):
-            held = [(waiting.pop(number), answer) for number, answer in group]
-            alone([one for one, answer in held if answer is None])
-            write_down([(one, heard(one[0], answer, now, services)) for one, answer in held if answer], services)
+        found = {number: asking(job, now, services) for number, (job, _) in waiting.items()}
+        questions = {number: question_ for number, question_ in found.items() if question_}
+        leave(number for number in found if number not in questions)
+        asked = list(questions)
+        for group in services.outside.send_all([*questions.values()], deadline_s=pace.POLL_DEADLINE_S):
+            leave(asked[place] for place, answer in group if answer is None)
+            answered = [(waiting.pop(asked[place]), answer) for place, answer in group if answer]
+            write_down([(one, heard(one[0], answer, now, services)) for one, answer in answered], services)
     finally:
         for _, mine in waiting.values():
             mine.let_go()

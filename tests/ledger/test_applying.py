@@ -1,12 +1,16 @@
 from __future__ import annotations
 
+from collections import Counter
 from decimal import Decimal
 from functools import partial
+from typing import Any
 
 import pytest
+import redis
 from factories import DAY, HOUR, MINUTE, NOW, PACE, SECOND, link, result
 from ledger_steps import (
     CAPS,
+    Through,
     archiving,
     claim,
     contents,
@@ -24,10 +28,14 @@ from ledger_steps import (
 )
 
 from shared.domain import events
-from shared.domain.events import Reason
-from shared.domain.job import AttemptStatus, State
+from shared.domain.events import Event, Reason
+from shared.domain.job import AttemptStatus, Job, State, new_id
+from shared.domain.values import replace
+from shared.ledger import keys, record
 from shared.ledger.ledger import Ledger
-from shared.ledger.store import LaneRoom, Store
+from shared.ledger.memory import MemoryStore
+from shared.ledger.redis_store import RedisStore
+from shared.ledger.store import Commit, LaneRoom, Store, Verdict, Writes
 
 LATER = NOW + MINUTE
 USAGE, HELD = "rushes:usage:2026-09-21", "rushes:held:2026-09-21"
@@ -216,3 +224,193 @@ def test_a_late_answer_of_an_older_attempt_keeps_its_task_id_for_the_record(ledg
     assert [each.status for each in moved.attempts] == [AttemptStatus.UNCONFIRMED, AttemptStatus.SUBMITTING]
     assert [each.task_id for each in moved.attempts] == ["late", None]
     assert len(places(store, lost.id)) == 1
+
+
+# --- many at once
+
+
+class Counted(Through):
+    """A store that counts what is asked of it."""
+
+    def __init__(self, store: Store) -> None:
+        super().__init__(store)
+        self.calls = Counter[str]()
+
+    def __getattr__(self, name: str) -> Any:
+        self.calls[name] += 1
+        return getattr(self.store, name)
+
+
+HAPPENED: tuple[Event, ...] = (
+    events.Progressed(40, attempt=1, asked_at=LATER),
+    events.Succeeded(link(), Decimal("0.3"), heard_by="callback", attempt=1),
+    events.Failed(Reason.PROVIDER, "no luck", Decimal("0.1"), attempt=1),
+    events.Lost("reset", attempt=1),
+    events.Unclear("HTTP 500", Reason.DOWN, 40, attempt=1),
+    events.Refused(Reason.DOWN, "503", attempt=1),  # late, so no news
+    events.Accepted("task-2", attempt=7),  # of an attempt that nobody knows
+)
+IDS = [new_id(NOW + number) for number in range(len(HAPPENED))]
+
+
+def known(ledger: Ledger, count: int = 3) -> list[Job]:
+    """Jobs that gateways have, as whoever asks about them sees them; their ids are the same in every ledger."""
+    return [running(ledger, NOW + number, id=IDS[number]) for number in range(count)]
+
+
+def polled(jobs: list[Job], *percents: int) -> list[tuple[Job, Event]]:
+    return [(job, events.Progressed(at, attempt=1, asked_at=LATER)) for job, at in zip(jobs, percents, strict=True)]
+
+
+def progress(ledger: Ledger, jobs: list[Job]) -> list[int | None]:
+    return [held.progress if held else None for held in ledger.get_many([job.id for job in jobs])]
+
+
+def test_what_happened_to_many_is_written_down_in_one_call(ledger: Ledger, store: Store) -> None:
+    jobs = known(ledger)
+    counted: Any = Counted(store)
+    Ledger(counted, PACE).apply_all(polled(jobs, 10, 20, 30), LATER)
+    assert progress(ledger, jobs) == [10, 20, 30]
+    assert (counted.calls["commit"], counted.calls["records"]) == (1, 0)
+
+
+def test_many_at_once_come_to_the_same_as_one_by_one(ledger: Ledger, store: Store) -> None:
+    alone = Ledger(MemoryStore(), PACE)
+    for event, job in zip(HAPPENED, known(alone, len(HAPPENED)), strict=True):
+        alone.apply(job.id, event, LATER, known=job)
+    ledger.apply_all(list(zip(known(ledger, len(HAPPENED)), HAPPENED, strict=True)), LATER)
+    assert contents(store) == contents(alone.store)
+
+
+def test_nothing_that_is_news_writes_nothing(ledger: Ledger, store: Store) -> None:
+    jobs = known(ledger)
+    counted: Any = Counted(store)
+    before = contents(store)
+    Ledger(counted, PACE).apply_all([], LATER)
+    Ledger(counted, PACE).apply_all([(job, events.Refused(Reason.DOWN, "503")) for job in jobs], LATER)
+    assert contents(store) == before
+    assert counted.calls["commit"] == 0
+
+
+def test_what_is_no_news_for_the_caller_may_be_some_for_what_stands_now(ledger: Ledger) -> None:
+    created(ledger)
+    seen, _ = engaged(ledger, NOW)
+    ledger.apply(seen.id, events.Accepted("task-1", attempt=1), NOW)
+    (other,) = known(ledger, 1)
+    ledger.apply_all(polled([seen, other], 40, 50), LATER)
+    assert progress(ledger, [seen, other]) == [40, 50]
+
+
+def test_one_to_which_others_were_first_is_decided_anew_and_the_rest_are_written(ledger: Ledger, store: Store) -> None:
+    jobs = known(ledger)
+    first = partial(ledger.apply, jobs[1].id, events.Progressed(60), LATER)
+    racing(store, first).apply_all(polled(jobs, 10, 20, 30), LATER + 1)
+    held = [job for job in ledger.get_many([job.id for job in jobs]) if job]
+    assert [(job.progress, job.current.polls) for job in held] == [(10, 1), (60, 2), (30, 1)]
+    assert [job.version - seen.version for job, seen in zip(held, jobs, strict=True)] == [1, 2, 1]
+
+
+def test_a_poll_among_many_that_lost_the_race_to_a_callback_changes_nothing(ledger: Ledger, store: Store) -> None:
+    jobs = known(ledger, 2)
+    won = events.Succeeded(link(), heard_by="callback", attempt=1)
+    racing(store, partial(ledger.apply, jobs[0].id, won, LATER)).apply_all(polled(jobs, 10, 20), LATER + 1)
+    assert [job and job.state for job in ledger.get_many(IDS[:2])] == [State.ARCHIVING, State.RUNNING]
+    assert progress(ledger, jobs) == [100, 20]
+
+
+def test_one_that_left_meanwhile_is_gone_and_the_rest_are_written(ledger: Ledger, store: Store) -> None:
+    jobs = known(ledger)
+    leave = partial(ledger.retire, jobs[1])
+    racing(store, leave).apply_all(polled(jobs, 10, 20, 30), LATER)
+    assert progress(ledger, jobs) == [10, None, 30]
+
+
+def test_two_facts_about_one_job_are_both_applied(ledger: Ledger) -> None:
+    (job,) = known(ledger, 1)
+    ledger.apply_all(polled([job, job], 40, 60), LATER)
+    held = ledger.get(job.id)
+    assert held is not None
+    assert (held.progress, held.current.polls, held.version) == (60, 2, job.version + 2)
+
+
+def test_each_change_is_told_of_once_and_none_that_was_not_made(ledger: Ledger, store: Store) -> None:
+    jobs = known(ledger, 5)
+    told: list[tuple[Job | None, Job, Event | None]] = []
+
+    def others() -> None:
+        ledger.apply(jobs[1].id, events.Progressed(60), LATER)
+        ledger.retire(jobs[2])
+
+    happened = [*polled(jobs[:4], 10, 20, 30, 40), (jobs[4], events.Refused(Reason.DOWN, "503"))]
+    listened = Ledger(racing(store, others).store, PACE, lambda *moved: told.append(moved))
+    listened.apply_all(happened, LATER + 1)
+    told.sort(key=lambda moved: moved[1].id)
+    assert [(new, event) for _, new, event in told] == [(ledger.get(IDS[at]), happened[at][1]) for at in (0, 1, 3)]
+    assert [old and old.version for old, _, _ in told] == [jobs[0].version, jobs[1].version + 1, jobs[3].version]
+
+
+def test_many_whose_replies_are_lost_are_not_counted_twice(store: Store) -> None:
+    alone = Ledger(MemoryStore(), PACE)
+    for ledger in (alone, repeating(store)):
+        ledger.apply_all(list(zip(known(ledger, len(HAPPENED)), HAPPENED, strict=True)), LATER)
+    assert contents(store) == contents(alone.store)
+    assert store.counters(USAGE)["acme|apimart|failed"] == "1"
+
+
+def noted(job: Job, operation: str = "one", version: int | None = None) -> Commit:
+    """A line for a job's history, as decided on a version."""
+    version = job.version if version is None else version
+    moved = replace(job.noted(LATER, operation), version=version + 1)
+    return Commit(job.id, version, operation, record.encode(moved, operation), Writes())
+
+
+def test_each_commit_has_its_own_verdict_in_its_place(ledger: Ledger, store: Store) -> None:
+    first, late, held_up, last = known(ledger, 4)
+    ledger.pause("apimart", "operator", LATER)
+    behind_a_gate = noted(held_up)
+    gate = ["pause", behind_a_gate.writes.number(keys.gateway("apimart")), NOW]
+    shut = Commit(held_up.id, held_up.version, "one", behind_a_gate.record, behind_a_gate.writes, [gate])
+    (stands,) = store.records([late.id])
+
+    verdicts = store.commit(
+        [noted(first), noted(replace(first, id="job_unknown")), noted(late, version=0), shut, noted(last)]
+    )
+
+    done = Verdict("done")
+    assert verdicts == [
+        done,
+        Verdict("gone"),
+        Verdict("conflict", stands or ""),
+        Verdict("shut", "pause", str(LATER)),
+        done,
+    ]
+    histories = [[note.what for note in job.history].count("one") for job in ledger.get_many(IDS[:4]) if job]
+    assert histories == [1, 0, 0, 1]
+
+
+def test_commits_are_known_again_each_by_its_own_operation(ledger: Ledger, store: Store) -> None:
+    first, second = known(ledger, 2)
+    store.commit([noted(first, "one"), noted(second, "two")])
+    before = contents(store)
+    kinds = [verdict.kind for verdict in store.commit([noted(first, "one"), noted(second, "three")])]
+    assert kinds == ["done", "conflict"]
+    assert contents(store) == before
+
+
+def test_many_are_written_by_a_redis_that_forgot_the_programs(redis_store: RedisStore) -> None:
+    ledger = Ledger(redis_store, PACE)
+    jobs = known(ledger)
+    redis_store._client.script_flush()
+    ledger.apply_all(polled(jobs, 10, 20, 30), LATER)
+    assert progress(ledger, jobs) == [10, 20, 30]
+
+
+def test_one_that_redis_refuses_is_told_of_and_the_rest_are_written(redis_store: RedisStore) -> None:
+    ledger = Ledger(redis_store, PACE)
+    jobs = known(ledger)
+    happened = polled(jobs, 10, 20, 30)
+    happened[1] = (jobs[1], events.Succeeded(link(), attempt=1))
+    redis_store._client.set("rushes:due:archive", "no zset")
+    with pytest.raises(redis.ResponseError, match="WRONGTYPE"):
+        ledger.apply_all(happened, LATER)
+    assert progress(ledger, jobs) == [10, 0, 30]

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 import redis
 from redis_server import RedisServer
 
-from shared.ledger.lines import Lines
+from shared.ledger.lines import Lines, packed
 from shared.ledger.redis_store import connect
 
 TIMEOUT_S = 0.2
@@ -92,3 +93,75 @@ def test_a_line_of_the_parent_process_is_left_to_it(lines: Lines, monkeypatch: p
     assert lines.call("PING") == "PONG"
     assert parents not in lines._idle
     assert parents._sock is not None
+
+
+# --- many at once
+
+
+def test_what_is_sent_together_is_answered_in_its_order(lines: Lines) -> None:
+    commands: list[list[str | bytes | int]] = [["SET", "number", 1], ["INCR", "number"], ["GET", b"number"]]
+    assert lines.call_all(commands) == ["OK", 2, "2"]
+    assert lines.call_all(commands, raw=True) == [b"OK", 2, b"2"]
+
+
+def test_what_is_sent_together_is_one_message_over_one_line(
+    lines: Lines, client: redis.Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lines.call("PING")
+    before, said = connections(client), list[object]()
+    send = redis.Connection.send_packed_command
+
+    def noted(line: redis.Connection, command: object, **options: Any) -> None:
+        said.append(command)
+        send(line, command, **options)
+
+    monkeypatch.setattr(redis.Connection, "send_packed_command", noted)
+    lines.call_all([("INCR", "number")] * 50)
+    assert said == [[packed(("INCR", "number")) * 50]]
+    assert connections(client) == before
+
+
+@pytest.mark.parametrize("raw", [False, True])
+def test_one_that_is_refused_is_raised_and_the_others_are_carried_out(
+    lines: Lines, client: redis.Redis, raw: bool
+) -> None:
+    lines.call("SET", "text", "one")
+    before = connections(client)
+    with pytest.raises(redis.ResponseError, match="not an integer"):
+        lines.call_all([("SET", "first", 1), ("INCR", "text"), ("SET", "last", 3)], raw)
+    assert lines.call("MGET", "first", "text", "last") == ["1", "one", "3"]
+    assert lines.call_all([("GET", "first"), ("GET", "last")]) == ["1", "3"]
+    assert connections(client) == before
+
+
+def test_of_several_that_are_refused_the_first_is_raised_as_what_it_is(lines: Lines) -> None:
+    lines.call("SET", "text", "one")
+    with pytest.raises(redis.exceptions.NoScriptError):
+        lines.call_all([("PING",), ("EVALSHA", "0" * 40, 0), ("INCR", "text")])
+    assert lines.call("GET", "text") == "one"
+
+
+def test_a_line_on_which_not_all_answers_came_is_cut(lines: Lines, monkeypatch: pytest.MonkeyPatch) -> None:
+    read, turns = redis.Connection.read_response, iter([True, False])
+
+    def interrupted(line: redis.Connection, **options: Any) -> Any:
+        if next(turns):
+            return read(line, **options)
+        raise KeyboardInterrupt
+
+    lines.call("SET", "text", "one")
+    with monkeypatch.context() as patched:
+        patched.setattr(redis.Connection, "read_response", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            lines.call_all([("INCR", "number")] * 3)
+    assert [line._sock for line in lines._idle] == [None]
+    assert lines.call("GET", "text") == "one"
+
+
+def test_answers_that_come_too_late_are_not_taken_for_the_next_ones(lines: Lines, own_redis: RedisServer) -> None:
+    lines.call("SET", "text", "one")
+    own_redis.freeze()
+    with pytest.raises(redis.TimeoutError):
+        lines.call_all([("INCR", "number")] * 3)
+    own_redis.thaw()
+    assert lines.call_all([("GET", "text")] * 2) == ["one", "one"]
