@@ -13,6 +13,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -216,9 +217,13 @@ class Siege:
         with redis.Redis.from_url(self.stack.env["REDIS_URL"]) as client:
             held = _ledger(client).get(job["id"])
         told = sum(note.what in ENDED for note in held.history) if held else 0
-        found = self.s3.list_object_versions(Bucket=BUCKET, Prefix=_folder(job)).get("Versions", [])
-        written = [version for version in found if version["Key"].endswith("manifest.json")]
-        return max(told, len(written))
+        return max(told, self._manifests[f"{_folder(job)}manifest.json"])
+
+    @cached_property
+    def _manifests(self) -> Counter[str]:
+        """How many versions of each there are. Asked once for all: moto copies the bucket each time."""
+        pages = self.s3.get_paginator("list_object_versions").paginate(Bucket=BUCKET, Prefix="jobs/")
+        return Counter(version["Key"] for page in pages for version in page.get("Versions", []))
 
     def _is_the_gateways(self, job: dict[str, Any]) -> bool:
         attempt, result = job["attempts"][-1], job["result"]
