@@ -236,16 +236,21 @@ def test_a_slow_answer_does_not_hold_up_the_quick(standing: Stand, calls: Outsid
 def test_what_comes_within_a_moment_comes_in_one_group(
     standing: Stand, calls: Outside, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    said = threading.Semaphore(0)
+    begun, said = threading.Event(), threading.Semaphore(0)
 
-    def speaking(peer: Peer) -> None:
+    def second(peer: Peer) -> None:
         peer.take()
+        begun.wait(5)
         peer.say(OURS)
         said.release()
         peer.wait()
 
-    servers = standing(speaking, speaking, hanging(), speaking)
-    moment(monkeypatch, lambda: [said.acquire(timeout=5) for _ in range(3)])
+    def within_the_moment() -> None:
+        begun.set()
+        assert all(said.acquire(timeout=5) for _ in range(2))
+
+    servers = standing(hanging(OURS), second, hanging(), second)
+    moment(monkeypatch, within_the_moment)
     with told(calls, asked(servers)) as groups:
         assert numbers(next(groups)) == [0, 1, 3]
 
@@ -501,7 +506,7 @@ def test_an_answer_that_is_none_is_lost_at_once_and_its_connection_closed(
 def test_an_answer_over_the_cap_is_not_read_to_its_end(standing: Stand, calls: Outside, head: bytes) -> None:
     (server,) = standing(flooding(head, 50 << 20))
 
-    assert [type(one) for one in outcomes(calls, asked([server]))] == [Oversized]
+    assert [type(one) for one in outcomes(calls, asked([server]), max_bytes=PIECE_BYTES)] == [Oversized]
     assert server.sent_bytes < 25 << 20  # what the sockets' buffers take, at most
 
 
