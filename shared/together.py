@@ -81,6 +81,8 @@ def answers(asked: Sequence[Asked | None], deadline_s: float) -> Iterator[list[t
         while waiting and (left_s := ends_at - time.monotonic()) > 0:
             if group := _come(news, waiting, left_s):
                 yield group
+        if waiting and (group := _come(news, waiting, 0)):  # what came while the groups before it were dealt with
+            yield group
         if waiting:
             yield [(number, one.lost) for number, one in waiting.values()]
     finally:

@@ -99,8 +99,9 @@ def look_at_all(polls: Sequence[InHand], services: Services, alone: Callable[[Se
         asked = list(questions)
         for group in services.outside.send_all([*questions.values()], deadline_s=pace.POLL_DEADLINE_S):
             leave(asked[place] for place, answer in group if answer is None)
-            answered = [(waiting.pop(asked[place]), answer) for place, answer in group if answer]
-            write_down([(one, heard(one[0], answer, now, services)) for one, answer in answered], services)
+            answered = {asked[place]: answer for place, answer in group if answer}
+            facts = [heard(waiting[number][0], answer, now, services) for number, answer in answered.items()]
+            write_down([(waiting.pop(number), fact) for number, fact in zip(answered, facts, strict=True)], services)
     finally:
         for _, mine in waiting.values():
             mine.let_go()
@@ -140,9 +141,22 @@ def write_down(facts: Sequence[tuple[InHand, Event | None]], services: Services)
         services.ledger.apply_all(news, services.now())
     except LedgerUnavailable as lost:
         log.warning("ledger out of reach", jobs=len(news), reason=str(lost))
+    except Exception:  # one that cannot be written does not keep the others from it
+        for job, event in news:
+            write_alone(job, event, services)
     finally:
         for (_, mine), _ in facts:
             mine.let_go()
+
+
+def write_alone(job: Job, event: Event, services: Services) -> None:
+    """Write down what was heard of a job, if it can be."""
+    try:
+        record(job, event, services)
+    except LedgerUnavailable as lost:
+        log.warning("ledger out of reach", job=job.id, reason=str(lost))
+    except Exception:
+        log.exception("not written", job=job.id, fact=type(event).__name__)
 
 
 def perform(job: Job, mine: Hold, services: Services) -> Event | None:

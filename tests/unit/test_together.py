@@ -276,6 +276,22 @@ def test_what_has_not_come_at_the_deadline_is_lost_and_its_connection_closed(sta
     assert half.hung_up.wait(5)
 
 
+def test_what_came_while_another_answer_was_dealt_with_is_not_lost(standing: Stand, calls: Outside) -> None:
+    def answering_late(peer: Peer) -> None:
+        peer.take()
+        time.sleep(SHORT_S / 3)
+        peer.say(OURS)
+
+    quick, late, silent = standing(keeping(OURS), answering_late, hanging())
+
+    groups = calls.send_all(asked([quick, late, silent]), deadline_s=SHORT_S)
+    assert numbers(next(groups)) == [0]
+    time.sleep(SHORT_S)
+    assert [bodies([one for _, one in group]) for group in [next(groups)]] == [[b"ours"]]
+    ((number, lost),) = next(groups)
+    assert (number, type(lost)) == (2, AnswerLost)
+
+
 def test_a_deadline_that_has_passed_sends_nothing(standing: Stand, calls: Outside) -> None:
     (server,) = standing(keeping(OURS))
 
