@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from itertools import islice
+from typing import Self
 
 import structlog
 
@@ -27,6 +28,8 @@ PAGE = 200
 LOOKERS = 16
 # No document says for how long apimart honours a key: what is older than this is not asked for again under it.
 KEY_LIFE_S = 3600
+# The clocks of the workers that write the journal may be so far apart.
+SKEW_MS = 60_000
 
 AttemptKey = tuple[str, int, int]
 
@@ -48,9 +51,24 @@ class Report:
 class Told:
     """What the journal says: of each job the newest attempt, of each attempt what came of it."""
 
+    began_at: int = 0
+    """When the first of it was read, ms."""
     intents: dict[str, Intent] = field(default_factory=dict)
     outcomes: dict[AttemptKey, Event] = field(default_factory=dict)
     unreadable: int = 0
+
+    def hear(self, lines: Iterable[Intent | Answer | str]) -> Self:
+        """Sort more of the journal's lines."""
+        for line in lines:
+            if isinstance(line, str):
+                self.unreadable += bool(line.strip())
+            elif isinstance(line, Intent):
+                held = self.intents.get(line.job.id)
+                if held is None or newest(held.job) < newest(line.job):
+                    self.intents[line.job.id] = line
+            elif isinstance(line.event, events.Accepted) or line_key(line) not in self.outcomes:
+                self.outcomes[line_key(line)] = line.event
+        return self
 
     def outcome(self, intent: Intent) -> Event | None:
         """What came of a paid call, where that was noted."""
@@ -62,9 +80,9 @@ def recover(services: Services, since: int = 0, dry_run: bool = False) -> Report
 
     Raises ArchiveUnavailable and LedgerUnavailable; what was put back until then stays, and a second run does the rest.
     """
-    told = listen(services.journal.read(since))
+    told = Told(began_at=services.now()).hear(services.journal.read(since))
     report = Report(unreadable=told.unreadable)
-    for intents in pages(told.intents.values()):
+    for intents in pages([*told.intents.values()]):
         compare(intents, told, report, services, dry_run)
     fill_in(told, report, services, dry_run)
     log.info(
@@ -77,21 +95,6 @@ def recover(services: Services, since: int = 0, dry_run: bool = False) -> Report
         dry_run=dry_run,
     )
     return report
-
-
-def listen(lines: Iterable[Intent | Answer | str]) -> Told:
-    """Sort the journal's lines."""
-    told = Told()
-    for line in lines:
-        if isinstance(line, str):
-            told.unreadable += bool(line.strip())
-        elif isinstance(line, Intent):
-            held = told.intents.get(line.job.id)
-            if held is None or newest(held.job) < newest(line.job):
-                told.intents[line.job.id] = line
-        elif isinstance(line.event, events.Accepted) or line_key(line) not in told.outcomes:
-            told.outcomes[line_key(line)] = line.event
-    return told
 
 
 def newest(job: Job) -> tuple[int, int]:
@@ -113,7 +116,10 @@ def compare(intents: Sequence[Intent], told: Told, report: Report, services: Ser
     """Hold a page of intents against the ledger, and what it does not know against the bucket."""
     held = services.ledger.get_many([intent.job.id for intent in intents])
     lost = [intent for intent, job in zip(intents, held, strict=True) if job is None]
-    behind = [intent for intent, job in zip(intents, held, strict=True) if job and is_behind(job, intent, told)]
+    behind = [(intent, job) for intent, job in zip(intents, held, strict=True) if job and is_behind(job, intent, told)]
+    if behind:  # what was held back since the journal was read is gone from the ledger; its line was stored before that
+        told.hear(services.journal.read(told.began_at - SKEW_MS))
+    behind = [(intent, job) for intent, job in behind if is_behind(job, intent, told)]
     with ThreadPoolExecutor(LOOKERS, thread_name_prefix="recovery") as pool:
         over = list(pool.map(lambda intent: has_manifest(intent.job, services), lost))
     missing = [intent for intent, is_over in zip(lost, over, strict=True) if not is_over]
@@ -122,7 +128,7 @@ def compare(intents: Sequence[Intent], told: Told, report: Report, services: Ser
         if is_over and not dry_run:
             services.ledger.keep_key(intent.job, services.now())
     report.known += len(intents) - len(lost) - len(behind)
-    for intent in (*missing, *behind):
+    for intent in (*missing, *(intent for intent, _ in behind)):
         put_back(intent, told.outcome(intent), report, services, dry_run)
 
 

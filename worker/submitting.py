@@ -210,16 +210,24 @@ def held_back(job: Job, request: Request, mine: Hold, services: Services) -> Eve
     now, why = services.now(), "the job is no longer ours"
     try:
         services.journal.intend(job, request, now)
+    except ArchiveUnavailable as unavailable:
+        return withdrawn(job, pace.after(now, JOURNAL_PAUSE_S), str(unavailable), services)
+    try:
         if mine.still(services):
             return None
-    except ArchiveUnavailable as unavailable:
-        now, why = pace.after(now, JOURNAL_PAUSE_S), str(unavailable)
     except LedgerUnavailable as lost:
         why = str(lost)
+    event = withdrawn(job, now, why, services)
+    services.journal.flush()  # before the ledger forgets the attempt: whoever compares the two would take it for sent
+    return event
+
+
+def withdrawn(job: Job, until: int, why: str, services: Services) -> Event:
+    """Nothing was sent; the journal hears of it."""
     log.warning("submit held back", job=job.id, reason=why)
-    withdrawn = events.Withdrawn(job.current.submitted_at, until=now)
-    services.journal.answered(job, withdrawn, why, services.now())
-    return withdrawn
+    event = events.Withdrawn(job.current.submitted_at, until=until)
+    services.journal.answered(job, event, why, services.now())
+    return event
 
 
 def send(request: Request, job: Job, services: Services) -> Event:

@@ -197,6 +197,11 @@ class Desk(Journal):
             stored.set_running_or_notify_cancel()
             self._store(group)
 
+    def flush(self, timeout_s: float = 5) -> None:
+        """Whoever wants it stored stores it."""
+        group, self._lines = self._lines, []
+        self._store(group)
+
 
 def perform(tickets: Sequence[Sequence[Any]], services: Services, hands: Callable[..., Any]) -> None:
     """What a worker does with one message; `hands` does the work for each of its jobs side by side."""

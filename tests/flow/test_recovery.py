@@ -300,12 +300,32 @@ def test_what_was_held_back_is_not_put_back_as_sent(world: World) -> None:
 
     with world.before(world.ledger, "renew", out_of_reach):
         world.step()
-    world.services.journal.flush()
     held = world.job(job_id)
     report = recovered(world)
     job = world.finish(job_id)
 
     assert (held.state, held.attempts, world.posts()) == (State.QUEUED, (), 1)
+    assert (report.put_back, report.known) == ([], 1)
+    assert (job.state, len(world.bills())) == (State.COMPLETED, 1)
+
+
+def test_what_is_held_back_while_the_journal_is_read_is_not_put_back_as_sent(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job_id = world.submit(world.request_for("newapi"))
+    flush = world.services.journal.flush
+
+    def out_of_reach() -> None:
+        raise LedgerUnavailable("TimeoutError")
+
+    monkeypatch.setattr("shared.journal.LINGER_S", 60)
+    monkeypatch.setattr(world.services.journal, "flush", lambda: None)
+    with world.before(world.ledger, "renew", out_of_reach):
+        world.step()
+    with world.before(world.ledger, "get_many", flush):
+        report = recovered(world)
+    job = world.finish(job_id)
+
     assert (report.put_back, report.known) == ([], 1)
     assert (job.state, len(world.bills())) == (State.COMPLETED, 1)
 
