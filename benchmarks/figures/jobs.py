@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import defaultdict
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -14,7 +15,8 @@ from benchmarks.rig.stack import Rig
 from benchmarks.rig.systems import Outcome, Rushes, Work
 from benchmarks.table import Row, Size, at_least, at_most, below
 
-NAMES = ("rushes", "celery", "asyncio")
+NAMES = ("rushes", "celery", "asyncio", *(["aiohttp"] if os.environ.get("BENCH_AIOHTTP") else []))
+BARE = {"asyncio": "bare asyncio", "aiohttp": "asyncio with aiohttp and aiobotocore"}
 LEARNED_AFTER = 200
 # With fewer at once the gateway is what the fast ones wait for: a ratio says nothing of the machine.
 ENOUGH_JOBS = 2000
@@ -43,7 +45,11 @@ def burst(size: Size) -> list[Row]:
     rate = {name: outcome.jobs_per_s for name, outcome in seen.items()}
     rows = [
         at_least("jobs at once", rate["rushes"], rate["celery"], "jobs/s", "Celery by hand", 2),
-        at_least("jobs at once", rate["rushes"], rate["asyncio"], "jobs/s", "bare asyncio", 0.5),
+        *(
+            at_least("jobs at once", rate["rushes"], rate[name], "jobs/s", BARE[name], 0.5)
+            for name in BARE
+            if name in rate
+        ),
     ]
     return (
         rows if size.jobs >= ENOUGH_JOBS else [replace(row, target=f"{row.target} of 2,000", met=None) for row in rows]
@@ -57,7 +63,7 @@ def cpu(size: Size) -> list[Row]:
     ms = {name: outcome.cpu_ms_per_job for name, outcome in seen.items()}
     return [
         at_most("CPU a job", ms["rushes"], ms["celery"], "ms", "Celery by hand", 0.5),
-        at_most("CPU a job", ms["rushes"], ms["asyncio"], "ms", "bare asyncio", 2),
+        *(at_most("CPU a job", ms["rushes"], ms[name], "ms", BARE[name], 2) for name in BARE if name in ms),
     ]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import subprocess
 import sys
 import time
@@ -12,7 +13,7 @@ from dataclasses import dataclass, field
 
 from benchmarks.rig.load import BY_HAND_REQUEST, RUSHES_REQUEST, send_jobs
 from benchmarks.rig.measure import percentile, spent
-from benchmarks.rig.stack import Rig
+from benchmarks.rig.stack import ROOT, Rig
 
 SETTLE_S = 1.0
 
@@ -117,14 +118,16 @@ class Bare(System):
     """One asyncio program without any durability."""
 
     name = "asyncio"
+    program = (sys.executable, "-m", "benchmarks.baseline.bare_asyncio")
+    imports_s = 1.0
 
     def start(self, rig: Rig, work: Work) -> None:
         given = {"jobs": work.jobs, "rate": work.rate, "poll-s": work.poll_s, "policy": work.policy}
-        argv = [sys.executable, "-m", "benchmarks.baseline.bare_asyncio"]
+        argv = [*self.program]
         argv += [part for name, value in given.items() for part in (f"--{name}", str(value))]
         rig.processes.start("program", argv, rig.env, stdin=subprocess.PIPE)
         rig.measured = ("program",)
-        time.sleep(1)
+        time.sleep(self.imports_s)
 
     def give(self, rig: Rig, work: Work) -> None:
         line = rig.processes["program"].stdin
@@ -133,7 +136,15 @@ class Bare(System):
         line.flush()
 
 
-SYSTEMS: Mapping[str, type[System]] = {system.name: system for system in (Rushes, ByHand, Bare)}
+class WithLibraries(Bare):
+    """The same with aiohttp and aiobotocore, by an interpreter that has them; see README.md."""
+
+    name = "aiohttp"
+    program = (os.environ.get("BENCH_AIOHTTP", ""), str(ROOT / "benchmarks/baseline/aiohttp_program.py"))
+    imports_s = 3.0
+
+
+SYSTEMS: Mapping[str, type[System]] = {system.name: system for system in (Rushes, ByHand, Bare, WithLibraries)}
 
 
 def wait_for_manifests(rig: Rig, count: int, timeout_s: float) -> None:
