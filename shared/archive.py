@@ -15,7 +15,7 @@ import string
 import uuid
 from base64 import b64encode
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass
@@ -182,8 +182,23 @@ class Archive:
 
     def put_manifest(self, key: str, manifest: Mapping[str, Any]) -> bool:
         """Write the manifest once; True if this call wrote it, False if one stands there already."""
-        body = json.dumps(manifest, ensure_ascii=False).encode()  # an indent takes Python's slow encoder
-        return self._put_once(key, body, "application/json", {"sha256": hashlib.sha256(body).hexdigest()})
+        return self._put_once(key, *_json(manifest))
+
+    def put_manifests(self, manifests: Sequence[tuple[str, Mapping[str, Any]]]) -> list[ArchiveUnavailable | None]:
+        """Write manifests together, each once as above: what kept it from standing there, or None."""
+        objects = [(key, *_json(manifest)) for key, manifest in manifests]
+        puts = [(key, body, _headers(content_type, metadata)) for key, body, content_type, metadata in objects]
+        written = self._direct.put_all(puts) if self._direct else [None] * len(puts)
+        return [self._kept_from(*one) if done is None else None for one, done in zip(objects, written, strict=True)]
+
+    def _kept_from(
+        self, key: str, body: bytes, content_type: str, metadata: Mapping[str, str]
+    ) -> ArchiveUnavailable | None:
+        try:
+            self._put_once(key, body, content_type, metadata)
+            return None
+        except ArchiveUnavailable as unavailable:
+            return unavailable
 
     def read_json(self, key: str) -> Any | None:
         """What the JSON object at `key` says, None where there is none; raises ValueError where it is not JSON."""
@@ -282,14 +297,11 @@ class Archive:
         return self._put(key, body, content_type, metadata)  # by now it is settled who was first
 
     def _put(self, key: str, body: bytes | Part, content_type: str, metadata: Mapping[str, str]) -> bool:
-        plain = _plain(metadata)
         if self._direct:
-            headers = {"Content-Type": content_type}
-            told = {f"x-amz-meta-{name}": value for name, value in plain.items()}
-            written = self._direct.put(key, _bytes(body), headers | told)
+            written = self._direct.put(key, _bytes(body), _headers(content_type, metadata))
             if written is not None:
                 return written
-        wish = {"ContentType": content_type, "Metadata": plain, "IfNoneMatch": "*"}
+        wish = {"ContentType": content_type, "Metadata": _plain(metadata), "IfNoneMatch": "*"}
         try:
             self._ask(self._s3.put_object, Key=key, **_body(body), **wish)
         except _Taken:
@@ -411,6 +423,17 @@ def _body(data: bytes | Part) -> dict[str, Any]:
         data.seek(0)  # a second try begins anew
     md5 = hashlib.md5(_bytes(data), usedforsecurity=False).digest()
     return {"Body": data, "ContentMD5": b64encode(md5).decode()}
+
+
+def _json(manifest: Mapping[str, Any]) -> tuple[bytes, str, dict[str, str]]:
+    """A manifest as an object: its bytes, content type and metadata."""
+    body = json.dumps(manifest, ensure_ascii=False).encode()  # an indent takes Python's slow encoder
+    return body, "application/json", {"sha256": hashlib.sha256(body).hexdigest()}
+
+
+def _headers(content_type: str, metadata: Mapping[str, str]) -> dict[str, str]:
+    told = {f"x-amz-meta-{name}": value for name, value in _plain(metadata).items()}
+    return {"Content-Type": content_type, **told}
 
 
 def _bytes(data: bytes | Part) -> bytes | memoryview:

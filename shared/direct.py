@@ -11,7 +11,7 @@ import hashlib
 import hmac
 import os
 import time
-from collections.abc import Container, Mapping
+from collections.abc import Container, Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from functools import lru_cache
@@ -39,8 +39,13 @@ ANYWHERE = (ip_network("0.0.0.0/0"), ip_network("::/0"))
 # Authorities that boto reads from the environment and this does not.
 AUTHORITIES = ("AWS_CA_BUNDLE", "REQUESTS_CA_BUNDLE")
 PLACE = "rushes-place"
+ONCE, SHA256 = {"If-None-Match": "*"}, "x-amz-meta-sha256"
 WRITTEN = {200: True, 412: False}
 UPLOADED = {200}
+
+
+Put = tuple[str, bytes, dict[str, str]]
+"""A key, what is to stand there, and the headers."""
 
 
 class DirectPut:
@@ -54,11 +59,28 @@ class DirectPut:
         self._outside = Outside(ANYWHERE)
         self._rests_until = 0.0 if _reachable(self._root) else float("inf")
 
-    def put(self, key: str, body: bytes | memoryview, headers: Mapping[str, str]) -> bool | None:
+    def put(self, key: str, body: bytes | memoryview, headers: dict[str, str]) -> bool | None:
         """Whether it was written: False where something stands there, None where boto is to find out."""
-        known = headers.get("x-amz-meta-sha256")
-        answer = self._answer(self._url(key), body, {**headers, "If-None-Match": "*"}, known, WRITTEN)
+        answer = self._answer(self._url(key), body, headers | ONCE, headers.get(SHA256), WRITTEN)
         return WRITTEN[answer.status] if answer else None
+
+    def put_all(self, puts: Sequence[Put]) -> list[bool | None]:
+        """The same for some small objects together, in this thread."""
+        told: list[bool | None] = [None] * len(puts)
+        if time.monotonic() < self._rests_until:
+            return told
+        with suppress(BotoCoreError, ClientError):
+            asked = [self._signed(self._url(key), body, said | ONCE, said.get(SHA256)) for key, body, said in puts]
+            for group in self._outside.send_all(asked, deadline_s=DEADLINE_S):
+                for number, answer in group:
+                    told[number] = self._told(answer) if answer else self.put(*puts[number])
+        return told
+
+    def _told(self, answer: wire.Response | Lost) -> bool | None:
+        if isinstance(answer, Lost) or answer.status not in WRITTEN:
+            self._rests_until = time.monotonic() + REST_S
+            return None
+        return WRITTEN[answer.status]
 
     def put_part(self, key: str, upload_id: str, number: int, body: bytes | memoryview) -> str | None:
         """The ETag of this part of a multipart upload; None where boto is to send it."""

@@ -17,7 +17,7 @@ import json
 import re
 import threading
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
@@ -107,27 +107,16 @@ class Journal:
 
     # --- writing
 
-    def intend(self, job: Job, request: Request, now: int) -> None:
-        """Store what is about to be sent for the job's newest attempt; it stands in the bucket when this returns.
+    def intend(self, calls: Sequence[tuple[Job, Request]], now: int) -> None:
+        """Store what is about to be sent for some jobs' newest attempts; it stands in the bucket when this returns.
 
-        Raises ArchiveUnavailable where it does not, or not soon enough: then nothing may be sent.
+        Raises ArchiveUnavailable where it does not, or not soon enough: then none of it may be sent.
         """
         if not self._enabled:
             return
-        attempt = job.current
-        body = compact(request.json)
-        line = {
-            "kind": "intent",
-            "at": now,
-            "job": job.id,
-            "attempt": attempt.number,
-            "submitted_at": attempt.submitted_at,
-            "provider": attempt.provider,
-            "sent": json.loads(SIGNED.sub(r"\1?…", body)) if len(body) <= SENT_CHARS else {},
-            "record": record.encode(job, "journal"),
-        }
         stored: Future[None] = Future()
-        self._take(now, line, stored)
+        # One entry, for all of it is to stand in the same object, or none.
+        self._take(now, "\n".join(_told_of(_intent(job, request, now)) for job, request in calls), stored)
         try:
             stored.result(WAIT_S)
         except TimeoutError:
@@ -148,7 +137,7 @@ class Journal:
             "outcome": _told(event),
             "answer": text[:ANSWER_CHARS] if text else None,
         }
-        self._take(now, line, None)
+        self._take(now, _told_of(line), None)
 
     def flush(self, timeout_s: float = 5) -> None:
         """Store what waits, as far as it goes within the time."""
@@ -162,8 +151,7 @@ class Journal:
         with suppress(TimeoutError):
             last.exception(timeout_s)
 
-    def _take(self, at: int, line: Mapping[str, Any], stored: Future[None] | None) -> None:
-        text = TOKEN.sub(r"\1…", compact(line))
+    def _take(self, at: int, text: str, stored: Future[None] | None) -> None:
         with self._wake:
             self._lines.append((at, text, stored))
             self._urgent |= stored is not None
@@ -247,6 +235,26 @@ class Journal:
             for text in self._archive.read_journal(name).split("\n"):
                 if f'"job":"{job_id}"' in text:
                     yield json.loads(text)
+
+
+def _intent(job: Job, request: Request, now: int) -> dict[str, Any]:
+    attempt = job.current
+    body = compact(request.json)
+    return {
+        "kind": "intent",
+        "at": now,
+        "job": job.id,
+        "attempt": attempt.number,
+        "submitted_at": attempt.submitted_at,
+        "provider": attempt.provider,
+        "sent": json.loads(SIGNED.sub(r"\1?…", body)) if len(body) <= SENT_CHARS else {},
+        "record": record.encode(job, "journal"),
+    }
+
+
+def _told_of(line: Mapping[str, Any]) -> str:
+    """A line of the journal, without the token of a callback."""
+    return TOKEN.sub(r"\1…", compact(line))
 
 
 def _name(at: int, bare: bool = False) -> str:

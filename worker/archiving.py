@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import asdict, replace
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
 from decimal import Decimal
+from functools import partial
+from operator import itemgetter
 from typing import Any
 
 import structlog
@@ -18,8 +20,11 @@ from shared.domain.job import Job, Link, Result
 from shared.domain.transitions import transition
 from shared.domain.wire import Request
 from shared.http import AnswerLost, NotSent, Stream
+from shared.ledger.store import LedgerUnavailable
 from shared.providers import PROVIDERS
 from shared.wiring import Services
+from worker.guarding import guarded, together
+from worker.hands import Hands
 
 log = structlog.get_logger()
 
@@ -39,19 +44,50 @@ class LinkDied(Exception):
     """The gateway's link no longer gives the clip."""
 
 
-def archive_clip(job: Job, services: Services) -> Event:
-    """Copy the clip, write the manifest, and say so; what is there already is not written again."""
+@dataclass(frozen=True, slots=True)
+class Copied:
+    """A clip that lies in the bucket; its manifest is to follow."""
+
+    event: events.Archived
+    files: Sequence[StoredFile]
+
+
+def archive_all(jobs: Sequence[Job], services: Services, hands: Hands) -> Iterator[list[tuple[Job, Event | None]]]:
+    """Copy clips side by side and write their manifests: what came of it, in groups as it comes."""
+    for group in hands.gather("copy", partial(clip_copied, services=services), jobs):
+        copies = [(job, copy) for job, copy in group if isinstance(copy, Copied)]
+        yield [(job, copy) for job, copy in group if not isinstance(copy, Copied)]
+        ends = together(partial(manifested, services=services), copies, itemgetter(0), services)
+        yield [(job, end) for (job, _), end in zip(copies, ends, strict=True)]
+
+
+def clip_copied(job: Job, services: Services) -> Copied | Event | None:
+    """What came of the copy of one clip; None where the ledger is needed to know that, and out of reach."""
+    try:
+        return guarded(job, lambda: copied(job, services), services)
+    except LedgerUnavailable as lost:
+        log.warning("ledger out of reach", job=job.id, reason=str(lost))
+        return None
+
+
+def copied(job: Job, services: Services) -> Copied | Event:
+    """Copy the clip, unless that is done; where its link is dead, ask for a fresh one."""
     folder = services.archive.folder(job.id, job.created_at)
     try:
-        return finished_before(job, folder, services) or copied(job, folder, services)
+        return finished_before(job, folder, services) or fetched(job, folder, services)
     except LinkDied as died:
-        return renewed(job, services) or expired(job, services) or events.ArchiveFailed("archive_failed", str(died))
+        return renewed(job, services) or given_up(job, died, services)
     except InvalidClip as invalid:
         final = job.setbacks >= INVALID_TRIES
         fresh = renewed(job, services) if job.setbacks and not final else None
         return fresh or events.ArchiveFailed("result_invalid", str(invalid), final)
     except (ArchiveUnavailable, NotSent, AnswerLost) as setback:
-        return expired(job, services) or events.ArchiveFailed("archive_failed", str(setback))
+        return given_up(job, setback, services)
+
+
+def given_up(job: Job, setback: Exception, services: Services) -> Event:
+    """It is tried again, unless the link is past its life."""
+    return expired(job, services) or events.ArchiveFailed("archive_failed", str(setback))
 
 
 def finished_before(job: Job, folder: str, services: Services) -> Event | None:
@@ -67,7 +103,8 @@ def finished_before(job: Job, folder: str, services: Services) -> Event | None:
     return events.Archived(result, settled(job, result, services))
 
 
-def copied(job: Job, folder: str, services: Services) -> Event:
+def fetched(job: Job, folder: str, services: Services) -> Copied:
+    """From the link into the bucket."""
     attempt = job.current
     link = attempt.link or Link("")
     metadata = {"job-id": job.id, "provider": attempt.provider, "task-id": attempt.task_id or ""}
@@ -77,7 +114,7 @@ def copied(job: Job, folder: str, services: Services) -> Event:
     picture = thumbnail(link, folder, services)
     result = described(clip, picture, folder, services)
     event = events.Archived(result, settled(job, result, services), attempt=attempt.number)
-    return manifested(job, event, [clip.file, *([picture] if picture else [])], services)
+    return Copied(event, [clip.file, *([picture] if picture else [])])
 
 
 def source(stream: Stream) -> Source:
@@ -130,11 +167,17 @@ def settled(job: Job, result: Result, services: Services) -> Decimal | None:
     return services.prices.estimate(provider, job.request, seconds)
 
 
-def manifested(job: Job, event: events.Archived, files: Sequence[StoredFile], services: Services) -> Event:
-    """Write the manifest of the job as it will be once it is completed, then let it be completed."""
-    done = transition(job, event, services.now(), services.settings.pace)
-    services.archive.put_manifest(event.result.manifest_key, manifest(done, files))
-    return event
+def manifested(copies: Sequence[tuple[Job, Copied]], services: Services) -> list[Event]:
+    """Write the manifests of jobs as they will be once they are completed, then let them be completed."""
+    now, pace_ = services.now(), services.settings.pace
+    done = [transition(job, copy.event, now, pace_) for job, copy in copies]
+    told = [manifest(new, copy.files) for new, (_, copy) in zip(done, copies, strict=True)]
+    names = [copy.event.result.manifest_key for _, copy in copies]
+    setbacks = services.archive.put_manifests(list(zip(names, told, strict=True)))
+    return [
+        given_up(job, setback, services) if setback else copy.event
+        for (job, copy), setback in zip(copies, setbacks, strict=True)
+    ]
 
 
 def manifest(job: Job, files: Sequence[StoredFile]) -> dict[str, Any]:

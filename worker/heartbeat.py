@@ -7,22 +7,23 @@ import signal
 import socket
 import threading
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
-from typing import TypeVar
 
 import structlog
 
 from shared.domain import pace
+from shared.domain.job import Job
 from shared.ledger.ledger import Ticket
 from shared.ledger.store import LedgerUnavailable
 from shared.wiring import Services
 from worker.lanes import lanes
 
-T = TypeVar("T")
 log = structlog.get_logger()
 EXIT_DEAF = 70
+# Nobody else can have taken a job up whose lease was renewed so short a time ago.
+SURE_S = 2
 
 
 class Hold:
@@ -33,22 +34,6 @@ class Hold:
         self._ticket: Ticket | None = ticket
         self._since = since
         self._lock = threading.Lock()
-
-    def engage(self, write: Callable[[Ticket], T], now: int) -> T | None:
-        """Do a write that needs the lease, which it renews; None where the job is no longer ours."""
-        with self._lock:
-            if self._ticket is None:
-                return None
-            done = write(self._ticket)
-            self._ticket = replace(self._ticket, lease=pace.after(now, pace.LEASE_S))
-            return done
-
-    def still(self, services: Services) -> bool:
-        """Whether the job is ours at this moment, by the ledger's word; renews the lease. Raises LedgerUnavailable."""
-        with self._lock:
-            if self._ticket:
-                self._ticket = services.ledger.renew(self._ticket, services.now())
-            return self._ticket is not None
 
     def let_go(self) -> None:
         """The step is done; the lease is not renewed any more."""
@@ -61,6 +46,21 @@ class Hold:
             if self._ticket and now >= pace.after(self._since, pace.RENEW_S):
                 self._ticket = services.ledger.renew(self._ticket, now)
 
+    def sure(self, now: int) -> bool:
+        """Whether the lease was renewed a moment ago."""
+        ticket = self._ticket
+        return ticket is not None and ticket.lease >= pace.after(now, pace.LEASE_S - SURE_S)
+
+    @contextmanager
+    def kept(self) -> Iterator[Ticket | None]:
+        """The ticket as it is, and as it stays meanwhile; None where the job is no longer ours."""
+        with self._lock:
+            yield self._ticket
+
+    def have(self, ticket: Ticket | None) -> None:
+        """The ticket is another from now on; for whoever keeps it."""
+        self._ticket = ticket
+
 
 HELD: set[Hold] = set()
 
@@ -70,6 +70,32 @@ def hold(ticket: Ticket, services: Services) -> Hold:
     held = Hold(ticket, services.now())
     HELD.add(held)
     return held
+
+
+def engage(
+    holds: Sequence[Hold], write: Callable[[Sequence[Ticket]], Sequence[Job | Exception]], now: int
+) -> list[Job | Exception | None]:
+    """Do a write that needs the leases, and renews those of the jobs that it gives; None for one no longer ours."""
+    with ExitStack() as kept:
+        tickets = [kept.enter_context(hold.kept()) for hold in holds]
+        ours = [ticket for ticket in tickets if ticket]
+        done = dict(zip(ours, write(ours) if ours else (), strict=True))
+        for hold, ticket in zip(holds, tickets, strict=True):
+            if ticket and isinstance(done[ticket], Job):
+                hold.have(replace(ticket, lease=pace.after(now, pace.LEASE_S)))
+        return [done[ticket] if ticket else None for ticket in tickets]
+
+
+def still(holds: Sequence[Hold], services: Services) -> list[bool]:
+    """Which jobs are ours at this moment, by the ledger's word; renews their leases. Raises LedgerUnavailable."""
+    with ExitStack() as kept:
+        tickets = [kept.enter_context(hold.kept()) for hold in holds]
+        ours = [ticket for ticket in tickets if ticket]
+        renewed = dict(zip(ours, services.ledger.renew_many(ours, services.now()) if ours else (), strict=True))
+        for hold, ticket in zip(holds, tickets, strict=True):
+            if ticket:
+                hold.have(renewed[ticket])
+        return [ticket is not None and renewed[ticket] is not None for ticket in tickets]
 
 
 def start(services: Services) -> None:

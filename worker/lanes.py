@@ -25,10 +25,14 @@ QUEUE = "work"
 SHARES: dict[str, Share] = {
     "submit": Share(room=32, batch=8, threads=32),
     "poll": Share(room=96, batch=32, threads=48),
-    "archive": Share(room=24, batch=8, threads=16),
+    "archive": Share(room=24, batch=8, threads=24),
     "notify": Share(room=16, batch=8, threads=16),
     "retire": Share(room=64, batch=64, threads=2),
 }
+
+
+# The calls of a step that are made side by side, each in a thread; whoever leads the step waits for them in its own.
+CALLS = {"send": 32, "copy": 16}
 
 
 def lanes(gateways: Iterable[str] = PROVIDERS) -> list[str]:

@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import Protocol, TypeVar
+from itertools import chain
 
 import structlog
 
@@ -14,42 +14,33 @@ from shared import notify
 from shared.asking import question, understood
 from shared.domain import events, pace
 from shared.domain.events import Event
-from shared.domain.job import Chore, Error, Job, State
+from shared.domain.job import Chore, Job, State
 from shared.domain.wire import Request, Response
 from shared.http import AnswerLost, Forbidden, NotSent
 from shared.ledger.ledger import Ticket
 from shared.ledger.store import LedgerUnavailable
 from shared.providers.reading import retry_after_s
 from shared.wiring import Services
-from worker.archiving import archive_clip, write_manifest
+from worker import archiving
+from worker.archiving import write_manifest
+from worker.guarding import guarded, worn_out
+from worker.hands import Hands, InTurn
 from worker.heartbeat import Hold, hold
 from worker.polling import meant, poll, task_of, too_soon
-from worker.submitting import submit
+from worker.submitting import Plan, readied, send_all, submit, unmeasured
+from worker.writing import InHand, write_down
 
 log = structlog.get_logger()
 
 Step = Callable[[Job, Hold, Services], Event | None]
-InHand = tuple[Job, Hold]
-T = TypeVar("T")
 
 
-class Hands(Protocol):
-    """Does this with each of these, side by side as far as there are threads for that kind of work."""
-
-    def __call__(self, kind: str, do: Callable[[T], None], items: Sequence[T]) -> None: ...
-
-
-def in_turn(kind: str, do: Callable[[T], None], items: Sequence[T]) -> None:
-    """The hands of whoever has only two."""
-    for item in items:
-        do(item)
-
-
-def run(tickets: Sequence[Ticket], services: Services, hands: Hands = in_turn) -> None:
+def run(tickets: Sequence[Ticket], services: Services, hands: Hands | None = None) -> None:
     """Do what is due for some jobs, side by side; a ticket that was opened before, or is too old, ends quietly.
 
     Where the ledger goes out of reach, the leases run out and the jobs are offered again.
     """
+    hands = hands or InTurn()
     try:
         opened = services.ledger.begin_many(tickets, services.now())
     except LedgerUnavailable as lost:
@@ -61,10 +52,10 @@ def run(tickets: Sequence[Ticket], services: Services, hands: Hands = in_turn) -
         by_kind[pace.kind_of(ticket.lane)].append((job, hold(ticket, services)))
     each = partial(look, services=services)
     for kind, held in by_kind.items():
-        if kind == "poll":
-            hands(kind, partial(look_at_all, services=services, alone=partial(hands, kind, each)), [held])
+        if together := TOGETHER.get(kind):
+            hands.give(kind, partial(together, services=services, hands=hands), [held])
         else:
-            hands(kind, each, held)
+            hands.give(kind, each, held)
 
 
 def look(one: InHand, services: Services) -> None:
@@ -81,14 +72,60 @@ def look(one: InHand, services: Services) -> None:
         mine.let_go()
 
 
-def look_at_all(polls: Sequence[InHand], services: Services, alone: Callable[[Sequence[InHand]], None]) -> None:
+def submit_all(queued: Sequence[InHand], services: Services, hands: Hands) -> None:
+    """Submit many jobs at once; what must be measured first, or begins otherwise, is done `alone`."""
+    now = services.now()
+    ready = [(job, mine) for job, mine in queued if submits_at_once(job)]
+    hands.give("submit", partial(look, services=services), [one for one in queued if not submits_at_once(one[0])])
+    try:
+        outcomes = list(zip(ready, readied(ready, services), strict=True))
+        plans = [outcome for _, outcome in outcomes if isinstance(outcome, Plan)]
+        standing = [(one, outcome) for one, outcome in outcomes if not isinstance(outcome, Plan)]
+        write_down([(one, _asked(event, now)) for one, event in standing], services)
+        send_all(plans, services, hands)
+    except LedgerUnavailable as lost:
+        log.warning("ledger out of reach", jobs=len(ready), reason=str(lost))
+    finally:
+        for _, mine in ready:
+            mine.let_go()
+
+
+def archive_all(clips: Sequence[InHand], services: Services, hands: Hands) -> None:
+    """Archive many clips at once; what is to be done otherwise is done `alone`."""
+    now = services.now()
+    ready = {job.id: (job, mine) for job, mine in clips if archives_at_once(job)}
+    hands.give("archive", partial(look, services=services), [one for one in clips if not archives_at_once(one[0])])
+    try:
+        for group in archiving.archive_all([job for job, _ in ready.values()], services, hands):
+            facts = [(ready.pop(job.id), event) for job, event in group]
+            write_down([(one, _asked(event, now)) for one, event in facts], services)
+    finally:
+        for _, mine in ready.values():
+            mine.let_go()
+
+
+def archives_at_once(job: Job) -> bool:
+    """Whether its step is the copy of a clip."""
+    return job.state is State.ARCHIVING and job.tries <= pace.CRASHES
+
+
+def _asked(event: Event | None, at: int) -> Event | None:
+    return replace(event, asked_at=at) if event and not event.asked_at else event
+
+
+def submits_at_once(job: Job) -> bool:
+    """Whether its step is a submit and nothing before it."""
+    return job.state is State.QUEUED and job.tries <= pace.CRASHES and not unmeasured(job)
+
+
+def look_at_all(polls: Sequence[InHand], services: Services, hands: Hands) -> None:
     """Ask about many tasks at once, and write down what is heard in groups; what cannot be asked so is done `alone`."""
     now = services.now()
     waiting = dict(enumerate(polls))
 
     def leave(numbers: Iterable[int]) -> None:
         numbers = list(numbers)
-        alone([waiting[number] for number in numbers])
+        hands.give("poll", partial(look, services=services), [waiting[number] for number in numbers])
         for number in numbers:
             del waiting[number]
 
@@ -134,72 +171,11 @@ def _said(job: Job, answer: Response | AnswerLost, services: Services) -> Event:
     return understood(job.current, task_of(job) or "", answer, services)
 
 
-def write_down(facts: Sequence[tuple[InHand, Event | None]], services: Services) -> None:
-    """Write down what was heard of some jobs, and let go of them."""
-    news = [(job, event) for (job, _), event in facts if event]
-    try:
-        services.ledger.apply_all(news, services.now())
-    except LedgerUnavailable as lost:
-        log.warning("ledger out of reach", jobs=len(news), reason=str(lost))
-    except Exception:  # one that cannot be written does not keep the others from it
-        for job, event in news:
-            write_alone(job, event, services)
-    finally:
-        for (_, mine), _ in facts:
-            mine.let_go()
-
-
-def write_alone(job: Job, event: Event, services: Services) -> None:
-    """Write down what was heard of a job, if it can be."""
-    try:
-        record(job, event, services)
-    except LedgerUnavailable as lost:
-        log.warning("ledger out of reach", job=job.id, reason=str(lost))
-    except Exception:
-        log.exception("not written", job=job.id, fact=type(event).__name__)
-
-
 def perform(job: Job, mine: Hold, services: Services) -> Event | None:
     """The step of the job's state; a step that breaks is put off, and tried ever more slowly."""
     if job.tries > pace.CRASHES:
         return worn_out(job, services)
     return guarded(job, lambda: STEPS[job.state](job, mine, services), services)
-
-
-def guarded(job: Job, step: Callable[[], Event | None], services: Services) -> Event | None:
-    """What a step came to, or that it broke. Raises LedgerUnavailable."""
-    try:
-        return step()
-    except LedgerUnavailable:
-        raise
-    except Exception:
-        log.exception("step broke", job=job.id, state=job.state.value, tries=job.tries)
-        return setback(job, services)
-
-
-def setback(job: Job, services: Services) -> Event:
-    """What a step that broke means for a job: nothing but a pause."""
-    message = "a step of ours broke; see the worker's log"
-    if job.state is State.QUEUED:
-        return events.Deferred(pace.after(services.now(), min(2.0**job.tries, 300)), message, broke=True)
-    if job.chores[:1] == (Chore.NOTICE,):
-        return events.NoticeFailed(message)
-    if job.state is State.ARCHIVING or job.ended:
-        return events.ArchiveFailed("archive_failed", message)
-    return events.Lost(message)
-
-
-def worn_out(job: Job, services: Services) -> Event:
-    """A step that took its worker down with it again and again is not tried for ever."""
-    message = f"the step of a {job.state.value} job ended its worker {job.tries - 1} times"
-    log.error("step given up", job=job.id, state=job.state.value)
-    if job.state is State.QUEUED:
-        return events.Barred(Error("input_rejected", message))
-    if job.chores[:1] == (Chore.NOTICE,):
-        return events.NoticeFailed(message, final=True)
-    if job.state is State.ARCHIVING or job.ended:
-        return events.ArchiveFailed("archive_failed", message, final=True)
-    return events.Lost(message)
 
 
 def record(job: Job, event: Event, services: Services) -> None:
@@ -212,9 +188,10 @@ def crashed(job: Job, mine: Hold, services: Services) -> Event:
     return events.Lost("the worker died while it submitted", attempt=job.current.number)
 
 
-def archive(job: Job, mine: Hold, services: Services) -> Event:
+def archive(job: Job, mine: Hold, services: Services) -> Event | None:
     """Copy the clip into the bucket; where its link is dead, ask for a fresh one."""
-    return archive_clip(job, services)
+    ((_, event),) = chain.from_iterable(archiving.archive_all([job], services, InTurn()))
+    return event
 
 
 def chore(job: Job, mine: Hold, services: Services) -> Event | None:
@@ -243,6 +220,7 @@ def retire(job: Job, services: Services) -> None:
     services.ledger.retire(job)
 
 
+TOGETHER = {"poll": look_at_all, "submit": submit_all, "archive": archive_all}
 STEPS: dict[State, Step] = {
     State.QUEUED: submit,
     State.SUBMITTING: crashed,

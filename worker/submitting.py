@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
-from dataclasses import replace
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from functools import partial
+from operator import attrgetter
 from typing import Any
 
 import structlog
@@ -21,7 +23,7 @@ from shared.domain.wire import Request
 from shared.http import AnswerLost, Forbidden, NotSent
 from shared.intake import length_s
 from shared.journal import ANSWER_CHARS
-from shared.ledger.ledger import CapReached, Caps, LeaseLost
+from shared.ledger.ledger import CapReached, Caps, Submit, Ticket
 from shared.ledger.store import LedgerUnavailable
 from shared.media import InputRejected, InputUnreachable, probe
 from shared.providers import PROVIDERS
@@ -29,7 +31,11 @@ from shared.providers.base import Ask
 from shared.quotes import Quote, quotes
 from shared.settings import GatewaySettings
 from shared.wiring import Services
+from worker import heartbeat
+from worker.guarding import guarded, together
+from worker.hands import Hands, InTurn
 from worker.heartbeat import Hold
+from worker.writing import InHand, write
 
 log = structlog.get_logger()
 
@@ -40,45 +46,85 @@ HOLD_ON_S = 600
 JOURNAL_PAUSE_S = 15
 
 
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """A paid call that is about to be made."""
+
+    job: Job
+    """As it was opened; with the attempt, once that is written down."""
+    mine: Hold
+    able: Sequence[Quote]
+    attempt: Attempt
+    request: Request
+    caps: Caps
+
+
+Outcomes = list[Plan | Event | None]
+"""Of each the plan, what stands in its way, or None where nothing is left to say."""
+
+
 def submit(job: Job, mine: Hold, services: Services) -> Event | None:
     """Look at the inputs, then try; what was measured is kept where something stands in the way of the rest."""
     learned = measure(job, services) if unmeasured(job) else None
     if learned and not isinstance(learned, events.Measured):
         return learned
     measured = transition(job, learned, services.now(), services.settings.pace) if learned else job
-    standing = attempt(measured, mine, services)
-    return learned if learned and standing else standing
+    (outcome,) = readied([(measured, mine)], services)
+    if isinstance(outcome, Plan):
+        send_all([outcome], services, InTurn())
+        return None
+    return learned if learned and outcome else outcome
 
 
-def attempt(job: Job, mine: Hold, services: Services) -> Event | None:
-    """Choose the gateway, write the attempt down, send it, write down what became of it; or what stands in the way."""
+def readied(queued: Sequence[InHand], services: Services) -> Outcomes:
+    """Choose the gateways, and write the attempts down in the ledger and in the journal: these may now be sent, once.
+
+    Raises LedgerUnavailable; then none may, and none was written down.
+    """
+    chosen = [guarded(job, partial(planned, job, mine, services), services) for job, mine in queued]
+    return _on(journalled, _on(engaged, chosen, services), services)
+
+
+def _on(do: Callable[..., Outcomes], outcomes: Sequence[Plan | Event | None], services: Services) -> Outcomes:
+    """Go on with the plans."""
+    plans = [outcome for outcome in outcomes if isinstance(outcome, Plan)]
+    done = iter(together(partial(do, services=services), plans, attrgetter("job"), services))
+    return [next(done) if isinstance(outcome, Plan) else outcome for outcome in outcomes]
+
+
+def planned(job: Job, mine: Hold, services: Services) -> Plan | Event:
+    """The gateway that it goes to and the call, or what it means for the job that there is none."""
     able = choice(job, services)
     if isinstance(able, Event):
         return able
-    quote = able[0]
-    gateway = services.settings.gateways[quote.provider]
-    plan, request = prepare(job, quote, gateway, services)
+    gateway = services.settings.gateways[able[0].provider]
+    attempt, request = prepare(job, able[0], gateway, services)
+    return Plan(job, mine, able, attempt, request, caps(job, able[0], gateway, services))
+
+
+def engaged(plans: Sequence[Plan], services: Services) -> Outcomes:
+    """Write the attempts down; a job that is no longer ours is left to whoever has it."""
+    by_job, now = {plan.job.id: plan for plan in plans}, services.now()
+
+    def write(tickets: Sequence[Ticket]) -> Sequence[Job | Exception]:
+        asked = [(by_job[ticket.job_id], ticket) for ticket in tickets]
+        submits = [Submit(plan.job, ticket, events.Begun(plan.attempt), plan.caps) for plan, ticket in asked]
+        return services.ledger.engage_many(submits, now)
+
     try:
-        written = engage(job, plan, caps(job, quote, gateway, services), mine, services)
-    except LeaseLost:
-        return None
-    except CapReached as reached:
-        return put_off(job, reached, able, services)
+        written = heartbeat.engage([plan.mine for plan in plans], write, now)
     except LedgerUnavailable:
-        # Whether it was written down is not known; that nothing was sent, only this worker knows.
-        settle(job, events.Withdrawn(plan.submitted_at, attempt=plan.number), services)
-        return None
-    if written:
-        outcome = held_back(written, request, mine, services) or send(request, written, services)
-        settle(written, replace(outcome, attempt=plan.number), services)
-    return None
+        # Whether they were written down is not known; that nothing was sent, only this worker knows.
+        settle([(plan, events.Withdrawn(plan.attempt.submitted_at)) for plan in plans], services)
+        return [None] * len(plans)
+    return [_engaged(plan, outcome, services) for plan, outcome in zip(plans, written, strict=True)]
 
 
-def engage(job: Job, plan: Attempt, fits: Caps, mine: Hold, services: Services) -> Job | None:
-    """Write the attempt down; None where the job is no longer ours. Raises LeaseLost, CapReached."""
-    now = services.now()
-    write = partial(services.ledger.engage, job, event=events.Begun(plan), caps=fits, now=now)
-    return mine.engage(lambda ticket: write(ticket=ticket), now)
+def _engaged(plan: Plan, outcome: Job | Exception | None, services: Services) -> Plan | Event | None:
+    if isinstance(outcome, CapReached):
+        with suppress(LedgerUnavailable):  # others of these are written down already, and to be sent
+            return guarded(plan.job, lambda: put_off(plan.job, outcome, plan.able, services), services)
+    return replace(plan, job=outcome) if isinstance(outcome, Job) else None
 
 
 def unmeasured(job: Job) -> bool:
@@ -190,7 +236,7 @@ def caps(job: Job, quote: Quote, gateway: GatewaySettings, services: Services) -
     )
 
 
-def put_off(job: Job, reached: CapReached, able: list[Quote], services: Services) -> Event:
+def put_off(job: Job, reached: CapReached, able: Sequence[Quote], services: Services) -> Event:
     """A cap is waited for, at the old place in the line; a budget is not waited for until tomorrow."""
     if reached.cap == "pause":
         return around(tuple(quote.provider for quote in able), services)
@@ -201,33 +247,67 @@ def put_off(job: Job, reached: CapReached, able: list[Quote], services: Services
     return events.Deferred(job.due_at or job.created_at, f"waits for the {reached.cap} cap")
 
 
-def held_back(job: Job, request: Request, mine: Hold, services: Services) -> Event | None:
-    """Write the attempt down where the loss of the ledger does not reach, too; Withdrawn where it must not be sent.
+def journalled(plans: Sequence[Plan], services: Services) -> Outcomes:
+    """Write the attempts down where the loss of the ledger does not reach, too; what must not be sent is taken back.
 
-    In this order a ledger that lost the attempt in a failover either shows it now, or is reconciled with a journal that
+    In this order a ledger that lost an attempt in a failover either shows it now, or is reconciled with a journal that
     holds it.
     """
-    now, why = services.now(), "the job is no longer ours"
+    now = services.now()
     try:
-        services.journal.intend(job, request, now)
+        services.journal.intend([(plan.job, plan.request) for plan in plans], now)
     except ArchiveUnavailable as unavailable:
-        return withdrawn(job, pace.after(now, JOURNAL_PAUSE_S), str(unavailable), services)
+        hold_back(plans, pace.after(now, JOURNAL_PAUSE_S), str(unavailable), services)
+        return [None] * len(plans)
+    return confirmed(plans, services)
+
+
+def confirmed(plans: Sequence[Plan], services: Services) -> Outcomes:
+    """Those whose jobs are ours at this moment; the others are taken back."""
+    why = "the job is no longer ours"
     try:
-        if mine.still(services):
-            return None
+        ours = heartbeat.still([plan.mine for plan in plans], services)
     except LedgerUnavailable as lost:
-        why = str(lost)
-    event = withdrawn(job, now, why, services)
-    services.journal.flush()  # before the ledger forgets the attempt: whoever compares the two would take it for sent
-    return event
+        ours, why = [False] * len(plans), str(lost)
+    hold_back([plan for plan, still in zip(plans, ours, strict=True) if not still], services.now(), why, services)
+    return [plan if still else None for plan, still in zip(plans, ours, strict=True)]
 
 
-def withdrawn(job: Job, until: int, why: str, services: Services) -> Event:
-    """Nothing was sent; the journal hears of it."""
-    log.warning("submit held back", job=job.id, reason=why)
-    event = events.Withdrawn(job.current.submitted_at, until=until)
-    services.journal.answered(job, event, why, services.now())
-    return event
+def hold_back(plans: Sequence[Plan], until: int, why: str, services: Services) -> None:
+    """Nothing was sent; the journal hears of it, and then the ledger."""
+    for plan in plans:
+        log.warning("submit held back", job=plan.job.id, reason=why)
+        services.journal.answered(plan.job, _withdrawn(plan, until), why, services.now())
+    if plans:
+        services.journal.flush()  # before the ledger forgets them: whoever compares the two would take them for sent
+        settle([(plan, _withdrawn(plan, until)) for plan in plans], services)
+
+
+def _withdrawn(plan: Plan, until: int) -> Event:
+    return events.Withdrawn(plan.attempt.submitted_at, until=until)
+
+
+def send_all(plans: Sequence[Plan], services: Services, hands: Hands) -> None:
+    """Send the paid calls, each once, and write down what became of them."""
+    for outcomes in hands.gather("send", partial(sent, services=services), plans):
+        settle([(plan, outcome) for plan, outcome in outcomes if outcome], services)
+        for plan, _ in outcomes:
+            plan.mine.let_go()
+
+
+def sent(plan: Plan, services: Services) -> Event | None:
+    """What became of a paid call; None where it was held back, or a step of ours broke: then, as after a crash, nobody
+    knows.
+
+    A thread may come late to it, and the process may have stood still meanwhile.
+    """
+    try:
+        if not plan.mine.sure(services.now()) and confirmed([plan], services) == [None]:
+            return None
+        return send(plan.request, plan.job, services)
+    except Exception:
+        log.exception("step broke", job=plan.job.id, state=plan.job.state.value, tries=plan.job.tries)
+        return None
 
 
 def send(request: Request, job: Job, services: Services) -> Event:
@@ -251,25 +331,26 @@ def posted(request: Request, provider: str, services: Services) -> tuple[Event, 
     return PROVIDERS[provider].read_submission(response), text
 
 
-def settle(job: Job, outcome: Event, services: Services) -> None:
-    """Write the outcome down, whatever it takes: what became of a paid call is known nowhere else yet."""
+def settle(outcomes: Sequence[tuple[Plan, Event]], services: Services) -> None:
+    """Write the outcomes down, whatever it takes: what became of a paid call is known nowhere else yet."""
+    news = [(plan.job, replace(outcome, attempt=plan.attempt.number)) for plan, outcome in outcomes]
     give_up = time.monotonic() + HOLD_ON_S
     while True:
         try:
-            moved = services.ledger.apply(job.id, outcome, services.now(), known=job)
-            mind(outcome, moved.provider if moved else None, services)
+            write(news, services)
+            for plan, outcome in outcomes:
+                mind(outcome, plan.attempt.provider, services)
             return
         except LedgerUnavailable:
             if time.monotonic() > give_up:
-                log.critical("outcome not written", job=job.id, outcome=repr(outcome))
-                raise
+                for job, outcome in news:
+                    log.critical("outcome not written", job=job.id, outcome=repr(outcome))
+                return
             time.sleep(1)
 
 
-def mind(outcome: Event, provider: str | None, services: Services) -> None:
+def mind(outcome: Event, provider: str, services: Services) -> None:
     """What a refusal or a lost answer says of the gateway: enough of them pause it."""
-    if provider is None:
-        return
     reason = outcome.reason if isinstance(outcome, events.Refused) else None
     reason = Reason.DOWN if isinstance(outcome, events.Lost) else reason
     if reason in health.PAUSES:
@@ -287,7 +368,7 @@ def ask_again(job: Job, services: Services) -> Event:
     request = provider.submission(Ask(job.request, idempotency_key(job, attempt.number)), access)
     again, now = replace(request, json=attempt.body), services.now()
     try:  # who wrote the attempt down may have died before it was journalled: this may be the call that is paid for
-        services.journal.intend(job, again, now)
+        services.journal.intend([(job, again)], now)
     except ArchiveUnavailable as unavailable:
         return events.Deferred(pace.after(now, JOURNAL_PAUSE_S), str(unavailable))
     outcome, text = posted(again, attempt.provider, services)

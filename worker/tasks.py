@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Sequence
 from contextlib import suppress
-from functools import cache, partial
-from typing import Any, TypeVar
+from functools import cache
+from typing import Any
 
 from celery import Task
 
@@ -18,38 +17,29 @@ from shared.ledger.ledger import Ticket
 from shared.ledger.store import LedgerUnavailable
 from worker import heartbeat, steps
 from worker.app import app, services
+from worker.hands import Threads
 from worker.hints import Hint
-from worker.lanes import SHARES
+from worker.lanes import CALLS, SHARES
 
-T = TypeVar("T")
 Tickets = Sequence[tuple[str, str, int]]
 
 
 @cache
-def hands(kind: str) -> ThreadPoolExecutor:
-    """The threads that do one kind of work; slow archives never hold up polls."""
-    return ThreadPoolExecutor(SHARES[kind].threads, thread_name_prefix=kind)
+def hands() -> Threads:
+    """The threads of this worker; when all that was given to them together is done, the scheduler hears of it."""
+    return Threads({**{kind: share.threads for kind, share in SHARES.items()}, **CALLS}, _ring)
+
+
+def _ring() -> None:
+    with suppress(LedgerUnavailable):
+        services().ledger.ring()
 
 
 @app.task(name="rushes.work", base=Hint)  # type: ignore[untyped-decorator]
 def work(tickets: Tickets) -> None:
     """Begin the steps of all that came due; nobody waits here for their ends."""
     heartbeat.heard()
-    steps.run([Ticket(*ticket) for ticket in tickets], services(), spread)
-
-
-def spread(kind: str, do: Callable[[T], None], items: Sequence[T]) -> None:
-    """Give each to the threads of its kind; when the last is done, the scheduler hears of the room."""
-    left = [*items]
-    for item in items:
-        hands(kind).submit(do, item).add_done_callback(partial(_done, left))
-
-
-def _done(left: list[Any], _: Any) -> None:
-    left.pop()
-    if not left:
-        with suppress(LedgerUnavailable):
-            services().ledger.ring()
+    steps.run([Ticket(*ticket) for ticket in tickets], services(), hands())
 
 
 @app.task(name="rushes.enqueue", ignore_result=False, bind=True)  # type: ignore[untyped-decorator]

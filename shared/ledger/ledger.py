@@ -16,7 +16,7 @@ from shared.domain.values import replace
 from shared.ledger import keys, record
 from shared.ledger.experience import Experience
 from shared.ledger.quarantine import Quarantine
-from shared.ledger.store import Commit, LaneRoom, Once, Opening, Store, Writes
+from shared.ledger.store import Commit, LaneRoom, Once, Opening, Store, Verdict, Writes
 
 IDEMPOTENCY_S = 7 * 86_400
 # The caps say "a minute"; a second more, because our clock and the gateway's tick apart.
@@ -55,6 +55,17 @@ class Caps:
     """Most that the tenant may hold and spend this day, 10^-8 USD."""
     price: int = 0
     """What this submit holds, 10^-8 USD."""
+
+
+@dataclass(frozen=True, slots=True)
+class Submit:
+    """A paid call that is about to be made: what to write down before, and what must be so."""
+
+    job: Job
+    """As it was opened, or with what the same step learned since."""
+    ticket: Ticket
+    event: Event
+    caps: Caps
 
 
 class Conflict(Exception):
@@ -142,16 +153,18 @@ class Ledger:
 
     def begin_many(self, tickets: Sequence[Ticket], now: int) -> list[tuple[Job, Ticket] | None]:
         """Open tickets in one call, each once; None where another holds the job or it has moved on."""
-        new = [replace(ticket, lease=max(pace.after(now, pace.LEASE_S), ticket.lease + 1)) for ticket in tickets]
-        openings = [Opening(t.lane, t.job_id, t.lease, n.lease) for t, n in zip(tickets, new, strict=True)]
+        new, openings = _longer(tickets, now)
         records = self.store.begin(openings, secrets.token_hex(6))
         return [(record.decode(held), mine) if held else None for held, mine in zip(records, new, strict=True)]
 
     def renew(self, ticket: Ticket, now: int) -> Ticket | None:
         """Hold the job for longer; None where it is no longer ours."""
-        lease = max(pace.after(now, pace.LEASE_S), ticket.lease + 1)
-        kept = self.store.renew(ticket.lane, ticket.job_id, ticket.lease, lease)
-        return replace(ticket, lease=lease) if kept else None
+        return self.renew_many([ticket], now)[0]
+
+    def renew_many(self, tickets: Sequence[Ticket], now: int) -> list[Ticket | None]:
+        """Hold jobs for longer, in one call; None where one is no longer ours."""
+        new, openings = _longer(tickets, now)
+        return [mine if kept else None for mine, kept in zip(new, self.store.renew(openings), strict=True)]
 
     def apply(self, job_id: str, event: Event, now: int, known: Job | None = None) -> Job | None:
         """Apply what happened; late news changes nothing. None where the job has left the ledger.
@@ -196,27 +209,33 @@ class Ledger:
         moved = transition(job, event, now, self._paced(now))
         return moved if moved is job else replace(moved, version=job.version + 1)
 
-    def engage(self, job: Job, ticket: Ticket, event: Event, caps: Caps, now: int) -> Job:
-        """Write a submit down before it is sent, if the ticket is still ours and every cap allows it.
+    def engage_many(self, submits: Sequence[Submit], now: int) -> list[Job | LeaseLost | CapReached]:
+        """Write submits down before they are sent, in one call, each if its ticket is still ours and every cap allows.
 
-        `job` is as it was opened, or with what the same step learned since. Raises LeaseLost or CapReached; then
-        nothing was written.
+        Of one that is told by an exception nothing was written.
         """
-        moved = replace(transition(job, event, now, self._pace), version=job.version + 1)
+        moved = [replace(transition(s.job, s.event, now, self._pace), version=s.job.version + 1) for s in submits]
+        commits = [self._engagement(submit, new, now) for submit, new in zip(submits, moved, strict=True)]
+        verdicts = self.store.commit(commits)
+        return [self._engaged(*one, now) for one in zip(submits, moved, verdicts, strict=True)]
+
+    def _engagement(self, submit: Submit, moved: Job, now: int) -> Commit:
+        job, ticket, caps = submit.job, submit.ticket, submit.caps
         writes = Writes()
-        lease = pace.after(now, pace.LEASE_S)
         gates = self._gates(writes, job, ticket, caps, now)
-        writes.add("ZADD", keys.leased(ticket.lane), lease, job.id)
+        writes.add("ZADD", keys.leased(ticket.lane), pace.after(now, pace.LEASE_S), job.id)
         writes.add("ZADD", keys.window(caps.gateway), now, f"{job.id}{moved.version}")
         self._index(writes, job, moved)
         _count(writes, books.difference(job, moved) | tallies.moved(job, moved))
-        (verdict,) = self.store.commit([_commit(job.version, moved, writes, gates)])
+        return _commit(job.version, moved, writes, gates)
+
+    def _engaged(self, submit: Submit, moved: Job, verdict: Verdict, now: int) -> Job | LeaseLost | CapReached:
         if verdict.kind == "done":
-            self._moved(job, moved, event)
+            self._moved(submit.job, moved, submit.event)
             return moved
         if verdict.kind != "shut" or verdict.detail == "lease":
-            raise LeaseLost(job.id)
-        raise CapReached(verdict.detail, self._opens(verdict.detail, verdict.value, now))
+            return LeaseLost(submit.job.id)
+        return CapReached(verdict.detail, self._opens(verdict.detail, verdict.value, now))
 
     def nudge(
         self, provider: str, job_id: str, attempt: int, task_id: str | None, now: int, thumbnail_url: str | None = None
@@ -529,6 +548,11 @@ def _commit(
 ) -> Commit:
     operation = secrets.token_hex(6)
     return Commit(moved.id, version, operation, record.encode(moved, operation), writes, gates, ring)
+
+
+def _longer(tickets: Sequence[Ticket], now: int) -> tuple[list[Ticket], list[Opening]]:
+    new = [replace(ticket, lease=max(pace.after(now, pace.LEASE_S), ticket.lease + 1)) for ticket in tickets]
+    return new, [Opening(t.lane, t.job_id, t.lease, n.lease) for t, n in zip(tickets, new, strict=True)]
 
 
 def _longest(lanes: Sequence[str], since: Sequence[Sequence[int]]) -> dict[str, int]:

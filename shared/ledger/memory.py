@@ -190,11 +190,14 @@ class MemoryStore:
         self.strings[name] = f"{int(version) + 1} {operation} {int(tries) + 1} {rest}\n{body}"
         return self.strings[name]
 
-    def renew(self, lane: str, job_id: str, lease: int, new_lease: int) -> bool:
-        leased = self.zsets[keys.leased(lane)]
-        if leased.get(job_id) not in (lease, new_lease):
+    def renew(self, openings: Sequence[Opening]) -> list[bool]:
+        return [self._renewed(one) for one in openings]
+
+    def _renewed(self, one: Opening) -> bool:
+        leased = self.zsets[keys.leased(one.lane)]
+        if leased.get(one.job_id) not in (one.lease, one.new_lease):
             return False
-        leased[job_id] = float(new_lease)
+        leased[one.job_id] = float(one.new_lease)
         return True
 
     def nudge(self, lane: str, job_id: str, nudge: str, now: int) -> str:

@@ -166,8 +166,9 @@ class RedisStore:
         arguments = [value for o in openings for value in (o.job_id, o.lease, o.new_lease)]
         return [_unpacked(held) for held in self._run("begin", names, [operation, *arguments], raw=True)]
 
-    def renew(self, lane: str, job_id: str, lease: int, new_lease: int) -> bool:
-        return bool(self._run("renew", [keys.leased(lane)], [job_id, lease, new_lease]))
+    def renew(self, openings: Sequence[Opening]) -> list[bool]:
+        calls = [([keys.leased(o.lane)], [o.job_id, o.lease, o.new_lease]) for o in openings]
+        return [bool(kept) for kept in self._run_all("renew", calls)]
 
     def nudge(self, lane: str, job_id: str, nudge: str, now: int) -> str:
         names = [keys.record(job_id), keys.due(lane), keys.leased(lane)]

@@ -41,7 +41,7 @@ class LaneRoom:
 
 @dataclass(frozen=True, slots=True)
 class Opening:
-    """A ticket to be opened: the lease on it, and the lease that its holder is to have."""
+    """A ticket to be opened or kept: the lease on it, and the lease that its holder is to have."""
 
     lane: str
     job_id: str
@@ -122,7 +122,7 @@ class Store(Protocol):
 
     def begin(self, openings: Sequence[Opening], operation: str) -> list[str | None]: ...
 
-    def renew(self, lane: str, job_id: str, lease: int, new_lease: int) -> bool: ...
+    def renew(self, openings: Sequence[Opening]) -> list[bool]: ...
 
     def nudge(self, lane: str, job_id: str, nudge: str, now: int) -> str: ...
 

@@ -42,7 +42,7 @@ def objects(s3: Any, bucket: str) -> dict[str, str]:
 
 def test_an_intent_stands_in_the_bucket_when_the_call_may_be_sent(journal: Journal, s3: Any, bucket: str) -> None:
     subject = begun()
-    journal.intend(subject, PAID, NOW)
+    journal.intend([(subject, PAID)], NOW)
 
     (name,) = objects(s3, bucket)
     assert name.startswith("journal/2026/09/21/1413/")
@@ -52,7 +52,7 @@ def test_an_intent_stands_in_the_bucket_when_the_call_may_be_sent(journal: Journ
 def test_no_key_and_no_token_is_written_down(journal: Journal, s3: Any, bucket: str) -> None:
     address = f"https://rushes.example/callbacks/evolink/job_01ABC/{TOKEN}"
     subject = begun(plan={"body": {"callback_url": address}})
-    journal.intend(subject, Request("POST", PAID.url, PAID.headers, {"callback_url": address}), NOW)
+    journal.intend([(subject, Request("POST", PAID.url, PAID.headers, {"callback_url": address}))], NOW)
 
     (text,) = objects(s3, bucket).values()
     assert "/callbacks/evolink/job_01ABC/…" in text
@@ -95,7 +95,7 @@ def test_what_comes_while_an_object_is_stored_shares_the_next(
         may_go_on.wait(10)
 
     monkeypatch.setattr(archive, "put_journal", put)
-    callers = [threading.Thread(target=journal.intend, args=(begun(), PAID, NOW)) for _ in range(9)]
+    callers = [threading.Thread(target=journal.intend, args=([(begun(), PAID)], NOW)) for _ in range(9)]
     callers[0].start()
     first_is_out.wait(10)
     for caller in callers[1:]:
@@ -114,7 +114,7 @@ def test_what_comes_while_an_object_is_stored_shares_the_next(
 def test_without_the_bucket_an_intent_is_refused(journal: Journal, answers: Callable[..., list[str]]) -> None:
     answers("PutObject", 403, "AccessDenied")
     with pytest.raises(ArchiveUnavailable):
-        journal.intend(begun(), PAID, NOW)
+        journal.intend([(begun(), PAID)], NOW)
 
 
 def test_an_intent_that_is_not_stored_in_time_is_refused_and_never_stored(
@@ -132,13 +132,13 @@ def test_an_intent_that_is_not_stored_in_time_is_refused_and_never_stored(
 
     def first_comes() -> None:
         with suppress(ArchiveUnavailable):
-            journal.intend(begun(), PAID, NOW)
+            journal.intend([(begun(), PAID)], NOW)
 
     first, late = threading.Thread(target=first_comes), begun()
     first.start()
     busy.wait(10)
     with pytest.raises(ArchiveUnavailable):
-        journal.intend(late, PAID, NOW)
+        journal.intend([(late, PAID)], NOW)
     may_go_on.set()
     first.join(10)
     journal.flush()
@@ -152,14 +152,14 @@ def test_answers_that_could_not_be_stored_go_with_the_next(journal: Journal, ans
     told, subject = begun(), begun()
     journal.answered(told, events.Accepted("task-1"), None, NOW)
     journal.flush()
-    journal.intend(subject, PAID, NOW)
+    journal.intend([(subject, PAID)], NOW)
 
     assert [type(line) for line in journal.read(NOW)] == [Answer, Intent]
 
 
 def test_reading_begins_at_a_moment_and_ends_at_one(journal: Journal) -> None:
     for at in (NOW, NOW + 10 * MINUTE, NOW + 20 * MINUTE):
-        journal.intend(begun(), PAID, at)
+        journal.intend([(begun(), PAID)], at)
 
     assert [line.at for line in journal.read(NOW + 1)] == [NOW + 10 * MINUTE, NOW + 20 * MINUTE]
     assert [line.at for line in journal.read(NOW, NOW + 20 * MINUTE)] == [NOW, NOW + 10 * MINUTE]
@@ -167,14 +167,14 @@ def test_reading_begins_at_a_moment_and_ends_at_one(journal: Journal) -> None:
 
 def test_a_line_that_cannot_be_read_hides_no_other(journal: Journal, archive: Archive) -> None:
     archive.put_journal("2026/09/21/1413/0", '{"kind":"intent"\nnull\n{"kind":"answer","at":1}')
-    journal.intend(begun(), PAID, NOW)
+    journal.intend([(begun(), PAID)], NOW)
 
     assert [type(line) for line in journal.read(NOW - 2 * MINUTE)] == [str, str, str, Intent]
 
 
 def test_odd_words_of_a_request_stay_in_their_line(journal: Journal) -> None:
     subject = begun(request={"model": "kling-v3", "prompt": "two\u2028lines \x85 and half a pair \ud800"})
-    journal.intend(subject, PAID, NOW)
+    journal.intend([(subject, PAID)], NOW)
 
     (line,) = journal.read(NOW)
     assert isinstance(line, Intent)
@@ -184,10 +184,10 @@ def test_odd_words_of_a_request_stay_in_their_line(journal: Journal) -> None:
 def test_the_entries_of_a_job_tell_what_was_sent_and_answered(journal: Journal) -> None:
     first = begun()
     second = begun(id=first.id, attempts=(rejected(), attempt(2, provider="evolink", submitted_at=NOW + MINUTE)))
-    journal.intend(begun(), PAID, NOW)
-    journal.intend(first, PAID, NOW)
+    journal.intend([(begun(), PAID)], NOW)
+    journal.intend([(first, PAID)], NOW)
     journal.answered(first, events.Refused(Reason.RATE, "too fast"), "HTTP 429", NOW + 5)
-    journal.intend(second, Request("POST", "", {}, {"model": "k"}), NOW + MINUTE)
+    journal.intend([(second, Request("POST", "", {}, {"model": "k"}))], NOW + MINUTE)
 
     assert journal.entries(second) == [
         Entry(1, "apimart", NOW, {**BODY, "image_url": "https://clips.example/who.jpg?…"}, "refused", "HTTP 429"),
@@ -197,7 +197,7 @@ def test_the_entries_of_a_job_tell_what_was_sent_and_answered(journal: Journal) 
 
 def test_switched_off_it_writes_nothing(archive: Archive, calls: list[str]) -> None:
     off = Journal(archive, enabled=False)
-    off.intend(begun(), PAID, NOW)
+    off.intend([(begun(), PAID)], NOW)
     off.answered(begun(), events.Lost(""), None, NOW)
     off.flush()
 

@@ -19,6 +19,8 @@ class Actor:
 
     def __init__(self, name: str, home: str, work: Callable[[], None], ready_at: int) -> None:
         self.name, self.home, self.work, self.ready_at = name, home, work, ready_at
+        self.jobs: tuple[str, ...] = (name,)
+        """Whose end it may be answerable for."""
         self.doomed = self.ended = False
         self.trouble: BaseException | None = None
         self.hand: Hand | None = None

@@ -65,9 +65,10 @@ def mended(table: dict[Any, Any], changes: Mapping[Any, Any]) -> Iterator[None]:
         table.update(held)
 
 
-def _not_written(job: Any, plan: Any, *_: Any) -> Any:
-    """The attempt is made up and not written down."""
-    return replace(job, state=State.SUBMITTING, attempts=(*job.attempts, plan))
+def _not_written(plans: Any, services: Any) -> Any:
+    """The attempts are made up and not written down."""
+    changes = [{"state": State.SUBMITTING, "attempts": (*plan.job.attempts, plan.attempt)} for plan in plans]
+    return [replace(plan, job=replace(plan.job, **change)) for plan, change in zip(plans, changes, strict=True)]
 
 
 def _overwrites(self: Any, key: str, body: Any, content_type: str, metadata: Any) -> bool:
@@ -108,7 +109,7 @@ SAFEGUARDS: dict[str, Safeguard] = {
         "a call whose answer was lost is sent again and done once", OPERATION, ground=("polled", "lost")
     ),
     "write before POST": Safeguard(
-        "a paid call is in the ledger before it is sent", off=lambda: replaced((submitting, "engage", _not_written))
+        "a paid call is in the ledger before it is sent", off=lambda: replaced((submitting, "engaged", _not_written))
     ),
     "journal before POST": Safeguard(
         "a paid call is in the bucket before it is sent",

@@ -29,6 +29,7 @@ from shared.wiring import Services
 from webhook_receiver import visits
 from webhook_receiver.app import create_app
 from worker import heartbeat, scheduler, steps, submitting
+from worker.hands import Hands
 from worker.scheduler import Scheduler
 
 ENVIRON = {
@@ -190,8 +191,8 @@ class Desk(Journal):
     def _start(self) -> None:
         """Nobody has to be started."""
 
-    def _take(self, at: int, line: Any, stored: Any) -> None:
-        super()._take(at, line, stored)
+    def _take(self, at: int, text: str, stored: Any) -> None:
+        super()._take(at, text, stored)
         if stored is not None:
             group, self._lines = self._lines, []
             stored.set_running_or_notify_cancel()
@@ -203,8 +204,8 @@ class Desk(Journal):
         self._store(group)
 
 
-def perform(tickets: Sequence[Sequence[Any]], services: Services, hands: Callable[..., Any]) -> None:
-    """What a worker does with one message; `hands` does the work for each of its jobs side by side."""
+def perform(tickets: Sequence[Sequence[Any]], services: Services, hands: Hands) -> None:
+    """What a worker does with one message; `hands` do the work for its jobs side by side."""
     steps.run([Ticket(*ticket) for ticket in tickets], services, hands)
 
 

@@ -6,7 +6,7 @@ import heapq
 import itertools
 import random
 from collections import Counter, defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -63,6 +63,42 @@ class Climate:
     parts: tuple[str, ...] = tuple(FATES)
     workers: int = 2
     resubmit: bool = False
+
+
+class Crew:
+    """A worker's threads: as many as there is work for."""
+
+    def __init__(self, simulation: Simulation) -> None:
+        self._simulation = simulation
+
+    def give(self, kind: str, do: Callable[[Any], None], items: Sequence[Any]) -> None:
+        """Nobody waits for them."""
+        asking = BATON.holder
+        assert asking
+        for item in items:
+            jobs = tuple(job.id for job in _jobs(item))
+            name = jobs[0] if len(jobs) == 1 else kind
+            self._simulation.start(name, asking.home, lambda item=item: do(item)).jobs = jobs  # type: ignore[misc]
+
+    def gather(self, kind: str, do: Callable[[Any], Any], items: Sequence[Any]) -> Iterator[list[tuple[Any, Any]]]:
+        """Whoever asked waits for them, with the baton in others' hands."""
+        come: list[tuple[Any, Any]] = []
+        self.give(kind, lambda item: come.append((item, do(item))), items)
+        waiting = len(items)
+        while waiting:
+            while not come:
+                self._simulation.wait()
+            group, come[:] = [*come], []
+            waiting -= len(group)
+            yield group
+
+
+def _jobs(item: Any) -> list[Job]:
+    """Whom it is done for: a job, one in hand, the plan of its submit, or many in hand."""
+    if isinstance(item, list):
+        return [job for one in item for job in _jobs(one)]
+    held = item[0] if isinstance(item, tuple) else item
+    return [held if isinstance(held, Job) else held.job]
 
 
 class Simulation:
@@ -257,14 +293,18 @@ class Simulation:
         if fate in DEADLY or fate == "freeze":
             for other in self.actors:
                 if other.home == actor.home:
-                    self.excuses[other.name].add("away")
+                    self._excused(other, "away")
         elif name.startswith("submit") and fate in ("lost", "unheard"):
-            self.excuses[actor.name].add("lost")
+            self._excused(actor, "lost")
         elif fate == "slow":
-            self.excuses[actor.name].add("slow")
+            self._excused(actor, "slow")
         elif fate == "outage":
             for job_id in self.known:
                 self.excuses[job_id].add("outage")
+
+    def _excused(self, actor: Actor, why: str) -> None:
+        for job in actor.jobs:
+            self.excuses[job].add(why)
 
     # --- what goes wrong
 
@@ -364,18 +404,10 @@ class Simulation:
 
     def _deliver(self, tickets: Any) -> None:
         home = self.random.choice(WORKERS[: self.climate.workers])
-        self.start("message", home, lambda: parts.perform(tickets, self.services, self._hands))
+        self.start("message", home, lambda: parts.perform(tickets, self.services, Crew(self)))
         if home not in self.beating:
             self.beating.add(home)
             self.at(self.now + pace.RENEW_S * 1000, lambda: self._beat(home))
-
-    def _hands(self, kind: str, work: Callable[[Any], None], items: Any) -> None:
-        """A worker's threads: as many as there are jobs; nobody waits for them."""
-        asking = BATON.holder
-        assert asking
-        for item in items:
-            name = item[0].id if isinstance(item, tuple) else kind  # one job, or many that are asked for together
-            self.start(name, asking.home, lambda item=item: work(item))  # type: ignore[misc]
 
     def _beat(self, home: str) -> None:
         self.beating.discard(home)

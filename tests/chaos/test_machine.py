@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
 from judge import whole
-from ledger_steps import ALL_ROOMS, GATEWAYS, Twice, plan
+from ledger_steps import ALL_ROOMS, GATEWAYS, Twice, engage, plan
 
 from shared.domain import events
 from shared.domain.events import Event, Reason
@@ -104,7 +104,7 @@ class LedgerMachine(RuleBasedStateMachine):
         before, attempt = self.straight.get(subject.id), plan(subject, self.now)
         try:
             caps = Caps(subject.route[0], 9, 9)
-            written = self.ledger(lost).engage(subject, ticket, events.Begun(attempt), caps, self.now)
+            written = engage(self.ledger(lost), subject, ticket, events.Begun(attempt), caps, self.now)
         except (LeaseLost, CapReached):
             assert self.straight.get(subject.id) == before
             return

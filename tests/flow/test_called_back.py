@@ -58,7 +58,7 @@ def test_repeated_callbacks_make_one_archive(world: World, gateway: str) -> None
     job = running(world, gateway)
     letter = world.letter(job.id)
     answers = [world.deliver(letter), world.deliver(letter)]
-    with world.before(world.services.archive, "put_manifest", lambda: answers.append(world.deliver(letter))):
+    with world.before(world.services.archive, "put_manifests", lambda: answers.append(world.deliver(letter))):
         world.exhaust()
     ended = world.job(job.id)
     answers.append(world.deliver(letter))

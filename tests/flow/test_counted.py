@@ -40,9 +40,9 @@ def test_a_job_through_each_gateway_is_counted_once_at_each_step(world: World) -
 
 def test_a_step_that_a_worker_did_twice_is_counted_once(world: World) -> None:
     job_id = world.submit(world.request_for("newapi"))
-    with world.after(world.ledger, "apply", world.die):
+    with world.after(world.ledger, "apply_all", world.die):
         world.run_until(lambda: world.job(job_id).state is State.RUNNING)
-    with world.after(world.services.archive, "put_manifest", world.die):
+    with world.after(world.services.archive, "put_manifests", world.die):
         world.finish(job_id)
 
     assert some(world, "rushes_submits_total") == {'{gateway="newapi",reason="",verdict="accepted"}': 1}

@@ -46,7 +46,7 @@ def test_a_job_that_a_gateway_has_is_not_canceled(world: World) -> None:
 
 def test_a_cancel_that_comes_before_the_submit_is_written_down_saves_the_money(world: World) -> None:
     job_id = world.submit(world.text)
-    with world.before(world.ledger, "engage", lambda: world.api("POST", f"/v1/jobs/{job_id}/cancel")):
+    with world.before(world.ledger, "engage_many", lambda: world.api("POST", f"/v1/jobs/{job_id}/cancel")):
         world.exhaust()
 
     assert world.job(job_id).state is State.CANCELED

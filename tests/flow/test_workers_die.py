@@ -68,7 +68,7 @@ def test_dead_while_it_polled_another_polls_after_the_lease(world: World) -> Non
     assert (within, world.job(job.id).state) == (State.RUNNING, State.COMPLETED)
 
 
-@pytest.mark.parametrize("door", ["put_clip", "put_manifest"])
+@pytest.mark.parametrize("door", ["put_clip", "put_manifests"])
 def test_dead_while_it_archived_another_archives_after_the_lease(world: World, door: str) -> None:
     job = world.until(world.submit(world.request_for("newapi")), State.ARCHIVING)
     with world.before(world.services.archive, door, world.die):
@@ -82,14 +82,14 @@ def test_dead_while_it_archived_another_archives_after_the_lease(world: World, d
 
     stored = world.bucket(job)
     assert (within, world.job(job.id).state) == (State.ARCHIVING, State.COMPLETED)
-    assert left.keys() == ({"video.mp4"} if door == "put_manifest" else set())
+    assert left.keys() == ({"video.mp4"} if door == "put_manifests" else set())
     assert {name: stored[name] for name in left} == left
     assert len(world.bills()) == 1
 
 
 def test_dead_after_the_manifest_the_job_completes_without_another_download(world: World) -> None:
     job = world.until(world.submit(world.request_for("newapi")), State.ARCHIVING)
-    with world.before(world.ledger, "apply", world.die):
+    with world.before(world.ledger, "apply_all", world.die):
         world.step()
     left, fetched, writes = world.bucket(job), len(world.outside.fetched), list(world.writes)
     world.advance(LEASE_S + 1)
@@ -142,7 +142,7 @@ def freeze(world: World) -> None:
 
 def test_a_worker_frozen_before_it_wrote_the_submit_down_sends_nothing(world: World) -> None:
     job_id = world.submit(world.text)
-    with world.before(world.ledger, "engage", lambda: freeze(world)):
+    with world.before(world.ledger, "engage_many", lambda: freeze(world)):
         world.exhaust()
 
     assert (world.job(job_id).state, len(world.job(job_id).attempts)) == (State.RUNNING, 1)
@@ -211,7 +211,7 @@ def out_of_reach() -> None:
 
 def test_a_submit_that_was_not_written_down_is_not_sent_and_comes_back_after_the_lease(world: World) -> None:
     job_id = world.submit(world.request_for("newapi"))
-    with world.before(world.ledger, "engage", out_of_reach):
+    with world.before(world.ledger, "engage_many", out_of_reach):
         world.step()
     world.advance(LEASE_S + 1)
     sent = world.posts()
@@ -224,7 +224,7 @@ def test_a_submit_that_was_not_written_down_is_not_sent_and_comes_back_after_the
 
 def test_a_submit_that_was_written_down_unheard_is_not_sent_and_comes_back(world: World) -> None:
     job_id = world.submit(world.request_for("newapi"))
-    with world.after(world.ledger, "engage", out_of_reach):
+    with world.after(world.ledger, "engage_many", out_of_reach):
         world.step()
     sent = world.posts()
     world.exhaust()
@@ -239,7 +239,7 @@ def test_a_worker_that_could_not_write_its_submit_down_does_not_take_back_that_o
 ) -> None:
     job_id = world.submit(world.request_for("newapi"))
     left: list[tuple[Any, ...]] = []
-    with monkeypatch.context() as frozen, world.before(world.ledger, "engage", out_of_reach):
+    with monkeypatch.context() as frozen, world.before(world.ledger, "engage_many", out_of_reach):
         frozen.setattr(submitting, "settle", lambda *told: left.append(told))
         world.step()
     world.advance(LEASE_S + 1)
@@ -271,7 +271,7 @@ def test_a_step_of_ours_that_always_breaks_is_tried_ever_more_slowly_and_given_u
         tries.append(world.clock())
         raise ZeroDivisionError
 
-    monkeypatch.setattr(world.ledger, "engage", broken)
+    monkeypatch.setattr(world.ledger, "engage_many", broken)
     job = world.finish(world.submit(world.text))
 
     pauses = [later - earlier for earlier, later in pairwise(tries)]

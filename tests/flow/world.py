@@ -139,7 +139,7 @@ class World:
         self.tickets += [Ticket(*ticket) for ticket in tickets]
 
     def _note_direct_writes(self, direct: Any) -> None:
-        put = direct.put
+        put, put_all = direct.put, direct.put_all
 
         def noted(key: str, *rest: Any) -> bool | None:
             written: bool | None = put(key, *rest)
@@ -147,7 +147,16 @@ class World:
                 self.writes.append(("PutObject", key))
             return written
 
-        direct.put = noted
+        def all_noted(puts: Any) -> list[bool | None]:
+            direct.put = put  # which is asked where no connection stands
+            told: list[bool | None] = put_all(puts)
+            direct.put = noted
+            for (key, *_), written in zip(puts, told, strict=True):
+                if written is not None:
+                    self.writes.append(("PutObject", key))
+            return told
+
+        direct.put, direct.put_all = noted, all_noted
 
     def _note_write(self, params: dict[str, Any], model: Any, **_: Any) -> None:
         if model.name in WRITES:

@@ -9,8 +9,9 @@ from typing import Any
 from factories import NOW, PACE, SECOND, attempt, job, link
 
 from shared.domain import events, pace
+from shared.domain.events import Event
 from shared.domain.job import Attempt, Job
-from shared.ledger.ledger import Caps, Ledger, Ticket
+from shared.ledger.ledger import Caps, Ledger, Submit, Ticket
 from shared.ledger.memory import MemoryStore
 from shared.ledger.redis_store import RedisStore
 from shared.ledger.store import LaneRoom, Store
@@ -61,10 +62,18 @@ def plan(subject: Job, now: int, **changes: Any) -> Attempt:
     return attempt(number, **{"submitted_at": now, "provider": subject.route[0], **changes})
 
 
+def engage(ledger: Ledger, subject: Job, ticket: Ticket, event: Event, caps: Caps, now: int) -> Job:
+    """Write one submit down; raises what stands in its way."""
+    (outcome,) = ledger.engage_many([Submit(subject, ticket, event, caps)], now)
+    if isinstance(outcome, Exception):
+        raise outcome
+    return outcome
+
+
 def engaged(ledger: Ledger, now: int, caps: Caps = CAPS) -> tuple[Job, Ticket]:
     """The next queued job, its submit written down."""
     subject, ticket = taken(ledger, submits(), now)
-    return ledger.engage(subject, ticket, events.Begun(plan(subject, now)), caps, now), ticket
+    return engage(ledger, subject, ticket, events.Begun(plan(subject, now)), caps, now), ticket
 
 
 def running(ledger: Ledger, now: int = NOW, **changes: Any) -> Job:

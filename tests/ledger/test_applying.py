@@ -15,6 +15,7 @@ from ledger_steps import (
     claim,
     contents,
     created,
+    engage,
     engaged,
     places,
     plan,
@@ -113,7 +114,7 @@ def test_a_hint_that_came_while_we_decided_is_not_lost(ledger: Ledger, store: St
 def test_a_cancel_that_came_too_late_does_not_cancel(ledger: Ledger, store: Store) -> None:
     (subject,) = created(ledger)
     job, ticket = taken(ledger, submits(), NOW)
-    begin = partial(ledger.engage, job, ticket, events.Begun(plan(job, NOW)), CAPS, NOW)
+    begin = partial(engage, ledger, job, ticket, events.Begun(plan(job, NOW)), CAPS, NOW)
     moved = racing(store, begin).apply(subject.id, events.Canceled(), NOW)
     assert moved is not None
     assert moved.state is State.SUBMITTING

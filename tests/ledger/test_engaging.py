@@ -3,6 +3,7 @@ from __future__ import annotations
 from dataclasses import replace
 from functools import partial
 
+import ledger_steps as steps
 import pytest
 from factories import DAY, MINUTE, NOW, PACE, SECOND
 from ledger_steps import (
@@ -33,7 +34,7 @@ WINDOW = 61 * SECOND
 
 
 def engage(ledger: Ledger, subject: Job, ticket: Ticket, now: int, caps: Caps = CAPS) -> Job:
-    return ledger.engage(subject, ticket, events.Begun(plan(subject, now)), caps, now)
+    return steps.engage(ledger, subject, ticket, events.Begun(plan(subject, now)), caps, now)
 
 
 def dollars(budget: int) -> Caps:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from factories import MINUTE, NOW, PACE, SECOND, job_in, link
-from ledger_steps import CAPS, Through, created, plan, racing, repeating, submits, taken
+from ledger_steps import CAPS, Through, created, engage, plan, racing, repeating, submits, taken
 
 from shared.domain import events, timing
 from shared.domain.events import Reason
@@ -27,7 +27,7 @@ def running(ledger: Ledger, **attempt: Any) -> Job:
     """A job that the gateway has had since NOW; `attempt` changes what was written down of its submit."""
     created(ledger)
     subject, ticket = taken(ledger, submits(), NOW)
-    engaged = ledger.engage(subject, ticket, events.Begun(plan(subject, NOW, **attempt)), CAPS, NOW)
+    engaged = engage(ledger, subject, ticket, events.Begun(plan(subject, NOW, **attempt)), CAPS, NOW)
     moved = ledger.apply(engaged.id, events.Accepted("task-1", attempt=1, asked_at=NOW), NOW)
     assert moved is not None
     return moved

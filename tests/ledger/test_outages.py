@@ -9,7 +9,7 @@ from contextlib import suppress
 import pytest
 import redis
 from factories import MINUTE, NOW, PACE, SECOND, job
-from ledger_steps import CAPS, HANDOUT, claim, contents, created, plan, polls, submits, taken
+from ledger_steps import CAPS, HANDOUT, claim, contents, created, engage, plan, polls, submits, taken
 from redis_server import RedisServer
 
 from shared.domain import events
@@ -36,7 +36,7 @@ CALLS: dict[str, Callable[[Ledger], object]] = {
     "begin": lambda ledger: ledger.begin_many([TICKET], NOW)[0],
     "renew": lambda ledger: ledger.renew(TICKET, NOW),
     "apply": lambda ledger: ledger.apply("job_1", events.Lost("reset"), NOW),
-    "engage": lambda ledger: ledger.engage(job(), TICKET, events.Begun(plan(job(), NOW)), CAPS, NOW),
+    "engage": lambda ledger: engage(ledger, job(), TICKET, events.Begun(plan(job(), NOW)), CAPS, NOW),
     "nudge": lambda ledger: ledger.nudge("apimart", "job_1", 1, None, NOW),
     "retire": lambda ledger: ledger.retire(job()),
     "newest": lambda ledger: ledger.newest(None, 9),
@@ -203,7 +203,7 @@ def test_a_life_in_which_every_answer_is_lost_is_lived_once(
     (ticket,) = claim(lossy, submits(), NOW)
     opened = losing().begin_many([ticket], NOW)[0]
     assert opened is not None
-    losing().engage(*opened, events.Begun(plan(subject, NOW)), CAPS, NOW)
+    engage(losing(), *opened, events.Begun(plan(subject, NOW)), CAPS, NOW)
     losing().nudge("apimart", subject.id, 1, "task-1", NOW)
     running = losing().apply(subject.id, events.Accepted("task-1", attempt=1, asked_at=NOW - 1), NOW)
     assert running is not None

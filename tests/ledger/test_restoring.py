@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 from factories import NOW, SECOND
-from ledger_steps import CAPS, contents, created, engaged, plan, racing, running, submits, taken
+from ledger_steps import CAPS, contents, created, engage, engaged, plan, racing, running, submits, taken
 
 from shared.domain import events
 from shared.domain.job import Job, State
@@ -92,7 +92,7 @@ def test_on_another_server_than_the_marked_one_no_submit_is_written_down(ledger:
     ledger.set_mark("another/line", NOW)
     whole = ledger.whole()
     with pytest.raises(CapReached) as reached:
-        ledger.engage(subject, ticket, events.Begun(plan(subject, NOW)), CAPS, NOW)
+        engage(ledger, subject, ticket, events.Begun(plan(subject, NOW)), CAPS, NOW)
 
     assert (whole, reached.value.cap, reached.value.until) == (False, "whole", NOW + 2 * SECOND)
     assert ledger.get(subject.id) == subject

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from factories import DAY, HOUR, MINUTE, NOW, PACE, SECOND, job, link, result
-from ledger_steps import ALL_ROOMS, GATEWAYS, LANES, Both, Twice, contents, plan
+from ledger_steps import ALL_ROOMS, GATEWAYS, LANES, Both, Twice, contents, engage, plan
 
 from shared.domain import books, events, pace
 from shared.domain.events import Event, Reason
@@ -87,7 +87,7 @@ class Walk:
         budget = self.random.choice([None, 60 * 42_000_000])
         caps = Caps(subject.route[0], self.random.randint(1, 9), self.random.randint(1, 9), budget, 42_000_000)
         try:
-            self.ledger.engage(subject, ticket, events.Begun(plan(subject, self.now)), caps, self.now)
+            engage(self.ledger, subject, ticket, events.Begun(plan(subject, self.now)), caps, self.now)
         except (LeaseLost, CapReached):
             return False
         return True

@@ -21,7 +21,8 @@ from shared.ledger.memory import MemoryStore
 from shared.ledger.store import LaneRoom, LedgerUnavailable
 from shared.providers.base import Access
 from worker import heartbeat, steps
-from worker.steps import InHand
+from worker.hands import InTurn
+from worker.writing import InHand
 
 Outcome = Response | AnswerLost | None
 Group = list[tuple[int, Outcome]]
@@ -118,10 +119,10 @@ class Desk:
         gateways = Gateways(self, *groups)
         self.services.outside = gateways
         polls: Any = list(zip(self.jobs, self.grips, strict=True))
-        steps.look_at_all(polls, self.services, self.alone)
+        steps.look_at_all(polls, self.services, self)  # type: ignore[arg-type]
         return gateways
 
-    def alone(self, polls: Sequence[InHand]) -> None:
+    def give(self, kind: str, do: Any, polls: Sequence[InHand]) -> None:
         self.left_alone += [job for job, _ in polls]
         self.diary += ["alone"] * bool(polls)
 
@@ -351,11 +352,11 @@ class NoHands(Exception):
 def test_whoever_finds_no_hands_for_one_alone_lets_all_go(second: Job) -> None:
     desk = Desk(running(1), second, running(3))
 
-    def nobody(polls: Sequence[InHand]) -> None:
+    def nobody(kind: str, do: Any, polls: Sequence[InHand]) -> None:
         if polls:
             raise NoHands
 
-    desk.alone = nobody  # type: ignore[method-assign]
+    desk.give = nobody  # type: ignore[method-assign]
     with pytest.raises(NoHands):
         desk.look([(0, at_it(10)), (1, None), (2, at_it(30))])
 
@@ -386,11 +387,12 @@ def test_the_polls_of_a_message_are_in_one_pair_of_hands_and_held_until_they_are
     desk.services.outside = Gateways(desk, [(0, at_it(10)), (1, AnswerLost("reset"))], [(2, at_it(30))])
     handed: list[tuple[str, int, int]] = []
 
-    def hands(kind: str, do: Any, items: Sequence[Any]) -> None:
-        handed.extend((kind, len(item), len(held)) for item in items)
-        steps.in_turn(kind, do, items)
+    class Noting(InTurn):
+        def give(self, kind: str, do: Any, items: Sequence[Any]) -> None:
+            handed.extend((kind, len(item), len(held)) for item in items)
+            super().give(kind, do, items)
 
-    steps.run(tickets, desk.services, hands)
+    steps.run(tickets, desk.services, Noting())
 
     found = [job for job in ledger.get_many([ticket.job_id for ticket in tickets]) if job]
     assert handed == [("poll", 3, 3)]
@@ -412,11 +414,12 @@ def test_one_alone_is_given_to_hands_of_its_own_kind_and_let_go_after_its_step(h
     desk.services.outside.send = lambda request, deadline_s: at_it(40)
     kinds: list[str] = []
 
-    def hands(kind: str, do: Any, items: Sequence[Any]) -> None:
-        kinds.extend([kind] * len(items))
-        steps.in_turn(kind, do, items)
+    class Noting(InTurn):
+        def give(self, kind: str, do: Any, items: Sequence[Any]) -> None:
+            kinds.extend([kind] * len(items))
+            super().give(kind, do, items)
 
-    steps.run(tickets, desk.services, hands)
+    steps.run(tickets, desk.services, Noting())
 
     (job,) = ledger.get_many([tickets[0].job_id])
     assert kinds == ["poll", "poll"]

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import importlib
-import threading
 from collections import Counter
-from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
 from typing import Any
 
@@ -19,7 +17,7 @@ from shared.ledger.ledger import Ledger, Ticket
 from shared.ledger.memory import MemoryStore
 from shared.ledger.store import LedgerUnavailable
 from worker import scheduler as schedulers
-from worker.lanes import SHARES
+from worker.lanes import CALLS, SHARES
 from worker.scheduler import BREATH_MAX_S, BREATH_S, NAP_S, Scheduler, messages
 
 LANES = ("submit:apimart", "submit:newapi", "poll:apimart", "poll:evolink", "archive", "notify", "retire")
@@ -156,75 +154,34 @@ def test_what_is_out_of_reach_is_waited_for(monkeypatch: pytest.MonkeyPatch, los
     assert (bed.slept_s, breaths) == ([schedulers.AGAIN_S], [])
 
 
-# --- the hands
-
-
-class Bell:
-    """A ledger whose bell can be heard, and may be out of reach."""
-
-    def __init__(self, away: bool = False) -> None:
-        self.rung, self.away = threading.Semaphore(0), away
-
-    def ring(self) -> None:
-        self.rung.release()
-        if self.away:
-            raise LedgerUnavailable("away")
-
-    def heard(self, times: int = 1) -> bool:
-        return all(self.rung.acquire(timeout=5) for _ in range(times)) and not self.rung.acquire(blocking=False)
+# --- the tasks
 
 
 @pytest.fixture
 def tasks(monkeypatch: pytest.MonkeyPatch) -> Any:
-    """The module of the tasks, with a bell of its own and fresh hands."""
+    """The module of the tasks."""
     environ = {"REDIS_URL": "redis://127.0.0.1:1/0", "RUSHES_S3_BUCKET": "clips", "AWS_DEFAULT_REGION": "us-east-1"}
     secrets = {"RUSHES_SECRET_KEY": "s" * 40, "RUSHES_API_KEYS": "acme:key-of-acme-of-some-length"}
     for name, value in {**environ, **secrets}.items():
         monkeypatch.setenv(name, value)
-    module: Any = importlib.import_module("worker.tasks")
-    pools: dict[str, ThreadPoolExecutor] = {}
-    monkeypatch.setattr(module, "hands", lambda kind: pools.setdefault(kind, ThreadPoolExecutor(2)))
-    return module
-
-
-def ringing(tasks: Any, monkeypatch: pytest.MonkeyPatch, away: bool = False) -> Bell:
-    bell = Bell(away)
-    monkeypatch.setattr(tasks, "services", lambda: SimpleNamespace(ledger=bell))
-    return bell
-
-
-def test_nobody_waits_for_a_slow_one(tasks: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    bell, slow, done = ringing(tasks, monkeypatch), threading.Event(), threading.Semaphore(0)
-
-    tasks.spread("archive", lambda _: slow.wait(5), [0])
-    tasks.spread("poll", lambda _: done.release(), range(9))
-    assert all(done.acquire(timeout=5) for _ in range(9))  # while the archive is still at it
-    assert bell.heard()
-    assert not slow.is_set()
-    slow.set()
-    assert bell.heard()
-
-
-def test_the_bell_rings_when_the_last_of_a_kind_is_done(tasks: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    bell, gates = ringing(tasks, monkeypatch), [threading.Event(), threading.Event()]
-    tasks.spread("poll", lambda number: gates[number].wait(5), [0, 1])
-    gates[0].set()
-    assert not bell.rung.acquire(timeout=0.05)
-    gates[1].set()
-    assert bell.heard()
-
-
-def test_a_step_that_breaks_counts_as_done(tasks: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    bell = ringing(tasks, monkeypatch)
-    tasks.spread("poll", lambda _: 1 // 0, [0, 1])
-    assert bell.heard()
+    return importlib.import_module("worker.tasks")
 
 
 def test_a_bell_out_of_reach_harms_nobody(tasks: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    bell = ringing(tasks, monkeypatch, away=True)
-    for _ in range(3):  # the threads live on
-        tasks.spread("poll", lambda _: None, [0])
-    assert bell.heard(times=3)
+    rung: list[bool] = []
+
+    def ring() -> None:
+        rung.append(True)
+        raise LedgerUnavailable("away")
+
+    monkeypatch.setattr(tasks, "services", lambda: SimpleNamespace(ledger=SimpleNamespace(ring=ring)))
+    tasks._ring()
+    assert rung == [True]
+
+
+def test_there_are_threads_for_every_kind_of_work_and_every_kind_of_call(tasks: Any) -> None:
+    sizes = {kind: pool._max_workers for kind, pool in tasks.hands()._pools.items()}
+    assert sizes == {**{kind: share.threads for kind, share in SHARES.items()}, **CALLS}
 
 
 def test_hints_are_taken_without_a_receipt_and_what_others_enqueue_with_one(tasks: Any) -> None:

@@ -1,0 +1,159 @@
+"""Who does the work of a message: threads by kind, and what they give back."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from worker import hands as subject
+from worker.hands import Hands, InTurn, Threads
+
+SIZES = {"poll": 2, "archive": 2, "send": 4}
+
+
+class Bell:
+    """Hears when all that was given together is done."""
+
+    def __init__(self) -> None:
+        self.rung = threading.Semaphore(0)
+
+    def __call__(self) -> None:
+        self.rung.release()
+
+    def heard(self, times: int = 1) -> bool:
+        return all(self.rung.acquire(timeout=5) for _ in range(times)) and not self.rung.acquire(blocking=False)
+
+
+@pytest.fixture
+def bell() -> Bell:
+    return Bell()
+
+
+@pytest.fixture
+def threads(bell: Bell) -> Iterator[Threads]:
+    made = Threads(SIZES, bell)
+    yield made
+    for pool in made._pools.values():
+        pool.shutdown()
+
+
+def flat(groups: Iterator[list[tuple[Any, Any]]]) -> list[tuple[Any, Any]]:
+    return [one for group in groups for one in group]
+
+
+# --- given away
+
+
+def test_nobody_waits_for_a_slow_one(threads: Threads, bell: Bell) -> None:
+    slow, done = threading.Event(), threading.Semaphore(0)
+
+    threads.give("archive", lambda _: slow.wait(5), [0])
+    threads.give("poll", lambda _: done.release(), range(9))
+    assert all(done.acquire(timeout=5) for _ in range(9))  # while the archive is still at it
+    assert bell.heard()
+    assert not slow.is_set()
+    slow.set()
+    assert bell.heard()
+
+
+def test_the_bell_rings_when_the_last_is_done(threads: Threads, bell: Bell) -> None:
+    gates = [threading.Event(), threading.Event()]
+    threads.give("poll", lambda number: gates[number].wait(5), [0, 1])
+    gates[0].set()
+    assert not bell.rung.acquire(timeout=0.05)
+    gates[1].set()
+    assert bell.heard()
+
+
+def test_one_that_breaks_counts_as_done(threads: Threads, bell: Bell) -> None:
+    threads.give("poll", lambda _: 1 // 0, [0, 1])
+    assert bell.heard()
+
+
+def test_for_nothing_no_bell_rings(threads: Threads, bell: Bell) -> None:
+    threads.give("poll", lambda _: None, [])
+    assert not bell.rung.acquire(timeout=0.05)
+
+
+# --- gathered
+
+
+@pytest.mark.parametrize("make", [InTurn, lambda: Threads(SIZES, lambda: None)], ids=["in turn", "threads"])
+def test_each_result_comes_once_with_what_it_is_of(make: Callable[[], Hands]) -> None:
+    assert sorted(flat(make().gather("send", lambda number: number * number, range(20)))) == [
+        (number, number * number) for number in range(20)
+    ]
+
+
+@pytest.mark.parametrize("make", [InTurn, lambda: Threads(SIZES, lambda: None)], ids=["in turn", "threads"])
+def test_of_nothing_comes_nothing(make: Callable[[], Hands]) -> None:
+    assert list(make().gather("send", lambda number: number, [])) == []
+
+
+def test_calls_are_made_side_by_side(threads: Threads) -> None:
+    all_there = threading.Barrier(4, timeout=5)
+    assert len(flat(threads.gather("send", lambda _: all_there.wait(), range(4)))) == 4
+
+
+def test_a_slow_call_keeps_no_other_from_being_heard(threads: Threads) -> None:
+    slow = threading.Event()
+    groups = threads.gather("send", lambda number: number or slow.wait(5), [0, 1, 2])
+
+    heard = flat(iter([next(groups)]))
+    while len(heard) < 2:
+        heard += next(groups)
+    assert sorted(heard) == [(1, 1), (2, 2)]
+    slow.set()
+    assert list(groups) == [[(0, True)]]
+
+
+def test_what_comes_within_a_moment_comes_together(threads: Threads, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(subject, "GROUP_S", 0.5)
+    groups = list(threads.gather("send", lambda number: time.sleep(number / 50), range(4)))
+    assert [len(group) for group in groups] == [4]
+
+
+def test_whoever_waits_for_one_only_waits_no_longer(threads: Threads, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(subject, "GROUP_S", 60)
+    assert list(threads.gather("send", str, [7])) == [[(7, "7")]]
+
+
+def test_nobody_hears_of_what_was_gathered(threads: Threads, bell: Bell) -> None:
+    flat(threads.gather("send", str, range(3)))
+    assert not bell.rung.acquire(timeout=0.05)
+
+
+# --- where no thread can be started
+
+
+def test_a_process_on_its_way_out_still_does_what_it_began(threads: Threads, bell: Bell) -> None:
+    for pool in threads._pools.values():
+        pool.shutdown()
+    done: list[int] = []
+
+    threads.give("poll", done.append, [1, 2])
+    assert (done, bell.heard()) == ([1, 2], True)
+    assert flat(threads.gather("send", str, [1, 2])) == [(1, "1"), (2, "2")]
+
+
+def test_what_a_pool_took_without_a_thread_for_it_is_done_once(
+    threads: Threads, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """ThreadPoolExecutor.submit takes the work before it starts the thread; a paid call is not to be made twice."""
+    pool = threads._pools["send"]
+    start = pool._adjust_thread_count  # type: ignore[attr-defined]
+    sent: list[int] = []
+
+    def no_thread() -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(pool, "_adjust_thread_count", no_thread)
+    assert flat(threads.gather("send", sent.append, [1])) == [(1, None)]
+    monkeypatch.setattr(pool, "_adjust_thread_count", start)
+    flat(threads.gather("send", sent.append, [2, 3]))
+
+    assert sorted(sent) == [1, 2, 3]
