@@ -1,9 +1,8 @@
 """gunicorn's settings for the receiver."""
 
-import gc
 import os
-import sys
 
+from shared import interpreter
 from shared.settings import SettingsError, load
 from shared.wiring import load_prices
 
@@ -33,6 +32,5 @@ loglevel = "warning"
 
 
 def post_worker_init(worker: object) -> None:
-    """As in worker/app.py: what is loaded stays, and threads change at calls, not in between."""
-    gc.freeze()
-    sys.setswitchinterval(0.05)
+    """As in worker/app.py."""
+    interpreter.settle()

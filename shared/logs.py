@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import sys
-from collections.abc import Callable
-from typing import Any
 
-import orjson
 import structlog
 from structlog.typing import Processor
 
+from shared.compact import compact
 from shared.domain import tracing
 from shared.domain.events import Event
 from shared.domain.job import Job
@@ -39,20 +36,13 @@ def moved(old: Job | None, new: Job, event: Event | None) -> None:
     )
 
 
-def _json(told: Any, default: Callable[[Any], Any]) -> str:
-    try:
-        return orjson.dumps(told, default=default).decode()
-    except TypeError:  # half a surrogate pair
-        return json.dumps(told, default=default)
-
-
 def configure() -> None:
     """Set structlog and the standard library's logging to the same lines on standard error."""
     before: list[Processor] = [
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
     ]
-    after: list[Processor] = [structlog.processors.format_exc_info, structlog.processors.JSONRenderer(_json)]
+    after: list[Processor] = [structlog.processors.format_exc_info, structlog.processors.JSONRenderer(compact)]
     if sys.stderr.isatty():
         # Its usual tracebacks show the values of all variables, keys and tokens among them.
         after = [structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)]

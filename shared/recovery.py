@@ -51,8 +51,8 @@ class Report:
 class Told:
     """What the journal says: of each job the newest attempt, of each attempt what came of it."""
 
-    began_at: int = 0
-    """When the first of it was read, ms."""
+    read_at: int = 0
+    """When it was last begun to read, ms."""
     intents: dict[str, Intent] = field(default_factory=dict)
     outcomes: dict[AttemptKey, Event] = field(default_factory=dict)
     unreadable: int = 0
@@ -80,7 +80,7 @@ def recover(services: Services, since: int = 0, dry_run: bool = False) -> Report
 
     Raises ArchiveUnavailable and LedgerUnavailable; what was put back until then stays, and a second run does the rest.
     """
-    told = Told(began_at=services.now()).hear(services.journal.read(since))
+    told = Told(read_at=services.now()).hear(services.journal.read(since))
     report = Report(unreadable=told.unreadable)
     for intents in pages([*told.intents.values()]):
         compare(intents, told, report, services, dry_run)
@@ -118,7 +118,8 @@ def compare(intents: Sequence[Intent], told: Told, report: Report, services: Ser
     lost = [intent for intent, job in zip(intents, held, strict=True) if job is None]
     behind = [(intent, job) for intent, job in zip(intents, held, strict=True) if job and is_behind(job, intent, told)]
     if behind:  # what was held back since the journal was read is gone from the ledger; its line was stored before that
-        told.hear(services.journal.read(told.began_at - SKEW_MS))
+        since, told.read_at = told.read_at - SKEW_MS, services.now()
+        told.hear(services.journal.read(since))
     behind = [(intent, job) for intent, job in behind if is_behind(job, intent, told)]
     with ThreadPoolExecutor(LOOKERS, thread_name_prefix="recovery") as pool:
         over = list(pool.map(lambda intent: has_manifest(intent.job, services), lost))

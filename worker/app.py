@@ -12,15 +12,11 @@ from celery import Celery
 from celery.signals import setup_logging, worker_ready
 from kombu import Queue  # type: ignore[attr-defined]
 
-from shared import doctor, logs
+from shared import doctor, interpreter, logs
 from shared.settings import SettingsError
 from shared.wiring import Services, build
 from worker import broker
 from worker.lanes import QUEUE
-
-# A step gives the interpreter's lock away at each call that it makes; to be made to in between costs a twentieth of the
-# CPU of a worker (measured 2026-11: 5 ms against 50, 1,500 jobs at once).
-SWITCH_S = 0.05
 
 
 @cache
@@ -87,7 +83,6 @@ def _ready(**_: Any) -> None:
     from worker import heartbeat
 
     heartbeat.start(services())
-    gc.freeze()  # what is loaded by now stays: looking through it again and again cost a twentieth of the CPU
+    interpreter.settle()
     gc.set_threshold(20_000, 20, 20)
-    sys.setswitchinterval(SWITCH_S)
     doctor.warn_of_redis(services().settings)
