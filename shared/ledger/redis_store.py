@@ -23,6 +23,8 @@ LUA = Path(__file__).with_name("lua")
 # A call whose answer was lost is sent again this often; every program stands being run twice.
 AGAIN = 2
 AGAIN_PAUSE_S = 0.05
+# One for each thread that may call at a time; redis-py 8 refuses the 101st if it is not told.
+MOST_CONNECTIONS = 1000
 
 # A server that takes no writes now. Inside a program Redis 6.2 wraps the word in a plain error (seen with 6.2.14).
 UNFIT = (redis.exceptions.ReadOnlyError, redis.exceptions.OutOfMemoryError, redis.exceptions.MasterDownError)
@@ -42,6 +44,7 @@ def connect(url: str, timeout_s: float) -> redis.Redis:
         "socket_connect_timeout": min(timeout_s, 2),
         "socket_keepalive": True,
         "retry": Retry(NoBackoff(), 0),
+        "max_connections": MOST_CONNECTIONS,
     }
     if url.startswith("sentinel://"):
         return _sentinel(url, options)

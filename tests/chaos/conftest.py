@@ -33,6 +33,9 @@ def fresh(request: pytest.FixtureRequest) -> Callable[[], Store]:
 def fresh_redis(redis_store: RedisStore) -> Callable[[], RedisStore]:
     def emptied() -> RedisStore:
         redis_store._client.flushdb()
+        pool = redis_store._client.connection_pool
+        pool.disconnect()  # a store keeps its connections for as long as it lives
+        pool.reset()
         return RedisStore(redis_store._client)
 
     return emptied

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -165,3 +167,11 @@ def test_answers_that_come_too_late_are_not_taken_for_the_next_ones(lines: Lines
         lines.call_all([("INCR", "number")] * 3)
     own_redis.thaw()
     assert lines.call_all([("GET", "text")] * 2) == ["one", "one"]
+
+
+def test_as_many_call_at_once_as_there_are_threads(own_redis: RedisServer) -> None:
+    with connect(own_redis.url, timeout_s=10) as client, ThreadPoolExecutor(150) as threads:
+        lines = Lines(client.connection_pool)
+        all_there = threading.Barrier(150, timeout=10)
+        calls = threads.map(lambda number: (all_there.wait(), lines.call("BLPOP", f"list-{number}", 1))[1], range(150))
+        assert list(calls) == [None] * 150
