@@ -87,7 +87,13 @@ class Outside:
         Each with its request's number. None where no connection stood, or it broke, or the answer came in too many
         pieces: that one is to be sent alone, and may have been sent, so this is for what may be asked twice.
         """
-        asked = [self._put(request, together.Glance(deadline_s), max_bytes) for request in requests]
+        asked: list[together.Asked | None] = []
+        try:
+            asked.extend(self._put(request, together.Glance(deadline_s), max_bytes) for request in requests)
+        except BaseException:
+            for one in filter(None, asked):
+                one.line.close()
+            raise
         return together.answers(asked, deadline_s)
 
     def check(self, url: str) -> None:

@@ -52,7 +52,7 @@ class Copied:
     files: Sequence[StoredFile]
 
 
-def archive_all(jobs: Sequence[Job], services: Services, hands: Hands) -> Iterator[list[tuple[Job, Event | None]]]:
+def archived(jobs: Sequence[Job], services: Services, hands: Hands) -> Iterator[list[tuple[Job, Event | None]]]:
     """Copy clips side by side and write their manifests: what came of it, in groups as it comes."""
     for group in hands.gather("copy", partial(clip_copied, services=services), jobs):
         copies = [(job, copy) for job, copy in group if isinstance(copy, Copied)]

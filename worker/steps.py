@@ -73,11 +73,11 @@ def look(one: InHand, services: Services) -> None:
 
 
 def submit_all(queued: Sequence[InHand], services: Services, hands: Hands) -> None:
-    """Submit many jobs at once; what must be measured first, or begins otherwise, is done `alone`."""
+    """Submit many jobs at once; what must be measured first, or begins otherwise, is looked at alone."""
     now = services.now()
     ready = [(job, mine) for job, mine in queued if submits_at_once(job)]
-    hands.give("submit", partial(look, services=services), [one for one in queued if not submits_at_once(one[0])])
     try:
+        hands.give("submit", partial(look, services=services), [one for one in queued if not submits_at_once(one[0])])
         outcomes = list(zip(ready, readied(ready, services), strict=True))
         plans = [outcome for _, outcome in outcomes if isinstance(outcome, Plan)]
         standing = [(one, outcome) for one, outcome in outcomes if not isinstance(outcome, Plan)]
@@ -91,12 +91,12 @@ def submit_all(queued: Sequence[InHand], services: Services, hands: Hands) -> No
 
 
 def archive_all(clips: Sequence[InHand], services: Services, hands: Hands) -> None:
-    """Archive many clips at once; what is to be done otherwise is done `alone`."""
+    """Archive many clips at once; what is to be done otherwise is looked at alone."""
     now = services.now()
     ready = {job.id: (job, mine) for job, mine in clips if archives_at_once(job)}
-    hands.give("archive", partial(look, services=services), [one for one in clips if not archives_at_once(one[0])])
     try:
-        for group in archiving.archive_all([job for job, _ in ready.values()], services, hands):
+        hands.give("archive", partial(look, services=services), [one for one in clips if not archives_at_once(one[0])])
+        for group in archiving.archived([job for job, _ in ready.values()], services, hands):
             facts = [(ready.pop(job.id), event) for job, event in group]
             write_down([(one, _asked(event, now)) for one, event in facts], services)
     finally:
@@ -119,7 +119,7 @@ def submits_at_once(job: Job) -> bool:
 
 
 def look_at_all(polls: Sequence[InHand], services: Services, hands: Hands) -> None:
-    """Ask about many tasks at once, and write down what is heard in groups; what cannot be asked so is done `alone`."""
+    """Ask about many tasks at once, and write down what is heard in groups; the rest is looked at alone."""
     now = services.now()
     waiting = dict(enumerate(polls))
 
@@ -190,7 +190,7 @@ def crashed(job: Job, mine: Hold, services: Services) -> Event:
 
 def archive(job: Job, mine: Hold, services: Services) -> Event | None:
     """Copy the clip into the bucket; where its link is dead, ask for a fresh one."""
-    ((_, event),) = chain.from_iterable(archiving.archive_all([job], services, InTurn()))
+    ((_, event),) = chain.from_iterable(archiving.archived([job], services, InTurn()))
     return event
 
 

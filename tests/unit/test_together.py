@@ -276,6 +276,17 @@ def test_what_has_not_come_at_the_deadline_is_lost_and_its_connection_closed(sta
     assert half.hung_up.wait(5)
 
 
+def test_where_one_cannot_be_said_the_connections_of_those_before_it_are_closed(
+    standing: Stand, calls: Outside
+) -> None:
+    (first,) = standing(hanging())
+
+    with pytest.raises(TypeError) as told:  # which holds on to all that it came through
+        calls.send_all([get(first.url), Request("POST", first.url, {}, {"odd": object()})], deadline_s=LONG_S)
+    assert first.hung_up.wait(5)
+    assert told.tb
+
+
 def test_what_came_while_another_answer_was_dealt_with_is_not_lost(standing: Stand, calls: Outside) -> None:
     def answering_late(peer: Peer) -> None:
         peer.take()
