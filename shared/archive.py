@@ -27,8 +27,8 @@ from urllib.parse import quote
 from botocore.exceptions import BotoCoreError, ClientError
 
 from shared.clip import BLOCK_BYTES, Buffers, ClipFacts, Intake, InvalidClip, Part, Source
-from shared.compact import compact
 from shared.direct import DirectPut
+from shared.ledger.compact import compact
 
 if TYPE_CHECKING:
     from types_boto3_s3 import S3Client
@@ -185,21 +185,16 @@ class Archive:
         """Write the manifest once; True if this call wrote it, False if one stands there already."""
         return self._put_once(key, *_json(manifest))
 
-    def put_manifests(self, manifests: Sequence[tuple[str, Mapping[str, Any]]]) -> list[ArchiveUnavailable | None]:
-        """Write manifests together, each once as above: what kept it from standing there, or None."""
+    def put_manifests(self, manifests: Sequence[tuple[str, Mapping[str, Any]]]) -> list[bool]:
+        """Write small manifests together, each once as above: whether it is clear that it stands there now.
+
+        Of one for which it is not, `put_manifest` finds out. Raises nothing.
+        """
+        if self._direct is None:
+            return [False] * len(manifests)
         objects = [(key, *_json(manifest)) for key, manifest in manifests]
         puts = [(key, body, _headers(content_type, metadata)) for key, body, content_type, metadata in objects]
-        written = self._direct.put_all(puts) if self._direct else [None] * len(puts)
-        return [self._kept_from(*one) if done is None else None for one, done in zip(objects, written, strict=True)]
-
-    def _kept_from(
-        self, key: str, body: bytes, content_type: str, metadata: Mapping[str, str]
-    ) -> ArchiveUnavailable | None:
-        try:
-            self._put_once(key, body, content_type, metadata)
-            return None
-        except ArchiveUnavailable as unavailable:
-            return unavailable
+        return [written is not None for written in self._direct.put_all(puts)]
 
     def read_json(self, key: str) -> Any | None:
         """What the JSON object at `key` says, None where there is none; raises ValueError where it is not JSON."""

@@ -27,12 +27,12 @@ from typing import Any
 import structlog
 
 from shared.archive import Archive, ArchiveUnavailable
-from shared.compact import compact
 from shared.domain import events
 from shared.domain.events import Event
 from shared.domain.job import Job, new_id
 from shared.domain.wire import Request
 from shared.ledger import record
+from shared.ledger.compact import compact
 from shared.look import Look
 
 log = structlog.get_logger()

@@ -8,10 +8,10 @@ import sys
 import structlog
 from structlog.typing import Processor
 
-from shared.compact import compact
 from shared.domain import tracing
 from shared.domain.events import Event
 from shared.domain.job import Job
+from shared.ledger.compact import compact
 
 log = structlog.get_logger()
 

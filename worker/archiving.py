@@ -6,7 +6,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from decimal import Decimal
 from functools import partial
-from operator import itemgetter
 from typing import Any
 
 import structlog
@@ -23,7 +22,7 @@ from shared.http import AnswerLost, NotSent, Stream
 from shared.ledger.store import LedgerUnavailable
 from shared.providers import PROVIDERS
 from shared.wiring import Services
-from worker.guarding import guarded, together
+from worker.guarding import guarded
 from worker.hands import Hands
 
 log = structlog.get_logger()
@@ -52,13 +51,17 @@ class Copied:
     files: Sequence[StoredFile]
 
 
-def archived(jobs: Sequence[Job], services: Services, hands: Hands) -> Iterator[list[tuple[Job, Event | None]]]:
-    """Copy clips side by side and write their manifests: what came of it, in groups as it comes."""
+def archived(
+    jobs: Sequence[Job], services: Services, hands: Hands
+) -> Iterator[list[tuple[Job, Event | Copied | None]]]:
+    """Copy clips side by side and write their manifests together: what came of it, in groups as it comes.
+
+    Where a clip is given back as it was copied, its manifest is to be written alone.
+    """
     for group in hands.gather("copy", partial(clip_copied, services=services), jobs):
         copies = [(job, copy) for job, copy in group if isinstance(copy, Copied)]
         yield [(job, copy) for job, copy in group if not isinstance(copy, Copied)]
-        ends = together(partial(manifested, services=services), copies, itemgetter(0), services)
-        yield [(job, end) for (job, _), end in zip(copies, ends, strict=True)]
+        yield manifested_all(copies, services)
 
 
 def clip_copied(job: Job, services: Services) -> Copied | Event | None:
@@ -81,8 +84,10 @@ def copied(job: Job, services: Services) -> Copied | Event:
         final = job.setbacks >= INVALID_TRIES
         fresh = renewed(job, services) if job.setbacks and not final else None
         return fresh or events.ArchiveFailed("result_invalid", str(invalid), final)
-    except (ArchiveUnavailable, NotSent, AnswerLost) as setback:
+    except (NotSent, AnswerLost) as setback:
         return given_up(job, setback, services)
+    except ArchiveUnavailable as unavailable:  # whatever its link is by now: the clip may lie there all the same
+        return events.ArchiveFailed("archive_failed", str(unavailable))
 
 
 def given_up(job: Job, setback: Exception, services: Services) -> Event:
@@ -167,17 +172,29 @@ def settled(job: Job, result: Result, services: Services) -> Decimal | None:
     return services.prices.estimate(provider, job.request, seconds)
 
 
-def manifested(copies: Sequence[tuple[Job, Copied]], services: Services) -> list[Event]:
-    """Write the manifests of jobs as they will be once they are completed, then let them be completed."""
-    now, pace_ = services.now(), services.settings.pace
-    done = [transition(job, copy.event, now, pace_) for job, copy in copies]
-    told = [manifest(new, copy.files) for new, (_, copy) in zip(done, copies, strict=True)]
-    names = [copy.event.result.manifest_key for _, copy in copies]
-    setbacks = services.archive.put_manifests(list(zip(names, told, strict=True)))
-    return [
-        given_up(job, setback, services) if setback else copy.event
-        for (job, copy), setback in zip(copies, setbacks, strict=True)
-    ]
+def manifested_all(copies: Sequence[tuple[Job, Copied]], services: Services) -> list[tuple[Job, Event | Copied | None]]:
+    """Write the manifests of some clips together, as far as that goes."""
+    try:
+        told = [(copy.event.result.manifest_key, promised(job, copy, services)) for job, copy in copies]
+        written = services.archive.put_manifests(told)
+    except Exception:  # told where it is written alone
+        log.warning("manifests broke together", jobs=len(copies))
+        written = [False] * len(copies)
+    return [(job, copy.event if done else copy) for (job, copy), done in zip(copies, written, strict=True)]
+
+
+def manifested(job: Job, copy: Copied, services: Services) -> Event:
+    """Write the manifest of one clip."""
+    try:
+        services.archive.put_manifest(copy.event.result.manifest_key, promised(job, copy, services))
+    except ArchiveUnavailable as unavailable:  # it may stand there all the same: the next try looks
+        return events.ArchiveFailed("archive_failed", str(unavailable))
+    return copy.event
+
+
+def promised(job: Job, copy: Copied, services: Services) -> dict[str, Any]:
+    """The manifest of a job as it will be once it is completed; that it is let be after."""
+    return manifest(transition(job, copy.event, services.now(), services.settings.pace), copy.files)
 
 
 def manifest(job: Job, files: Sequence[StoredFile]) -> dict[str, Any]:

@@ -6,7 +6,6 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from functools import partial
-from itertools import chain
 
 import structlog
 
@@ -22,7 +21,7 @@ from shared.ledger.store import LedgerUnavailable
 from shared.providers.reading import retry_after_s
 from shared.wiring import Services
 from worker import archiving
-from worker.archiving import write_manifest
+from worker.archiving import Copied, write_manifest
 from worker.guarding import guarded, worn_out
 from worker.hands import Hands, InTurn
 from worker.heartbeat import Hold, hold
@@ -41,10 +40,11 @@ def run(tickets: Sequence[Ticket], services: Services, hands: Hands | None = Non
     Where the ledger goes out of reach, the leases run out and the jobs are offered again.
     """
     hands = hands or InTurn()
+    once = list(dict.fromkeys(tickets))  # a ticket opens its job to each that stands in one message
     try:
-        opened = services.ledger.begin_many(tickets, services.now())
+        opened = services.ledger.begin_many(once, services.now())
     except LedgerUnavailable as lost:
-        log.warning("ledger out of reach", jobs=len(tickets), reason=str(lost))
+        log.warning("ledger out of reach", jobs=len(once), reason=str(lost))
         return
     # Held from now on, also while they wait for a free hand.
     by_kind = defaultdict[str, list[InHand]](list)
@@ -97,11 +97,24 @@ def archive_all(clips: Sequence[InHand], services: Services, hands: Hands) -> No
     try:
         hands.give("archive", partial(look, services=services), [one for one in clips if not archives_at_once(one[0])])
         for group in archiving.archived([job for job, _ in ready.values()], services, hands):
-            facts = [(ready.pop(job.id), event) for job, event in group]
-            write_down([(one, _asked(event, now)) for one, event in facts], services)
+            ends = [(ready.pop(job.id), end) for job, end in group]
+            facts = [(one, _asked(end, now)) for one, end in ends if not isinstance(end, Copied)]
+            copies = [(one, end) for one, end in ends if isinstance(end, Copied)]
+            hands.give("archive", partial(finish, asked_at=now, services=services), copies)
+            write_down(facts, services)
     finally:
         for _, mine in ready.values():
             mine.let_go()
+
+
+def finish(copied: tuple[InHand, Copied], asked_at: int, services: Services) -> None:
+    """Write the manifest of a clip alone, and that it is archived."""
+    (job, mine), copy = copied
+    event: Event | None = None
+    try:
+        event = guarded(job, lambda: archiving.manifested(job, copy, services), services)
+    finally:
+        write_down([((job, mine), _asked(event, asked_at))], services)
 
 
 def archives_at_once(job: Job) -> bool:
@@ -188,12 +201,6 @@ def crashed(job: Job, mine: Hold, services: Services) -> Event:
     return events.Lost("the worker died while it submitted", attempt=job.current.number)
 
 
-def archive(job: Job, mine: Hold, services: Services) -> Event | None:
-    """Copy the clip into the bucket; where its link is dead, ask for a fresh one."""
-    ((_, event),) = chain.from_iterable(archiving.archived([job], services, InTurn()))
-    return event
-
-
 def chore(job: Job, mine: Hold, services: Services) -> Event | None:
     """What an ended job still owes."""
     return CHORES[job.chores[0]](job, services)
@@ -226,7 +233,6 @@ STEPS: dict[State, Step] = {
     State.SUBMITTING: crashed,
     State.UNCONFIRMED: poll,
     State.RUNNING: poll,
-    State.ARCHIVING: archive,
     State.COMPLETED: chore,
     State.FAILED: chore,
     State.CANCELED: chore,

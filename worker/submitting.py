@@ -256,10 +256,16 @@ def journalled(plans: Sequence[Plan], services: Services) -> Outcomes:
     now = services.now()
     try:
         services.journal.intend([(plan.job, plan.request) for plan in plans], now)
+        return confirmed(plans, services)
     except ArchiveUnavailable as unavailable:
-        hold_back(plans, pace.after(now, JOURNAL_PAUSE_S), str(unavailable), services)
-        return [None] * len(plans)
-    return confirmed(plans, services)
+        why = str(unavailable)
+    except Exception:
+        if len(plans) > 1:
+            raise  # each of them alone
+        log.exception("step broke", job=plans[0].job.id, state=plans[0].job.state.value, tries=plans[0].job.tries)
+        why = "a step of ours broke; see the worker's log"
+    hold_back(plans, pace.after(now, JOURNAL_PAUSE_S), why, services)
+    return [None] * len(plans)
 
 
 def confirmed(plans: Sequence[Plan], services: Services) -> Outcomes:
@@ -335,11 +341,13 @@ def settle(outcomes: Sequence[tuple[Plan, Event]], services: Services) -> None:
     """Write the outcomes down, whatever it takes: what became of a paid call is known nowhere else yet."""
     news = [(plan.job, replace(outcome, attempt=plan.attempt.number)) for plan, outcome in outcomes]
     give_up = time.monotonic() + HOLD_ON_S
+    left = [partial(write, news, services)]
+    left += [partial(mind, outcome, plan.attempt.provider, services) for plan, outcome in outcomes]
     while True:
         try:
-            write(news, services)
-            for plan, outcome in outcomes:
-                mind(outcome, plan.attempt.provider, services)
+            while left:
+                left[0]()
+                del left[0]
             return
         except LedgerUnavailable:
             if time.monotonic() > give_up:
@@ -355,7 +363,12 @@ def mind(outcome: Event, provider: str, services: Services) -> None:
     reason = Reason.DOWN if isinstance(outcome, events.Lost) else reason
     if reason in health.PAUSES:
         retry_after_s = outcome.retry_after_s if isinstance(outcome, events.Refused) else None
-        services.ledger.strike(provider, reason, retry_after_s, services.now())
+        try:
+            services.ledger.strike(provider, reason, retry_after_s, services.now())
+        except LedgerUnavailable:
+            raise
+        except Exception:  # the outcomes of others are still to be written down
+            log.exception("refusal not counted", provider=provider)
 
 
 def ask_again(job: Job, services: Services) -> Event:

@@ -13,8 +13,8 @@ import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from shared.compact import compact
 from shared.ledger import keys
+from shared.ledger.compact import compact
 from shared.ledger.lines import Lines
 from shared.ledger.packing import pack, unpack
 from shared.ledger.store import Bounds, Commit, LaneRoom, LedgerUnavailable, Once, Opening, Standing, Verdict, Writes

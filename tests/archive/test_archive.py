@@ -19,8 +19,11 @@ from threading import Thread
 
 import pytest
 from archive_steps import MIB, connect
+from botocore.credentials import Credentials
+from botocore.exceptions import ClientError
 
 from shared.archive import Archive, ArchiveUnavailable, ClipFacts, InvalidClip, Probe, Source, StoredFile
+from shared.direct import DirectPut
 
 KEY = "jobs/2026/11/20/job_1/video.mp4"
 METADATA = {"job-id": "job_1", "provider": "apimart", "task-id": "task-7"}
@@ -196,6 +199,112 @@ def test_a_thumbnail_is_written_once(archive, s3, bucket):
 
     assert first == second == StoredFile(key, 6, sha256(b"\xff\xd8 one"), "image/jpeg")
     assert stands(s3, bucket, key)[:2] == (b"\xff\xd8 one", {**METADATA, "sha256": first.sha256})
+
+
+# Manifests together
+
+
+FIRST, SECOND, THIRD = (f"jobs/2026/11/20/job_{number}/manifest.json" for number in (1, 2, 3))
+TOLD = {"schema": "rushes.manifest/1", "job": {"prompt": "a red kite över 東京", "cost": None}, "files": []}
+
+
+@pytest.fixture
+def short(s3, bucket):
+    """An archive that goes the short way."""
+    return Archive(s3, bucket, direct=DirectPut(s3, Credentials("test", "test"), bucket))
+
+
+def manifests(*keys, **told):
+    return [(key, {**TOLD, "key": key, **told}) for key in keys]
+
+
+def test_manifests_are_written_together_each_under_its_own_key(short, archive):
+    assert short.put_manifests(manifests(FIRST, SECOND, THIRD)) == [True, True, True]
+
+    assert [archive.read_json(key) for key in (FIRST, SECOND, THIRD)] == [
+        told for _, told in manifests(FIRST, SECOND, THIRD)
+    ]
+
+
+def test_manifests_on_the_short_way_need_no_call_of_botos(short, calls):
+    for _ in range(2):
+        short.put_manifests(manifests(FIRST, SECOND))
+
+    assert calls == []
+
+
+def test_without_a_short_way_no_manifest_is_written_with_others(archive, calls):
+    assert (archive.put_manifests(manifests(FIRST, SECOND, THIRD)), calls) == ([False, False, False], [])
+
+    assert [archive.read_json(key) for key in (FIRST, SECOND, THIRD)] == [None, None, None]
+
+
+def test_no_manifests_are_no_call(short, archive, calls):
+    assert (short.put_manifests([]), archive.put_manifests([]), calls) == ([], [], [])
+
+
+@pytest.mark.parametrize(
+    "told", [TOLD, {}, {"half": "\ud83d"}, {"long": "x" * 200_000}], ids=["some", "", "odd", "long"]
+)
+def test_a_manifest_is_the_same_object_whether_it_is_written_with_others_or_alone(short, archive, s3, bucket, told):
+    short.put_manifests([(FIRST, told), (SECOND, {"another": 1})])
+    archive.put_manifest(THIRD, told)
+
+    body, metadata, content_type, etag, _ = stands(s3, bucket, FIRST)
+    assert (body, metadata, content_type, etag) == stands(s3, bucket, THIRD)[:4]
+    assert (metadata, content_type) == ({"sha256": sha256(body)}, "application/json")
+
+
+@pytest.mark.parametrize("first", ["short", "archive"])
+def test_a_manifest_that_stands_already_stays_and_that_is_clear(request, short, s3, bucket, first):
+    request.getfixturevalue(first).put_manifest(SECOND, {"written": "first"})
+    before = stands(s3, bucket, SECOND)
+
+    assert short.put_manifests(manifests(FIRST, SECOND, THIRD)) == [True, True, True]
+
+    assert stands(s3, bucket, SECOND) == before
+    assert (short.read_json(FIRST)["key"], short.read_json(THIRD)["key"]) == (FIRST, THIRD)
+
+
+def test_manifests_that_are_written_again_change_nothing(short, s3, bucket):
+    short.put_manifests(manifests(FIRST, SECOND))
+    before = [stands(s3, bucket, key) for key in (FIRST, SECOND)]
+
+    assert short.put_manifests(manifests(FIRST, SECOND, later=True)) == [True, True]
+    assert [short.put_manifest(*told) for told in manifests(FIRST, SECOND, later=True)] == [False, False]
+
+    assert [stands(s3, bucket, key) for key in (FIRST, SECOND)] == before
+
+
+def test_a_manifest_that_is_refused_alone_tells_why_and_keeps_no_other(archive, s3):
+    def refuse(params, **_):
+        if params["Key"] == FIRST:
+            raise ClientError({"Error": {"Code": "AccessDenied", "Message": "so it is"}}, "PutObject")
+
+    s3.meta.events.register("provide-client-params.s3.PutObject", refuse)
+    with pytest.raises(ArchiveUnavailable, match="credentials may not do this"):
+        archive.put_manifest(FIRST, TOLD)
+
+    assert archive.put_manifest(SECOND, TOLD)
+    assert (archive.read_json(FIRST), archive.read_json(SECOND)) == (None, TOLD)
+
+
+def test_a_conflict_on_a_manifest_alone_is_tried_once_more(archive, answers):
+    answers("PutObject", 409, "ConditionalRequestConflict", times=1)
+
+    assert archive.put_manifest(FIRST, TOLD)
+
+    assert archive.read_json(FIRST) == TOLD
+
+
+@pytest.mark.parametrize("way", ["direct", "boto"])
+def test_what_keeps_manifests_is_unclear_together_and_told_alone(s3, way):
+    direct = DirectPut(s3, Credentials("test", "test"), "nowhere-at-all") if way == "direct" else None
+    nowhere = Archive(s3, "nowhere-at-all", direct=direct)
+
+    assert nowhere.put_manifests(manifests(FIRST, SECOND)) == [False, False]
+    with pytest.raises(ArchiveUnavailable, match="'nowhere-at-all' does not exist"):
+        nowhere.put_manifest(FIRST, TOLD)
 
 
 # Not whole

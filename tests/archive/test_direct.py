@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import os
+import socket
 import ssl
+import struct
+import time
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from types import SimpleNamespace
 from typing import Any
 
@@ -12,13 +17,15 @@ import boto3
 import pytest
 from botocore.config import Config
 from botocore.credentials import Credentials
+from botocore.exceptions import ClientError, NoCredentialsError
 from certificates import self_signed
 from fault_server import Names
-from strict_bucket import CUT_AFTER, CUT_BEFORE, KEY_ID, SECRET, UNSIGNED, StrictBucket
+from strict_bucket import CUT_AFTER, CUT_BEFORE, KEY_ID, SECRET, UNSIGNED, Handler, StrictBucket
 
 from shared import direct, http, wiring
 from shared.archive import Archive, ArchiveUnavailable, Source
-from shared.direct import MOST_BYTES, REST_S, DirectPut
+from shared.direct import MOST_BYTES, REST_S, DirectPut, Put
+from shared.domain.wire import Request
 
 KEY, BODY, BUCKET = "jobs/2026/09/21/job_1/manifest.json", b'{"schema": "rushes.manifest/1"}', "clips"
 HEADERS = {"Content-Type": "application/json", "x-amz-meta-sha256": hashlib.sha256(BODY).hexdigest()}
@@ -214,6 +221,269 @@ def test_without_credentials_there_is_no_short_way(strict: StrictBucket, monkeyp
     assert wiring.direct_put(client(strict.url), BUCKET) is None
 
 
+# --- many together
+
+NO_FAULT = ""
+HOW_MANY_STAND = pytest.mark.parametrize("standing", [0, 1, 3])
+
+
+def some(count: int = 3, word: str = "ours") -> list[Put]:
+    """Objects of which no two are alike."""
+    return [put_of(f"jobs/job {number}/manifest.json", f"{word} {number}".encode()) for number in range(count)]
+
+
+def put_of(key: str, body: bytes) -> Put:
+    return key, body, {"Content-Type": "application/json", "x-amz-meta-sha256": hashlib.sha256(body).hexdigest()}
+
+
+def stand(short: DirectPut, strict: StrictBucket, count: int) -> None:
+    """So many connections to the bucket stand from now on, and what was asked for that is forgotten."""
+    with ExitStack() as opened:
+        for _ in range(count):
+            opened.enter_context(short._outside.stream(Request("HEAD", short._root), deadline_s=5))
+    strict.seen.clear()
+
+
+def bodies(strict: StrictBucket, puts: list[Put]) -> list[bytes | None]:
+    """What stands at the keys."""
+    held = [strict.held.get(f"/{BUCKET}/{key}") for key, _, _ in puts]
+    return [one.body if one else None for one in held]
+
+
+def ours(puts: list[Put]) -> list[bytes]:
+    return [body for _, body, _ in puts]
+
+
+@pytest.fixture
+def connected(strict: StrictBucket) -> list[Any]:
+    """Who connected to the bucket, each time."""
+    addresses: list[Any] = []
+
+    def note(request: Any, address: Any) -> bool:
+        addresses.append(address)
+        return True
+
+    strict.verify_request = note  # type: ignore[method-assign]
+    return addresses
+
+
+@pytest.mark.parametrize(("standing", "opened"), [(0, 1), (1, 1), (3, 0)])
+def test_many_are_written_once_under_true_signatures_over_the_connections_that_stand(
+    strict: StrictBucket, connected: list[Any], standing: int, opened: int
+) -> None:
+    short, puts = way(client(strict.url)), some()
+    stand(short, strict, standing)
+    connected.clear()
+
+    assert short.put_all(puts) == [True, True, True]
+    assert (bodies(strict, puts), strict.wrong) == (ours(puts), [])
+    assert (len(strict.direct), len(connected)) == (3, opened)
+    must = {"content-type", "x-amz-meta-sha256", "if-none-match"}
+    assert all(must <= seen.signed for seen in strict.seen)
+
+
+@HOW_MANY_STAND
+@pytest.mark.parametrize("number", [0, 1, 2])
+def test_of_many_the_one_where_something_stands_is_told_and_stays(
+    strict: StrictBucket, clock: Clock, standing: int, number: int
+) -> None:
+    short, puts, theirs = way(client(strict.url)), some(), some(word="theirs")
+    short.put(*theirs[number])
+    stand(short, strict, standing)
+
+    assert short.put_all(puts) == [other != number for other in range(3)]
+    assert bodies(strict, puts)[number] == theirs[number][1]
+    assert short.put_all(puts) == [False, False, False]  # that was clear: no reason to rest
+
+
+def garbled(handler: Handler) -> None:
+    """Say what is no HTTP, and hang up."""
+    handler.close_connection = True
+    handler.wfile.write(b"so it is\r\n\r\n")
+
+
+def mute(handler: Handler) -> None:
+    """Say nothing, and wait until the other side hangs up."""
+    handler.close_connection = True
+    handler.rfile.read(1)
+
+
+@pytest.mark.parametrize("fault", [500, 503, 403, 404, 409, 307, 301, garbled, mute])
+def test_of_many_one_unclear_answer_is_botos_and_the_short_way_rests(
+    strict: StrictBucket, clock: Clock, monkeypatch: pytest.MonkeyPatch, fault: Any
+) -> None:
+    monkeypatch.setattr(direct, "DEADLINE_S", 1.0 if fault is mute else 30.0)
+    monkeypatch.setattr(Handler, "_cut", fault)
+    short, puts = way(client(strict.url)), some()
+    stand(short, strict, 3)
+    strict.faults.append(fault if isinstance(fault, int) else CUT_BEFORE)
+
+    began = time.monotonic()
+    told = short.put_all(puts)
+
+    assert time.monotonic() - began < 15
+    assert sorted(told, key=str) == [None, True, True]
+    assert [None if body is None else True for body in bodies(strict, puts)] == told
+    clock.now += REST_S - 0.1
+    assert (short.put_all(some(5)), short.put(KEY, BODY, HEADERS), len(strict.seen)) == ([None] * 5, None, 3)
+    clock.now += 0.1
+    assert sorted(map(bool, short.put_all(puts))) == [False, False, True]
+
+
+@pytest.mark.parametrize("first", [0, 1, 2])
+def test_of_many_that_are_sent_alone_none_is_after_an_unclear_answer(
+    strict: StrictBucket, clock: Clock, first: int
+) -> None:
+    short, puts = way(client(strict.url)), some()
+    strict.faults.extend([*[NO_FAULT] * first, 503])
+
+    assert short.put_all(puts) == [True] * first + [None] * (3 - first)
+    assert len(strict.seen) == first + 1
+
+
+def test_of_many_those_whose_connections_were_closed_meanwhile_are_sent_over_others(
+    strict: StrictBucket, clock: Clock
+) -> None:
+    short, puts = way(client(strict.url)), some()
+    stand(short, strict, 2)
+    for lines in short._outside._kept._idle.values():
+        lines[0]._sock.shutdown(socket.SHUT_RD)
+
+    assert short.put_all(puts) == [True, True, True]
+    assert bodies(strict, puts) == ours(puts)
+
+
+def reset(handler: Handler) -> None:
+    """Hang up as a machine does that knows of no such connection."""
+    handler.close_connection = True
+    handler.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    os.close(handler.connection.detach())
+
+
+@pytest.mark.parametrize("hang_up", [Handler._cut, reset])
+@pytest.mark.parametrize("cut", [CUT_BEFORE, CUT_AFTER])
+def test_of_many_one_whose_connection_broke_is_sent_alone(
+    strict: StrictBucket, clock: Clock, monkeypatch: pytest.MonkeyPatch, cut: str, hang_up: Callable[[Handler], None]
+) -> None:
+    monkeypatch.setattr(Handler, "_cut", hang_up)
+    short, puts = way(client(strict.url)), some()
+    stand(short, strict, 3)
+    strict.faults.append(cut)
+
+    assert sorted(map(bool, short.put_all(puts))) == [cut == CUT_BEFORE, True, True]
+    assert (bodies(strict, puts), len(strict.seen)) == (ours(puts), 4)
+    assert short.put(KEY, BODY, HEADERS) is True  # and no reason to rest
+
+
+def test_of_none_nothing_is_asked(strict: StrictBucket) -> None:
+    assert (way(client(strict.url)).put_all([]), strict.seen) == ([], [])
+
+
+@HOW_MANY_STAND
+@pytest.mark.parametrize(
+    "trouble", [NoCredentialsError(), ClientError({"Error": {"Code": "AccessDenied"}}, "AssumeRole")]
+)
+@pytest.mark.parametrize("had", [0, 1])
+def test_many_are_botos_where_credentials_cannot_be_had(
+    strict: StrictBucket, standing: int, trouble: Exception, had: int
+) -> None:
+    left = [Credentials(KEY_ID, SECRET).get_frozen_credentials()] * had
+
+    def frozen() -> Any:
+        if left:
+            return left.pop()
+        raise trouble
+
+    gone: Any = SimpleNamespace(get_frozen_credentials=frozen)
+    short = DirectPut(client(strict.url), gone, BUCKET)
+    stand(short, strict, standing)
+
+    assert (short.put_all(some()), strict.seen) == ([None, None, None], [])
+
+
+@HOW_MANY_STAND
+def test_of_many_each_carries_the_token_of_temporary_credentials(strict: StrictBucket, standing: int) -> None:
+    short = way(client(strict.url, token="session/token=="), "session/token==")
+    stand(short, strict, standing)
+
+    assert short.put_all(some()) == [True, True, True]
+    assert [seen.headers["x-amz-security-token"] for seen in strict.seen] == ["session/token=="] * 3
+    assert all("x-amz-security-token" in seen.signed for seen in strict.seen)
+
+
+def test_many_for_a_server_that_is_not_there_are_for_boto_to_find_out(clock: Clock) -> None:
+    assert way(client("http://127.0.0.1:1")).put_all(some()) == [None, None, None]
+
+
+@HOW_MANY_STAND
+def test_over_https_many_are_signed_too(
+    secure: StrictBucket, certificate: tuple[str, ssl.SSLContext], monkeypatch: pytest.MonkeyPatch, standing: int
+) -> None:
+    monkeypatch.setattr(http, "DEFAULT_CA_BUNDLE_PATH", certificate[0])
+    short, puts = way(client(secure.url)), some()
+    stand(short, secure, standing)
+
+    assert short.put_all(puts) == [True, True, True]
+    assert (bodies(secure, puts), secure.wrong) == (ours(puts), [])
+    assert all(seen.headers["x-amz-content-sha256"] not in (UNSIGNED, "") for seen in secure.seen)
+
+
+# --- manifests together
+
+
+def manifests(count: int = 3) -> list[tuple[str, dict[str, Any]]]:
+    return [(key, {"number": number}) for number, (key, _, _) in enumerate(some(count))]
+
+
+@HOW_MANY_STAND
+def test_manifests_go_the_short_way_together(strict: StrictBucket, standing: int) -> None:
+    s3 = client(strict.url)
+    short = way(s3)
+    stand(short, strict, standing)
+
+    archive = Archive(s3, BUCKET, direct=short)
+    told = [archive.put_manifests(manifests()) for _ in range(2)]
+
+    assert told == [[True, True, True]] * 2
+    assert bodies(strict, some()) == [b'{"number":0}', b'{"number":1}', b'{"number":2}']
+    assert (len(strict.direct), len(strict.seen), strict.wrong) == (6, 6, [])  # a clear no is not asked for again
+
+
+@pytest.mark.parametrize(("standing", "botos"), [(0, 3), (3, 1)])
+@pytest.mark.parametrize("fault", [500, 503, 409])
+def test_a_manifest_that_the_short_way_did_not_put_boto_puts_alone(
+    strict: StrictBucket, standing: int, botos: int, fault: int
+) -> None:
+    s3 = client(strict.url)
+    short = way(s3)
+    stand(short, strict, standing)
+    strict.faults.append(fault)
+
+    archive = Archive(s3, BUCKET, direct=short)
+    told = archive.put_manifests(manifests())
+
+    assert told == [body is not None for body in bodies(strict, some())]
+    assert (told.count(False), any(seen.is_botos for seen in strict.seen)) == (botos, False)
+    assert all(archive.put_manifest(*one) for one, clear in zip(manifests(), told, strict=True) if not clear)
+    assert bodies(strict, some()) == [b'{"number":0}', b'{"number":1}', b'{"number":2}']
+    assert sum(seen.is_botos for seen in strict.seen) == botos
+
+
+def test_a_manifest_that_both_ways_refuse_keeps_no_other(strict: StrictBucket) -> None:
+    s3 = client(strict.url)
+    short = way(s3)
+    stand(short, strict, 3)
+    strict.faults.extend([403, NO_FAULT, NO_FAULT, 403])
+
+    archive = Archive(s3, BUCKET, direct=short)
+    told = archive.put_manifests(manifests())
+    with pytest.raises(ArchiveUnavailable, match="does not belong to the access key"):
+        archive.put_manifest(*manifests()[told.index(False)])
+
+    assert told == [body is not None for body in bodies(strict, some())]
+    assert sorted(told) == [False, True, True]
+
+
 # --- parts
 
 
@@ -320,13 +590,20 @@ def test_boto_reads_what_the_short_way_wrote(both: Any, s3: Any, bucket: str, ca
     assert [held["Key"] for held in s3.list_objects_v2(Bucket=bucket)["Contents"]] == [key]
 
 
-@pytest.mark.parametrize("kind", ["bytes", "clip", "long", "manifest"])
+def together(archive: Archive, key: str, told: dict[str, Any]) -> None:
+    """Put a manifest as the worker does, which has some."""
+    if archive.put_manifests([(key, told)]) == [False]:
+        archive.put_manifest(key, told)
+
+
+@pytest.mark.parametrize("kind", ["bytes", "clip", "long", "manifest", "manifests"])
 def test_both_ways_leave_the_same_object(both: Any, s3: Any, bucket: str, clips: dict[str, bytes], kind: str) -> None:
     puts: dict[str, Callable[[Archive, str], Any]] = {
         "bytes": lambda archive, key: archive.put_bytes(key, BODY, "image/jpeg", METADATA),
         "clip": lambda archive, key: archive.put_clip(key, source(clips["plain"]), METADATA),
         "long": lambda archive, key: archive.put_clip(key, source(clips["long"]), METADATA),
         "manifest": lambda archive, key: archive.put_manifest(key, {"schema": "rushes.manifest/1"}),
+        "manifests": lambda archive, key: together(archive, key, {"schema": "rushes.manifest/1"}),
     }
     short, botos = both
     puts[kind](short, "short")

@@ -117,6 +117,101 @@ def test_without_the_bucket_an_intent_is_refused(journal: Journal, answers: Call
         journal.intend([(begun(), PAID)], NOW)
 
 
+# --- several intents in one call
+
+
+def test_the_intents_of_a_call_stand_in_one_object_and_each_can_be_read(journal: Journal, s3: Any, bucket: str) -> None:
+    subjects = [begun() for _ in range(3)]
+    calls = [(subject, Request("POST", "", {}, {"prompt": f"kite {n}"})) for n, subject in enumerate(subjects)]
+    journal.intend(calls, NOW)
+
+    assert [text.count('"kind":"intent"') for text in objects(s3, bucket).values()] == [3]
+    assert list(journal.read(NOW)) == [Intent(subject, NOW, call.json or {}) for subject, call in calls]
+    assert [journal.entries(subject) for subject in subjects] == [
+        [Entry(1, "apimart", NOW, {"prompt": f"kite {n}"})] for n in range(3)
+    ]
+
+
+def test_no_token_of_any_call_is_written_down(journal: Journal, s3: Any, bucket: str) -> None:
+    address = f"https://rushes.example/callbacks/evolink/job_01ABC/{TOKEN}"
+    calls = [(begun(plan={"body": {"callback_url": address}}), Request("POST", "", {}, {"u": address})) for _ in "ab"]
+    journal.intend(calls, NOW)
+
+    (text,) = objects(s3, bucket).values()
+    assert (text.count("/callbacks/evolink/job_01ABC/…"), TOKEN in text) == (4, False)
+
+
+def test_without_the_bucket_all_intents_of_a_call_are_refused_and_none_is_stored_later(
+    journal: Journal, s3: Any, bucket: str, answers: Callable[..., list[str]]
+) -> None:
+    answers("PutObject", 403, "AccessDenied")
+    refused, later = [begun() for _ in range(3)], begun()
+    with pytest.raises(ArchiveUnavailable):
+        journal.intend([(subject, PAID) for subject in refused], NOW)
+    journal.intend([(later, PAID)], NOW)
+
+    assert [line.job for line in journal.read(NOW) if isinstance(line, Intent)] == [later]
+    assert len(objects(s3, bucket)) == 1
+
+
+def test_one_that_cannot_be_told_leaves_nothing_of_its_call(journal: Journal, s3: Any, bucket: str) -> None:
+    odd = Request("POST", "", {}, {"prompt": object()})
+    with pytest.raises(TypeError):
+        journal.intend([(begun(), PAID), (begun(), odd), (begun(), PAID)], NOW)
+    journal.flush()
+
+    assert objects(s3, bucket) == {}
+
+
+def test_the_intents_of_a_call_are_never_parted(
+    journal: Journal, s3: Any, bucket: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(journals, "GROUP", 1)
+    journal.answered(begun(), events.Lost(""), None, NOW)
+    journal.intend([(begun(), PAID) for _ in range(3)], NOW + 1)
+    journal.intend([(begun(), PAID) for _ in range(2)], NOW + 2)
+
+    assert [text.count("\n") + 1 for _, text in sorted(objects(s3, bucket).items())] == [1, 3, 2]
+
+
+def test_calls_that_come_while_an_object_is_stored_share_the_next_and_the_same_end(
+    journal: Journal, archive: Archive, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stored, first_is_out, may_go_on = [], threading.Event(), threading.Event()
+    ends: list[str] = []
+
+    def put(name: str, text: str) -> None:
+        stored.append(text.count('"kind":"intent"'))
+        first_is_out.set()
+        may_go_on.wait(10)
+        if len(stored) == 2:
+            raise ArchiveUnavailable("S3 was not reached")
+
+    def call(count: int) -> None:
+        try:
+            journal.intend([(begun(), PAID) for _ in range(count)], NOW)
+            ends.append("stored")
+        except ArchiveUnavailable:
+            ends.append("refused")
+
+    monkeypatch.setattr(archive, "put_journal", put)
+    callers = [threading.Thread(target=call, args=(count,)) for count in (2, 3, 4)]
+    callers[0].start()
+    first_is_out.wait(10)
+    for caller in callers[1:]:
+        caller.start()
+    while len(journal._lines) < 2:
+        time.sleep(0.005)
+    may_go_on.set()
+    for caller in callers:
+        caller.join(10)
+
+    assert (stored, sorted(ends)) == ([2, 7], ["refused", "refused", "stored"])
+
+
+# --- in time, in order, and whatever the words
+
+
 def test_an_intent_that_is_not_stored_in_time_is_refused_and_never_stored(
     journal: Journal, archive: Archive, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -134,17 +229,17 @@ def test_an_intent_that_is_not_stored_in_time_is_refused_and_never_stored(
         with suppress(ArchiveUnavailable):
             journal.intend([(begun(), PAID)], NOW)
 
-    first, late = threading.Thread(target=first_comes), begun()
+    first, late = threading.Thread(target=first_comes), [begun(), begun()]
     first.start()
     busy.wait(10)
     with pytest.raises(ArchiveUnavailable):
-        journal.intend([(late, PAID)], NOW)
+        journal.intend([(subject, PAID) for subject in late], NOW)
     may_go_on.set()
     first.join(10)
     journal.flush()
 
     assert len(stored) == 1
-    assert late.id not in stored[0]
+    assert not [subject for subject in late if subject.id in stored[0]]
 
 
 def test_answers_that_could_not_be_stored_go_with_the_next(journal: Journal, answers: Callable[..., list[str]]) -> None:

@@ -94,11 +94,12 @@ class Crew:
 
 
 def _jobs(item: Any) -> list[Job]:
-    """Whom it is done for: a job, one in hand, the plan of its submit, or many in hand."""
+    """Whom it is done for: a job, one in hand, that with its copy, the plan of its submit, or many in hand."""
     if isinstance(item, list):
         return [job for one in item for job in _jobs(one)]
-    held = item[0] if isinstance(item, tuple) else item
-    return [held if isinstance(held, Job) else held.job]
+    if isinstance(item, tuple):
+        return _jobs(item[0])
+    return [item if isinstance(item, Job) else item.job]
 
 
 class Simulation:

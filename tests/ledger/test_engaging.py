@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 
@@ -26,7 +27,7 @@ from ledger_steps import (
 from shared.domain import events
 from shared.domain.events import Reason
 from shared.domain.job import Job, State
-from shared.ledger.ledger import CapReached, Caps, LeaseLost, Ledger, Ticket
+from shared.ledger.ledger import CapReached, Caps, LeaseLost, Ledger, Submit, Ticket
 from shared.ledger.store import Store
 
 PRICE = 42_000_000  # what an attempt of the factories holds
@@ -237,3 +238,116 @@ def test_a_submit_whose_reply_is_lost_is_written_down_once(store: Store) -> None
     assert store.counters("rushes:inflight") == {"apimart": "1"}
     assert store.counters("rushes:held:2026-09-21") == {"acme": str(PRICE)}
     assert len(contents(store)["rushes:window:apimart"]) == 1
+
+
+# --- several in one call
+
+
+Opened = tuple[Job, Ticket]
+
+
+def in_hand(ledger: Ledger, count: int, gateway: str = "apimart") -> list[Opened]:
+    """So many jobs of a gateway, in a worker's hands."""
+    created(ledger, count, route=(gateway,))
+    opened = ledger.begin_many(claim(ledger, submits(gateway=gateway), NOW + count), NOW + count)
+    return [one for one in opened if one]
+
+
+def engage_all(
+    ledger: Ledger, opened: Sequence[Opened], caps: Sequence[Caps], now: int = NOW + SECOND
+) -> list[Job | LeaseLost | CapReached]:
+    asked = zip(opened, caps, strict=True)
+    return ledger.engage_many([Submit(job, t, events.Begun(plan(job, now)), c) for (job, t), c in asked], now)
+
+
+def told(outcomes: Sequence[Job | LeaseLost | CapReached]) -> list[str]:
+    """What became of each: its state, the cap that it met, or `lost`."""
+    return [
+        one.state.value if isinstance(one, Job) else one.cap if isinstance(one, CapReached) else "lost"
+        for one in outcomes
+    ]
+
+
+@pytest.mark.parametrize(("cap", "caps"), CAPPED, ids=lambda value: value if isinstance(value, str) else "")
+def test_a_cap_holds_exactly_within_a_call(ledger: Ledger, store: Store, cap: str, caps: Caps) -> None:
+    outcomes = engage_all(ledger, in_hand(ledger, 20), [caps] * 20)
+    assert told(outcomes) == ["submitting"] * 7 + [cap] * 13
+    assert store.counters("rushes:inflight") == {"apimart": "7"}
+    assert len(contents(store)["rushes:window:apimart"]) == 7
+
+
+def test_each_of_a_call_is_told_what_became_of_it_and_only_what_is_ours_is_written(
+    ledger: Ledger, store: Store
+) -> None:
+    first, taken_up, canceled, left, last = in_hand(ledger, 5)
+    ledger.renew_many([first[1], canceled[1], left[1], last[1]], NOW + SECOND)
+    renewed = [(job, replace(ticket, lease=NOW + SECOND + LEASE)) for job, ticket in (first, canceled, left, last)]
+    assert len(claim(ledger, submits(), taken_up[1].lease)) == 1
+    ledger.apply(canceled[0].id, events.Canceled(), NOW)
+    ledger.retire(left[0])
+    before = contents(store)
+    asked = [renewed[0], taken_up, *renewed[1:]]
+    outcomes = engage_all(ledger, asked, [CAPS] * 5)
+    after = contents(store)
+
+    assert told(outcomes) == ["submitting", "lost", "lost", "lost", "submitting"]
+    assert [ledger.get(job.id) for job, _ in (first, last)] == [outcomes[0], outcomes[4]]
+    others = [f"rushes:job:{job.id}" for job, _ in (taken_up, canceled, left)]
+    assert [after.get(name) for name in others] == [before.get(name) for name in others]
+    assert store.counters("rushes:inflight") == {"apimart": "2"}
+
+
+def test_the_answers_come_in_the_order_asked(ledger: Ledger) -> None:
+    opened = in_hand(ledger, 4)[::-1]
+    outcomes = engage_all(ledger, opened, [replace(CAPS, max_in_flight=2)] * 4)
+    assert told(outcomes) == ["submitting", "submitting", "inflight", "inflight"]
+    assert [one.id for one in outcomes if isinstance(one, Job)] == [job.id for job, _ in opened[:2]]
+
+
+def test_each_of_a_call_keeps_its_own_lease(ledger: Ledger, store: Store) -> None:
+    here, there = in_hand(ledger, 2), in_hand(ledger, 2, "evolink")
+    evolink = replace(CAPS, gateway="evolink")
+    engage_all(ledger, [here[0], there[0], here[1], there[1]], [CAPS, evolink] * 2)
+    leases = [
+        (places(store, job.id), score(store, ticket.lane.replace("submit", "leased:submit"), job.id))
+        for job, ticket in here + there
+    ]
+    assert leases == [
+        ([f"rushes:leased:submit:{gateway}"], NOW + SECOND + LEASE)
+        for gateway in ("apimart", "apimart", "evolink", "evolink")
+    ]
+
+
+def test_a_full_gateway_keeps_no_other_gateways_submit_of_a_call(ledger: Ledger, store: Store) -> None:
+    here, there = in_hand(ledger, 2), in_hand(ledger, 2, "evolink")
+    one = replace(CAPS, max_in_flight=1)
+    outcomes = engage_all(ledger, [*here, *there], [one, one, *[replace(CAPS, gateway="evolink")] * 2])
+    assert told(outcomes) == ["submitting", "inflight", "submitting", "submitting"]
+    assert store.counters("rushes:inflight") == {"apimart": "1", "evolink": "2"}
+
+
+def test_one_that_is_too_dear_leaves_the_budget_to_the_next_of_a_call(ledger: Ledger, store: Store) -> None:
+    prices = [PRICE, 2 * PRICE, PRICE]
+    caps = [replace(CAPS, budget=2 * PRICE, price=price) for price in prices]
+    assert told(engage_all(ledger, in_hand(ledger, 3), caps)) == ["submitting", "budget", "submitting"]
+    assert store.counters("rushes:held:2026-09-21") == {"acme": str(2 * PRICE)}
+
+
+def test_a_call_whose_reply_is_lost_writes_each_down_once(store: Store) -> None:
+    ledger = Ledger(store, PACE)
+    opened = in_hand(ledger, 4)
+    ledger.apply(opened[1][0].id, events.Canceled(), NOW)
+    outcomes = engage_all(repeating(store), opened, [dollars(2)] * 4)
+    assert told(outcomes) == ["submitting", "lost", "submitting", "budget"]
+    assert [ledger.get(opened[place][0].id) for place in (0, 2)] == [outcomes[0], outcomes[2]]
+    assert store.counters("rushes:inflight") == {"apimart": "2"}
+    assert store.counters("rushes:held:2026-09-21") == {"acme": str(2 * PRICE)}
+    assert len(contents(store)["rushes:window:apimart"]) == 2
+
+
+def test_only_of_what_was_written_down_others_are_told(store: Store) -> None:
+    seen: list[tuple[str, State]] = []
+    opened = in_hand(Ledger(store, PACE), 3)
+    ledger = Ledger(store, PACE, lambda old, new, event: seen.append((new.id, new.state)))
+    engage_all(ledger, opened, [CAPS, replace(CAPS, max_in_flight=0), CAPS])
+    assert seen == [(job.id, State.SUBMITTING) for job, _ in (opened[0], opened[2])]

@@ -172,6 +172,51 @@ def test_a_renewal_never_shortens_a_lease(ledger: Ledger, store: Store) -> None:
     assert score(store, "leased:archive", subject.id) == kept.lease > ticket.lease
 
 
+def in_hand(ledger: Ledger, count: int) -> list[tuple[str, Ticket]]:
+    """So many queued jobs and one that archives, in a worker's hands; that one stands second."""
+    archiving(ledger)
+    clip, ticket = taken(ledger, ARCHIVE, NOW)
+    created(ledger, count)
+    opened = ledger.begin_many(claim(ledger, submits(), NOW + count), NOW)
+    first, *rest = [(one[0].id, one[1]) for one in opened if one]
+    return [first, (clip.id, ticket), *rest]
+
+
+def test_each_of_a_call_is_told_whether_it_is_still_ours(ledger: Ledger, store: Store) -> None:
+    held = in_hand(ledger, 4)
+    tickets = [ticket for _, ticket in held]
+    kept = ledger.renew_many([tickets[0], tickets[1], tickets[4]], NOW + SECOND)
+    ledger.apply(held[2][0], events.Canceled(), NOW + SECOND)
+    (again,) = claim(ledger, submits(), tickets[3].lease)
+    asked = [ticket for ticket in (kept[0], kept[1], tickets[2], tickets[3], kept[2]) if ticket]
+    renewed = ledger.renew_many(asked, NOW + 9 * SECOND)
+
+    lease = NOW + 9 * SECOND + LEASE
+    assert renewed == [replace(t, lease=lease) if place not in (2, 3) else None for place, t in enumerate(asked)]
+    assert [score(store, "leased:submit:apimart", held[place][0]) for place in (0, 4)] == [lease, lease]
+    assert score(store, "leased:archive", held[1][0]) == lease
+    assert (again.job_id, score(store, "leased:submit:apimart", again.job_id)) == (held[3][0], again.lease)
+    assert places(store, held[2][0]) == ["rushes:due:archive"]
+
+
+def test_renewals_of_a_call_are_told_in_the_order_asked(ledger: Ledger) -> None:
+    held = in_hand(ledger, 4)
+    ledger.apply(held[0][0], events.Canceled(), NOW)
+    backwards = [ticket for _, ticket in held][::-1]
+    renewed = ledger.renew_many(backwards, NOW + SECOND)
+    assert [ticket.job_id if ticket else None for ticket in renewed] == [t.job_id for t in backwards[:-1]] + [None]
+
+
+def test_renewals_of_a_call_whose_reply_is_lost_are_renewals(store: Store) -> None:
+    held = in_hand(Ledger(store, PACE), 3)
+    ledger = repeating(store)
+    ledger.apply(held[3][0], events.Canceled(), NOW)
+    first = ledger.renew_many([ticket for _, ticket in held], NOW + 9 * SECOND)
+    again = ledger.renew_many([ticket for ticket in first if ticket], NOW + 12 * SECOND)
+    assert [ticket is not None for ticket in first] == [True, True, True, False]
+    assert [ticket.lease if ticket else None for ticket in again] == [NOW + 12 * SECOND + LEASE] * 3
+
+
 def test_a_ticket_that_nobody_opens_is_offered_again_soon(ledger: Ledger) -> None:
     (subject,) = created(ledger)
     assert claim(ledger, submits(), NOW) == [Ticket("submit:apimart", subject.id, NOW + HANDOUT)]
