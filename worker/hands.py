@@ -23,7 +23,7 @@ class Hands(Protocol):
         """Nobody waits for the end of it."""
 
     def gather(self, kind: str, do: Callable[[T], R], items: Sequence[T]) -> Iterator[list[tuple[T, R]]]:
-        """What it comes to, in groups as it comes; `do` must not raise."""
+        """What it comes to, in groups as it comes; of one that raises in a thread, nothing."""
 
 
 class InTurn:
@@ -60,17 +60,25 @@ class Threads:
             self._start(kind, partial(each, item))
 
     def gather(self, kind: str, do: Callable[[T], R], items: Sequence[T]) -> Iterator[list[tuple[T, R]]]:
-        come: SimpleQueue[tuple[T, R]] = SimpleQueue()
+        come: SimpleQueue[list[tuple[T, R]]] = SimpleQueue()
+
+        def each(item: T) -> None:
+            result: list[tuple[T, R]] = []
+            try:
+                result = [(item, do(item))]
+            finally:
+                come.put(result)
+
         for item in items:
-            self._start(kind, lambda item=item: come.put((item, do(item))))  # type: ignore[misc]
+            self._start(kind, partial(each, item))
         waiting = len(items)
         while waiting:
-            group = [come.get()]
+            results = [come.get()]
             if waiting > 1:
                 time.sleep(GROUP_S)
-            group += _there(come)
-            waiting -= len(group)
-            yield group
+            results += _there(come)
+            waiting -= len(results)
+            yield [one for result in results for one in result]
 
     def _start(self, kind: str, do: Callable[[], Any]) -> None:
         todo = [do]

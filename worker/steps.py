@@ -63,9 +63,9 @@ def look(one: InHand, services: Services) -> None:
     job, mine = one
     asked_at = services.now()
     try:
-        event = perform(job, mine, services)
+        event = _asked(perform(job, mine, services), asked_at)
         if event:
-            record(job, event if event.asked_at else replace(event, asked_at=asked_at), services)
+            record(job, event, services)
     except LedgerUnavailable as lost:
         log.warning("ledger out of reach", job=job.id, reason=str(lost))
     finally:

@@ -122,6 +122,18 @@ def test_whoever_waits_for_one_only_waits_no_longer(threads: Threads, monkeypatc
     assert list(threads.gather("send", str, [7])) == [[(7, "7")]]
 
 
+def test_one_that_raises_is_waited_for_no_longer_and_the_others_come(threads: Threads) -> None:
+    come: list[list[tuple[int, float]]] = []
+    waiting = threading.Thread(
+        target=lambda: come.extend(threads.gather("send", lambda n: 1 / n, [1, 0, 2])), daemon=True
+    )
+    waiting.start()
+    waiting.join(5)
+
+    assert not waiting.is_alive()
+    assert sorted(flat(iter(come))) == [(1, 1), (2, 0.5)]
+
+
 def test_nobody_hears_of_what_was_gathered(threads: Threads, bell: Bell) -> None:
     flat(threads.gather("send", str, range(3)))
     assert not bell.rung.acquire(timeout=0.05)
