@@ -1,11 +1,15 @@
 # The README's two commands are `make demo` and `make test`; both set themselves up.
+.DEFAULT_GOAL := help
 PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: setup browser demo up test lint types chaos bench pictures audit clean
+help:  ## list the targets
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## */\t/' | expand --tabs=12
 
-setup: $(READY)
+.PHONY: help setup browser demo up test lint types chaos bench pictures audit clean
+
+setup: $(READY)  ## create .venv with everything that tests and tools need
 
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit("Rushes needs Python 3.11 or later") if sys.version_info < (3, 11) else None'
@@ -13,49 +17,50 @@ $(READY): pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
 	touch $@
 
-demo: $(READY)
+demo: $(READY)  ## everything on this machine, one job through each gateway's sandbox
 	$(BIN)/rushes demo $(DEMO)
 
-up: $(READY)
+up: $(READY)  ## the same stack, kept up, with the console's address
 	$(BIN)/rushes up
 
-lint: $(READY)
+lint: $(READY)  ## ruff, formatting and types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/mypy
 
-types: $(READY)
+types: $(READY)  ## types alone
 	$(BIN)/mypy
 
 # The console's tests drive a real browser: Debian's Chromium. Without root it has to be there already.
-browser:
+browser:  ## install Chromium for the console's tests (Debian, as root)
 	@command -v chromium >/dev/null || command -v chromium-browser >/dev/null || command -v google-chrome >/dev/null || \
 	  { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && \
 	    { apt-get -qq install -y --no-install-recommends chromium >/dev/null || \
 	      { apt-get -qq update && apt-get -qq install -y --no-install-recommends chromium >/dev/null; }; }; } || \
 	  echo "no Chromium: install one to run the console's browser tests"
 
-test: lint types browser
+test: lint browser  ## lint and every test
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest --numprocesses 4 --dist loadfile
 
 # What `make test` does for seconds, for as long as you like: SEEDS, SEED, JOBS, SECONDS.
-chaos: $(READY)
+chaos: $(READY)  ## what `make test` searches for seconds, for as long as you like: SEEDS, SEED, JOBS, SECONDS
 	CHAOS=1 CHAOS_SEEDS=$(or $(SEEDS),4000) CHAOS_SEED=$(or $(SEED),0) PATH="$(CURDIR)/$(BIN):$$PATH" \
 	  $(BIN)/python -m pytest tests/chaos -rP --numprocesses 2 --deselect tests/chaos/test_processes.py
 	CHAOS_JOBS=$(or $(JOBS),300) CHAOS_SECONDS=$(or $(SECONDS),300) CHAOS_SEED=$(or $(SEED),0) \
 	  PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest tests/chaos/test_processes.py -s -n 0
 
-bench: $(READY)
+bench: $(READY)  ## measure, side by side with programs written by hand: BENCH
 	$(BIN)/python -m benchmarks.run $(BENCH)
 
-pictures: $(READY)
+pictures: $(READY)  ## take the pictures of the README anew
 	$(BIN)/python -m deploy.sandbox.pictures
 
 # Known holes in what is installed; in an environment of its own, so that the audit is no dependency.
-audit: $(READY)
+audit: $(READY)  ## known vulnerabilities in the installed packages
 	$(PYTHON) -m venv .audit
 	.audit/bin/python -m pip install --quiet --disable-pip-version-check pip-audit
 	$(BIN)/python -m pip freeze --exclude-editable > .audit/installed.txt
 	.audit/bin/pip-audit --strict --no-deps --disable-pip -r .audit/installed.txt
 
-clean:
+clean:  ## remove all that these targets made
 	rm -rf .venv .audit .rushes rushes-demo build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
