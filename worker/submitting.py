@@ -334,7 +334,7 @@ def posted(request: Request, provider: str, services: Services) -> tuple[Event, 
     except AnswerLost as lost:
         return events.Lost(str(lost)), str(lost)
     text = f"HTTP {response.status} {redacted(response.body, ANSWER_CHARS)}"
-    return PROVIDERS[provider].read_submission(response), text
+    return PROVIDERS[provider].read_submission(response, request), text
 
 
 def settle(outcomes: Sequence[tuple[Plan, Event]], services: Services) -> None:

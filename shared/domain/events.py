@@ -21,11 +21,12 @@ class Reason(StrEnum):
     PROVIDER = "provider_error"
     KEY = "key_rejected"
     DOWN = "unavailable"
+    MOVED = "address_moved"
 
     @property
     def code(self) -> str:
         """The contract's error code."""
-        return Reason.PROVIDER.value if self in (Reason.KEY, Reason.DOWN) else self.value
+        return Reason.PROVIDER.value if self in (Reason.KEY, Reason.DOWN, Reason.MOVED) else self.value
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -120,12 +121,13 @@ class Lost(Event):
 
 @dataclass(frozen=True, slots=True)
 class Unclear(Event):
-    """The gateway answered, but not the question: no verdict on the task."""
+    """The gateway answered, but not the question: no verdict on the task. `finished`: it is, but gave no link."""
 
     message: str
     reason: Reason | None = None
     retry_after_s: float | None = None
     missing: bool = False
+    finished: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,11 +192,12 @@ class Archived(Event):
 
 @dataclass(frozen=True, slots=True)
 class ArchiveFailed(Event):
-    """This try to archive did not succeed; `final` where another cannot either."""
+    """This try to archive did not succeed; `final` where another cannot either, `refused` where we refuse the link."""
 
     code: str
     message: str
     final: bool = False
+    refused: bool = False
 
 
 @dataclass(frozen=True, slots=True)

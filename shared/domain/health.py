@@ -8,6 +8,7 @@ from shared.domain.events import Reason
 PAUSES: dict[Reason, tuple[int, float, float]] = {
     Reason.KEY: (1, 30, 900),
     Reason.BALANCE: (1, 30, 900),
+    Reason.MOVED: (1, 60, 900),
     Reason.RATE: (1, 5, 120),
     Reason.DOWN: (3, 10, 300),
 }

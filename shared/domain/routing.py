@@ -33,7 +33,7 @@ Move = Go | Wait | Give
 #   never another: our caller's input is at fault, each gateway would say the same
 #   wait: the gateway is well, only not now
 HOPELESS = frozenset({Reason.INPUT, Reason.POLICY})
-PATIENT = frozenset({Reason.BALANCE, Reason.KEY, Reason.DOWN, Reason.RATE})
+PATIENT = frozenset({Reason.BALANCE, Reason.KEY, Reason.MOVED, Reason.DOWN, Reason.RATE})
 
 
 def after_refusal(job: Job, reason: Reason) -> Move:

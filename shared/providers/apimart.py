@@ -8,7 +8,8 @@ from typing import Any
 
 from shared.domain.job import Link
 from shared.providers.base import MOTION, Access, Ask, Offer, Provider
-from shared.providers.reading import decimal_at, kept, moment_at, span_s, url_at
+from shared.providers.links import url_at
+from shared.providers.reading import decimal_at, kept, moment_at, span_s
 
 FIELDS = frozenset(
     {"prompt", "image_url", "video_url", "character_orientation", "keep_original_sound", "mode", "watermark"}
@@ -43,22 +44,17 @@ class Apimart(Provider):
         model: Offer(model, frozenset({MOTION}), FIELDS)
         for model in ("kling-v3-motion-control", "kling-v2-6-motion-control")
     }
-    # The docs know pending, processing, completed, failed, cancelled; clients have seen the others too.
-    statuses = {
-        **dict.fromkeys(("submitted", "pending", "queued", "processing", "in_progress", "running"), "running"),
-        **dict.fromkeys(("completed", "success", "succeeded"), "completed"),
-        **dict.fromkeys(("failed", "error", "cancelled", "canceled"), "failed"),
-    }
+    # `url` is a list of strings, on an older page a plain string.
+    clips = ("data.result.videos", "result.videos")
 
     def body(self, ask: Ask) -> dict[str, Any]:
         return motion_body(ask)
 
     def link(self, payload: Mapping[str, Any], access: Access) -> Link | None:
-        # `url` is a list of strings, on an older page a plain string.
-        video = url_at(payload, "data.result.videos.0.url", "result.videos.0.url")
+        link = super().link(payload, access)
         expires_at = moment_at(payload, "data.result.videos.0.expires_at", "result.videos.0.expires_at")
         thumbnail = url_at(payload, "data.result.thumbnail_url", "data.result.videos.0.thumbnail_url")
-        return Link(video, thumbnail, expires_at) if video else None
+        return Link(link.video_url, thumbnail, expires_at) if link else None
 
     def cost_usd(self, payload: Mapping[str, Any]) -> Decimal | None:
         return decimal_at(payload, "data.cost", "cost")  # zero in the docs' example of a paid task

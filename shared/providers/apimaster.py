@@ -5,14 +5,12 @@ Its clips are at its own address, behind the key.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
-from shared.domain.job import Link
 from shared.domain.money import whole_seconds_up
 from shared.providers.apimart import FIELDS, motion_body
-from shared.providers.base import MOTION, Access, Ask, Offer, Provider
-from shared.providers.reading import url_at
+from shared.providers.base import MOTION, Ask, Offer, Provider
+from shared.providers.vocabulary import STATUSES
 
 MODEL = "kling-v3-motion-control"
 # The longest reference by orientation (seed 000); a container's 10.02 s are still 10 s to it.
@@ -27,14 +25,9 @@ class Apimaster(Provider):
     content_path = "/v1/videos/{task_id}/content"
     keyed_content = True
     offers = {MODEL: Offer(MODEL, frozenset({MOTION}), FIELDS)}
-    # The server says the first two lines and completed, failed; its vendor's clients know the others too.
-    # `unknown` is what new-api makes of a state without a name, such as that of a task just written down: alive.
-    statuses = {
-        **dict.fromkeys(("queued", "in_progress", "unknown"), "running"),
-        **dict.fromkeys(("submitted", "pending", "processing", "running"), "running"),
-        **dict.fromkeys(("completed", "success", "succeeded"), "completed"),
-        **dict.fromkeys(("failed", "error", "cancelled", "canceled"), "failed"),
-    }
+    clips = ("url",)
+    # What new-api makes of a state without a name, such as that of a task just written down: alive.
+    statuses = {**STATUSES, "unknown": "running"}
 
     def body(self, ask: Ask) -> dict[str, Any]:
         body = motion_body(ask)
@@ -43,7 +36,3 @@ class Apimaster(Provider):
             longest_s = LONGEST_S[ask.request["character_orientation"]]
             body["duration"] = min(int(whole_seconds_up(ask.duration_s)), longest_s)
         return body
-
-    def link(self, payload: Mapping[str, Any], access: Access) -> Link | None:
-        video = url_at(payload, "url")
-        return Link(video) if video else None

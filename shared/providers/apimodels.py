@@ -9,7 +9,9 @@ from typing import Any
 from shared.domain.events import Event
 from shared.domain.job import Link
 from shared.providers.base import FIRST_LAST, IMAGE, MOTION, TEXT, Access, Ask, Heard, Offer, Provider, operation_of
-from shared.providers.reading import Malformed, at, decimal_at, kept, span_s, text_at, unwrapped, url_at
+from shared.providers.links import url_at
+from shared.providers.reading import Malformed, at, decimal_at, kept, span_s, text_at, unwrapped, word_at
+from shared.providers.vocabulary import STATUS_PATHS, STATUSES
 
 # No document gives these names; they are Kling's own. A real answer corrects them here.
 MOTION_NAMES = {"version": "version", "orientation": "character_orientation", "sound": "keep_original_sound"}
@@ -17,6 +19,7 @@ LAST_IMAGE, SOUND, CFG_SCALE, NEGATIVE, VOICES = "last_image", "sound", "cfg_sca
 
 CLIP_FIELDS = frozenset({"prompt", "mode", "duration", "aspect_ratio", "negative_prompt", "cfg_scale", "sound"})
 MOTION_FIELDS = frozenset({"prompt", "image_url", "video_url", "mode", "character_orientation", "keep_original_sound"})
+IDS = ("data.taskId", "data.task_id", "data.0.taskId", "data.0.task_id", "taskId", "task_id")
 VERSIONS = {"kling-v3-motion-control": "3.0", "kling-v2-6-motion-control": "2.6"}
 
 
@@ -33,29 +36,28 @@ class Apimodels(Provider):
         ),
         "kling-v2-6": Offer("kling-v2-6", frozenset({TEXT, IMAGE}), CLIP_FIELDS | {"image_url", "voice_ids"}),
     }
-    statuses = {
-        **dict.fromkeys(("pending", "queued", "processing", "running", "in_progress"), "running"),
-        **dict.fromkeys(("completed", "success", "succeeded"), "completed"),
-        **dict.fromkeys(("failed", "fail", "error", "cancelled", "canceled"), "failed"),
-    }
+    clips = ("data.resultUrls", "data.resultJson.resultUrls", "data.videos")
+    statuses = {**STATUSES, "fail": "failed"}
 
     def body(self, ask: Ask) -> dict[str, Any]:
         say = motion_body if operation_of(ask.request) == MOTION else clip_body
         return kept([*say(self.offers[ask.request["model"]].model, ask.request), ("callback_url", ask.callback_url)])
 
+    # The seed says taskId, state and resultUrls; a third party reads task_id, status and videos (PROVIDERS.md 11.5).
+
     def task_id(self, payload: Mapping[str, Any]) -> str | None:
-        return text_at(payload, "data.taskId")
+        return text_at(payload, *IDS)
 
     def status_word(self, payload: Mapping[str, Any]) -> str | None:
-        return text_at(payload, "data.state")
+        return word_at(payload, "data.state", *STATUS_PATHS)
 
     def reported_id(self, payload: Mapping[str, Any]) -> str | None:
-        return text_at(payload, "data.taskId")
+        return text_at(payload, *IDS)
 
     def link(self, payload: Mapping[str, Any], access: Access) -> Link | None:
-        video = url_at(payload, "data.resultUrls", "data.resultJson.resultUrls")
+        link = super().link(payload, access)
         thumbnail = url_at(payload, "data.thumbnailUrl", "data.resultJson.thumbnailUrl")
-        return Link(video, thumbnail) if video else None
+        return Link(link.video_url, thumbnail) if link else None
 
     def made_s(self, payload: Mapping[str, Any]) -> Decimal | None:
         return decimal_at(payload, "data.videoDuration", "data.resultJson.videoDuration")
@@ -64,12 +66,14 @@ class Apimodels(Provider):
         return span_s(payload, "data.createTime", "data.completeTime")
 
     def failure_words(self, payload: Mapping[str, Any]) -> tuple[str, str]:
-        return text_at(payload, "data.failCode") or "", text_at(payload, "data.failMsg") or ""
+        code = text_at(payload, "data.failCode", "data.error.code", "error.code")
+        message = text_at(payload, "data.failMsg", "data.error.message", "error.message")
+        return code or "", message or ""
 
     def read_callback(self, payload: Any, access: Access) -> Heard:
         """`param` and `resultJson` are JSON strings inside the JSON; already objects are read too."""
         if not isinstance(at(payload, "data"), Mapping):
-            raise Malformed("no data in it")
+            return super().read_callback(payload, access)
         opened = {name: unwrapped(value, name) for name, value in payload["data"].items() if name in WRAPPED}
         return super().read_callback({**payload, "data": {**payload["data"], **opened}}, access)
 

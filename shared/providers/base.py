@@ -6,7 +6,7 @@ A new gateway is one file with its differences (README.md beside this file).
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any, ClassVar
@@ -16,19 +16,20 @@ from shared.domain import events
 from shared.domain.events import Event, Reason
 from shared.domain.job import Link
 from shared.domain.wire import Request, Response
+from shared.providers.complaints import Complaint, complaint, effective_status, names_task
+from shared.providers.links import clip_at
 from shared.providers.reading import (
     MESSAGE_CHARS,
     NOTHING,
     Malformed,
     at,
-    complaint,
-    effective_status,
     parsed,
     percent,
     retry_after_s,
-    telltale,
     text_at,
+    word_at,
 )
+from shared.providers.vocabulary import ID_PATHS, STATUS_PATHS, STATUSES, status_meaning, telltale
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,8 +115,16 @@ STATUS_REASONS: Mapping[int, Reason] = {
     429: Reason.RATE,
     503: Reason.DOWN,
 }
-# Whose words may say more than they do: gateways tell of an empty account or of a policy under any of these.
-VAGUE = frozenset({400, 403, 422, 429})
+# What the words of an error may say in place of its status: gateways tell of an empty account, a policy or a throttle
+# under any of the first line, and inside a 200. Under a 5xx only a throttle is a refusal. A timeout (408, 504, 52x) and
+# a conflict (409) are none in any words: the call may have gone through before.
+ANY_REASON, THROTTLE = frozenset(Reason), frozenset({Reason.RATE})
+BY_WORDS: Mapping[int, frozenset[Reason]] = {
+    **dict.fromkeys((200, 400, 403, 422, 429), ANY_REASON),
+    **dict.fromkeys((500, 502, 503, 529), THROTTLE),
+}
+REDIRECTS = frozenset({301, 302, 303, 307, 308})
+NO_LINK = "the gateway says completed but gave no link"
 
 
 def operation_of(request: Mapping[str, Any]) -> str:
@@ -146,8 +155,10 @@ class Provider:
     """Whether the clip is behind the gateway's own address and needs the key."""
     content_path: ClassVar[str | None] = None
     """With `{task_id}` in it: where a clip is whose task completed without naming an address."""
-    statuses: ClassVar[Mapping[str, str]]
-    """Its status words: running, completed or failed. Others mean still running, and are told of."""
+    statuses: ClassVar[Mapping[str, str]] = STATUSES
+    """Status words: those of all gateways, and its own on top. Others mean still running, and are told of."""
+    clips: ClassVar[Sequence[str]]
+    """Where its documents say that the address of a clip stands, the first place first."""
     refusals: ClassVar[Mapping[str, Reason]] = {}
     """Its own codes of a refused submit, where they say more than the HTTP status."""
     failures: ClassVar[Mapping[str, Reason]] = {}
@@ -202,23 +213,51 @@ class Provider:
 
     # --- what an answer means
 
-    def read_submission(self, response: Response) -> Event:
-        """Accepted, Refused (surely not accepted), or Lost (nobody knows)."""
+    def read_submission(self, response: Response, request: Request | None = None) -> Event:
+        """Accepted, Refused (surely not accepted), or Lost (nobody knows).
+
+        Words of the `request` that a refusal only repeats are not taken for the gateway's own.
+        """
         payload = parsed(response)
-        if payload is None or response.status not in (*STATUS_REASONS, *range(200, 300)):
+        if response.status in REDIRECTS and not names_task(payload):
+            return self.moved(response)
+        if payload is None:
             return events.Lost(f"HTTP {response.status} says neither yes nor no")
         status = effective_status(response.status, payload)
-        if status in STATUS_REASONS:
-            return self.refusal(status, payload, response)
-        task_id = self.task_id(payload) if 200 <= status < 300 else None
-        return events.Accepted(task_id) if task_id else events.Lost("the answer names no task")
+        is_success = 200 <= status < 300
+        if is_success and (task_id := self.task_id(payload)):
+            return events.Accepted(task_id)
+        error, sent = complaint(payload), (request.body() or b"").decode() if request else ""
+        if reason := self.refusal(response.status, status, error, payload, sent):
+            return events.Refused(reason, error.message or f"HTTP {status}", retry_after_s=retry_after_s(response))
+        return events.Lost("the answer names no task" if is_success else f"HTTP {status} says neither yes nor no")
 
-    def refusal(self, status: int, payload: Mapping[str, Any], response: Response) -> events.Refused:
-        """What a definite refusal says."""
-        code, message = complaint(payload)
-        told = self.refusals.get(code) or (telltale(code, message) if status in VAGUE else None)
-        reason = told or STATUS_REASONS[status]
-        return events.Refused(reason, message or f"HTTP {status}", retry_after_s=retry_after_s(response))
+    def moved(self, response: Response) -> events.Refused:
+        """A redirect of a submit: it is not followed with a paid call, and who answers so has not taken the call."""
+        there = shown_address(response.headers.get("location", ""))
+        message = (
+            f"HTTP {response.status}: the address of {self.name} has moved{f' to {there}' if there else ''};"
+            f" {self.name.upper()}_BASE_URL must name the new one"
+        )
+        return events.Refused(Reason.MOVED, message, retry_after_s=retry_after_s(response))
+
+    def refusal(
+        self, http_status: int, status: int, error: Complaint, payload: Mapping[str, Any], sent: str
+    ) -> Reason | None:
+        """Why the call was surely not accepted; None where that is not sure."""
+        if http_status in STATUS_REASONS:
+            return self.reason(http_status, error, sent)
+        # Anything but a definite status must be the gateway's own word, and no task may stand beside it.
+        if names_task(payload) or not (error.documented or status in STATUS_REASONS):
+            return None
+        if status < 300:
+            status = error.status or 200
+        return self.reason(status, error, sent)
+
+    def reason(self, status: int, error: Complaint, sent: str) -> Reason | None:
+        """What an error under this status says of the call; None where it is no refusal."""
+        by_words = self.refusals.get(error.code) or error.reason(sent)
+        return by_words if by_words in BY_WORDS.get(status, ()) else STATUS_REASONS.get(status)
 
     def task_id(self, payload: Mapping[str, Any]) -> str | None:
         """Difference: where the answer to a submit names the task."""
@@ -240,10 +279,10 @@ class Provider:
 
     def no_verdict(self, status: int, payload: Mapping[str, Any], response: Response) -> events.Unclear:
         """What an error answer to a query says of the gateway; of the task it says nothing."""
-        code, message = complaint(payload)
-        reason = STATUS_REASONS.get(status)
-        missing = status == 404 or code == "task_not_exist"
-        return events.Unclear(f"HTTP {status}: {message}"[:MESSAGE_CHARS], reason, retry_after_s(response), missing)
+        error = complaint(payload)
+        message = f"HTTP {status}: {error.message}"[:MESSAGE_CHARS]
+        missing = status == 404 or error.code == "task_not_exist"
+        return events.Unclear(message, STATUS_REASONS.get(status), retry_after_s(response), missing)
 
     def read_task(self, payload: Mapping[str, Any], access: Access) -> Event:
         """What the body of a task says, by poll or by callback."""
@@ -258,13 +297,13 @@ class Provider:
     def meaning(self, payload: Mapping[str, Any]) -> str | None:
         """What its status word means: running, completed, failed; None for a word that no document knows."""
         word = self.status_word(payload)
-        return self.statuses.get(word.strip().lower()) if word else None
+        return status_meaning(word, self.statuses) if word else None
 
     def success(self, payload: Mapping[str, Any], access: Access) -> Event:
         """Succeeded, if there is a video to fetch."""
         link = self.link(payload, access) or self.content(payload, access)
         if link is None:
-            return events.Unclear("completed without a video")
+            return events.Unclear(NO_LINK, finished=True)
         # A clip of no length, or for nothing, is a field that was not filled in.
         cost_usd, made_s = self.cost_usd(payload) or None, self.made_s(payload) or None
         return events.Succeeded(link, cost_usd, made_s, self.reported_id(payload), took_s=self.took_s(payload))
@@ -277,7 +316,10 @@ class Provider:
     def failure(self, payload: Mapping[str, Any]) -> events.Failed:
         """Why the task failed, in our words."""
         code, message = self.failure_words(payload)
-        reason = self.failures.get(code) or telltale(code, message) or Reason.PROVIDER
+        by_words = telltale(code, message)
+        if by_words is Reason.RATE:  # that is said of calls: a task that failed "at capacity" has failed
+            by_words = None
+        reason = self.failures.get(code) or by_words or Reason.PROVIDER
         return events.Failed(
             reason, message or code or "the gateway gives no reason", task_id=self.reported_id(payload)
         )
@@ -291,20 +333,23 @@ class Provider:
     # --- differences in where a task's body keeps things
 
     def status_word(self, payload: Mapping[str, Any]) -> str | None:
-        return text_at(payload, "data.status", "status")
+        return word_at(payload, *STATUS_PATHS)
 
     def progress(self, payload: Mapping[str, Any]) -> Any:
         inner = at(payload, "data.progress")
         return at(payload, "progress") if inner is None else inner
 
     def link(self, payload: Mapping[str, Any], access: Access) -> Link | None:
-        raise AssertionError(f"{self.name} does not say where its clips are")
+        """Where the clip is: at one of `clips`, or wherever else clips stand in an answer."""
+        video = clip_at(payload, *self.clips)
+        return Link(video) if video else None
 
     def failure_words(self, payload: Mapping[str, Any]) -> tuple[str, str]:
-        return complaint(payload)
+        error = complaint(payload)
+        return error.code or error.kind, error.message
 
     def reported_id(self, payload: Mapping[str, Any]) -> str | None:
-        return text_at(payload, "data.id", "data.task_id", "id", "task_id")
+        return text_at(payload, *ID_PATHS)
 
     def cost_usd(self, payload: Mapping[str, Any]) -> Decimal | None:
         return None
@@ -315,6 +360,16 @@ class Provider:
     def took_s(self, payload: Mapping[str, Any]) -> float | None:
         """From the submit to the end by the gateway's own clock; not how long it worked, which leaves out the queue."""
         return None
+
+
+def shown_address(url: str) -> str:
+    """An address without what may be secret in it; '' where it is none."""
+    try:
+        parts = urlsplit(url)
+        host = f"{parts.scheme}://{parts.hostname}{f':{parts.port}' if parts.port else ''}" if parts.hostname else ""
+    except ValueError:
+        return ""
+    return f"{host}{parts.path}"[:200]
 
 
 def _filled(path: str, task_id: str) -> str:

@@ -7,10 +7,9 @@ from decimal import Decimal
 from typing import Any
 
 from shared.domain.events import Reason
-from shared.domain.job import Link
 from shared.domain.money import whole_seconds_up
-from shared.providers.base import MOTION, Access, Ask, Offer, Provider
-from shared.providers.reading import decimal_at, kept, url_at
+from shared.providers.base import MOTION, Ask, Offer, Provider
+from shared.providers.reading import decimal_at, kept
 
 MODEL = "kling-v3-motion-control"
 FIELDS = frozenset(
@@ -30,12 +29,8 @@ class Evolink(Provider):
     calls_back = True
     bills_output = True
     offers = {MODEL: Offer(MODEL, frozenset({MOTION}), FIELDS)}
-    # The docs know pending, processing, completed, failed; one vendor's README cancelled.
-    statuses = {
-        **dict.fromkeys(("pending", "queued", "submitted", "processing", "in_progress", "running"), "running"),
-        **dict.fromkeys(("completed", "success", "succeeded"), "completed"),
-        **dict.fromkeys(("failed", "cancelled", "canceled"), "failed"),
-    }
+    # Lives 24 h, which is also what is assumed where nothing is told.
+    clips = ("results",)
     # task-management/error-codes, 2026-11. The first two lines are "not retryable unchanged", at any gateway.
     failures = {
         "content_policy_violation": Reason.POLICY,
@@ -63,11 +58,6 @@ class Evolink(Provider):
                 ("callback_url", ask.callback_url),
             ]
         )
-
-    def link(self, payload: Mapping[str, Any], access: Access) -> Link | None:
-        # Lives 24 h, which is also what is assumed where nothing is told.
-        video = url_at(payload, "results")
-        return Link(video) if video else None
 
     def made_s(self, payload: Mapping[str, Any]) -> Decimal | None:
         # `usage` counts in credits, which are not dollars: the price of these seconds is what settles.

@@ -10,9 +10,9 @@ from decimal import Decimal
 from typing import Any
 
 from shared.domain.events import Reason
-from shared.domain.job import Link
-from shared.providers.base import FIRST_LAST, IMAGE, TEXT, Access, Ask, Offer, Provider
-from shared.providers.reading import complaint, decimal_at, kept, span_s, text_at, url_at
+from shared.providers.base import FIRST_LAST, IMAGE, TEXT, Ask, Offer, Provider
+from shared.providers.reading import decimal_at, kept, span_s, text_at
+from shared.providers.vocabulary import STATUSES
 
 # By mode and sound.
 MODELS = {
@@ -23,8 +23,6 @@ MODELS = {
 }
 EXTRAS = ("cfg_scale", "shot_type", "negative_prompt", "multi_prompt")
 FIELDS = frozenset({"prompt", "image_url", "last_image_url", "mode", "duration", "aspect_ratio", "sound", *EXTRAS})
-# On success only: on failure these hold the text of the failure. Older servers keep the address in `fail_reason`.
-VIDEOS = ("data.result_url", "data.url", "url", "metadata.url", "data.fail_reason")
 # What the vendor was told, as it came.
 UPSTREAM_VIDEOS = ("data.data.data.task_result.videos", "data.data.task_result.videos")
 # What it says of tasks that it gave up on by itself, which tells nothing of the request.
@@ -38,13 +36,10 @@ class Newapi(Provider):
     content_path = "/v1/videos/{task_id}/content"  # cut off after 60 s by stock new-api: for want of another only
     keyed_content = True
     offers = {"kling-v3": Offer("kling-v3", frozenset({TEXT, IMAGE, FIRST_LAST}), FIELDS)}
+    # On failure these hold the text of the failure. Older servers keep the address in `fail_reason`.
+    clips = ("data.result_url", "data.url", "url", "metadata.url", "data.fail_reason", *UPSTREAM_VIDEOS)
     # Tasks are written down as NOT_START, and what has no name is UNKNOWN: alive.
-    statuses = {
-        **dict.fromkeys(("not_start", "submitted", "queued", "in_progress", "unknown"), "running"),
-        **dict.fromkeys(("pending", "processing", "running"), "running"),
-        **dict.fromkeys(("success", "succeeded", "succeed", "completed"), "completed"),
-        **dict.fromkeys(("failure", "failed"), "failed"),
-    }
+    statuses = {**STATUSES, "not_start": "running", "unknown": "running"}
     # With a 400, although its own set-up is at fault (service/error.go, 2026-11).
     refusals = dict.fromkeys(
         ("invalid_api_platform", "model_mapping_failed", "model_price_error", "invalid_channel_id"), Reason.PROVIDER
@@ -70,10 +65,6 @@ class Newapi(Provider):
         ]
         return kept(pairs)
 
-    def link(self, payload: Mapping[str, Any], access: Access) -> Link | None:
-        video = url_at(payload, *VIDEOS, *(f"{videos}.0.url" for videos in UPSTREAM_VIDEOS))
-        return Link(video) if video else None
-
     def reported_id(self, payload: Mapping[str, Any]) -> str | None:
         # `data.id` is the number of a row.
         return text_at(payload, "data.task_id", "task_id", "id")
@@ -86,7 +77,7 @@ class Newapi(Provider):
         return span_s(payload, "data.submit_time", "data.finish_time")
 
     def failure_words(self, payload: Mapping[str, Any]) -> tuple[str, str]:
-        code, message = complaint(payload)
+        code, message = super().failure_words(payload)
         message = text_at(payload, "data.fail_reason") or message
         if any(words in message.lower() for words in SWEPT):
             return "swept", message

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
+from email.utils import parsedate_to_datetime
 from typing import Any
-from urllib.parse import urlsplit
 
-from shared.domain.events import Reason
 from shared.domain.wire import Response
 
 MESSAGE_CHARS = 500
@@ -18,29 +18,8 @@ URL_CHARS = 8192
 NOTHING: tuple[Any, ...] = (None, "", [])
 # No money, length, moment or percentage is as large or as fine; "1e999999999" would take for ever to be written out.
 TOO_MUCH, PLACES = Decimal(10) ** 15, 12
-ADDRESS = re.compile(rf"https?://[^\x00-\x1f\ud800-\udfff]{{1,{URL_CHARS}}}")
-
-MONEY = r"(balance|credit|quota|fund)s?"
-# Words in a code or message that say more than the status; the first that fits counts.
-TELLTALES: tuple[tuple[Reason, re.Pattern[str]], ...] = (
-    (
-        Reason.POLICY,
-        re.compile(
-            r"content[ _](policy|filter)|policy[ _]violation|violat\w+[ _].{0,30}polic|moderation|nsfw|\bsafety\b"
-            r"|unsafe|(?<!case[- ])sensitive|risk[ _]control|敏感|违规|审核|风控"
-        ),
-    ),
-    (
-        Reason.BALANCE,
-        re.compile(
-            rf"(insufficient|not[ _]enough|out[ _]of)[ _](\w+[ _])?{MONEY}|exceeded your (current )?quota"
-            rf"|{MONEY}[ _](\w+[ _])?(insufficient|exceeded|exhausted|not[ _]enough)"
-            r"|pre_consume|\bbalance\b|arrears|recharge|余额|额度|欠费|充值"
-        ),
-    ),
-    # The caller is not to blame for what this gateway does not have; another may.
-    (Reason.PROVIDER, re.compile(r"(invalid|unsupported|unknown)[ _]model|model[ _](is[ _])?not[ _](found|supported)")),
-)
+# Nobody is asked to come back later than this.
+LATER_S = 3600.0
 
 
 class Malformed(Exception):
@@ -70,29 +49,19 @@ def at(payload: Any, path: str) -> Any:
 
 def text_at(payload: Any, *paths: str) -> str | None:
     """The first of the paths that holds a text or a number."""
-    for path in paths:
-        found = at(payload, path)
-        if isinstance(found, (str, int)) and not isinstance(found, bool) and str(found).strip():
-            return str(found)[:MESSAGE_CHARS].encode(errors="replace").decode()  # half a surrogate pair cannot be sent
+    return next((text for path in paths if (text := _text(at(payload, path)))), None)
+
+
+def word_at(payload: Any, *paths: str) -> str | None:
+    """The first of the paths that holds a word; a number only where none of them does."""
+    found = [text for path in paths if (text := _text(at(payload, path)))]
+    return next((text for text in found if not text.strip().isdecimal()), found[0] if found else None)
+
+
+def _text(found: Any) -> str | None:
+    if isinstance(found, (str, int)) and not isinstance(found, bool) and str(found).strip():
+        return str(found)[:MESSAGE_CHARS].encode(errors="replace").decode()  # half a surrogate pair cannot be sent
     return None
-
-
-def url_at(payload: Any, *paths: str) -> str | None:
-    """The first of the paths that holds an address, or a list with one."""
-    for path in paths:
-        found = at(payload, path)
-        for candidate in found if isinstance(found, list) else [found]:
-            if isinstance(candidate, str) and is_address(candidate):
-                return candidate
-    return None
-
-
-def is_address(text: str) -> bool:
-    """Whether it is an http(s) address that can be asked for and written down."""
-    try:
-        return bool(ADDRESS.fullmatch(text) and urlsplit(text).hostname and urlsplit(text).port != 0)
-    except ValueError:
-        return False
 
 
 def decimal_at(payload: Any, *paths: str) -> Decimal | None:
@@ -129,34 +98,26 @@ def percent(value: Any) -> int | None:
     return None if number is None else min(100, int(number))
 
 
-def effective_status(status: int, payload: Mapping[str, Any]) -> int:
-    """An error code inside an HTTP 2xx counts as the status."""
-    code = decimal_at(payload, "code")
-    return int(code) if 200 <= status < 300 and code is not None and 400 <= code < 600 else status
-
-
-def complaint(payload: Mapping[str, Any]) -> tuple[str, str]:
-    """Code and message of an error body, wherever they stand."""
-    error = first_mapping(at(payload, "data.error"), at(payload, "error"), payload)
-    code = text_at(error, "code", "type") or ""
-    message = text_at(error, "message", "msg") or text_at(payload, "msg", "message", "error") or ""
-    return code, message
-
-
-def first_mapping(*candidates: Any) -> Mapping[str, Any]:
-    return next(candidate for candidate in candidates if isinstance(candidate, Mapping))
-
-
-def telltale(*texts: str) -> Reason | None:
-    """What the words of a complaint give away."""
-    said = " ".join(texts).lower()
-    return next((reason for reason, words in TELLTALES if words.search(said)), None)
-
-
 def retry_after_s(response: Response) -> float | None:
-    """Retry-After in seconds; a date is not read."""
-    value = response.headers.get("retry-after", "")
-    return min(float(value), 3600.0) if value.replace(".", "", 1).isdecimal() else None
+    """Retry-After in seconds from now, be it a number or a date; None where it is neither. Capped at an hour."""
+    value = response.headers.get("retry-after", "").strip()
+    if value.replace(".", "", 1).isdecimal():
+        return min(float(value), LATER_S)
+    moment = _moment(value)
+    if moment is None:
+        return None
+    # Against the clock of whoever says it, where that is told: ours may be another.
+    since = _moment(response.headers.get("date", "")) or datetime.now(UTC)
+    return min(max((moment - since).total_seconds(), 0.0), LATER_S)
+
+
+def _moment(text: str) -> datetime | None:
+    """A date as HTTP writes it, in any of its three forms, or as ISO 8601; UTC where it names no zone."""
+    for read in (parsedate_to_datetime, datetime.fromisoformat):
+        with suppress(ValueError, TypeError, OverflowError, IndexError):
+            moment = read(text)
+            return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+    return None
 
 
 def kept(pairs: Iterable[tuple[str, Any]]) -> dict[str, Any]:

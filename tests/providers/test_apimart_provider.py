@@ -3,7 +3,7 @@ from __future__ import annotations
 from decimal import Decimal
 
 from canonical_requests import CLIP, MOTION_ONLY, PICTURE
-from provider_contract import ProviderContract
+from provider_contract import NO_LINK, ProviderContract
 
 from shared.domain import events
 from shared.domain.events import Reason
@@ -64,25 +64,25 @@ class TestApimart(ProviderContract):
         "submitted": events.Accepted(TASK),
         "submitted_versioned": events.Accepted(TASK),
         "refused_401": events.Refused(Reason.KEY, "Invalid API key"),
+        "throttled_400": events.Refused(Reason.RATE, "parallel task over resource pack limit"),
+        "throttled_500": events.Refused(Reason.RATE, "system overloaded"),
         "refused_in_200": events.Refused(Reason.BALANCE, "Insufficient balance"),
     }
     queries = {
         "pending": events.Progressed(0),
         "running": events.Progressed(45),
         "completed": events.Succeeded(LINK, task_id=TASK, took_s=19.0),
+        "completed_in_klings_word": events.Succeeded(LINK, task_id=TASK, took_s=19.0),
         "completed_paid": events.Succeeded(LINK, Decimal("0.82304"), task_id=TASK, took_s=19.0),
-        "completed_empty": events.Unclear("completed without a video"),
+        "completed_empty": NO_LINK,
         "failed": events.Failed(Reason.PROVIDER, "generation failed", task_id=TASK),
         "failed_policy": events.Failed(Reason.POLICY, "The prompt contains sensitive words", task_id=TASK),
         "failed_in_error_envelope": events.Failed(Reason.PROVIDER, "generation failed", task_id=TASK),
         "unknown_task": events.Unclear("HTTP 404: task not found", Reason.PROVIDER, missing=True),
     }
     callbacks = {"callback_completed": Heard(TASK, events.Succeeded(Link(VIDEO), task_id=TASK))}
-    words = {
-        "running": ("submitted", "pending", "queued", "processing", "in_progress", "running", "Processing"),
-        "completed": ("completed", "success", "succeeded", "COMPLETED"),
-        "failed": ("failed", "cancelled", "canceled", "error", "Failed"),
-    }
+    words = {"running": ("Processing",), "completed": ("COMPLETED",), "failed": ("Failed",)}
+    link_at = ("data", "result")
     state_at = ("data", "status")
     progress_at = ("data", "progress")
 

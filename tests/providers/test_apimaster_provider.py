@@ -4,7 +4,7 @@ from decimal import Decimal
 
 import pytest
 from canonical_requests import CLIP, MOTION_ONLY, PICTURE
-from provider_contract import ProviderContract
+from provider_contract import NO_LINK, ProviderContract
 
 from shared.domain import events
 from shared.domain.events import Reason
@@ -60,25 +60,26 @@ class TestApimaster(ProviderContract):
         "refused_invalid_request": events.Refused(Reason.INPUT, "video_url is required"),
         "refused_invalid_model": events.Refused(Reason.PROVIDER, "the model cannot be used here"),
         "refused_key": events.Refused(Reason.KEY, "Invalid token (request id: 1)"),
+        "refused_in_200": events.Refused(Reason.PROVIDER, "Invalid token (request id: 1)"),
+        "throttled_400": events.Refused(Reason.RATE, "parallel task over resource pack limit"),
+        "throttled_502": events.Refused(Reason.RATE, "rate limit exceeded"),
         "refused_upstream": events.Lost("HTTP 502 says neither yes nor no"),
     }
     queries = {
         "queued": events.Progressed(),
         "running": events.Progressed(30),
         "completed": events.Succeeded(CONTENT, task_id=TASK),
+        "completed_in_klings_word": events.Succeeded(CONTENT, task_id=TASK),
         "completed_upstream": events.Succeeded(Link("https://upload.apimart.ai/f/clip.mp4"), task_id=TASK),
         "completed_empty": events.Succeeded(CONTENT, task_id=TASK),
-        "completed_nameless": events.Unclear("completed without a video"),
+        "completed_nameless": NO_LINK,
         "failed": events.Failed(Reason.PROVIDER, "Video generation failed", task_id=TASK),
         "failed_policy": events.Failed(Reason.POLICY, "Failure to pass the risk control system", task_id=TASK),
         "unknown_task": events.Unclear("HTTP 400: task_not_exist", Reason.INPUT, missing=True),
     }
     callbacks = {}
-    words = {
-        "running": ("queued", "in_progress", "unknown", "submitted", "pending", "processing", "running"),
-        "completed": ("completed", "success", "succeeded"),
-        "failed": ("failed", "error", "cancelled", "canceled"),
-    }
+    words = {"running": ("unknown",), "completed": ("completed",), "failed": ("failed",)}
+    link_at = ("url",)
     state_at = ("status",)
     progress_at = ("progress",)
 

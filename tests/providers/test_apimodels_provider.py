@@ -4,7 +4,7 @@ from decimal import Decimal
 
 import pytest
 from canonical_requests import CASES, CLIP, LAST, PICTURE
-from provider_contract import CALL_ME, ProviderContract, answer, recorded
+from provider_contract import CALL_ME, NO_LINK, ProviderContract, answer, recorded
 
 from shared.domain import events
 from shared.domain.events import Reason
@@ -162,13 +162,19 @@ class TestApimodels(ProviderContract):
         "refused_model": events.Refused(
             Reason.PROVIDER, "Invalid model: motion-control. Supported: kling-v2-6, kling-v3"
         ),
+        "submitted_other_form": events.Accepted(TASK),
+        "throttled_400": events.Refused(Reason.RATE, "请求过于频繁"),
+        "throttled_500": events.Refused(Reason.RATE, "system overloaded"),
         "lost_500": events.Lost("HTTP 500 says neither yes nor no"),
     }
     queries = {
         "pending": events.Progressed(),
         "running": events.Progressed(),
         "completed": events.Succeeded(Link(VIDEO), task_id=TASK, took_s=50.0),
-        "completed_empty": events.Unclear("completed without a video"),
+        "completed_in_klings_word": events.Succeeded(Link(VIDEO), task_id=TASK, took_s=50.0),
+        "completed_other_form": events.Succeeded(Link(VIDEO), task_id=TASK),
+        "failed_other_form": FAILED,
+        "completed_empty": NO_LINK,
         "failed": FAILED,
         "failed_policy": FAILED_POLICY,
         "unknown_task": events.Unclear("HTTP 404: Task not found", Reason.PROVIDER, missing=True),
@@ -176,7 +182,7 @@ class TestApimodels(ProviderContract):
     callbacks = {
         "callback_completed": MADE,
         "callback_completed_objects": MADE,
-        "callback_completed_empty": Heard(TASK, events.Unclear("completed without a video")),
+        "callback_completed_empty": Heard(TASK, NO_LINK),
         "callback_failed": Heard(TASK, FAILED),
         "callback_failed_empty_result": Heard(TASK, FAILED_POLICY),
         "callback_processing": Heard(TASK, events.Progressed()),
@@ -184,11 +190,8 @@ class TestApimodels(ProviderContract):
         "callback_param_not_json": "param is not JSON",
         "callback_stateless": "no state in it",
     }
-    words = {
-        "running": ("pending", "processing", "queued", "running", "in_progress"),
-        "completed": ("completed", "success", "succeeded"),
-        "failed": ("failed", "fail", "error", "cancelled", "canceled"),
-    }
+    words = {"running": ("pending",), "completed": ("completed",), "failed": ("fail",)}
+    link_at = ("data", "resultUrls")
     state_at = ("data", "state")
     progress_at = ("data", "progress")
 
@@ -206,5 +209,5 @@ class TestApimodels(ProviderContract):
         assert self.read_query(answer(200, body)).took_s is None
 
     def test_a_result_that_is_not_json_is_no_verdict_on_the_task(self):
-        unclear = events.Unclear("completed without a video")
+        unclear = NO_LINK
         assert self.read_query(recorded(self.name, "callback_result_not_json")) == unclear

@@ -4,7 +4,7 @@ from decimal import Decimal
 
 import pytest
 from canonical_requests import CLIP, MOTION_ONLY, PICTURE
-from provider_contract import CALL_ME, ProviderContract, answer
+from provider_contract import CALL_ME, NO_LINK, ProviderContract, answer
 
 from shared.domain import events
 from shared.domain.events import Reason
@@ -75,14 +75,18 @@ class TestEvolink(ProviderContract):
         "refused_404": events.Refused(Reason.PROVIDER, "Model not found"),
         "refused_429": events.Refused(Reason.RATE, "Rate limit exceeded"),
         "refused_503": events.Refused(Reason.DOWN, "Service unavailable"),
+        "refused_in_200": events.Refused(Reason.INPUT, "Invalid prompt parameter"),
+        "throttled_400": events.Refused(Reason.RATE, "Rate limit exceeded"),
+        "throttled_500": events.Refused(Reason.RATE, "parallel task over resource pack limit"),
         "lost_502": events.Lost("HTTP 502 says neither yes nor no"),
     }
     queries = {
         "pending": events.Progressed(0),
         "running": events.Progressed(65),
         "completed": events.Succeeded(LINK, task_id=TASK),
+        "completed_in_klings_word": events.Succeeded(LINK, task_id=TASK),
         "completed_with_length": events.Succeeded(LINK, None, Decimal(8), TASK),
-        "completed_empty": events.Unclear("completed without a video"),
+        "completed_empty": NO_LINK,
         "failed": events.Failed(Reason.PROVIDER, "The service is not available", task_id=TASK),
         "failed_policy": events.Failed(Reason.POLICY, "The content was refused", task_id=TASK),
         "failed_input": events.Failed(Reason.INPUT, "The picture is too small", task_id=TASK),
@@ -90,11 +94,8 @@ class TestEvolink(ProviderContract):
         "unknown_task": events.Unclear("HTTP 404: task not found or expired", Reason.PROVIDER, missing=True),
     }
     callbacks = {}
-    words = {
-        "running": ("pending", "processing", "queued", "submitted", "in_progress", "running"),
-        "completed": ("completed", "success", "succeeded"),
-        "failed": ("failed", "cancelled", "canceled"),
-    }
+    words = {"running": ("pending",), "completed": ("completed",), "failed": ("cancelled",)}
+    link_at = ("results",)
     state_at = ("status",)
     progress_at = ("progress",)
 

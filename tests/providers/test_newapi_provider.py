@@ -135,12 +135,18 @@ class TestNewapi(ProviderContract):
         "refused_model": events.Refused(Reason.PROVIDER, "该令牌无权访问模型 (request id: 1)"),
         "refused_saturated": events.Refused(Reason.RATE, "当前分组上游负载已饱和，请稍后再试"),
         "refused_no_channel": events.Refused(Reason.DOWN, "当前分组下无可用渠道 (request id: 1)"),
+        "refused_in_200": events.Refused(Reason.INPUT, "duration is out of range"),
+        "throttled_403": events.Refused(Reason.RATE, "请求过于频繁 (request id: 1)"),
+        "throttled_500": events.Refused(
+            Reason.RATE, '{"code": 1303, "message": "parallel task over resource pack limit", "request_id": "r1"}'
+        ),
         "lost_500": events.Lost("HTTP 500 says neither yes nor no"),
     }
     queries = {
         "a_not_start": events.Progressed(0),
         "running": events.Progressed(30),
         "completed": MADE_5_S,
+        "completed_in_klings_word": MADE_5_S,
         "a_success_older": MADE,
         "a_success_data_uri": events.Succeeded(CONTENT, task_id=TASK),
         "a_success_upstream_only": MADE_5_S,
@@ -165,13 +171,11 @@ class TestNewapi(ProviderContract):
     }
     callbacks = {}
     words = {
-        "running": (
-            *("NOT_START", "SUBMITTED", "QUEUED", "IN_PROGRESS", "UNKNOWN"),
-            *("queued", "in_progress", "unknown", "processing", "pending", "running"),
-        ),
-        "completed": ("SUCCESS", "succeeded", "completed", "succeed"),
-        "failed": ("FAILURE", "failed"),
+        "running": ("NOT_START", "SUBMITTED", "QUEUED", "IN_PROGRESS", "UNKNOWN"),
+        "completed": ("SUCCESS",),
+        "failed": ("FAILURE",),
     }
+    link_at, linkless = ("data", "result_url"), "a_success_bare"
     state_at = ("data", "status")
     progress_at = ("data", "progress")
 

@@ -14,6 +14,7 @@ AFTER_REFUSAL: dict[str, tuple[Move, Move]] = {
     "content_policy": (Give(), Give()),
     "insufficient_balance": (Go(("b", "c", "a")), Wait()),
     "key_rejected": (Go(("b", "c", "a")), Wait()),
+    "address_moved": (Go(("b", "c", "a")), Wait()),
     "unavailable": (Go(("b", "c", "a")), Wait()),
     "rate_limited": (Wait(), Wait()),
     "provider_error": (Go(("b", "c")), Give()),
@@ -23,6 +24,7 @@ AFTER_FAILURE: dict[str, tuple[Move, Move]] = {
     "content_policy": (Give(), Give()),
     "insufficient_balance": (Go(("b", "c")), Give()),
     "key_rejected": (Go(("b", "c")), Give()),
+    "address_moved": (Go(("b", "c")), Give()),
     "unavailable": (Go(("b", "c")), Give()),
     "rate_limited": (Go(("b", "c")), Give()),
     "provider_error": (Go(("b", "c")), Give()),
@@ -55,6 +57,7 @@ def test_after_the_third_paid_attempt_nobody_else_is_asked() -> None:
     [
         (Reason.KEY, "provider_error"),
         (Reason.DOWN, "provider_error"),
+        (Reason.MOVED, "provider_error"),
         (Reason.PROVIDER, "provider_error"),
         (Reason.INPUT, "input_rejected"),
         (Reason.POLICY, "content_policy"),

@@ -1,0 +1,113 @@
+"""The words of all gateways: each passes its vendor's words on now and then, so any of them may be said by any."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+from shared.domain.events import Reason
+
+# Status words by meaning (PROVIDERS.md 11.8). A gateway's own words come on top, in its file.
+RUNNING = ("submitted", "pending", "queued", "processing", "in_progress", "running")
+COMPLETED = ("succeed", "succeeded", "success", "completed")
+FAILED = ("failed", "failure", "error", "cancelled", "canceled", "expired", "timeout")
+STATUSES: Mapping[str, str] = {
+    **dict.fromkeys(RUNNING, "running"),
+    **dict.fromkeys(COMPLETED, "completed"),
+    **dict.fromkeys(FAILED, "failed"),
+}
+# Where a status word may stand; the task's own object goes before the envelope.
+HOLDERS, STATUS_NAMES = ("data.", "data.0.", ""), ("status", "state", "task_status", "taskStatus")
+STATUS_PATHS = tuple(f"{holder}{name}" for holder in HOLDERS for name in STATUS_NAMES)
+ID_PATHS = tuple(f"{holder}{name}" for holder in HOLDERS for name in ("id", "task_id", "taskId"))
+
+# Kling's own codes of a refused submit (6.4), as gateways hand them on. Of 11xx and 13xx only 1302 and 1303 are
+# throttles, whatever the HTTP status; 5xxx says nothing of what became of the call.
+KLING_CODES: Mapping[str, Reason] = {
+    **dict.fromkeys(("1000", "1001", "1002", "1003", "1004"), Reason.PROVIDER),  # the gateway's own key, not ours
+    **dict.fromkeys(("1100", "1101", "1102"), Reason.BALANCE),
+    **dict.fromkeys(("1103", "1202", "1203", "1304"), Reason.PROVIDER),
+    **dict.fromkeys(("1200", "1201"), Reason.INPUT),
+    **dict.fromkeys(("1300", "1301"), Reason.POLICY),
+    **dict.fromkeys(("1302", "1303"), Reason.RATE),
+}
+
+# The HTTP status that a documented code or type of an error stands for (3.3, 2.1, 4.7), where it comes inside a 200.
+# What may be said after the call went on to the vendor (internal, upstream, do_request_failed) is not among them.
+ERROR_KINDS: Mapping[str, int] = {
+    **dict.fromkeys(("invalid_request_error", "invalid_request", "invalid_json", "missing_model"), 400),
+    **dict.fromkeys(("authentication_error", "invalid_api_key"), 401),
+    "insufficient_quota_error": 402,
+    # `new_api_error` is said by the gate before the relay: keys, channels, limits.
+    **dict.fromkeys(("permission_error", "new_api_error", "invalid_model", "invalid_api_platform"), 403),
+    **dict.fromkeys(("model_mapping_failed", "model_price_error", "invalid_channel_id"), 403),
+    "not_found_error": 404,
+    "request_too_large_error": 413,
+    **dict.fromkeys(("rate_limit_error", "rate_limit_exceeded", "too_many_requests"), 429),
+    **dict.fromkeys(("service_unavailable_error", "service_unavailable"), 503),
+}
+
+MONEY = r"(balance|credit|quota|fund)s?"
+PARALLEL = r"(requests?|tasks?|jobs?|calls?|generations?|submissions?|connections?)"
+UNDER_WAY = r"((active|concurrent|running|pending|queued|parallel|simultaneous|outstanding|video|api)[ _]){0,2}"
+SERVERS = r"(systems?|servers?|services?|models?|engines?|gateways?|upstream|channels?)[ _]((is|are)[ _])?(\w+[ _])?"
+SERVERS_ZH = r"(系统|服务器?|上游|模型|通道|渠道|网络|接口|资源|算力|平台)(当前|目前|比较|过于|太|正|很)?"
+# "Not now": whole phrases with what they are said of, for a prompt may hold a busy street or an overloaded cart.
+THROTTLES = (
+    r"(rate|request|qps|rpm)[ _-]?limit(s|ed|ing|er)?(?![a-z])([ _](exceeded|reached|error))?",
+    rf"too[ _]many[ _]{UNDER_WAY}{PARALLEL}|too[ _]frequent|requests?[ _]too[ _]fast|(please[ _])?slow[ _]down",
+    r"throttl(ed|ing)|(parallel[ _]tasks?[ _])?over[ _]resource[ _]pack[ _]limit|parallel[ _]tasks?[ _](\w+[ _])?limit",
+    r"(?<!optimistic[ _])(?<![a-z])concurrency(?![a-z]|[ _](conflict|violation|error|control))"
+    r"([ _](limit|exceeded|reached))*",
+    rf"concurrent[ _]({PARALLEL}[ _])?(\w+[ _]){{0,2}}(limit|quota|exceeded|reached)",
+    r"(limit|max(imum)?|exceed(ed|s)?)[ _](\w+[ _]){0,3}concurrent(?![a-z])",
+    rf"({SERVERS})?(?<![a-z])overload(ed)?(?![a-z])|{SERVERS}busy(?![a-z])",
+    r"(at|over)[ _](full[ _])?capacity|capacity[ _](exceeded|reached)|queue[ _](is[ _])?full",
+    r"(请求|操作|访问|调用|提交)(过于|太|过|较)?频繁|频率(超|过|受?限)|(请求|访问|调用)(数|次数|量)?过(多|快|大|高)",
+    r"并发(数|量|任务|请求|限制|超|已|达|过)|任务(数|数量)?(已达上限|已满|过多|超限)|队列已满|限流|限速|速率限制",
+    rf"{SERVERS_ZH}繁忙|{SERVERS_ZH}?过载|负载已?(饱和|过高|过大)|{SERVERS_ZH}紧张",
+    r"\bcode\W{1,4}130[23]\b",
+)
+# Words in a code or message that say more than the status; the first that fits counts.
+TELLTALES: tuple[tuple[Reason, re.Pattern[str]], ...] = (
+    (
+        Reason.POLICY,
+        re.compile(
+            r"content[ _](policy|filter)|policy[ _]violation|violat\w+[ _].{0,30}polic|moderation|nsfw|\bsafety\b"
+            r"|unsafe|(?<!case[- ])sensitive|risk[ _]control|敏感|违规|审核|风控"
+        ),
+    ),
+    (
+        Reason.BALANCE,
+        re.compile(
+            rf"(insufficient|not[ _]enough|out[ _]of)[ _](\w+[ _])?{MONEY}|exceeded your (current )?quota"
+            rf"|{MONEY}[ _](\w+[ _])?(insufficient|exhausted|not[ _]enough)"
+            r"|resource[ _]pack[ _](\w+[ _]){0,2}(exhausted|expired|depleted|used[ _]up)"
+            r"|arrears|余额不足|额度不足|欠费|\bcode\W{1,4}110[012]\b"
+        ),
+    ),
+    (Reason.RATE, re.compile("|".join(THROTTLES))),
+    (
+        Reason.BALANCE,
+        re.compile(
+            rf"{MONEY}[ _](\w+[ _])?exceeded|pre_consume|\bbalance\b( (is )?(too )?low)?|recharge|余额|额度|充值"
+        ),
+    ),
+    # The caller is not to blame for what this gateway does not have; another may.
+    (Reason.PROVIDER, re.compile(r"(invalid|unsupported|unknown)[ _]model|model[ _](is[ _])?not[ _](found|supported)")),
+)
+
+
+def status_meaning(word: str, statuses: Mapping[str, str]) -> str | None:
+    """What a status word means in any spelling: running, completed or failed; None for a word of no document."""
+    return statuses.get(re.sub(r"[\s-]+", "_", word.strip().lower()))
+
+
+def telltale(*texts: str, sent: str = "") -> Reason | None:
+    """What the words of a complaint give away; words of our own call that it only repeats (`sent`) tell nothing."""
+    words = " ".join(texts).lower()
+    return next((reason for reason, pattern in TELLTALES if _speaks(pattern, words, sent.lower())), None)
+
+
+def _speaks(pattern: re.Pattern[str], words: str, sent: str) -> bool:
+    return any(found[0] not in sent for found in pattern.finditer(words))

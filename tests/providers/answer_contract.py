@@ -1,0 +1,308 @@
+"""What every adapter makes of what gateways say beside their documents: their vendor's words, throttles, odd links."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from shared.domain import events
+from shared.domain.events import Reason
+from shared.domain.wire import Request, Response
+
+SAMPLES = Path(__file__).with_name("samples")
+# PROVIDERS.md 11.8, and what runs in every document.
+COMMON_WORDS = {
+    "running": ("submitted", "pending", "queued", "processing", "in_progress", "running"),
+    "completed": ("succeed", "succeeded", "success", "completed"),
+    "failed": ("failed", "failure", "error", "cancelled", "canceled", "expired", "timeout"),
+}
+KINDS = {"running": events.Progressed, "completed": events.Succeeded, "failed": events.Failed}
+SPELLINGS = (str.upper, str.title, " {} ".format, "{}\n".format, lambda word: word.replace("_", "-"))
+THROTTLES = [
+    *("parallel task over resource pack limit", "rate limit exceeded", "Rate-limited", "rate_limit_exceeded"),
+    *("Too many requests", "too many concurrent requests", "You have too many running tasks", "Requests too frequent"),
+    *("system overloaded", "The model is overloaded", "server is busy", "System is currently busy", "queue is full"),
+    *("concurrency limit reached", "Exceeded the maximum number of concurrent jobs", "user concurrency exceeded"),
+    *("concurrent request limit", "QPS limit exceeded", "ThrottlingException", "at capacity", "Please slow down"),
+    *("请求过于频繁", "您的操作过于频繁，请稍后再试", "系统繁忙，请稍后再试", "服务器当前繁忙", "上游负载已饱和"),
+    *("并发数超过限制", "任务数已达上限", "请求频率超限", "触发限流", "服务过载", "请求过多"),
+]
+# Of the call's own making, or of what nobody knows the end of.
+NO_THROTTLES = [
+    *("Too many images", "image_urls has too many entries in the request", "prompt is over the limit of characters"),
+    *("optimistic concurrency failure", "concurrency conflict on row 7", "aspect ratio is limited"),
+    *("the length limit is exceeded", "please try again later", "并发修改冲突", "视频时长超过限制", "at most 10 s"),
+]
+# As CONTRACT.md's caller might write one; gateways repeat it when they refuse.
+PROMPT = "Too many requests in an overloaded, busy shop: RATE LIMIT on her balance; 请求过于频繁"
+SENT = Request("POST", "https://gateway.example/", {}, {"prompt": PROMPT, "mode": "std"})
+CLIP = "https://files.example/f/clip.mp4"
+COVER = "https://files.example/f/cover.jpg"
+MARKED = "https://files.example/f/clip_watermark.mp4"
+ODD_LINKS = [
+    *(CLIP, f"{CLIP}\n", f"  {CLIP}", f"\t{CLIP} \r\n", CLIP.replace("https", "HTTPS"), CLIP.replace("https:", "")),
+    *([CLIP], [[CLIP]], [[], [[CLIP]]], [COVER, CLIP], [MARKED, CLIP], [None, "", CLIP]),
+    *(json.dumps(CLIP), json.dumps([CLIP]), json.dumps({"url": CLIP}), json.dumps(json.dumps([{"url": CLIP}]))),
+    *({"url": CLIP}, [{"url": CLIP}], [{"url": [CLIP]}], {"videos": [{"url": CLIP}]}, {"video": {"url": CLIP}}),
+    *({"video_url": CLIP}, {"videoUrl": [CLIP]}, {"url": COVER, "video_url": CLIP}, {"outputs": [{"url": CLIP}]}),
+    [{"id": "v1", "cover_url": COVER, "watermark_url": MARKED, "url": CLIP, "duration": "5"}],
+    [{"type": "image", "url": "https://files.example/f/1"}, {"type": "video", "url": CLIP}],
+    {"cover": {"url": COVER}, "watermark_url": MARKED, "output": {"video_url": f" {CLIP}"}},
+]
+NO_LINKS = [
+    *(None, "", " ", [], {}, [[]], [None], [{}], "soon", "/v1/videos/x", "ftp://files.example/clip.mp4", "[", '["'),
+    *(COVER, [COVER], {"cover_url": COVER}, {"watermark_url": MARKED, "url": ""}, {"input": {"video_url": CLIP}}),
+    *({"image_url": CLIP}, [{"type": "audio", "url": "https://files.example/f/1"}], {"video_urls": [CLIP]}),
+]
+
+
+def recorded(gateway, name):
+    """The recorded answer of that name, as it came over the wire."""
+    sample = json.loads((SAMPLES / gateway / f"{name}.json").read_text(encoding="utf-8"))
+    return answer(sample["http"], sample["body"])
+
+
+def answer(status, body, headers=None):
+    return Response(status, headers or {}, body if isinstance(body, bytes) else json.dumps(body).encode())
+
+
+def documented_errors(code, message, kind="some_error"):
+    """The forms in which documents have an error, all said by the gateway itself."""
+    return [
+        {"error": {"code": code, "message": message, "type": kind}},
+        {"error": {"code": "", "message": f"{message} (request id: 1)", "type": kind}},
+        {"code": code, "message": message, "request_id": "r1"},
+        {"code": code, "msg": message, "data": None},
+        {"code": "fail_to_fetch_task", "message": json.dumps({"code": code, "message": message}), "data": None},
+    ]
+
+
+class AnswerContract:
+    """Inherited by ProviderContract."""
+
+    link_at: tuple
+    """Where an answer about a finished task holds its link, or what is around it."""
+    linkless: str = "completed"
+    """The recorded answer in which that is the only link."""
+
+    # --- words
+
+    @pytest.mark.parametrize("meaning", COMMON_WORDS)
+    @pytest.mark.parametrize("spelled", SPELLINGS)
+    def test_a_word_of_any_gateway_is_known_in_polls_and_in_callbacks(self, meaning, spelled):
+        for word in COMMON_WORDS[meaning]:
+            response = self.saying(spelled(word), meaning)
+            assert isinstance(self.read_query(response), KINDS[meaning]), word
+            assert isinstance(self.read_callback(response.json()).event, KINDS[meaning]), word
+
+    @pytest.mark.parametrize("name", ["status", "state", "task_status"])
+    @pytest.mark.parametrize("meaning", COMMON_WORDS)
+    def test_a_word_is_read_under_each_name_that_gateways_have_for_it(self, name, meaning):
+        body = self.saying(COMMON_WORDS[meaning][0], meaning).json()
+        holder = body["data"] if self.state_at[0] == "data" else body
+        holder[name] = holder.pop(self.state_at[-1])
+        assert isinstance(self.read_query(answer(200, body)), KINDS[meaning])
+        assert isinstance(self.read_callback(body).event, KINDS[meaning])
+
+    def test_a_number_beside_a_word_is_not_the_state(self):
+        body = self.saying("succeed", "completed").json()
+        assert isinstance(self.read_query(answer(200, {"status": 200, **body})), events.Succeeded)
+
+    # --- throttles
+
+    @pytest.mark.parametrize("status", [200, 400, 403, 422, 429, 500, 502, 503, 529])
+    @pytest.mark.parametrize("text", THROTTLES)
+    def test_a_throttle_is_later_under_any_status(self, status, text):
+        for body in documented_errors("some_slug", text):
+            refused = self.read_submission(answer(status, body, {"retry-after": "7"}))
+            assert isinstance(refused, events.Refused), body
+            assert (refused.reason, refused.retry_after_s) == (Reason.RATE, 7.0), body
+
+    @pytest.mark.parametrize("code", [1302, "1303"])
+    @pytest.mark.parametrize("status", [200, 400, 429, 500])
+    def test_a_throttle_is_later_by_klings_code_alone(self, status, code):
+        named = [body for body in documented_errors(code, "no") if str(code) in json.dumps(body)]
+        assert len(named) == 4
+        for body in [*named, {"error": {"message": f"upstream says code: {code}"}}]:
+            assert self.read_submission(answer(status, body)).reason is Reason.RATE, body
+
+    @pytest.mark.parametrize("code", [1100, 1101, "1102"])
+    @pytest.mark.parametrize("status", [200, 400, 429])
+    def test_an_empty_account_at_kling_is_no_throttle(self, status, code):
+        body = {"code": code, "message": "the account cannot be used", "request_id": "r1"}
+        assert self.read_submission(answer(status, body)).reason is Reason.BALANCE
+
+    @pytest.mark.parametrize("text", NO_THROTTLES)
+    def test_what_only_sounds_like_a_throttle_is_none(self, text):
+        for body in documented_errors("some_slug", text):
+            assert self.read_submission(answer(400, body)).reason is Reason.INPUT
+            assert isinstance(self.read_submission(answer(500, body)), events.Lost)
+            assert isinstance(self.read_submission(answer(200, body)), events.Lost)
+
+    @pytest.mark.parametrize("status", [408, 409, 425, 504, 520, 522, 524])
+    def test_no_word_makes_a_refusal_of_a_call_that_may_have_gone_through(self, status):
+        for body in documented_errors(status, "too many requests"):
+            assert isinstance(self.read_submission(answer(status, body)), events.Lost)
+        assert isinstance(self.read_submission(answer(200, {"code": status, "message": "rate limit"})), events.Lost)
+
+    @pytest.mark.parametrize("status", [500, 502])
+    @pytest.mark.parametrize(
+        "body",
+        [
+            *({"message": "too many requests"}, {"error": "too many requests"}, {"msg": "system overloaded"}),
+            *(b"too many requests", b'"too many requests"', b"<html>too many requests</html>", ["too many requests"]),
+            {"error": {"message": "too many requests"}, "data": {"task_id": "t1"}},
+            {"code": 1303, "message": "parallel task over resource pack limit", "data": [{"task_id": "t1"}]},
+            {"code": "x", "message": "too many requests", "data": {"status": "submitted"}},
+        ],
+    )
+    def test_a_throttle_that_is_not_surely_the_gateways_own_word_says_nothing(self, status, body):
+        assert isinstance(self.read_submission(answer(status, body)), events.Lost)
+
+    def test_words_of_the_prompt_that_a_refusal_repeats_tell_nothing(self):
+        for message in (
+            f"Invalid prompt: {PROMPT}",
+            f"prompt '{PROMPT[:40]}…' is too long",
+            "bad words: busy, balance",
+        ):
+            for body in documented_errors(400, message, "invalid_request_error"):
+                refused = self.provider.read_submission(answer(400, body), SENT)
+                assert refused.reason is Reason.INPUT, body
+        real = {"error": {"code": 400, "message": "Rate limit exceeded", "type": "invalid_request_error"}}
+        assert self.provider.read_submission(answer(400, real), SENT).reason is Reason.RATE
+
+    # --- errors inside a 200
+
+    @pytest.mark.parametrize(
+        ("body", "reason"),
+        [
+            ({"error": {"code": 400, "message": "no", "type": "invalid_request_error"}}, Reason.INPUT),
+            ({"error": {"code": "401", "message": "no", "type": "authentication_error"}}, Reason.KEY),
+            ({"error": {"code": "", "message": "no", "type": "insufficient_quota_error"}}, Reason.BALANCE),
+            ({"error": {"code": 429, "message": "no"}}, Reason.RATE),
+            ({"error": {"code": 503, "message": "no", "type": "service_unavailable_error"}}, Reason.DOWN),
+            ({"error": {"code": "", "message": "Invalid token", "type": "new_api_error"}}, Reason.PROVIDER),
+            ({"error": {"message": "Insufficient credits"}}, Reason.BALANCE),
+            ({"code": 200, "error": {"code": 400, "message": "no"}, "data": None}, Reason.INPUT),
+            ({"code": "invalid_request", "message": "no", "data": None}, Reason.INPUT),
+            ({"code": "insufficient_user_quota", "message": "no", "data": None}, Reason.BALANCE),
+            ({"code": 1201, "message": "no", "request_id": "r1"}, Reason.INPUT),
+            ({"code": 1301, "message": "no", "request_id": "r1", "data": {}}, Reason.POLICY),
+            ({"success": False, "message": "余额不足"}, Reason.BALANCE),
+            ({"code": 402, "msg": "no"}, Reason.BALANCE),
+        ],
+    )
+    def test_an_error_of_a_documented_form_inside_a_200_is_a_refusal(self, body, reason):
+        refused = self.read_submission(answer(200, body))
+        assert isinstance(refused, events.Refused)
+        assert refused.reason is reason
+
+    @pytest.mark.parametrize(
+        "body",
+        [
+            {"error": {"code": 500, "message": "internal error", "type": "internal_server_error"}},
+            {"error": {"code": "", "message": "upstream failed", "type": "upstream_error"}},
+            {"error": {"code": 504, "message": "timed out"}},
+            {"error": {"code": 409, "message": "the same key is in use"}},
+            {"error": {"message": "something went wrong"}},
+            {"error": "something went wrong"},
+            {"error": {"code": 400, "type": "invalid_request_error"}},
+            {"error": None, "message": "no"},
+            {"code": "do_request_failed", "message": "EOF", "data": None},
+            {"code": 5000, "message": "internal error", "request_id": "r1"},
+            {"code": 0, "message": "too many requests", "data": None},
+            {"code": "success", "message": "balance", "data": None},
+            {"success": False, "message": "something went wrong"},
+            {"error": {"code": 400, "message": "no", "id": "t1"}},
+            {"code": 429, "message": "no", "data": {"inner": [{"taskId": 7}]}},
+        ],
+    )
+    def test_an_error_inside_a_200_that_is_not_clearly_a_refusal_is_lost(self, body):
+        assert isinstance(self.read_submission(answer(200, body)), events.Lost)
+
+    def test_a_task_beside_an_error_was_accepted_or_nobody_knows(self):
+        task = recorded(self.name, "submitted").json()
+        error = {"error": {"code": 400, "message": "no", "type": "invalid_request_error"}}
+        assert isinstance(self.read_submission(answer(200, {**task, **error})), events.Accepted)
+
+    # --- an address that has moved
+
+    @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+    @pytest.mark.parametrize("body", [b"", b"<html>Moved</html>", b"{}", b'{"message": "moved"}', b"null"])
+    def test_a_redirect_of_a_submit_is_no_acceptance_and_says_where_to(self, status, body):
+        headers = {"location": "https://new.example:8443/v2/videos?key=secret", "retry-after": "7"}
+        refused = self.read_submission(answer(status, body, headers))
+        assert (refused.reason, refused.retry_after_s) == (Reason.MOVED, 7.0)
+        assert f"HTTP {status}" in refused.message
+        assert "https://new.example:8443/v2/videos" in refused.message
+        assert f"{self.name.upper()}_BASE_URL" in refused.message
+        assert "secret" not in refused.message
+
+    @pytest.mark.parametrize("location", ["", "/v2/videos", "https://[", "nonsense", "https://u:secret@new.example/"])
+    def test_a_redirect_to_anywhere_is_one(self, location):
+        refused = self.read_submission(answer(308, b"", {"location": location} if location else {}))
+        assert refused.reason is Reason.MOVED
+        assert "secret" not in refused.message
+
+    @pytest.mark.parametrize("status", [300, 304, 305, 306])
+    def test_another_3xx_says_nothing(self, status):
+        assert isinstance(self.read_submission(answer(status, b"", {"location": "https://x.example/"})), events.Lost)
+
+    def test_a_redirect_that_names_a_task_says_nothing(self):
+        assert isinstance(self.read_submission(answer(303, recorded(self.name, "submitted").json())), events.Lost)
+
+    # --- links
+
+    def linked(self, value, name=None):
+        """The recorded answer of a finished task with that in the place of its link."""
+        body = self.sample(self.linkless)
+        holder = body["data"] if self.link_at[0] == "data" else body
+        holder.pop(self.link_at[-1], None)
+        holder[name or self.link_at[-1]] = value
+        return self.read_query(answer(200, body))
+
+    @pytest.mark.parametrize("value", ODD_LINKS)
+    def test_the_clip_is_found_however_its_address_is_written(self, value):
+        assert self.linked(value).link.video_url == CLIP
+
+    @pytest.mark.parametrize(
+        "name", ["videos", "outputs", "video_url", "url", "urls", "results", "result", "output", "resultUrls"]
+    )
+    @pytest.mark.parametrize("value", [CLIP, [CLIP], [{"url": CLIP, "cover_url": COVER}], f"{CLIP}\n"])
+    def test_the_clip_is_found_under_every_name_that_gateways_have_for_it(self, name, value):
+        assert self.linked(value, name).link.video_url == CLIP
+
+    @pytest.mark.parametrize("value", NO_LINKS)
+    def test_where_no_clip_is_named_none_is_made_up(self, value):
+        event = self.linked(value)
+        if self.provider.content_path:
+            assert event.link.video_url.endswith("/content")
+        else:
+            assert (event.message, event.finished) == ("the gateway says completed but gave no link", True)
+
+    # --- when to come back
+
+    @pytest.mark.parametrize(
+        ("header", "date", "seconds"),
+        [
+            ("Wed, 21 Oct 2026 07:28:40 GMT", "Wed, 21 Oct 2026 07:28:00 GMT", 40),
+            ("Wednesday, 21-Oct-26 07:28:40 GMT", "Wed, 21 Oct 2026 07:28:00 GMT", 40),
+            ("Wed Oct 21 07:28:40 2026", "Wed, 21 Oct 2026 07:28:00 GMT", 40),
+            ("2026-10-21T07:28:40Z", "Wed, 21 Oct 2026 07:28:00 GMT", 40),
+            ("Wed, 21 Oct 2026 07:28:40 -0000", "Wed, 21 Oct 2026 07:28:00 GMT", 40),
+            ("Wed, 21 Oct 2026 09:28:40 +0200", "Wed, 21 Oct 2026 07:28:00 GMT", 40),
+            ("Wed, 21 Oct 2026 07:27:00 GMT", "Wed, 21 Oct 2026 07:28:00 GMT", 0),
+            ("Thu, 22 Oct 2026 07:28:00 GMT", "Wed, 21 Oct 2026 07:28:00 GMT", 3600),
+            ("Wed, 21 Oct 2020 07:28:00 GMT", "", 0),
+            ("Wed, 21 Oct 2099 07:28:00 GMT", "no date", 3600),
+            ("Wed, 99 Oct 2026 07:28:00 GMT", "", None),
+            ("Fri, 31 Dec 99999 23:59:59 GMT", "", None),
+            ("in a while", "", None),
+        ],
+    )
+    def test_a_date_says_when_to_come_back_too(self, header, date, seconds):
+        headers = {"retry-after": header, **({"date": date} if date else {})}
+        assert self.read_submission(answer(429, {"message": "no"}, headers)).retry_after_s == seconds
+        assert self.read_query(answer(429, {"message": "no"}, headers)).retry_after_s == seconds
