@@ -25,9 +25,9 @@ from shared import egress, together
 from shared.domain import wire
 from shared.egress import Forbidden, NotSent, Origin
 from shared.http11 import Answer, Kept, Line, over_tls, spoken
-from shared.stream import AnswerLost, Call, Oversized, Stream
+from shared.stream import AnswerLost, AnswerRefused, Call, Oversized, Stream
 
-__all__ = ["AnswerLost", "Forbidden", "NotSent", "Outside", "Oversized", "Stream"]
+__all__ = ["AnswerLost", "AnswerRefused", "Forbidden", "NotSent", "Outside", "Oversized", "Stream"]
 
 HOSTS_KEPT, KEPT_PER_HOST = 32, 64
 

@@ -54,7 +54,8 @@ def is_dead(job: Job, attempt: Attempt) -> bool:
 
 def gone(answer: events.Event) -> bool:
     """Whether the gateway itself says that there is nothing to be had."""
-    return isinstance(answer, events.Failed) or (isinstance(answer, events.Unclear) and answer.missing)
+    nothing = isinstance(answer, events.Unclear) and (answer.missing or answer.finished)
+    return nothing or isinstance(answer, events.Failed)
 
 
 def afresh(job: Job, services: Services, now: int) -> Job:

@@ -23,6 +23,10 @@ class AnswerLost(Exception):
     """At least one byte of the request left; what became of it is unknown."""
 
 
+class AnswerRefused(AnswerLost):
+    """An answer that we ourselves do not take; the same call would bring the same."""
+
+
 class Oversized(AnswerLost):
     """The answer is larger than the caller would take."""
 
@@ -56,11 +60,11 @@ class Stream:
         return self.status in REDIRECTS and method in ("GET", "HEAD") and "location" in self.headers
 
     def uncoded(self) -> Self:
-        """Itself; raises AnswerLost, and is closed, where its body is compressed."""
+        """Itself; raises AnswerRefused, and is closed, where its body is compressed."""
         coded = (name for name in CODINGS if self.headers.get(name, "").lower() not in CODINGS[name])
         if not self._answer.over and any(coded):
             self.close()
-            raise AnswerLost(f"{self._call.origin}: the answer is compressed")
+            raise AnswerRefused(f"{self._call.origin}: the answer is compressed")
         return self
 
     def close(self) -> None:

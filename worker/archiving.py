@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass, replace
 from decimal import Decimal
 from functools import partial
@@ -15,10 +17,11 @@ from shared.asking import ask
 from shared.document import document
 from shared.domain import events, pace
 from shared.domain.events import Event
-from shared.domain.job import Job, Link, Result
+from shared.domain.job import Attempt, Job, Link, Result
 from shared.domain.transitions import transition
 from shared.domain.wire import Request
-from shared.http import AnswerLost, NotSent, Stream
+from shared.egress import origin
+from shared.http import AnswerLost, AnswerRefused, Forbidden, NotSent, Stream
 from shared.ledger.store import LedgerUnavailable
 from shared.providers import PROVIDERS
 from shared.wiring import Services
@@ -84,6 +87,8 @@ def copied(job: Job, services: Services) -> Copied | Event:
         final = job.setbacks >= INVALID_TRIES
         fresh = renewed(job, services) if job.setbacks and not final else None
         return fresh or events.ArchiveFailed("result_invalid", str(invalid), final)
+    except (Forbidden, AnswerRefused) as refusal:
+        return refused(job, refusal, services)
     except (NotSent, AnswerLost) as setback:
         return given_up(job, setback, services)
     except ArchiveUnavailable as unavailable:  # whatever its link is by now: the clip may lie there all the same
@@ -92,7 +97,28 @@ def copied(job: Job, services: Services) -> Copied | Event:
 
 def given_up(job: Job, setback: Exception, services: Services) -> Event:
     """It is tried again, unless the link is past its life."""
-    return expired(job, services) or events.ArchiveFailed("archive_failed", str(setback))
+    if not is_expired(job, services):
+        return events.ArchiveFailed("archive_failed", str(setback))
+    message = f"the gateway's link died before the clip could be copied: {setback}"
+    return events.ArchiveFailed("result_expired", message, final=True)
+
+
+def refused(job: Job, refusal: Exception, services: Services) -> Event:
+    """We do not fetch this link, which is no word of the gateway's; it may give another one while the clip lives."""
+    fresh = renewed(job, services) if job.setbacks else None
+    if isinstance(fresh, events.Succeeded) and leads_elsewhere(fresh.link, job):
+        return fresh
+    message = f"we do not fetch the gateway's link: {refusal}"
+    return events.ArchiveFailed("archive_failed", message, final=is_expired(job, services), refused=True)
+
+
+def leads_elsewhere(link: Link, job: Job) -> bool:
+    """Whether a link is at another place than the one that we refuse."""
+    before = job.current.link
+    try:
+        return before is None or origin(link.video_url) != origin(before.video_url)
+    except Forbidden:
+        return False
 
 
 def finished_before(job: Job, folder: str, services: Services) -> Event | None:
@@ -113,13 +139,33 @@ def fetched(job: Job, folder: str, services: Services) -> Copied:
     attempt = job.current
     link = attempt.link or Link("")
     metadata = {"job-id": job.id, "provider": attempt.provider, "task-id": attempt.task_id or ""}
-    request = PROVIDERS[attempt.provider].fetch(link.video_url, services.access(attempt.provider, attempt))
-    with services.outside.stream(request, deadline_s=ARCHIVE_DEADLINE_S, stall_s=STALL_S) as stream:
+    with ExitStack() as stack:
+        stream = opened(attempt, link.video_url, services, stack)
         clip = services.archive.put_clip(folder + "video.mp4", source(stream), metadata)
     picture = thumbnail(link, folder, services)
     result = described(clip, picture, folder, services)
     event = events.Archived(result, settled(job, result, services), attempt=attempt.number)
     return Copied(event, [clip.file, *([picture] if picture else [])])
+
+
+def opened(attempt: Attempt, url: str, services: Services, stack: ExitStack) -> Stream:
+    """The answer of a link; http where we may not fetch that (RUSHES_EGRESS_ALLOW) goes over https."""
+    request = PROVIDERS[attempt.provider].fetch(url, services.access(attempt.provider, attempt))
+    try:
+        download = services.outside.stream(request, deadline_s=ARCHIVE_DEADLINE_S, stall_s=STALL_S)
+        return stack.enter_context(download)
+    except Forbidden as forbidden:
+        if not url.startswith("http:"):
+            raise
+        try:
+            return opened(attempt, over_https(url), services, stack)
+        except NotSent as unsent:
+            raise Forbidden(f"{forbidden}, and over https: {unsent}") from None
+
+
+def over_https(url: str) -> str:
+    """The same address over https, on its usual port where http's was the usual one."""
+    return re.sub(r"^http:(//[^/?#]*?)(:80)?(?=[/?#]|$)", r"https:\1", url)
 
 
 def source(stream: Stream) -> Source:
@@ -221,12 +267,10 @@ def worth_trying(link: Link, job: Job, services: Services) -> bool:
     return services.now() < gone_at and (held is None or link.video_url != held.video_url)
 
 
-def expired(job: Job, services: Services) -> Event | None:
+def is_expired(job: Job, services: Services) -> bool:
     """Past its life a link is given up, not before."""
     link = job.current.link
-    if link is None or link.expires_at is None or services.now() < link.expires_at:
-        return None
-    return events.ArchiveFailed("result_expired", "the gateway's link died before the clip could be copied", final=True)
+    return link is not None and link.expires_at is not None and services.now() >= link.expires_at
 
 
 def write_manifest(job: Job, services: Services) -> Event:

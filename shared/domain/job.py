@@ -207,6 +207,10 @@ class Job:
         """The same job with its newest attempt changed."""
         return replace(self, attempts=(*self.attempts[:-1], replace(self.current, **changes)))
 
+    def has_noted(self, what: str, since: int) -> bool:
+        """Whether its history has such a line of that moment or later."""
+        return any(note.what == what and note.at >= since for note in self.history)
+
     def noted(self, at: int, what: str, detail: str | None = None) -> Job:
         """The same job with a line added to its history; the oldest but the first give way."""
         history = (*self.history, Note(at, what, detail))

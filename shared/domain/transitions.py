@@ -240,12 +240,32 @@ def _wait(job: Job, event: Event, now: int, pace_: Pace) -> Job:
     """No verdict: look again later, until we stop waiting, which says nothing of the gateway."""
     job = replace(job.with_attempt(polls=job.current.polls + 1, asked_at=event.asked_at), tries=0)
     if now >= pace.deadline(job.current, pace_):
-        message = f"no end was heard of within {pace_.job_timeout_s:g} s; the gateway may still finish it"
-        return _end(job, State.FAILED, now, Error("timed_out", message, job.provider))
+        return _end(job, State.FAILED, now, _overdue(job, pace_))
     wait_s = getattr(event, "retry_after_s", None) or 0
     clear = isinstance(event, events.Progressed)
     due_at = max(pace.next_poll(job, now, pace_, clear), pace.after(now, wait_s))
     return replace(job, due_at=min(due_at, pace.deadline(job.current, pace_)))
+
+
+NO_LINK = "no link"
+
+
+def _overdue(job: Job, pace_: Pace) -> Error:
+    """Why an attempt is given up past its time: an end without a link is an end that was heard of."""
+    if job.has_noted(NO_LINK, since=job.current.submitted_at):
+        message = f"the gateway says completed but gave no link within {pace_.job_timeout_s:g} s"
+        return Error("provider_error", message, job.provider)
+    message = f"no end was heard of within {pace_.job_timeout_s:g} s; the gateway may still finish it"
+    return Error("timed_out", message, job.provider)
+
+
+def _linkless(job: Job, event: events.Unclear, now: int, pace_: Pace) -> Job:
+    """A clip that is made and cannot be fetched: said at once, and asked about again, for the link may still come."""
+    if job.state is State.UNCONFIRMED:
+        job = _run(job, job.current.task_id, now, pace_).noted(now, "confirmed", job.current.task_id)
+    if not job.has_noted(NO_LINK, since=job.current.submitted_at):
+        job = job.noted(now, NO_LINK, event.message)
+    return _wait(job, event, now, pace_)
 
 
 # One odd answer is no verdict; so many in a row are.
@@ -253,6 +273,8 @@ MADE_UP = 3
 
 
 def _unclear(job: Job, event: events.Unclear, now: int, pace_: Pace) -> Job:
+    if event.finished:
+        return _linkless(job, event, now, pace_)
     if job.state is State.UNCONFIRMED:
         # The task id came from an unsigned body; a gateway that goes on not knowing it shows that it was made up.
         polls = job.current.polls + event.missing
@@ -325,7 +347,9 @@ def _archive_failed(job: Job, event: events.ArchiveFailed, now: int, _: Pace) ->
     if event.final:
         return _end(job, State.FAILED, now, Error(event.code, event.message, job.provider))
     later = replace(job, due_at=pace.archive_retry(job, now), setbacks=job.setbacks + 1, tries=0)
-    return later.noted(now, "archive delayed", event.message) if job.setbacks == 0 else later
+    what = "link refused" if event.refused else "archive delayed"
+    is_news = not job.has_noted(what, since=job.current.ended_at or 0)
+    return later.noted(now, what, event.message) if is_news else later
 
 
 def _archive_waits(job: Job, event: Event, now: int, _: Pace) -> Job:

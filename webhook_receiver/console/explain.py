@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 
 from shared.domain import money, pace
 from shared.domain.job import AttemptStatus, Job, State
+from shared.domain.transitions import NO_LINK
 from shared.retrying import GONE
 from shared.wiring import Services
 from webhook_receiver.console import words
@@ -113,7 +114,7 @@ def _no_worker(job: Job, services: Services, now: int) -> str | None:
 
 
 def _archiving(job: Job, services: Services, now: int) -> Explanation | None:
-    delayed = [note for note in job.history if note.what == "archive delayed"]
+    delayed = [note for note in job.history if note.what in DELAYS]
     if not delayed:
         return None
     link = job.current.link
@@ -122,13 +123,23 @@ def _archiving(job: Job, services: Services, now: int) -> Explanation | None:
         "warn",
         "The clip is made, but could not be copied to the bucket yet. It is tried again by itself.",
         f"The gateway's link dies in {left}; after that a fresh one is asked for.",
-        "See whether the bucket is in reach: GET /readyz, or `rushes doctor`.",
+        DELAYS[delayed[-1].what],
         delayed[-1].detail,
     )
 
 
+# What keeps a clip from the bucket, by the note of it, and what to do.
+DELAYS = {
+    "archive delayed": "See whether the bucket is in reach: GET /readyz, or `rushes doctor`.",
+    "link refused": "Tell the gateway, or allow the address in RUSHES_EGRESS_ALLOW and restart.",
+}
+
+
 def _running(job: Job, services: Services, now: int) -> Explanation | None:
     attempt = job.current
+    if job.has_noted(NO_LINK, since=attempt.submitted_at):
+        what = f"{attempt.provider} says that the clip is finished, but gave no link to it."
+        return Explanation("warn", what, stake(job), "It is asked again, ever more slowly; look for the task there.")
     late = attempt.asked_at == 0 and (job.due_at or now) + PATIENCE_MS < now
     if late and services.ledger.workers(now) == 0:
         what = f"{attempt.provider} has it, but no worker shows that it lives, so nobody asks how it stands."

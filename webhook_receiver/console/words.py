@@ -37,8 +37,10 @@ NOTES: dict[str, tuple[str, str]] = {
     "resolved by policy": ("", "Decided by RUSHES_UNCONFIRMED: {detail}"),
     "confirmed": ("good", "The gateway does have it, as task {detail}"),
     "finished": ("good", "The clip is made: {detail}"),
+    "no link": ("warn", "The gateway says that it is finished, but gave no link; it is asked again"),
     "task failed": ("bad", "The gateway says that the task failed"),
     "archive delayed": ("warn", "Could not be copied to the bucket yet; tried again at growing pauses"),
+    "link refused": ("warn", "Rushes does not fetch the gateway's link; a better one is asked for"),
     "completed": ("good", "Archived: clip and manifest are in the bucket"),
     "failed": ("bad", "Ended: failed"),
     "canceled": ("", "Ended: canceled before any gateway had it"),
@@ -110,8 +112,9 @@ FAILURES: dict[str, tuple[str, str]] = {
         "Retry. {retry}",
     ),
     "archive_failed": (
-        "The clip was made, but could not be written to the bucket.",
-        "Run `rushes doctor` to see what the bucket refuses, then retry. {retry}",
+        "The clip was made, but could not be copied to the bucket.",
+        "Read its message: a link that Rushes refuses is {gateway}'s to mend, or allowed in RUSHES_EGRESS_ALLOW; "
+        "`rushes doctor` shows what the bucket refuses. Then retry. {retry}",
     ),
 }
 UNKNOWN_FAILURE = ("It failed.", "Read the timeline below, then retry. {retry}")
