@@ -24,6 +24,15 @@ DAY = re.compile(r"(\d{4}-\d\d-\d\d)(T[\d:.Z+-]*)?", re.ASCII)
 JOBS_LOOKED_AT = 50
 # What `why` says of a pause by hand, which only a hand ends.
 OPERATOR = "operator"
+# By why a gateway is paused: who has to do something.
+ADVICE = {
+    OPERATOR: "Nothing new goes there until somebody resumes it.",
+    "key_rejected": "Check {name}_API_KEY and restart; it is tried again by itself.",
+    "insufficient_balance": "Top it up; it is tried again by itself.",
+    "address_moved": "It answers submits with a redirect: set {name}_BASE_URL to where it leads and restart.",
+    "rate_limited": "Nothing to do: it goes on by itself.",
+    "unavailable": "Nothing to do: one job will show when it is well again.",
+}
 UNTIL_RESUMED_S = 10 * 366 * 86_400
 STRETCH = [
     query("from", "First day, UTC; six days before the last.", type="string", format="date"),
@@ -44,11 +53,13 @@ def standing(gateway: GatewaySettings) -> dict[str, Any]:
     ledger, now = services().ledger, services().now()
     health = ledger.health(gateway.name)
     until = int(health.get("paused_until", 0))
+    why = health.get("why") if until > now else None
     used = ledger.submits_lately(gateway.name, now)
     return {
         "name": gateway.name,
         "paused_until": moment(until) if until > now else None,
-        "why": health.get("why") if until > now else None,
+        "why": why,
+        "advice": ADVICE[why].format(name=gateway.name.upper()) if why in ADVICE else None,
         "in_flight": ledger.in_flight(gateway.name),
         "max_in_flight": gateway.max_in_flight,
         "submits_left_this_minute": max(gateway.submits_per_minute - used, 0),

@@ -343,6 +343,7 @@ class Gateway(Open):
     name = word(GATEWAYS)
     paused_until = moment()
     why = text("Why it is paused.", null=True)
+    advice = text("What to do about that.", null=True)
     in_flight = number()
     max_in_flight = number()
     submits_left_this_minute = number()

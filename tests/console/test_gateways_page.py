@@ -38,10 +38,11 @@ def test_a_pause_says_why_until_when_and_what_to_do(web: Web) -> None:
 
 
 @pytest.mark.parametrize(
-    "reason", [Reason.KEY, Reason.BALANCE, Reason.RATE, Reason.DOWN, gateways.gateways_api.OPERATOR]
+    "reason", [Reason.KEY, Reason.BALANCE, Reason.MOVED, Reason.RATE, Reason.DOWN, gateways.gateways_api.OPERATOR]
 )
 def test_every_reason_of_a_pause_has_words_of_its_own(reason: str) -> None:
     assert reason in gateways.WHY
+    assert reason in gateways.gateways_api.ADVICE
 
 
 def test_jobs_in_flight_are_shown_against_the_cap(web: Web) -> None:

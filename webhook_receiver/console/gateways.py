@@ -19,13 +19,14 @@ from webhook_receiver.auth import Caller, services
 from webhook_receiver.console import console
 from webhook_receiver.console.session import visitor
 
-# Why a gateway is paused, and who has to do something.
+# Why a gateway is paused; what to do about it says the API.
 WHY = {
-    gateways_api.OPERATOR: ("Paused by an operator", "Nothing new goes there until somebody resumes it."),
-    "key_rejected": ("Its key is refused", "Check {key_name} and restart; it is tried again by itself."),
-    "insufficient_balance": ("The account there is empty", "Top it up; it is tried again by itself."),
-    "rate_limited": ("It asks us to slow down", "Nothing to do: it goes on by itself."),
-    "unavailable": ("It does not answer", "Nothing to do: one job will show when it is well again."),
+    gateways_api.OPERATOR: "Paused by an operator",
+    "key_rejected": "Its key is refused",
+    "insufficient_balance": "The account there is empty",
+    "address_moved": "Its address has moved",
+    "rate_limited": "It asks us to slow down",
+    "unavailable": "It does not answer",
 }
 
 
@@ -91,15 +92,14 @@ def operator() -> None:
 def view(standing: dict[str, Any], spent_usd: Decimal) -> dict[str, Any]:
     """A gateway as the page shows it."""
     name, until = standing["name"], standing["paused_until"]
-    why, do = WHY.get(standing["why"] or "", ("Paused", "It is tried again by itself."))
     return {
         **standing,
         "up": until is None,
         "by_hand": standing["why"] == gateways_api.OPERATOR,
         "until": moment_ms(until),
         "heard_at": moment_ms(standing["callbacks"]["last_heard_at"]),
-        "why": why,
-        "do": do.format(key_name=PROVIDERS[name].key_name),
+        "why": WHY.get(standing["why"] or "", "Paused"),
+        "do": standing["advice"] or "It is tried again by itself.",
         "calls": calls(standing["callbacks"], PROVIDERS[name].calls_back, silent=is_silent(name)),
         "times": finish_times(name),
         "spent_usd": spent_usd,
