@@ -29,7 +29,7 @@ from shared.providers.reading import (
     text_at,
     word_at,
 )
-from shared.providers.vocabulary import ID_PATHS, STATUS_PATHS, STATUSES, status_meaning, telltale
+from shared.providers.vocabulary import GATE_KIND, ID_PATHS, STATUS_PATHS, STATUSES, status_meaning, telltale
 
 
 @dataclass(frozen=True, slots=True)
@@ -250,9 +250,10 @@ class Provider:
         # Anything but a definite status must be the gateway's own word, and no task may stand beside it.
         if names_task(payload) or not (error.documented or status in STATUS_REASONS):
             return None
-        if status < 300:
-            status = error.status or 200
-        return self.reason(status, error, sent)
+        if status >= 300:
+            return self.reason(status, error, sent)
+        reason = self.reason(error.status or 200, error, sent)
+        return reason or (Reason.DOWN if error.kind == GATE_KIND else None)
 
     def reason(self, status: int, error: Complaint, sent: str) -> Reason | None:
         """What an error under this status says of the call; None where it is no refusal."""

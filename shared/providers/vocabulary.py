@@ -38,14 +38,16 @@ ERROR_KINDS: Mapping[str, int] = {
     **dict.fromkeys(("invalid_request_error", "invalid_request", "invalid_json", "missing_model"), 400),
     **dict.fromkeys(("authentication_error", "invalid_api_key"), 401),
     "insufficient_quota_error": 402,
-    # `new_api_error` is said by the gate before the relay: keys, channels, limits.
-    **dict.fromkeys(("permission_error", "new_api_error", "invalid_model", "invalid_api_platform"), 403),
+    **dict.fromkeys(("permission_error", "invalid_model", "invalid_api_platform"), 403),
     **dict.fromkeys(("model_mapping_failed", "model_price_error", "invalid_channel_id"), 403),
     "not_found_error": 404,
     "request_too_large_error": 413,
     **dict.fromkeys(("rate_limit_error", "rate_limit_exceeded", "too_many_requests"), 429),
     **dict.fromkeys(("service_unavailable_error", "service_unavailable"), 503),
 }
+
+# Said by new-api's gate, before the relay, of keys, channels and limits alike (4.7).
+GATE_KIND = "new_api_error"
 
 MONEY = r"(balance|credit|quota|fund)s?"
 PARALLEL = r"(requests?|tasks?|jobs?|calls?|generations?|submissions?|connections?)"

@@ -60,7 +60,7 @@ class TestApimaster(ProviderContract):
         "refused_invalid_request": events.Refused(Reason.INPUT, "video_url is required"),
         "refused_invalid_model": events.Refused(Reason.PROVIDER, "the model cannot be used here"),
         "refused_key": events.Refused(Reason.KEY, "Invalid token (request id: 1)"),
-        "refused_in_200": events.Refused(Reason.PROVIDER, "Invalid token (request id: 1)"),
+        "refused_in_200": events.Refused(Reason.DOWN, "Invalid token (request id: 1)"),
         "throttled_400": events.Refused(Reason.RATE, "parallel task over resource pack limit"),
         "throttled_502": events.Refused(Reason.RATE, "rate limit exceeded"),
         "refused_upstream": events.Lost("HTTP 502 says neither yes nor no"),

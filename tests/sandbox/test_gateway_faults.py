@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import gzip
 import http.client
 import time
 
 import pytest
 from gateway_client import DOCUMENTED, GATEWAYS, video_url
 
+from deploy.sandbox.gateways.faults import SHAPES
 from deploy.sandbox.ready import wait_until
 
 LOST = (http.client.RemoteDisconnected, ConnectionResetError)
@@ -199,3 +201,63 @@ def test_a_fault_that_does_not_exist_cannot_be_armed(client, asked):
 
     assert reply.status == 400
     assert client.shown("faults") == []
+
+
+@pytest.mark.parametrize("gateway", GATEWAYS)
+@pytest.mark.parametrize("status", [400, 500])
+def test_a_throttle_comes_under_any_status_in_the_gateways_form_and_costs_nothing(client, gateway, status):
+    client.fault(gateway, "throttled", status=status, message="system overloaded")
+    reply = client.submit(gateway)
+
+    assert reply.status == status
+    assert reply.json.keys() <= {"error", "code", "message", "msg", "data"}
+    assert "system overloaded" in reply.body.decode()
+    assert bills(client) == 0
+
+
+@pytest.mark.parametrize("gateway", GATEWAYS)
+def test_a_refusal_comes_under_a_200_and_costs_nothing(client, gateway):
+    client.fault(gateway, "error_in_200")
+    reply = client.submit(gateway)
+
+    assert reply.status == 200
+    assert "the prompt is not taken" in reply.body.decode()
+    assert bills(client) == 0
+
+
+@pytest.mark.parametrize("status", [301, 307, 308])
+def test_an_address_that_has_moved_answers_with_where_to(client, status):
+    client.fault("evolink", "redirect", status=status, location="https://new.example/v1")
+    reply = client.submit("evolink")
+
+    assert (reply.status, reply.headers["Location"], bills(client)) == (status, "https://new.example/v1", 0)
+
+
+@pytest.mark.parametrize("gateway", GATEWAYS)
+def test_an_end_can_be_told_in_the_vendors_word(client, gateway):
+    task = client.submitted(gateway)
+    client.fault(gateway, "vendor_word", word="SUCCEED")
+
+    assert '"SUCCEED"' in client.query(gateway, task).body.decode()
+    assert '"SUCCEED"' not in client.query(gateway, task).body.decode()
+
+
+@pytest.mark.parametrize("gateway", GATEWAYS)
+@pytest.mark.parametrize("shape", SHAPES)
+def test_a_link_can_come_in_any_shape_and_be_any(client, gateway, shape):
+    task = client.submitted(gateway)
+    client.fault(gateway, "odd_link", shape=shape, url="http://10.0.0.1/clip.mp4")
+    odd, plain = (client.query(gateway, task) for _ in range(2))
+
+    assert odd.json != plain.json
+    assert "10.0.0.1/clip.mp4" in odd.body.decode()
+    assert client.fetch(video_url(gateway, plain.json), "HEAD").status == 200
+
+
+def test_a_clip_can_come_compressed(client):
+    url = video_url("evolink", client.query("evolink", client.submitted("evolink")).json)
+    client.fault("evolink", "compressed")
+    packed, plain = client.fetch(url), client.fetch(url)
+
+    assert packed.headers["Content-Encoding"] == "gzip"
+    assert gzip.decompress(packed.body) == plain.body

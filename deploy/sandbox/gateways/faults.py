@@ -7,6 +7,7 @@ the oldest first.
 
 from __future__ import annotations
 
+import json
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -24,7 +25,9 @@ ANYWHERE = (*CALLS, "download")
 STAGES: Mapping[str, tuple[str, ...]] = {
     "answer_lost": CALLS,
     "bad_json": ("query", "submit"),
+    "compressed": ("download",),
     "empty_url": ("result",),
+    "error_in_200": ("submit", "query"),
     "expired_link": ("result",),
     "fail_task": ("accept",),
     "forged_first": ("accept",),
@@ -34,12 +37,16 @@ STAGES: Mapping[str, tuple[str, ...]] = {
     "no_balance": ("submit", "query"),
     "no_callback": ("accept",),
     "not_found": ("query",),
+    "odd_link": ("result",),
     "rate_limited": CALLS,
+    "redirect": ANYWHERE,
     "refuse_503": ANYWHERE,
     "slow": ANYWHERE,
+    "throttled": CALLS,
     "truncated_clip": ("download",),
     "unauthorized": CALLS,
     "unknown_status": ("query",),
+    "vendor_word": ("result",),
 }
 
 # These strike a submit after it was accepted and billed, unless `accepted` says otherwise.
@@ -109,26 +116,60 @@ def _canned(status: int, body: bytes, kind: str) -> Callable[[Mapping[str, Any]]
     return strike
 
 
-def _refusal(status: int, message: str, slug: str) -> Callable[[Mapping[str, Any]], None]:
+def _refusal(status: int, message: str, slug: str, http: int = 0) -> Callable[[Mapping[str, Any]], None]:
+    """Refuse in the gateway's own form; `status`, `message` and `code` may be given with the fault."""
+
     def strike(options: Mapping[str, Any]) -> None:
-        headers = {"Retry-After": str(options.get("retry_after", 2))} if status == 429 else {}
-        raise Refusal(status, message, slug, headers=headers)
+        retry_after = options.get("retry_after", 2 if status == 429 else None)
+        headers = {} if retry_after is None else {"Retry-After": str(retry_after)}
+        words = options.get("message", message), options.get("code", slug)
+        raise Refusal(int(options.get("status", status)), *words, headers=headers, http=http)
 
     return strike
+
+
+def _redirect(options: Mapping[str, Any]) -> None:
+    location = options.get("location", "https://moved.example/v2/videos")
+    raise Canned(Answer(int(options.get("status", 301)), b"", {"Location": location}))
 
 
 STRIKES: Mapping[str, Callable[[Mapping[str, Any]], None]] = {
     "answer_lost": _hang_up,
     "bad_json": _canned(200, CUT_JSON, "application/json"),
+    "error_in_200": _refusal(400, "the prompt is not taken", "invalid_request", http=200),
     "hang": _hang,
     "html_502": _canned(502, HTML_502, "text/html"),
     "http_500": _refusal(500, "internal server error", "internal_error"),
     "no_balance": _refusal(402, "insufficient balance", "insufficient_user_quota"),
     "rate_limited": _refusal(429, "too many requests", "rate_limit_exceeded"),
+    "redirect": _redirect,
     "refuse_503": _refusal(503, "service temporarily unavailable", "service_unavailable"),
     "slow": _wait,
+    "throttled": _refusal(400, "parallel task over resource pack limit", "task_failed"),
     "unauthorized": _refusal(401, "invalid API key", "invalid_api_key"),
 }
+
+
+# How an address may be written in an answer, by name.
+SHAPES: Mapping[str, Callable[[str], Any]] = {
+    "json": lambda url: json.dumps([url]),
+    "nested": lambda url: [[url]],
+    "newline": lambda url: f"{url}\n",
+    "object": lambda url: {"cover_url": f"{url}.jpg", "watermark_url": f"{url}&marked", "url": url},
+    "space": lambda url: f" {url} ",
+    "upper": lambda url: url.replace("http", "HTTP", 1),
+}
+
+
+def reshaped(report: Any, options: Mapping[str, Any]) -> Any:
+    """An answer with its addresses in another shape, or with another address (`url`) in their place."""
+    if isinstance(report, str) and report.startswith("http"):
+        return SHAPES.get(options.get("shape", ""), str)(options.get("url", report))
+    if isinstance(report, list):
+        return [reshaped(entry, options) for entry in report]
+    if isinstance(report, dict):
+        return {name: reshaped(value, options) for name, value in report.items()}
+    return report
 
 
 def cut(piece: Piece, how: str) -> Piece:

@@ -5,6 +5,7 @@ A subclass holds only how its gateway speaks.
 
 from __future__ import annotations
 
+import gzip
 import json
 import random
 import re
@@ -17,7 +18,7 @@ from typing import Any, ClassVar
 
 from deploy.sandbox.gateways import drawing, files
 from deploy.sandbox.gateways.book import Clip, Task
-from deploy.sandbox.gateways.faults import Canned, Fault, cut
+from deploy.sandbox.gateways.faults import Canned, Fault, cut, reshaped
 from deploy.sandbox.gateways.references import Picture, Unreadable, Video
 from deploy.sandbox.gateways.render import sides
 from deploy.sandbox.gateways.rules import Broken, Field, Refusal, check
@@ -126,7 +127,7 @@ class Player(ABC):
         except Canned as canned:
             return canned.answer
         except Refusal as refusal:
-            return json_answer(self.refuse(refusal), refusal.status, refusal.headers)
+            return json_answer(self.refuse(refusal), refusal.http or refusal.status, refusal.headers)
 
     def _route(self, request: Request, path: str) -> Answer:
         for method, pattern, door in self._routes:
@@ -249,11 +250,14 @@ class Player(ABC):
             raise self.no_such_task(task_id)
         _strike(fault)
         news = self.news(task, time.time())
-        if news.state == "completed":
-            news = self._result(task, news)
         if fault and fault.fault == "unknown_status":
             news = replace(news, word=UNKNOWN_WORD)
-        return json_answer(self.report(task, news))
+        if news.state != "completed":
+            return json_answer(self.report(task, news))
+        fault = self.shop.faults.take(self.name, "result")
+        report = self.report(task, self._result(task, news, fault))
+        odd = fault is not None and fault.fault == "odd_link"
+        return json_answer(reshaped(report, fault.options) if fault and odd else report)
 
     def news(self, task: Task, now: float) -> News:
         """How the task stands at that moment, with a freshly signed link once it is done."""
@@ -271,17 +275,22 @@ class Player(ABC):
         url = self.shop.links.make(self.name, task.id, "video.mp4", expires_at)
         return replace(news, url=url, link_expires_at=expires_at)
 
-    def _result(self, task: Task, news: News) -> News:
-        fault = self.shop.faults.take(self.name, "result")
-        if fault and fault.fault == "empty_url":
+    def _result(self, task: Task, news: News, fault: Fault | None) -> News:
+        name = fault.fault if fault else ""
+        if name == "empty_url":
             return replace(news, url=None)
-        return self._linked(task, news, news.now - 1) if fault else news
+        if fault and name == "vendor_word":
+            return replace(news, word=fault.options.get("word", "succeed"))
+        return self._linked(task, news, news.now - 1) if name == "expired_link" else news
 
     def download(self, request: Request, task: Task) -> Answer:
         """The task's clip; the faults of downloads strike a GET."""
         fault = self.shop.faults.take(self.name, "download") if request.method == "GET" else None
         _strike(fault)
         answer = files.serve(request, self.shop.studio.video(task.clip))
+        if fault and fault.fault == "compressed" and answer.piece:
+            body = gzip.compress(answer.piece.path.read_bytes())
+            return Answer(200, body, {**answer.headers, "Content-Encoding": "gzip"})
         if fault and fault.fault == "truncated_clip" and answer.piece:
             return replace(answer, piece=cut(answer.piece, fault.options.get("how", "cut")))
         return answer

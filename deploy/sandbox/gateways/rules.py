@@ -13,14 +13,23 @@ NAMES = {str: "string", int: "integer", float: "number", bool: "boolean", dict: 
 
 
 class Refusal(Exception):
-    """The gateway says no, in its own error form; `slug` is its word for the kind of error."""
+    """The gateway says no, in its own error form; `slug` is its word for the kind of error.
+
+    `http` is the status of the answer where it is another than the one that the body tells.
+    """
 
     def __init__(
-        self, status: int, message: str, slug: str = "", param: str = "", headers: Mapping[str, str] | None = None
+        self,
+        status: int,
+        message: str,
+        slug: str = "",
+        param: str = "",
+        headers: Mapping[str, str] | None = None,
+        http: int = 0,
     ) -> None:
         super().__init__(message)
         self.status, self.message, self.slug, self.param = status, message, slug, param
-        self.headers = headers or {}
+        self.headers, self.http = headers or {}, http
 
 
 @dataclass(frozen=True, slots=True)
