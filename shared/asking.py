@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import re
 from contextlib import suppress
+from urllib.parse import SplitResult, unquote, urlsplit
 
 import structlog
 
 from shared.domain import events, pace
 from shared.domain.events import Event, Reason
-from shared.domain.job import Attempt
+from shared.domain.job import Attempt, Job
 from shared.domain.wire import Request, Response
 from shared.http import AnswerLost, NotSent
 from shared.ledger.store import LedgerUnavailable
 from shared.providers import PROVIDERS
+from shared.providers.base import NO_LINK
 from shared.wiring import Services
 
 log = structlog.get_logger()
@@ -45,6 +47,23 @@ def understood(attempt: Attempt, task_id: str, response: Response, services: Ser
             with suppress(LedgerUnavailable):
                 services.ledger.strike(provider.name, event.reason, event.retry_after_s, services.now())
     return event
+
+
+INPUTS = ("image_url", "last_image_url", "video_url")
+
+
+def result_of(job: Job, answer: Event) -> Event:
+    """The answer, unless its link is to an input: gateways repeat the request now and then, and that is no clip."""
+    if isinstance(answer, events.Succeeded) and _is_input(urlsplit(answer.link.video_url), job):
+        return events.Unclear(NO_LINK, finished=True)
+    return answer
+
+
+def _is_input(link: SplitResult, job: Job) -> bool:
+    inputs = [urlsplit(job.request[name]) for name in INPUTS if job.request.get(name)]
+    if any((link.hostname, link.path) == (each.hostname, each.path) for each in inputs):
+        return True
+    return any(each.scheme == "s3" and unquote(link.path).endswith(each.path) for each in inputs)
 
 
 SAMPLE_CHARS = 400

@@ -8,6 +8,7 @@ from flask import Response, g, request
 from werkzeug.exceptions import NotFound
 
 from shared import tokens
+from shared.asking import result_of
 from shared.domain import events
 from shared.intake import Unacceptable
 from shared.ledger.ledger import Ledger
@@ -74,16 +75,18 @@ def take(provider: str, job_id: str, attempt: int, heard: Heard, parts: Services
     """Note the hint; where callbacks are believed, apply what it says at once. `strange`: it is to be set aside."""
     now, ledger = parts.now(), parts.ledger
     final = isinstance(heard.event, (events.Succeeded, events.Failed))
-    if parts.settings.callback_confirm or not final or not fits(job_id, attempt, named(heard), ledger):
+    if parts.settings.callback_confirm or not final or not fits(job_id, attempt, heard, ledger):
         return ledger.nudge(provider, job_id, attempt, named(heard), now, picture(heard))
     believed = replace(heard.event, attempt=attempt, heard_by="callback", asked_at=now)  # type: ignore[call-arg]
     return "noted" if ledger.apply(job_id, believed, now) else "unknown"
 
 
-def fits(job_id: str, attempt: int, task_id: str | None, ledger: Ledger) -> bool:
-    """Whether the task that a callback names may be its attempt's; what does not fit is never believed."""
-    job = ledger.get(job_id)
-    known = {one.number: one.task_id for one in job.attempts} if job else {}
+def fits(job_id: str, attempt: int, heard: Heard, ledger: Ledger) -> bool:
+    """Whether a callback may be of its attempt's task, and its link to a clip; what does not fit is never believed."""
+    job, task_id = ledger.get(job_id), named(heard)
+    if job is None or result_of(job, heard.event) is not heard.event:
+        return False
+    known = {one.number: one.task_id for one in job.attempts}
     return attempt in known and known[attempt] in (None, task_id or known[attempt])
 
 

@@ -13,7 +13,7 @@ from typing import Any
 import structlog
 
 from shared.archive import ArchivedClip, ArchiveUnavailable, InvalidClip, Source, StoredFile
-from shared.asking import ask
+from shared.asking import ask, result_of
 from shared.document import document
 from shared.domain import events, pace
 from shared.domain.events import Event
@@ -250,7 +250,7 @@ def manifest(job: Job, files: Sequence[StoredFile]) -> dict[str, Any]:
 
 def renewed(job: Job, services: Services) -> Event | None:
     """A fresh link to the clip, if the gateway has one; nothing is generated again by that."""
-    answer = ask(job.current, job.current.task_id or "", services)
+    answer = result_of(job, ask(job.current, job.current.task_id or "", services))
     if isinstance(answer, events.Succeeded) and worth_trying(answer.link, job, services):
         return replace(answer, attempt=job.current.number)
     return None

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from urllib.parse import urlsplit
 
-from shared.asking import ask
+from shared.asking import ask, result_of
 from shared.domain import events, pace
 from shared.domain.events import Event
 from shared.domain.job import Job, Link, State
@@ -41,7 +41,7 @@ def task_of(job: Job) -> str | None:
 def meant(job: Job, answer: Event, asked_at: int, services: Services) -> Event | None:
     """What the gateway's answer means for the job that it was asked for; None where a step of another kind was done."""
     attempt = job.current
-    event = replace(answer, attempt=attempt.number, asked_at=asked_at)
+    event = replace(result_of(job, answer), attempt=attempt.number, asked_at=asked_at)
     if job.state is State.UNCONFIRMED and isinstance(event, events.Unclear) and event.missing:
         return None if attempt.polls + 1 >= MADE_UP and named_otherwise(job, services) else event
     called = job.nudge is not None and job.nudge.attempt == attempt.number

@@ -14,7 +14,7 @@ from typing import Any
 import structlog
 
 from shared.archive import ArchiveUnavailable
-from shared.asking import redacted
+from shared.asking import INPUTS, redacted
 from shared.domain import events, health, money, pace
 from shared.domain.events import Event, Reason
 from shared.domain.job import Attempt, Error, Job
@@ -39,7 +39,7 @@ from worker.writing import InHand, write
 
 log = structlog.get_logger()
 
-INPUTS = ("image_url", "last_image_url", "video_url")
+
 # With the answer of a paid call in hand, a ledger that is out of reach is waited for this long.
 HOLD_ON_S = 600
 # A bucket that takes no journal is tried again after this long; nothing is paid for meanwhile.

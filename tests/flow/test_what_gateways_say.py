@@ -230,3 +230,12 @@ def test_a_link_over_http_is_asked_for_over_https_where_http_is_not_allowed(worl
         "http://10.0.0.1:80/clip.mp4?a=1",
         "https://10.0.0.1/clip.mp4?a=1",
     ]
+
+
+@pytest.mark.parametrize("shape", ["", "object"])
+def test_a_link_to_an_input_of_the_request_is_no_clip(world: World, shape: str) -> None:
+    world.fault("evolink", "odd_link", url=f"{world.motion['video_url']}?again=1", shape=shape, times=2)
+    job = world.finish(world.submit(world.request_for("evolink")))
+
+    assert (job.state, "no link" in notes(job)) == (State.COMPLETED, True)
+    assert world.bucket(job)["video.mp4"].body == world.served(job)
