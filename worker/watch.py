@@ -4,6 +4,9 @@ A server that answers under another run id or replication id may be a replica th
 Redis with nothing in it. `rushes:mark` names the server on which the ledger was last whole, and when; it is lost
 together with the rest, so what is left of it tells how far back the journal has to be read. The gate itself stands
 where a submit is written down (Ledger.engage); here is who opens it.
+
+Calls that were out when the ledger was lost are answered after the journal was read. So it is read a second time, and
+that this is still to be done stands in the ledger (`rushes:afterlooks`): whichever scheduler lives then does it.
 """
 
 from __future__ import annotations
@@ -35,7 +38,7 @@ class Watch:
 
     def __init__(self, services: Services) -> None:
         self._services = services
-        self._afterlook: tuple[int, int] | None = None
+        self._announced = ""
         self.open = False
 
     def look(self, now: int) -> Report | None:
@@ -52,15 +55,24 @@ class Watch:
             self._pass(server, now)
             return self._look_again(now)
         since = self._whole_until(mark, now)
-        if not mark:
-            log.info("a ledger without a mark is compared with the journal: a first start, or a lost Redis")
-        elif self.open or not self._afterlook:
-            log.warning("submits held: the ledger's server is another one", was=mark.get("server"), now=server)
-        self.open, self._afterlook = False, (pace.after(now, AFTERLOOK_S), since)
+        self.open = False
+        self._announce(server, mark)
         report = recover(self._services, since)
+        # Before the mark: whoever dies between the two leaves a ledger that is compared anew, not one nobody looks at.
+        ledger.plan_afterlook(pace.after(now, AFTERLOOK_S), since)
         self._pass(server, now)
         log.info("submits go on: the ledger was compared with the journal", put_back=len(report.put_back))
         return report
+
+    def _announce(self, server: str, mark: Mapping[str, str]) -> None:
+        """Say once, not at each look, why submits are held."""
+        if server == self._announced:
+            return
+        self._announced = server
+        if mark:
+            log.warning("submits held: the ledger's server is another one", was=mark.get("server"), now=server)
+        else:
+            log.info("a ledger without a mark is compared with the journal: a first start, or a lost Redis")
 
     def _whole_until(self, mark: Mapping[str, str], now: int) -> int:
         """Since when the ledger may lack something."""
@@ -72,15 +84,17 @@ class Watch:
     def _pass(self, server: str, now: int) -> None:
         self._services.ledger.set_mark(server, now)
         if not self.open:
-            self.open = True
+            self.open, self._announced = True, ""
             self._services.ledger.ring()
 
     def _look_again(self, now: int) -> Report | None:
-        if self._afterlook is None or now < self._afterlook[0]:
+        due = {at: since for at, since in self._services.ledger.afterlooks().items() if at <= now}
+        if not due:
             return None
-        _, since = self._afterlook
-        self._afterlook = None
-        return recover(self._services, since)
+        report = recover(self._services, min(due.values()))
+        # Only after the journal was read: where it cannot be, the next look tries again.
+        self._services.ledger.drop_afterlooks(due)
+        return report
 
     def _give_up(self, mark: Mapping[str, str]) -> None:
         """Without a journal there is nothing to compare with, and nothing to wait for."""

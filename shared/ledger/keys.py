@@ -22,6 +22,7 @@
 | `rushes:usage:{day}` | hash | `tenant|gateway|what` → count |
 | `rushes:tally` | hash | `what|…` → count for the metrics (tallies.py, webhook_receiver/metrics.py) |
 | `rushes:mark` | hash | `server` on which the ledger was last found whole, and `at`, ms |
+| `rushes:afterlooks` | hash | when the journal is to be read once more, ms → since when it is read, ms |
 | `rushes:audit` | hash | what the auditor found (auditor.py) → how often; `rounds`, and `round_at`, ms |
 | `rushes:bell` | channel | rung when something is due now |
 | `rushes:rung` | string, 1 s | it was rung, and no scheduler has looked since |
@@ -42,6 +43,7 @@ IN_FLIGHT = "rushes:inflight"
 WORKERS = "rushes:workers"
 DRIFT = "rushes:drift"
 MARK = "rushes:mark"
+AFTERLOOKS = "rushes:afterlooks"
 AUDIT = "rushes:audit"
 TALLY = "rushes:tally"
 QUARANTINE = "rushes:quarantine"

@@ -316,6 +316,18 @@ class Ledger:
         """From now on nobody says whether the ledger is whole, and nothing is held for that."""
         self.store.forget(keys.MARK, ("server", "at"))
 
+    def plan_afterlook(self, at: int, since: int) -> None:
+        """The journal is to be compared once more from `at` on, read from `since` (ms)."""
+        self.store.remember(keys.AFTERLOOKS, {str(at): since})
+
+    def afterlooks(self) -> dict[int, int]:
+        """The comparisons that are still to be made: when each is due → since when the journal is read, ms."""
+        return {int(at): int(since) for at, since in self.store.counters(keys.AFTERLOOKS).items()}
+
+    def drop_afterlooks(self, moments: Iterable[int]) -> None:
+        """These comparisons are made; one that was planned meanwhile stays."""
+        self.store.forget(keys.AFTERLOOKS, [str(at) for at in moments])
+
     def whole(self) -> bool:
         """False while submits hold, because the ledger may have lost something with its last server."""
         marked = self.mark().get("server")
