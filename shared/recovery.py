@@ -63,8 +63,8 @@ class Told:
             if isinstance(line, str):
                 self.unreadable += bool(line.strip())
             elif isinstance(line, Intent):
-                held = self.intents.get(line.job.id)
-                if held is None or newest(held.job) < newest(line.job):
+                known = self.intents.get(line.job.id)
+                if known is None or rank(known.job) < rank(line.job):
                     self.intents[line.job.id] = line
             elif isinstance(line.event, events.Accepted) or line_key(line) not in self.outcomes:
                 self.outcomes[line_key(line)] = line.event
@@ -72,7 +72,9 @@ class Told:
 
     def outcome(self, intent: Intent) -> Event | None:
         """What came of a paid call, where that was noted."""
-        return self.outcomes.get((intent.job.id, *newest(intent.job)))
+        event = self.outcomes.get((intent.job.id, *newest(intent.job)))
+        # A frozen worker took back what another had sent meanwhile, under the same key: it may have been paid for.
+        return None if isinstance(event, events.Withdrawn) and asked_again(intent.job) else event
 
 
 def recover(services: Services, since: int = 0, dry_run: bool = False) -> Report:
@@ -100,6 +102,16 @@ def recover(services: Services, since: int = 0, dry_run: bool = False) -> Report
 def newest(job: Job) -> tuple[int, int]:
     """What tells one attempt of a job from another: one that was held back leaves its number to the next."""
     return job.current.number, job.current.submitted_at
+
+
+def asked_again(job: Job) -> bool:
+    """Whether an intent is of a second call for the same attempt, made because the first one's answer was lost."""
+    return job.state is State.UNCONFIRMED
+
+
+def rank(job: Job) -> tuple[int, int, bool]:
+    """Orders the intents of a job: a later attempt is higher, and of one attempt the call that was made again."""
+    return (*newest(job), asked_again(job))
 
 
 def line_key(line: Answer) -> AttemptKey:

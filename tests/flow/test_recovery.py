@@ -11,7 +11,7 @@ import pytest
 import redis
 from click.testing import CliRunner, Result
 from outsiders import Letter
-from world import World
+from world import Died, World
 
 from shared import wiring
 from shared.archive import ArchiveUnavailable
@@ -20,9 +20,9 @@ from shared.domain import events
 from shared.domain.job import AttemptStatus, Job, State
 from shared.domain.pace import LEASE_S
 from shared.ledger.store import LedgerUnavailable
-from shared.recovery import Report, recover
+from shared.recovery import SKEW_MS, Report, recover
 from worker.scheduler import Scheduler
-from worker.watch import AFTERLOOK_S, Watch
+from worker.watch import AFTERLOOK_S, MARGIN_S, Watch
 
 ANOTHER = "another-server/another-line"
 
@@ -329,19 +329,22 @@ def test_what_was_held_back_is_not_put_back_as_sent(world: World) -> None:
     assert (job.state, len(world.bills())) == (State.COMPLETED, 1)
 
 
+@pytest.mark.parametrize("late_s", [0, SKEW_MS // 1000 - 10])
 def test_what_is_held_back_while_the_journal_is_read_is_not_put_back_as_sent(
-    world: World, monkeypatch: pytest.MonkeyPatch
+    world: World, monkeypatch: pytest.MonkeyPatch, late_s: int
 ) -> None:
     job_id = world.submit(world.request_for("newapi"))
     flush = world.services.journal.flush
 
     def out_of_reach() -> None:
+        world.advance(-late_s)  # the worker's clock, which names the journal's lines
         raise LedgerUnavailable("TimeoutError")
 
     monkeypatch.setattr("shared.journal.LINGER_S", 60)
     monkeypatch.setattr(world.services.journal, "flush", lambda: None)
     with world.before(world.ledger, "renew_many", out_of_reach):
         world.step()
+    world.advance(late_s)
     with world.before(world.ledger, "get_many", flush):
         report = recovered(world)
     job = world.finish(job_id)
@@ -383,6 +386,29 @@ def test_a_refusal_of_the_second_call_leaves_a_recovered_job_in_doubt(world: Wor
 
     assert doubted.state is State.UNCONFIRMED
     assert (job.state, len(job.attempts), len(world.bills())) == (State.COMPLETED, 1, 1)
+
+
+def read_in(order: Callable[[Any], Any], world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The journal's lines come in this order: its objects are named by clocks that differ."""
+    read = world.services.journal.read
+    monkeypatch.setattr(world.services.journal, "read", lambda *since: iter(order([*read(*since)])))
+
+
+@pytest.mark.parametrize("order", [list, reversed])
+def test_an_acceptance_goes_before_a_lost_answer_in_whatever_order_they_are_read(
+    world: World, monkeypatch: pytest.MonkeyPatch, order: Callable[[Any], Any]
+) -> None:
+    job_id = world.submit(world.request_for("apimart"))
+    world.fault("apimart", "answer_lost")
+    world.until(job_id, State.UNCONFIRMED)
+    world.until(job_id, State.RUNNING)
+    lose(world)
+    read_in(order, world, monkeypatch)
+    report = recovered(world)
+    job = world.finish(job_id)
+
+    assert states(report) == {job_id: State.RUNNING}
+    assert (job.state, world.posts(), len(world.bills())) == (State.COMPLETED, 2, 1)
 
 
 def test_a_caller_that_asks_again_under_its_key_finds_its_job_and_pays_nothing(world: World) -> None:
@@ -500,6 +526,44 @@ def test_after_a_failover_no_submit_is_handed_out_before_the_journal_was_read(wo
     assert (job.state, world.posts(), len(world.bills())) == (State.COMPLETED, 1, 1)
 
 
+def overtaken(world: World, job_id: str) -> None:
+    """A worker takes its submit back: it stood still before the call, and another made it meanwhile, unheard."""
+
+    def another_asks_under_the_key() -> None:
+        world.advance(LEASE_S + 1)
+        world.exhaust()
+        world.fault("apimart", "answer_lost")
+        world.run_until(lambda: world.posts() == 1)
+        world.mend()
+
+    with world.after(world.services.journal, "intend", another_asks_under_the_key):
+        world.step()
+
+
+@pytest.mark.parametrize("order", [list, reversed])
+@pytest.mark.parametrize("lost", ["nothing", "the ledger", "the attempt"])
+def test_what_another_asked_again_meanwhile_is_not_taken_back(
+    world: World, monkeypatch: pytest.MonkeyPatch, lost: str, order: Callable[[Any], Any]
+) -> None:
+    job_id = world.submit(world.motion, provider=["apimart", "evolink"])
+    behind = snapshot(world)
+    overtaken(world, job_id)
+    paid = len(world.bills("apimart"))
+    if lost == "the ledger":
+        lose(world)
+    if lost == "the attempt":
+        fail_over(world, behind)
+    read_in(order, world, monkeypatch)
+    report = recovered(world)
+    doubted = world.job(job_id)
+    world.fault("apimart", "no_balance", stage="submit", times=1)
+    job = world.finish(job_id)
+
+    assert (paid, doubted.state, len(doubted.attempts)) == (1, State.UNCONFIRMED, 1)
+    assert states(report) == ({} if lost == "nothing" else {job_id: State.UNCONFIRMED})
+    assert (job.state, job.provider, len(world.bills())) == (State.COMPLETED, "apimart", 1)
+
+
 def test_a_message_that_a_failover_brought_back_opens_nothing(world: World) -> None:
     watched(world).look(world.clock())
     job_id = world.submit(world.request_for("newapi"))
@@ -581,6 +645,94 @@ def test_an_answer_that_comes_after_the_journal_was_read_is_found_later(world: W
 
     assert looks[0].state is State.UNCONFIRMED
     assert (job.state, world.posts(), len(world.bills())) == (State.COMPLETED, 1, 1)
+
+
+def answered_late(world: World) -> str:
+    """A job whose paid call was out when the ledger was lost; its answer stands in the journal alone."""
+    job_id = world.submit(world.request_for("newapi"))
+
+    def lost_meanwhile() -> None:
+        lose(world)
+        watched(world).look(world.clock())
+
+    with world.after(world.outside, "send", lost_meanwhile), world.before(world.ledger, "apply_all", world.die):
+        world.step()
+    world.services.journal.flush()
+    return job_id
+
+
+def unreachable(*_: object) -> None:
+    raise ArchiveUnavailable("S3 was not reached")
+
+
+def test_the_second_look_is_made_up_for_when_the_bucket_is_back(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    watched(world).look(world.clock())
+    job_id = answered_late(world)
+    watch = watched(world)
+    watch.look(world.clock())
+    world.advance(AFTERLOOK_S + 1)
+    with monkeypatch.context() as down:
+        down.setattr(world.services.archive, "journal", unreachable)
+        with pytest.raises(ArchiveUnavailable):
+            watch.look(world.clock())
+    before = world.job(job_id).state
+    report = watch.look(world.clock())
+    job = world.finish(job_id)
+
+    assert report is not None
+    assert (before, report.answered) == (State.UNCONFIRMED, [job_id])
+    assert (job.state, world.posts(), len(world.bills())) == (State.COMPLETED, 1, 1)
+
+
+def test_the_second_look_is_made_by_the_scheduler_that_lives_then_and_once(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    watched(world).look(world.clock())
+    job_id = answered_late(world)
+    restarted = watched(world)
+    world.advance(AFTERLOOK_S - 1)
+    early = restarted.look(world.clock())
+    world.advance(2)
+    report = restarted.look(world.clock())
+    monkeypatch.setattr(world.services.journal, "read", None)
+    again = [watch.look(world.clock()) for watch in (restarted, watched(world))]
+
+    assert report is not None
+    assert (early, report.answered, again) == (None, [job_id], [None, None])
+
+
+def test_a_scheduler_that_dies_between_its_two_looks_leaves_both_to_be_made(world: World) -> None:
+    watched(world).look(world.clock())
+    fail_over(world, snapshot(world))
+    dead = []
+    with world.before(world.ledger, "plan_afterlook", world.die):
+        try:
+            watched(world).look(world.clock())
+        except Died:
+            dead.append("before the second look was planned")
+    held = world.ledger.whole()
+    report = watched(world).look(world.clock())
+    world.advance(AFTERLOOK_S + 1)
+
+    assert (len(dead), held) == (1, False)
+    assert report is not None
+    assert watched(world).look(world.clock()) is not None
+
+
+@pytest.mark.parametrize("late_s", [MARGIN_S - 1, 0])
+def test_an_attempt_of_a_clock_that_is_behind_is_found_after_a_failover(world: World, late_s: int) -> None:
+    watch = watched(world)
+    watch.look(world.clock())
+    behind = snapshot(world)
+    world.advance(-late_s)  # the worker's clock, which names the journal's lines
+    job_id = world.submit(world.request_for("newapi"))
+    world.until(job_id, State.RUNNING)
+    world.advance(late_s)
+    fail_over(world, behind)
+    report = watch.look(world.clock())
+
+    assert report is not None
+    assert states(report) == {job_id: State.RUNNING}
 
 
 def test_a_mark_that_is_old_has_the_journal_read_from_then_on(world: World) -> None:
