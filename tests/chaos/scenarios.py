@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from judge import Judge
@@ -24,7 +25,10 @@ class Scenario:
     odd: tuple[str, str] = ("", "")
     calls_at_ms: tuple[int, ...] = (1, 500)
     """When the courier comes, counted from the end of the task."""
+    messages_after_ms: tuple[int, ...] = (0,)
+    """When the broker delivers each of its messages, counted from when it got it."""
     cancel_at_ms: int = 0
+    forge_at_ms: int = 0
     state: str = "completed"
 
 
@@ -39,7 +43,14 @@ SCENARIOS: dict[str, Scenario] = {
     "refused, then the next": Scenario(order(text, provider=BOTH), (Whim("odd"),)),
     "answer lost, called back": Scenario(order(text, provider="apimodels"), (Whim("garbage", lasts_s=2),)),
     "answer lost, asked again": Scenario(order(motion, provider="apimart"), (Whim("garbage", lasts_s=2),)),
+    "answer lost, asked again in vain": Scenario(
+        order(motion, provider=["apimart", "apimodels"]), (*[Whim("garbage")] * 6, Whim("broke")), state="held"
+    ),
     "answer lost, held": Scenario(order(text, provider="newapi"), (Whim("proxy", takes=False),), state="held"),
+    "answer lost, forged, called back": Scenario(
+        order(text, provider="apimodels"), (Whim("garbage", lasts_s=8),), forge_at_ms=2000
+    ),
+    "every message twice": Scenario(order(text, provider="newapi"), messages_after_ms=(0, 11_000)),
     "failed there, then the next": Scenario(order(text, provider=BOTH), (Whim(lasts_s=2, fails=True),)),
     "canceled": Scenario(order(text, provider="newapi"), (Whim("rate"),), cancel_at_ms=1500, state="canceled"),
     "archived at the second try": Scenario(order(text, provider="newapi"), odd=("download", "cut")),
@@ -58,11 +69,13 @@ def staged(scenario: Scenario, store: Any, fate: Callable[[str, str], str]) -> t
     simulation.gateways.whim = lambda gateway, job: whims.pop(0) if whims else SOON
     simulation.gateways.oddity = lambda stage: odd.pop()[1] if odd and odd[0][0] == stage else ""
     simulation.courier = lambda task: [task.ends_at + ms for ms in scenario.calls_at_ms]
+    simulation.broker = lambda: list(scenario.messages_after_ms)
     if any(whim.fails for whim in scenario.whims):
         simulation.excuses["order-0"].add("failed")
-    if scenario.cancel_at_ms:
-        (order,) = simulation.orders
-        simulation.at(simulation.now + scenario.cancel_at_ms, lambda: simulation.cancel(order))
+    (order,) = simulation.orders
+    for at_ms, act in ((scenario.cancel_at_ms, simulation.cancel), (scenario.forge_at_ms, simulation.forge)):
+        if at_ms:
+            simulation.at(simulation.now + at_ms, partial(act, order))
     return simulation, Judge(simulation)
 
 

@@ -131,6 +131,7 @@ class Simulation:
         self.gateways = Gateways(self.effect, lambda: self.now)
         self.gateways.accepted = self._accepted
         self.courier: Callable[[Task], list[int]] = self._courier_times
+        self.broker: Callable[[], list[int]] = self._broker_times
         self.gateways.refused = lambda job, word: self.excuses[job].add("refused")
         self.parts = parts.assemble(self, store, self.gateways, self.bucket, climate.resubmit, self._hand)
         self.services = self.parts.services
@@ -393,15 +394,18 @@ class Simulation:
             self._wake(self.now + 1)
 
     def _hand(self, tickets: Any) -> None:
-        """The broker: a message is lost, delivered twice or late where the seed says so."""
+        """The broker delivers a message, once as a rule."""
+        for late_ms in self.broker():
+            self.at(self.now + late_ms, lambda: self._deliver(tickets))
+
+    def _broker_times(self) -> list[int]:
+        """After how many ms a message comes: it is lost, delivered twice or late where the seed says so."""
         copies = 1
         if self.faults_left and self.random.random() < self.climate.rate:
             self.faults_left -= 1
             copies = self.random.choice((0, 2, 2, 3))
             self.happened[f"message x {copies}"] += 1
-        for number in range(copies):
-            late_ms = self.random.choice((0, 5, 500, 11_000, 40_000)) if number or copies > 1 else 0
-            self.at(self.now + late_ms, lambda: self._deliver(tickets))
+        return [self.random.choice((0, 5, 500, 11_000, 40_000)) if copies > 1 else 0 for _ in range(copies)]
 
     def _deliver(self, tickets: Any) -> None:
         home = self.random.choice(WORKERS[: self.climate.workers])

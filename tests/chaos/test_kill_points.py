@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
+from controls import SAFEGUARDS
 from effort import AT_LENGTH
 from scenarios import MODES, SCENARIOS, broken, effects
 
+from shared.ledger.redis_store import RedisStore
 from shared.ledger.store import Store
 
 DEATHS = MODES[:3]
@@ -15,9 +17,20 @@ DEATHS = MODES[:3]
 STORES = ["memory", "redis"] if AT_LENGTH else ["memory"]
 
 
-def modes(at: int) -> tuple[str, ...]:
-    """What is done to an effect: everything; in the short run two of the three deaths, which go round."""
-    return MODES if AT_LENGTH else (DEATHS[at % 3], DEATHS[(at + 1) % 3])
+# The ground of each safeguard (controls.py): where the suite goes red without it, at length or in short.
+GROUNDS = {safeguard.ground for safeguard in SAFEGUARDS.values() if not safeguard.lua}
+GROUNDS_IN_REDIS = {safeguard.ground for safeguard in SAFEGUARDS.values() if safeguard.lua}
+
+
+def modes(name: str, at: int) -> tuple[str, ...]:
+    """What is done to an effect: everything; in the short run two of the three deaths, which go round.
+
+    And what would show that a safeguard is gone.
+    """
+    if AT_LENGTH:
+        return MODES
+    telling = (mode for life, mode in sorted(GROUNDS) if life == name)
+    return tuple(dict.fromkeys((DEATHS[at % 3], DEATHS[(at + 1) % 3], *telling)))
 
 
 @pytest.mark.timeout(1200)
@@ -25,10 +38,22 @@ def modes(at: int) -> tuple[str, ...]:
 @pytest.mark.parametrize("name", SCENARIOS)
 def test_a_fault_at_any_effect_loses_nothing_and_pays_nothing_twice(fresh: Callable[[], Store], name: str) -> None:
     scenario = SCENARIOS[name]
-    runs = [(at, mode) for at in range(len(effects(scenario, fresh()))) for mode in modes(at)]
+    runs = [(at, mode) for at in range(len(effects(scenario, fresh()))) for mode in modes(name, at)]
 
     for at, mode in runs:
         broken(scenario, fresh(), at, mode)
 
     print(f"{name}: {len(runs)} runs")
     assert len(runs) > 30
+
+
+@pytest.mark.parametrize(("name", "mode"), sorted(GROUNDS_IN_REDIS))
+def test_the_programs_in_redis_hold_where_a_missing_line_would_show(
+    fresh_redis: Callable[[], RedisStore], name: str, mode: str
+) -> None:
+    lived = effects(SCENARIOS[name], fresh_redis())
+
+    for at in range(len(lived)):
+        broken(SCENARIOS[name], fresh_redis(), at, mode)
+
+    assert len(lived) > 20

@@ -12,7 +12,7 @@ from seeds import play, prepared
 from shared.ledger.memory import MemoryStore
 from shared.ledger.store import Store
 
-FIRST, SEEDS, BLOCKS = number("CHAOS_SEED", 0), number("CHAOS_SEEDS", 40), 4
+FIRST, SEEDS, BLOCKS = number("CHAOS_SEED", 0), number("CHAOS_SEEDS", 100), 4
 SHARE = -(-SEEDS // BLOCKS)
 BLOCK_S = 600
 
