@@ -525,8 +525,9 @@ def test_what_is_not_there_is_none(archive):
     assert (archive.head(KEY), archive.read_json(KEY)) == (None, None)
 
 
-def test_a_bucket_that_is_there_passes_the_check(archive):
+def test_a_bucket_that_is_there_passes_the_check(archive, calls):
     archive.check()
+    assert calls == ["HeadBucket"]
 
 
 # Around it

@@ -281,6 +281,7 @@ def test_no_page_holds_a_secret(web_on_public: Web) -> None:
     told = "".join(person.page(path) for path in ("/", f"/jobs/{job.id}", f"/jobs/{job.id}/calls"))
 
     gateways = [gateway.key for gateway in web.parts.settings.gateways.values()]
+    assert job.id in told
     for secret in (SECRET, *KEYS.values(), *gateways, secret_in(callback_path(job))):
         assert secret not in told
 
@@ -377,6 +378,7 @@ def test_a_page_that_breaks_says_so_and_logs_it(web: Web, monkeypatch: pytest.Mo
 def test_the_console_is_no_part_of_the_document_of_the_api(web: Web) -> None:
     paths = web.nobody.get("/openapi.json").json["paths"]  # type: ignore[index]
 
+    assert "/v1/jobs" in paths
     assert all(
         path.startswith(("/v1/", "/callbacks/", "/healthz", "/readyz", "/metrics", "/openapi", "/docs"))
         for path in paths

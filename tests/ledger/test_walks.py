@@ -266,4 +266,5 @@ def test_a_day_of_nothing_but_crashes_loses_no_job(store: Any) -> None:
         now = soonest or now + HOUR
     assert sum(ledger.counts("acme").values()) == 5
     waiting = ledger.newest("acme", 9)
+    assert len(waiting) == 5
     assert all(each.state is State.QUEUED and each.tries > 10 for each in waiting)

@@ -275,10 +275,11 @@ class ProviderContract(AnswerContract):
             assert event.drift == "(none)"
 
     def test_a_failure_with_an_address_in_it_is_a_failure(self):
-        for name, event in self.queries.items():
-            if isinstance(event, events.Succeeded):
-                failed = self.read_query(self.saying(COMMON_WORDS["failed"][0], name))
-                assert isinstance(failed, events.Failed), name
+        finished = [name for name, event in self.queries.items() if isinstance(event, events.Succeeded)]
+        assert finished
+        for name in finished:
+            failed = self.read_query(self.saying(COMMON_WORDS["failed"][0], name))
+            assert isinstance(failed, events.Failed), name
 
     @pytest.mark.parametrize(
         ("written", "read"),

@@ -88,6 +88,7 @@ def test_no_secret_is_in_an_estimate(web: Web) -> None:
 
     told = json.dumps([estimated(web, body) for body in bodies])
 
+    assert told.count("would_send") == len(bodies) * len(GATEWAYS)
     assert [secret for secret in SECRETS if secret in told] == []
 
 
@@ -130,7 +131,9 @@ def test_a_gateway_that_is_not_able_comes_last_wherever_it_was_named(web: Web) -
 
 def test_each_gateway_says_what_it_costs_or_why_not(web: Web) -> None:
     for body in (MOTION, TEXT, TEXT_26):
-        for quote in estimated(web, body):
+        given = estimated(web, body)
+        assert len(given) == len(GATEWAYS)
+        for quote in given:
             assert set(quote) == {"provider", "able", "estimated_cost_usd", "would_send", "why_not"}
             assert (quote["why_not"] is None, quote["would_send"] is not None) == (quote["able"], quote["able"])
             if quote["estimated_cost_usd"] is not None:
@@ -152,6 +155,7 @@ def test_prices_of_the_operators_own_count(tmp_path: Any) -> None:
 def test_the_job_goes_where_the_estimate_says(web: Web) -> None:
     for body in (MOTION, TEXT, TEXT_26):
         able = [quote["provider"] for quote in estimated(web, body) if quote["able"]]
+        assert able
         assert list(web.now(web.submitted(body)["id"]).route) == able
 
 

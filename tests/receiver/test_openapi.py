@@ -63,12 +63,13 @@ def of_request(told: dict[str, Any]) -> Draft202012Validator:
 
 @pytest.mark.parametrize("body", ACCEPTED.values(), ids=ACCEPTED)
 def test_a_good_request_fits_the_document(told: dict[str, Any], body: dict[str, Any]) -> None:
-    of_request(told).validate(body)
+    assert list(of_request(told).iter_errors(body)) == []
 
 
 def test_every_field_of_the_request_tells_its_type(told: dict[str, Any]) -> None:
     fields = told["components"]["schemas"]["JobRequest"]["properties"]
 
+    assert {"model", "prompt", "metadata"} < set(fields)
     assert [name for name, rules in fields.items() if not {"type", "oneOf"} & set(rules)] == []
 
 
@@ -127,6 +128,7 @@ def test_the_page_tells_of_every_call_and_fetches_nothing(door: Web, told: dict[
     answer = door.nobody.get("/docs")
 
     assert (answer.status_code, answer.mimetype) == (200, "text/html")
+    assert {"/v1/jobs", "/metrics"} < set(told["paths"])
     assert [path for path in told["paths"] if f"<code>{path}</code>" not in answer.text] == []
     assert [name for name in told["components"]["schemas"] if f'id="{name}"' not in answer.text] == []
     assert not re.search(r"<script|<link|<img|\bsrc=|@import|url\(", answer.text)

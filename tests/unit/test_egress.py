@@ -139,8 +139,17 @@ def test_a_spelling_of_an_inside_address_is_refused(host):
         Guard().check_spelling(f"https://{host}/")
 
 
-def test_a_spelling_says_nothing_of_a_name_nobody_has_looked_up():
+def test_a_spelling_says_nothing_of_a_name_nobody_has_looked_up(monkeypatch):
+    asked, real = [], socket.getaddrinfo
+
+    def noted(host, *rest, flags=0, **options):
+        asked.append((host, bool(flags & socket.AI_NUMERICHOST)))
+        return real(host, *rest, flags=flags, **options)
+
+    monkeypatch.setattr(socket, "getaddrinfo", noted)
     Guard().check_spelling("https://nobody.invalid/")
+
+    assert asked == [("nobody.invalid", True)]
 
 
 def test_within_an_allowed_network_http_and_any_port_pass():
