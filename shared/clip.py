@@ -1,4 +1,4 @@
-"""A clip on its way in, judged by the bytes that go by: is it one whole MP4 or MOV, how long, how large.
+"""A clip on its way in, judged by the bytes that go by: is it one whole clip, how long, how large.
 
 Nothing is decoded, and nothing is kept but a part at a time.
 """
@@ -8,26 +8,23 @@ from __future__ import annotations
 import hashlib
 import mmap
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from decimal import Decimal
 from io import SEEK_CUR, SEEK_END, SEEK_SET
-from math import inf
 from threading import BoundedSemaphore, Lock
+
+from shared import formats, mp4
+from shared.formats import Unreadable
+from shared.movie import Movie
 
 BLOCK_BYTES = 64 * 1024  # handed on at a time: small enough for malloc to use the same memory again and again
 KEPT_WARM_BYTES = 512 * 1024  # of a buffer that nobody uses: one small clip after the other finds its pages there
-HEADER_BYTES, LONG_HEADER_BYTES = 8, 16  # size and kind; with a 64-bit size behind them where the size says 1
-CONTAINERS = {b"moov", b"trak", b"mdia"}  # stepped into; every other box is passed over
-KEPT = {b"mvhd", b"tkhd", b"hdlr"}
-KEPT_BYTES = 128  # of each: the longest that is read here, tkhd with 64-bit times, has 96
-NEEDED = {b"ftyp", b"moov", b"mdat"}
-NOTED = NEEDED | {b"moof"}
-TRACKS = 16  # a file made of millions of them must not fill the memory
-PAGES = {b"<": "an HTML page", b"{": "a JSON answer", b"[": "a JSON answer"}
+SHOWN_BYTES = 8  # of what is no clip
 
 
 class InvalidClip(Exception):
-    """These bytes are not one whole MP4 or MOV; the text says what is wrong with them."""
+    """These bytes are not one whole clip; the text says what is wrong with them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,11 +38,15 @@ class ClipFacts:
 
 @dataclass(frozen=True)
 class Source:
-    """A clip as a gateway's link gives it: its bytes, and the length and type that were announced for them."""
+    """A clip as a gateway's link gives it: its bytes, and the length and type that were announced for them.
+
+    Without a length, `ends_for_sure` says that `chunks` ends at the end of the clip, or not at all.
+    """
 
     chunks: Iterator[bytes]
     length_bytes: int | None
     content_type: str | None
+    ends_for_sure: bool = False
 
 
 class Intake:
@@ -58,12 +59,17 @@ class Intake:
         self._chunks = iter(source.chunks)
         self._rest = memoryview(b"")  # read, and not yet taken
         self._sha256 = hashlib.sha256()
-        self._walk = BoxWalk()
+        self._judge = ClipJudge()
         self._ended = False
 
     @property
     def sha256(self) -> str:
         return self._sha256.hexdigest()
+
+    @property
+    def format(self) -> str:
+        """Which container it is in; known at the end."""
+        return self._judge.format
 
     def more(self) -> bool:
         """Whether there are bytes to take; waits for them. Raises InvalidClip if they, or their end, are wrong."""
@@ -84,7 +90,7 @@ class Intake:
         self.size += len(chunk)
         if self._source.length_bytes is not None and self.size > self._source.length_bytes:
             raise InvalidClip(f"it is longer than the {self._source.length_bytes} bytes announced")
-        self._walk.feed(chunk)
+        self._judge.feed(chunk)
         self._sha256.update(chunk)
         self._rest = memoryview(chunk)
 
@@ -92,7 +98,7 @@ class Intake:
         announced = self._source.length_bytes
         if announced is not None and self.size < announced:
             raise InvalidClip(f"it ended after {self.size} of {announced} bytes")
-        self.facts = self._walk.finish(length_known=announced is not None)
+        self.facts = self._judge.finish(end_known=announced is not None or self._source.ends_for_sure)
         self._ended = True
 
 
@@ -180,139 +186,95 @@ class Part:
         return self._at
 
 
-class BoxWalk:
-    """Walks over the boxes of a clip as its bytes come by, and keeps a few hundred of them, however large it is."""
+class ClipJudge:
+    """Judges a paid clip by the bytes that go by, as leniently as players do.
+
+    What is no clip at all is refused, and what breaks off inside its header or its media; notes that are damaged, a
+    rest behind the last box or sizes that lie within the header cost us facts at most.
+    """
 
     def __init__(self) -> None:
-        self._at = 0  # bytes walked so far
-        self._header = bytearray()  # of the next box, as far as it has come
-        self._header_bytes = HEADER_BYTES  # how long it will be
-        self._kind, self._end = b"", 0.0  # the box whose body we are in, and where it ends
-        self._top, self._top_end = b"", 0.0  # the same of the box at the top level
-        self._open: list[float] = []  # where the containers we are in end
-        self._seen: set[bytes] = set()  # those of NOTED that were there at the top level and held something
-        self._kept: list[dict[bytes, bytearray]] = [{}]  # kind → body: of the movie, then of each track
+        self.format = ""  # known once its first bytes have come
+        self._size = 0
+        self._head = bytearray()
+        self._walk = mp4.Walk()
+        self._feed = mp4.Feed(self._walk)
 
     def feed(self, chunk: bytes) -> None:
-        """Walk over the next bytes; raises InvalidClip as soon as they cannot belong to a clip."""
+        """Look at the next bytes; raises InvalidClip as soon as they cannot belong to a clip."""
+        self._size += len(chunk)
         rest = memoryview(chunk)
-        while rest:
-            rest = self._pass_over(rest) if self._at < self._end else self._gather_header(rest)
+        if not self.format:
+            missing = formats.HEAD_BYTES - len(self._head)
+            self._head += rest[:missing]
+            rest = rest[missing:]
+            if len(self._head) == formats.HEAD_BYTES:
+                self._recognize()
+        if self.format:
+            self._follow(rest)
 
-    def finish(self, *, length_known: bool) -> ClipFacts:
-        """What the clip said of itself; raises InvalidClip if it breaks off or lacks something.
+    def finish(self, *, end_known: bool) -> ClipFacts:
+        """What the clip says of itself; raises InvalidClip if it breaks off or lacks something.
 
-        `length_known` says that the length was announced and reached; without it the boxes alone must prove that
-        nothing is missing, which one that is open to the end, or a fragment as the last word, cannot.
+        `end_known` says that nothing can be missing behind the last byte; without it the clip alone must prove that.
         """
-        if self._at == 0:
+        if not self._size:
             raise InvalidClip("it is empty")
-        if self._breaks_off():
-            raise InvalidClip(f"it breaks off after {self._at} bytes, in {_shown(self._top)}")
-        if missing := NEEDED - self._seen:
-            raise InvalidClip("it has no " + " and no ".join(sorted(map(_shown, missing))))
-        if not length_known and self._could_go_on():
-            raise InvalidClip(f"its length was not announced and {_shown(self._top)} does not tell that it is whole")
-        return _facts(self._kept)
+        if not self.format:
+            self._recognize()
+        if self.format in formats.VIDEOS:
+            return self._unread(end_known=end_known)
+        with suppress(Unreadable):
+            self._feed.end()
+        return self._judged(end_known=end_known)
 
-    def _breaks_off(self) -> bool:
-        end = self._end if self._top_end == inf else self._top_end
-        return bool(self._header) or self._at < end < inf
+    def _recognize(self) -> None:
+        head = bytes(self._head)
+        self.format = formats.name(head)
+        if self.format not in formats.VIDEOS | formats.BOXES | {formats.UNKNOWN}:
+            raise self._no_clip()
+        self._follow(head)
 
-    def _could_go_on(self) -> bool:
-        # A fragmented file may be cut between two fragments; its index, mfra, is written behind the last.
-        return self._top_end == inf or (b"moof" in self._seen and self._top != b"mfra")
-
-    def _pass_over(self, rest: memoryview) -> memoryview:
-        passed = rest[: int(min(len(rest), self._end - self._at))]
-        self._keep(passed)
-        self._at += len(passed)
-        self._leave_full_containers()
-        return rest[len(passed) :]
-
-    def _gather_header(self, rest: memoryview) -> memoryview:
-        taken = rest[: self._header_bytes - len(self._header)]
-        self._header += taken
-        self._at += len(taken)
-        if len(self._header) == self._header_bytes:
-            self._read_header()
-        return rest[len(taken) :]
-
-    def _read_header(self) -> None:
-        size_follows = self._header_bytes == HEADER_BYTES and self._header[:4] == b"\0\0\0\1"
-        if size_follows and not (self._open and self._open[-1] - self._at < HEADER_BYTES):
-            self._header_bytes = LONG_HEADER_BYTES
+    def _follow(self, chunk: bytes | memoryview) -> None:
+        if self.format in formats.VIDEOS or self._feed.is_over:
             return
-        self._enter(bytes(self._header))
-        self._header.clear()
-        self._header_bytes = HEADER_BYTES
-        self._leave_full_containers()
+        with suppress(Unreadable):  # a header beyond all measure costs the facts, not the clip
+            self._feed.feed(chunk)
+        if self._feed.is_over and self._walk.movie is None:
+            raise self._no_movie()
 
-    def _enter(self, header: bytes) -> None:
-        self._kind = header[4:8]
-        size = int.from_bytes(header[8:] or header[:4])
-        self._end = self._at - len(header) + size if size else inf
-        if self._open:
-            self._enter_inner()
-        else:
-            self._enter_top(header)
-        if self._kind == b"trak" and len(self._kept) <= TRACKS:
-            self._kept.append({})
-        if self._kind in CONTAINERS and len(self._open) < len(CONTAINERS):
-            self._open.append(self._end)
-            self._end = self._at
+    def _unread(self, *, end_known: bool) -> ClipFacts:
+        """Of containers of another kind neither the facts nor the end are read."""
+        if not end_known:
+            raise InvalidClip(f"its length was not announced and {self.format} does not tell that it is whole")
+        return ClipFacts()
 
-    def _enter_inner(self) -> None:
-        # A box inside moov that lies about its size costs us facts, not the clip: players look at it themselves.
-        parent_end = self._open[-1]
-        self._end = min(self._end, parent_end) if self._end >= self._at else parent_end
+    def _judged(self, *, end_known: bool) -> ClipFacts:
+        walk, movie = self._walk, self._walk.movie
+        last = _shown(walk.last.kind)
+        if walk.cut_short(self._size) or (not end_known and walk.ends_beyond(self._size)):
+            raise InvalidClip(f"it breaks off after {self._size} bytes, in {last}")
+        if movie is None or b"moov" not in walk.seen:
+            raise self._no_movie()
+        if not walk.has_media(self._size):
+            raise InvalidClip("it has no 'mdat'")
+        if movie.is_sound_alone:
+            raise InvalidClip("it has sound and no pictures")
+        if not end_known and not walk.proves_its_end:
+            raise InvalidClip(f"its length was not announced and {last} does not tell that it is whole")
+        return _facts(movie)
 
-    def _enter_top(self, header: bytes) -> None:
-        if not self._seen and self._kind != b"ftyp":
-            raise InvalidClip(f"it is not an MP4 or MOV but {PAGES.get(header[:1], 'something else')}: {header!r}…")
-        if self._end < self._at:
-            raise InvalidClip(f"{_shown(self._kind)} at {self._at - len(header)} has an impossible size")
-        self._top, self._top_end = self._kind, self._end
-        if self._end > self._at and self._kind in NOTED:
-            self._seen.add(self._kind)
+    def _no_movie(self) -> InvalidClip:
+        return InvalidClip("it has no 'moov'") if self.format in ("mp4", "mov") else self._no_clip()
 
-    def _leave_full_containers(self) -> None:
-        while self._open and self._at >= self._end and self._open[-1] - self._at < HEADER_BYTES:
-            self._kind, self._end = b"", self._open.pop()
-
-    def _keep(self, passed: memoryview) -> None:
-        if self._open and self._kind in KEPT:
-            body = self._kept[-1].setdefault(self._kind, bytearray())
-            body += passed[: KEPT_BYTES - len(body)]
+    def _no_clip(self) -> InvalidClip:
+        return InvalidClip(f"it is {self.format}, not a clip: {bytes(self._head[:SHOWN_BYTES])!r}…")
 
 
-def _facts(kept: list[dict[bytes, bytearray]]) -> ClipFacts:
-    movie = bytes(next((boxes[b"mvhd"] for boxes in kept if b"mvhd" in boxes), b""))
-    video = next((boxes for boxes in kept if boxes.get(b"hdlr", b"")[8:12] == b"vide"), {})
-    track = bytes(video.get(b"tkhd", b""))
-    return ClipFacts(_duration_s(movie, track), *_sides(track))
-
-
-def _duration_s(mvhd: bytes, tkhd: bytes) -> Decimal | None:
-    """How long the picture lasts; where its track does not say, the movie: that counts sound set before zero too."""
-    scale, movie = _pick(mvhd, (12, 16), (20, 24)), _pick(mvhd, (16, 20), (24, 32))
-    length = _pick(tkhd, (20, 24), (28, 36)) or movie
-    return (Decimal(length) / scale).quantize(Decimal("0.001")) if scale and length else None
-
-
-def _sides(tkhd: bytes) -> tuple[int | None, int | None]:
-    """Width and height stand last, as 16.16 fixed point."""
-    width, height = _pick(tkhd, (76, 80), (88, 92)), _pick(tkhd, (80, 84), (92, 96))
-    return (width or 0) >> 16 or None, (height or 0) >> 16 or None
-
-
-def _pick(body: bytes, version_0: tuple[int, int], version_1: tuple[int, int]) -> int | None:
-    """The number between these two offsets; None for 0 (a fragmented file) and for all ones: it is not known.
-
-    Version 1 of a box has 64-bit times, so what follows them stands further back.
-    """
-    digits = body[slice(*(version_1 if body[:1] == b"\1" else version_0))]
-    return None if set(digits) == {0xFF} else int.from_bytes(digits) or None
+def _facts(movie: Movie) -> ClipFacts:
+    shown, coded = (movie.video.shown_sides, movie.video.coded_sides) if movie.video else ((0, 0), (0, 0))
+    width, height = shown if all(shown) else coded
+    return ClipFacts(movie.pictured_s(places=3) or None, width or None, height or None)
 
 
 def _shown(kind: bytes) -> str:

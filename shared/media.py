@@ -11,7 +11,7 @@ from decimal import Decimal
 from io import SEEK_END
 from typing import Any, BinaryIO
 
-from shared import formats, http
+from shared import formats, http, mp4
 from shared.domain import wire
 
 DEADLINE_S = 20.0  # for one input
@@ -135,7 +135,7 @@ def judged(field: str, file: BinaryIO) -> Picture | Clip:
 def _measure(remote: _Remote | _OnDisk, rules: _Rules, request: Mapping[str, Any]) -> Picture | Clip:
     name = _format(remote, rules)
     try:
-        facts = _read_clip(remote, name) if rules is CLIPS else _read_picture(remote, name)
+        facts = _read_clip(remote) if rules is CLIPS else _read_picture(remote, name)
     except formats.Unreadable as flaw:
         raise _Broken(f"cannot be read as {name}: {flaw}") from None
     _check_sides(facts, rules)
@@ -161,9 +161,9 @@ def _read_picture(remote: _Remote | _OnDisk, name: str) -> Picture:
     return Picture(width, height, remote.size(), name)
 
 
-def _read_clip(remote: _Remote | _OnDisk, name: str) -> Clip:
-    header = formats.clip_header(remote)
-    return Clip(header.width, header.height, remote.size(), header.duration_s, header.codec, name)
+def _read_clip(remote: _Remote | _OnDisk) -> Clip:
+    header = mp4.header(remote)
+    return Clip(header.width, header.height, remote.size(), header.duration_s, header.codec, header.format)
 
 
 def _check_size(size_bytes: int, max_bytes: int) -> None:
@@ -212,7 +212,7 @@ class _OnDisk:
         return data
 
     def peek(self, count: int) -> bytes:
-        self._file.seek(self.at)
+        self._file.seek(min(self.at, self._size))  # a file may name a place that no disk has
         return self._file.read(count)
 
     def size(self) -> int:

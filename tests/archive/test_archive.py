@@ -341,7 +341,7 @@ def test_an_error_page_is_no_clip_whatever_it_calls_itself(archive, s3, bucket, 
 
 
 def test_a_refusal_names_the_type_the_link_gave(archive):
-    with pytest.raises(InvalidClip, match=r"HTML page.*text/html"):
+    with pytest.raises(InvalidClip, match=r"html or xml page.*text/html"):
         archive.put_clip(KEY, source(b"<html>gone</html>", content_type="text/html"), METADATA)
 
 

@@ -7,16 +7,17 @@ from decimal import Decimal
 
 import pytest
 
-from shared.clip import BoxWalk, ClipFacts, InvalidClip
+from shared.clip import ClipFacts, ClipJudge, InvalidClip
+from shared.formats import HEAD_BYTES
 
 KINDS = ["plain", "faststart", "quicktime"]
 
 
 def walked(clip: bytes, *, chunk_bytes: int = 1000, length_known: bool = False) -> ClipFacts:
-    walk = BoxWalk()
+    walk = ClipJudge()
     for start in range(0, len(clip), chunk_bytes):
         walk.feed(clip[start : start + chunk_bytes])
-    return walk.finish(length_known=length_known)
+    return walk.finish(end_known=length_known)
 
 
 def box(kind: bytes, body: bytes = b"", size: int | None = None) -> bytes:
@@ -40,8 +41,8 @@ def test_a_clip_tells_how_long_and_how_large_it_is(clips, kind, chunk_bytes):
     assert facts == ClipFacts(Decimal("2.000"), 64, 48)
 
 
-def test_a_fragmented_clip_is_whole_and_keeps_its_length_to_itself(clips):
-    assert walked(clips["fragmented"]) == ClipFacts(None, 64, 48)
+def test_a_fragmented_clip_is_as_long_as_its_fragments_together(clips):
+    assert walked(clips["fragmented"]) == ClipFacts(Decimal("2.000"), 64, 48)
 
 
 @pytest.mark.parametrize("kind", [*KINDS, "fragmented"])
@@ -67,6 +68,14 @@ def test_a_clip_without_header_or_pictures_is_refused(clips, missing):
         walked(clip, length_known=True)
 
 
+def test_an_empty_header_is_none(clips):
+    at, size = top_boxes(clips["plain"])[b"moov"]
+    clip = clips["plain"][:at] + box(b"moov") + clips["plain"][at + size :]
+
+    with pytest.raises(InvalidClip, match="no 'moov'"):
+        walked(clip, length_known=True)
+
+
 def test_an_empty_mdat_holds_no_pictures(clips):
     at, size = top_boxes(clips["plain"])[b"mdat"]
     clip = clips["plain"][:at] + box(b"mdat") + clips["plain"][at + size :]
@@ -78,19 +87,21 @@ def test_an_empty_mdat_holds_no_pictures(clips):
 @pytest.mark.parametrize(
     ("body", "name"),
     [
-        (b"<!DOCTYPE html><title>502</title>", "an HTML page"),
-        (b'{"error": {"message": "expired"}}', "a JSON answer"),
-        (b"\x89PNG\r\n\x1a\n" + b"\0" * 40, "something else"),
+        (b"<!DOCTYPE html><title>502</title>", "an html or xml page"),
+        (b'{"error": {"message": "expired"}}', "json"),
+        (b"\x89PNG\r\n\x1a\n" + b"\0" * 40, "png"),
     ],
 )
 def test_a_page_is_refused_at_its_first_bytes(body, name):
-    with pytest.raises(InvalidClip, match=f"not an MP4 or MOV but {name}"):
-        BoxWalk().feed(body[:8])
+    with pytest.raises(InvalidClip, match=f"it is {name}, not a clip"):
+        ClipJudge().feed(body + bytes(HEAD_BYTES))
+    with pytest.raises(InvalidClip, match=f"it is {name}, not a clip"):
+        walked(body, length_known=True)
 
 
 def test_nothing_at_all_is_refused():
     with pytest.raises(InvalidClip, match="empty"):
-        BoxWalk().finish(length_known=True)
+        ClipJudge().finish(end_known=True)
 
 
 def test_a_box_with_a_64_bit_size_is_walked_over(clips):
@@ -122,9 +133,35 @@ def test_a_fragmented_clip_without_its_index_needs_an_announced_length(clips):
 
 
 @pytest.mark.parametrize("size", [2, 7])
-def test_a_box_smaller_than_its_header_is_refused(clips, size):
-    with pytest.raises(InvalidClip, match="impossible size"):
-        walked(clips["plain"] + box(b"free", b"12345678", size=size))
+def test_a_box_smaller_than_its_header_ends_the_walk_and_costs_nothing(clips, size):
+    assert walked(clips["plain"] + box(b"free", b"12345678", size=size)) == ClipFacts(Decimal("2.000"), 64, 48)
+
+
+@pytest.mark.parametrize("size", [2, 7])
+def test_where_no_box_stands_before_the_header_there_is_no_clip(clips, size):
+    with pytest.raises(InvalidClip, match="no 'moov'"):
+        walked(box(b"ftyp", b"isom") + box(b"free", b"12345678", size=size) + clips["plain"], length_known=True)
+
+
+def test_sound_alone_is_no_clip():
+    sound = box(b"trak", box(b"tkhd", bytes(84)) + handler(b"soun"))
+    clip = box(b"ftyp", b"M4A ") + box(b"moov", sound) + box(b"mdat", b"a song")
+
+    with pytest.raises(InvalidClip, match="sound and no pictures"):
+        walked(clip, length_known=True)
+
+
+def test_a_header_beyond_all_measure_costs_the_facts_and_not_the_clip():
+    clip = box(b"ftyp", b"isom") + box(b"moov", box(b"free") * 110_000) + box(b"mdat", b"pictures")
+
+    assert walked(clip, chunk_bytes=100_000, length_known=True) == ClipFacts()
+
+
+def test_a_header_beyond_all_measure_that_breaks_off_is_still_noticed():
+    clip = box(b"ftyp", b"isom") + box(b"moov", box(b"free") * 110_000)
+
+    with pytest.raises(InvalidClip, match="breaks off"):
+        walked(clip[:-8], chunk_bytes=100_000, length_known=True)
 
 
 def test_64_bit_times_are_read_too():
@@ -175,7 +212,7 @@ def test_nonsense_inside_moov_costs_the_facts_and_not_the_clip(inside):
 )
 def test_a_file_made_to_fill_the_memory_does_not(bomb):
     clip = box(b"ftyp", b"isom") + bomb
-    walk = BoxWalk()
+    walk = ClipJudge()
 
     tracemalloc.start()
     walk.feed(clip)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import struct
 import tempfile
 from fractions import Fraction
 
@@ -69,3 +70,43 @@ def _silence(stream, seconds):
         frame.pts, frame.sample_rate, frame.time_base = at, 48000, Fraction(1, 48000)
         yield from stream.encode(frame)
     yield from stream.encode(None)
+
+
+def box(kind, *inner):
+    body = b"".join(inner)
+    return struct.pack(">I4s", 8 + len(body), kind) + body
+
+
+def harm(data, dice):
+    """Overwrite a few bytes, most of them with extremes, and now and then cut the end off."""
+    harmed = bytearray(data)
+    for _ in range(dice.randint(1, 8)):
+        at = dice.randrange(min(len(harmed), 3000))
+        harmed[at : at + dice.choice((1, 2, 4))] = bytes([dice.choice((0, 1, 0x7F, 0xFF, dice.randrange(256)))] * 4)
+    return bytes(harmed[: dice.choice((len(harmed), len(harmed), dice.randrange(len(harmed))))])
+
+
+class Bytes:
+    """A file in memory, read forwards only; counts what is taken."""
+
+    def __init__(self, data):
+        self._data, self._at = data, 0
+        self.takes, self.taken_bytes = 0, 0
+
+    @property
+    def at(self):
+        return self._at
+
+    @at.setter
+    def at(self, at):
+        assert at >= self._at
+        self._at = at
+
+    def take(self, count):
+        taken = self._data[self.at : self.at + count]
+        self.at += len(taken)
+        self.takes, self.taken_bytes = self.takes + 1, self.taken_bytes + len(taken)
+        return taken
+
+    def size(self):
+        return len(self._data)

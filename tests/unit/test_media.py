@@ -310,15 +310,6 @@ def test_an_index_at_the_end_of_100_mb_costs_little(tmp_path, serve, look):
     assert len(shelf.asked) == 2
 
 
-def test_a_large_index_at_the_end_is_taken_at_once(serve, look):
-    made = clip()
-    at = made.index(b"moov") - 4
-    notes = struct.pack(">I4s", 2 * MB, b"udta") + bytes(2 * MB - 8)
-    shelf = serve(made[:at] + larger(made[at:], notes))
-    assert look("video_url", shelf.url)["duration_s"] == "5.00"
-    assert len(shelf.asked) == 2
-
-
 def test_an_index_in_front_is_all_that_is_read(tmp_path, serve, look):
     shelf = serve(padded_to(100 * MB, tmp_path, movflags="faststart"))
     assert look("video_url", shelf.url)["size_bytes"] == 100 * MB
