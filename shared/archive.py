@@ -39,7 +39,7 @@ __all__ = ["Archive", "ArchiveUnavailable", "ArchivedClip", "ClipFacts", "Invali
 T = TypeVar("T")
 MIB = 1024 * 1024
 UPLOADS_AT_ONCE = 2  # of one clip, while its next part is read
-VIDEO = "video/mp4"  # for MOV too: consumers look for one type under one name
+VIDEO = "video/mp4"  # for every other container too: consumers look for one type under one name
 
 
 class ArchiveUnavailable(Exception):
@@ -87,10 +87,11 @@ class StoredFile:
 
 @dataclass(frozen=True, slots=True)
 class ArchivedClip:
-    """A clip that stands in the bucket, and what it says of itself."""
+    """A clip that stands in the bucket, and what it says of itself; `format` is the container that it came in."""
 
     file: StoredFile
     facts: ClipFacts
+    format: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,7 +158,8 @@ class Archive:
                 written = self._put_once(key, first, VIDEO, {**metadata, "sha256": intake.sha256})
         ours = StoredFile(key, intake.size, intake.sha256, VIDEO)
         file = ours if written else self._standing(key)
-        return ArchivedClip(file, intake.facts if file.sha256 == ours.sha256 else ClipFacts())
+        is_ours = file.sha256 == ours.sha256
+        return ArchivedClip(file, intake.facts if is_ours else ClipFacts(), intake.format if is_ours else "")
 
     def put_bytes(
         self, key: str, body: bytes, content_type: str, metadata: Mapping[str, str] | None = None

@@ -12,6 +12,7 @@ from typing import Any
 
 import structlog
 
+from shared import formats
 from shared.archive import ArchivedClip, ArchiveUnavailable, InvalidClip, Source, StoredFile
 from shared.asking import ask, result_of
 from shared.document import document
@@ -19,8 +20,9 @@ from shared.domain import events, pace
 from shared.domain.events import Event
 from shared.domain.job import Attempt, Job, Link, Result
 from shared.domain.transitions import transition
-from shared.domain.wire import Request
+from shared.domain.wire import Request, Response
 from shared.egress import origin
+from shared.formats import VIDEOS
 from shared.http import AnswerLost, AnswerRefused, Forbidden, NotSent, Stream
 from shared.ledger.store import LedgerUnavailable
 from shared.providers import PROVIDERS
@@ -42,8 +44,16 @@ DEAD = frozenset({401, 403, 404, 410})
 INVALID_TRIES = 8
 
 
+# The contract has two kinds, by what their bytes say.
+THUMBNAILS = {"jpeg": ("thumbnail.jpg", "image/jpeg"), "png": ("thumbnail.png", "image/png")}
+
+
 class LinkDied(Exception):
     """The gateway's link no longer gives the clip."""
+
+
+class NoThumbnail(Exception):
+    """There is no picture to keep beside the clip; the text says why."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,12 +149,17 @@ def fetched(job: Job, folder: str, services: Services) -> Copied:
     attempt = job.current
     link = attempt.link or Link("")
     metadata = {"job-id": job.id, "provider": attempt.provider, "task-id": attempt.task_id or ""}
+    is_last_try = job.setbacks >= INVALID_TRIES
     with ExitStack() as stack:
         stream = opened(attempt, link.video_url, services, stack)
-        clip = services.archive.put_clip(folder + "video.mp4", source(stream), metadata)
-    picture = thumbnail(link, folder, services)
+        clip = services.archive.put_clip(folder + "video.mp4", source(stream, is_last_try), metadata)
+    picture, remarks = None, container_remarks(clip)
+    try:
+        picture = thumbnail(link, folder, services)
+    except NoThumbnail as reason:
+        remarks = (*remarks, ("thumbnail dropped", str(reason)))
     result = described(clip, picture, folder, services)
-    event = events.Archived(result, settled(job, result, services), attempt=attempt.number)
+    event = events.Archived(result, settled(job, result, services), remarks, attempt=attempt.number)
     return Copied(event, [clip.file, *([picture] if picture else [])])
 
 
@@ -168,27 +183,49 @@ def over_https(url: str) -> str:
     return re.sub(r"^http:(//[^/?#]*?)(:80)?(?=[/?#]|$)", r"https:\1", url)
 
 
-def source(stream: Stream) -> Source:
-    """The bytes of the link, if it still gives any."""
+def container_remarks(clip: ArchivedClip) -> tuple[tuple[str, str], ...]:
+    """What is to be known of a clip in a container that no consumer expects; it was paid for, and is kept."""
+    if clip.format not in VIDEOS:
+        return ()
+    return (("clip kept as it came", f"it is {clip.format}, under the name and type of an MP4"),)
+
+
+def source(stream: Stream, is_last_try: bool) -> Source:
+    """The bytes of the link, if it still gives any.
+
+    The last chunk of a chunked body proves its end, and at the last try whatever came is taken for the whole: a clip
+    that was paid for is not lost because its server never says how long it is.
+    """
     if stream.status in DEAD:
         raise LinkDied(f"the link answers HTTP {stream.status}")
     if stream.status != 200:
         raise AnswerLost(f"the link answers HTTP {stream.status}")
-    return Source(stream.chunks(CHUNK_BYTES), stream.length_bytes, stream.headers.get("content-type"))
+    is_chunked = stream.headers.get("transfer-encoding", "").lower() == "chunked"
+    content_type = stream.headers.get("content-type")
+    return Source(stream.chunks(CHUNK_BYTES), stream.length_bytes, content_type, is_chunked or is_last_try)
 
 
 def thumbnail(link: Link, folder: str, services: Services) -> StoredFile | None:
-    """Keep the gateway's picture where it gave one; a clip without it is whole all the same."""
+    """Keep the gateway's picture where it gave one; raises NoThumbnail, and the clip is whole all the same."""
     if link.thumbnail_url is None:
         return None
     request = Request("GET", link.thumbnail_url)
     try:
-        answer = services.outside.send(request, deadline_s=THUMBNAIL_S, max_bytes=THUMBNAIL_BYTES, redirects=3)
-        if answer.status == 200 and answer.body[:3] == b"\xff\xd8\xff":
-            return services.archive.put_bytes(folder + "thumbnail.jpg", answer.body, "image/jpeg")
+        response = services.outside.send(request, deadline_s=THUMBNAIL_S, max_bytes=THUMBNAIL_BYTES, redirects=3)
+        name, content_type = named_thumbnail(response)
+        return services.archive.put_bytes(folder + name, response.body, content_type)
     except (NotSent, AnswerLost, ArchiveUnavailable) as lost:
-        log.warning("no thumbnail", reason=str(lost))
-    return None
+        raise NoThumbnail(str(lost)) from lost
+
+
+def named_thumbnail(response: Response) -> tuple[str, str]:
+    """The name and the type of a picture, by its bytes; raises NoThumbnail."""
+    if response.status != 200:
+        raise NoThumbnail(f"its address answered {response.status}")
+    found = formats.name(response.body[: formats.HEAD_BYTES])
+    if found not in THUMBNAILS:
+        raise NoThumbnail(f"it is {found}, not JPG or PNG")
+    return THUMBNAILS[found]
 
 
 def described(clip: ArchivedClip, picture: StoredFile | None, folder: str, services: Services) -> Result:

@@ -184,10 +184,14 @@ class Replayed(Event):
 
 @dataclass(frozen=True, slots=True)
 class Archived(Event):
-    """The clip and its manifest are in the bucket; the cost by what was made, where the gateway told none."""
+    """The clip and its manifest are in the bucket; the cost by what was made, where the gateway told none.
+
+    `remarks` are lines for the job's history: what is odd about the clip or missing beside it, and the reason.
+    """
 
     result: Result
     cost_usd: Decimal | None = None
+    remarks: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

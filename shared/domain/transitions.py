@@ -339,6 +339,8 @@ def _archive(job: Job, event: events.Archived, now: int, pace_: Pace) -> Job:
         job = job.with_attempt(cost_usd=event.cost_usd if event.cost_usd is not None else attempt.estimated_usd)
     if attempt.made_s is None:
         job = job.with_attempt(made_s=event.result.duration_s)
+    for what, reason in event.remarks:
+        job = job.noted(now, what, reason)
     ended = _end(job, State.COMPLETED, now)
     return replace(ended, due_at=_owed_at(ended, now, pace_))
 
