@@ -11,8 +11,9 @@ from typing import Any
 
 from marshmallow import ValidationError
 
-from shared.domain import tracing
-from shared.domain.job import Job, Note, new_id
+from shared.domain import pace, tracing
+from shared.domain.ids import new_id
+from shared.domain.job import Job, Note
 from shared.egress import NotSent
 from shared.http import Outside
 from shared.ledger.ledger import Conflict, Ledger, NotWhole
@@ -133,15 +134,16 @@ class Intake:
         return able
 
     def _job(self, request: dict[str, Any], able: list[Quote], tenant: str, now: int, trace: str | None) -> Job:
+        job_id = new_id(now)
         return Job(
-            id=new_id(now),
+            id=job_id,
             tenant=tenant,
             request=request,
             route=tuple(quote.provider for quote in able),
             estimated_usd=able[0].estimated_usd,
             created_at=now,
             updated_at=now,
-            due_at=now,
+            due_at=pace.accepted(job_id, now),
             trace=trace,
             history=(Note(now, "queued"),),
         )

@@ -27,9 +27,9 @@ from typing import Any
 import structlog
 
 from shared.archive import Archive, ArchiveUnavailable
-from shared.domain import events
+from shared.domain import events, ids
 from shared.domain.events import Event
-from shared.domain.job import Job, new_id
+from shared.domain.job import Job
 from shared.domain.wire import Request
 from shared.ledger import record
 from shared.ledger.compact import compact
@@ -259,9 +259,10 @@ def _told_of(line: Mapping[str, Any]) -> str:
 
 def _name(at: int, bare: bool = False) -> str:
     """The name of an object of that moment; bare, what sorts before all of them and after those of earlier ones."""
-    ulid = new_id(at).removeprefix("job_")
     minute = f"{datetime.fromtimestamp(at / 1000, UTC):%Y/%m/%d/%H%M}/"
-    return minute + (ulid[:10] if bare else f"{ulid}.jsonl")
+    if bare:
+        return minute + ids.ulid(at << ids.RANDOM_BITS)[:10]
+    return f"{minute}{ids.new_id(at).removeprefix('job_')}.jsonl"
 
 
 def _batches(names: Iterable[str], size: int) -> Iterator[list[str]]:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 
 from shared.asking import ask
-from shared.domain import events, money
-from shared.domain.job import Attempt, AttemptStatus, Job, State, new_id
+from shared.domain import events, money, pace
+from shared.domain.ids import new_id
+from shared.domain.job import Attempt, AttemptStatus, Job, State
 from shared.intake import Receipt, Unacceptable, digest
 from shared.wiring import Services
 
@@ -88,14 +89,15 @@ def adopted(job: Job, attempt: Attempt, now: int) -> Job:
 
 
 def _blank(job: Job, now: int) -> Job:
+    job_id = new_id(now)
     return Job(
-        id=new_id(now),
+        id=job_id,
         tenant=job.tenant,
         request=job.request,
         route=job.route,
         inputs=job.inputs,
         created_at=now,
         updated_at=now,
-        due_at=now,
+        due_at=pace.accepted(job_id, now),
         retry_of=job.id,
     )

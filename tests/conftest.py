@@ -8,11 +8,18 @@ import pytest
 import redis
 from redis_server import RedisServer, running
 
+from shared.domain import ids
 from shared.domain.pace import Pace
 from shared.ledger.ledger import Ledger
 from shared.ledger.memory import MemoryStore
 from shared.ledger.redis_store import RedisStore, connect
 from shared.ledger.store import Store
+
+
+@pytest.fixture(autouse=True)
+def _own_ids() -> None:
+    """The clock of one test is no past of the next one's."""
+    ids.FACTORY.reset()
 
 
 @pytest.fixture(scope="session")

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 
-from shared.domain.job import Attempt, AttemptStatus, Chore, Error, Job, Link, Result, State, new_id
+from shared.domain import ids
+from shared.domain.job import Attempt, AttemptStatus, Chore, Error, Job, Link, Result, State
 from shared.domain.pace import Pace
 
 # 2026-09-21, 14:13:20 UTC: far enough from midnight for a day's budget.
@@ -16,6 +18,14 @@ PACE = Pace()
 ROUTE = ("apimart", "evolink", "newapi")
 REQUEST = {"model": "kling-v3", "prompt": "a red kite over the sea", "mode": "std", "duration": 5}
 CALLER = "https://caller.example/heard"
+
+
+MADE = itertools.count()
+
+
+def id_at(at: int) -> str:
+    """An id of exactly this moment, also of a past one; those of one moment grow."""
+    return "job_" + ids.ulid(at << ids.RANDOM_BITS | next(MADE))
 
 
 def attempt(number: int = 1, **changes: Any) -> Attempt:
@@ -51,7 +61,7 @@ def result(**changes: Any) -> Result:
 def job(**changes: Any) -> Job:
     """A job that was accepted just now."""
     at = changes.get("created_at", NOW)
-    made = Job(new_id(at), "acme", dict(REQUEST), ROUTE, created_at=at, updated_at=at, due_at=at)
+    made = Job(id_at(at), "acme", dict(REQUEST), ROUTE, created_at=at, updated_at=at, due_at=at)
     return replace(made, **changes)
 
 

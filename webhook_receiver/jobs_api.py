@@ -16,7 +16,8 @@ from werkzeug.wrappers import Response as AnyResponse
 
 from shared.document import document
 from shared.domain import events, money
-from shared.domain.job import CROCKFORD, Job, State
+from shared.domain.ids import CROCKFORD
+from shared.domain.job import Job, State
 from shared.intake import KEY_CHARS, Receipt, Unacceptable, length_s
 from shared.ledger.store import LedgerUnavailable
 from shared.media import InputRejected, InputUnreachable, probe

@@ -8,7 +8,8 @@ from typing import Any
 from marshmallow import EXCLUDE, Schema, fields, validate
 
 from shared import request
-from shared.domain.job import CROCKFORD, AttemptStatus, State
+from shared.domain.ids import CROCKFORD
+from shared.domain.job import AttemptStatus, State
 from shared.providers import PROVIDERS
 
 JOB_ID = f"^job_[{CROCKFORD}]{{26}}$"

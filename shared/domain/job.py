@@ -5,7 +5,6 @@ Moments (`*_at`, `now`) are whole milliseconds since the epoch, UTC. Money is De
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
@@ -217,12 +216,3 @@ class Job:
         if len(history) > HISTORY_LIMIT:
             history = (history[0], *history[2:])
         return replace(self, history=history)
-
-
-CROCKFORD = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
-
-
-def new_id(now: int) -> str:
-    """A `job_<ULID>`: sorts by time of creation, 80 random bits (github.com/ulid/spec)."""
-    number = now << 80 | secrets.randbits(80)
-    return "job_" + "".join(CROCKFORD[number >> shift & 31] for shift in range(125, -1, -5))

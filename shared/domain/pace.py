@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from zlib import crc32
 
+from shared.domain import ids
 from shared.domain.job import Attempt, Job, State
 from shared.domain.timing import GAP_S, Timings
 
@@ -40,6 +41,8 @@ NUDGE_GAP_S = 2
 # Past this age a job is polled on the slow lane: a pause of a twentieth of its age.
 SLOW_LANE_S = 3600
 JITTER = 0.1
+# By so much the clock may be set back and jobs keep their order in the line.
+SET_BACK_MS = 1000
 
 
 @dataclass(frozen=True)
@@ -60,6 +63,15 @@ class Pace:
 def after(now: int, seconds: float) -> int:
     """The moment so many seconds after `now`."""
     return now + round(seconds * SECOND)
+
+
+def accepted(job_id: str, now: int) -> int:
+    """When a new job is due: at the moment in its id, so that the line and the lists have one order.
+
+    That moment is later than `now` where the clock was set back; no job waits long for that.
+    """
+    made_at = ids.made_at(job_id)
+    return made_at if made_at <= now + SET_BACK_MS else now
 
 
 def first_poll(job: Job, now: int, pace: Pace) -> int:

@@ -8,13 +8,12 @@ from __future__ import annotations
 import re
 from hashlib import sha256
 
-from shared.domain.job import CROCKFORD, Job
+from shared.domain import ids
+from shared.domain.job import Job
 
 # version-trace id-parent id-flags; a later version may say more behind that.
 TRACEPARENT = re.compile(r"((?!ff)[0-9a-f]{2})-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})(-.*)?")
 SAMPLED = "01"
-# The letters of an id as the digits that Python reads.
-DIGITS = str.maketrans(CROCKFORD, "0123456789abcdefghijklmnopqrstuv")
 
 
 def heard(traceparent: str | None) -> str | None:
@@ -27,14 +26,10 @@ def heard(traceparent: str | None) -> str | None:
 
 def trace_id(job: Job) -> str:
     """32 hex digits."""
-    return job.trace.partition("-")[0] if job.trace else f"{_number(job.id):032x}"
+    return job.trace.partition("-")[0] if job.trace else f"{ids.number(job.id):032x}"
 
 
 def traceparent(job: Job) -> str:
     """What a call that we make for a job says of its trace; we are one span, the same for as long as the job lives."""
     flags = job.trace.partition("-")[2] if job.trace else SAMPLED
     return f"00-{trace_id(job)}-{sha256(job.id.encode()).hexdigest()[:16]}-{flags}"
-
-
-def _number(job_id: str) -> int:
-    return int(job_id.removeprefix("job_").translate(DIGITS), 32)

@@ -16,7 +16,7 @@ import redis
 
 from shared import wiring
 from shared.archive import Archive
-from shared.domain import job as job_module
+from shared.domain import ids
 from shared.intake import Intake
 from shared.journal import Journal
 from shared.ledger import keys, record, redis_store
@@ -287,11 +287,12 @@ def staged(stage: Stage) -> Iterator[None]:
     clock = SimpleNamespace(sleep=stage.sleep, monotonic=lambda: stage.now / 1000)
     luck = SimpleNamespace(randbits=stage.bits, token_hex=lambda count: f"{stage.bits(count * 8):0{count * 2}x}")
     locks = SimpleNamespace(Lock=lambda: SoftLock(stage))
+    ids.FACTORY.reset()  # a seed gives the same ids, whatever ran before
     changes = [
         (redis_store, "time", clock),
         (submitting, "time", clock),
         (visits, "time", clock),
-        (job_module, "secrets", luck),
+        (ids, "secrets", luck),
         (ledger_module, "secrets", luck),
         (heartbeat, "threading", locks),
         (heartbeat, "HELD", ROSTER),

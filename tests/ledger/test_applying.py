@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import redis
-from factories import DAY, HOUR, MINUTE, NOW, PACE, SECOND, link, result
+from factories import DAY, HOUR, MINUTE, NOW, PACE, SECOND, id_at, link, result
 from ledger_steps import (
     CAPS,
     Through,
@@ -30,7 +30,7 @@ from ledger_steps import (
 
 from shared.domain import events
 from shared.domain.events import Event, Reason
-from shared.domain.job import AttemptStatus, Job, State, new_id
+from shared.domain.job import AttemptStatus, Job, State
 from shared.domain.values import replace
 from shared.ledger import keys, record
 from shared.ledger.ledger import Ledger
@@ -251,7 +251,7 @@ HAPPENED: tuple[Event, ...] = (
     events.Refused(Reason.DOWN, "503", attempt=1),  # late, so no news
     events.Accepted("task-2", attempt=7),  # of an attempt that nobody knows
 )
-IDS = [new_id(NOW + number) for number in range(len(HAPPENED))]
+IDS = [id_at(NOW + number) for number in range(len(HAPPENED))]
 
 
 def known(ledger: Ledger, count: int = 3) -> list[Job]:

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import pytest
-from factories import HOUR, MINUTE, NOW, PACE, SECOND
+from factories import HOUR, MINUTE, NOW, PACE, SECOND, job
 from ledger_steps import CAPS, HANDOUT, LEASE, claim, created, engaged, places, polls, running, submits, taken
 
 from shared.domain import events
@@ -47,6 +47,15 @@ def test_the_oldest_come_first(ledger: Ledger) -> None:
     old = created(ledger, 3)
     assert ids(claim(ledger, submits(2), LATER)) == [job.id for job in old[:2]]
     assert ids(claim(ledger, submits(9), LATER)) == [old[2].id, young[0].id]
+
+
+def test_those_that_are_due_at_the_same_moment_come_in_the_order_of_their_ids(ledger: Ledger) -> None:
+    made = [job(due_at=NOW) for _ in range(30)]
+    for each in [*made[20:], *made[:20]]:
+        ledger.create(each)
+    # The room counts what is out already.
+    given = [ids(claim(ledger, submits(room, cap=30), NOW)) for room in (7, 19, 30)]
+    assert [job_id for some in given for job_id in some] == [each.id for each in made]
 
 
 def test_a_lane_gives_no_more_than_its_room(ledger: Ledger) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from factories import NOW, SECOND
+from factories import NOW, SECOND, job
 from ledger_steps import claim, created, engaged, places, submits, taken
 
 from shared.domain import events
@@ -39,6 +39,19 @@ def test_the_end_of_a_pause_by_hand_puts_it_back_before_later_jobs(ledger: Ledge
     ledger.resume("apimart", ["apimart"])
     given = claim(ledger, submits(), NOW + 2 * SECOND)
     assert [ticket.job_id for ticket in given] == [first.id, later.id]
+
+
+def test_jobs_of_one_millisecond_come_back_from_a_pause_in_the_order_of_their_ids(ledger: Ledger) -> None:
+    stopped(ledger)
+    made = [job() for _ in range(12)]
+    for each in made:
+        ledger.create(each)
+    for held, _ in [found for found in ledger.begin_many(claim(ledger, submits(), NOW), NOW) if found]:
+        ledger.apply(held.id, events.Parked(held.route), NOW)
+    later = created(ledger, at=NOW + 1)
+
+    given = claim(ledger, submits(), LATER)
+    assert [ticket.job_id for ticket in given] == [each.id for each in [*made, *later]]
 
 
 def test_a_pause_that_ends_by_itself_lets_one_job_show_that_the_gateway_is_well(ledger: Ledger) -> None:

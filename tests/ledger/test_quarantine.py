@@ -4,22 +4,21 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from factories import DAY, NOW, PACE
+from factories import DAY, NOW, PACE, id_at
 from ledger_steps import contents, repeating
 
-from shared.domain.job import new_id
 from shared.ledger import quarantine
 from shared.ledger.ledger import Ledger
 from shared.ledger.quarantine import Stray
 from shared.ledger.store import Store
 
-FIRST = Stray(NOW, "evolink", new_id(NOW), "acme", 1, "task-7", "task-1", "completed", '{"id": "task-7"}')
+FIRST = Stray(NOW, "evolink", id_at(NOW), "acme", 1, "task-7", "task-1", "completed", '{"id": "task-7"}')
 
 
 def strays(count: int, own_jobs: bool = False) -> list[Stray]:
     """So many, each a millisecond after the other."""
     several = [replace(FIRST, at=NOW + number, task_id=f"task-{number}") for number in range(count)]
-    return [replace(stray, job_id=new_id(stray.at)) for stray in several] if own_jobs else several
+    return [replace(stray, job_id=id_at(stray.at)) for stray in several] if own_jobs else several
 
 
 def kept(ledger: Ledger, now: int = NOW + DAY) -> list[Stray]:
@@ -67,7 +66,7 @@ def test_after_a_week_it_is_forgotten(ledger: Ledger, store: Store) -> None:
     ledger.quarantine.keep(FIRST)
     assert kept(ledger, NOW + 7 * DAY - 1) == [FIRST]
     assert kept(ledger, NOW + 7 * DAY) == []
-    later = replace(FIRST, at=NOW + 7 * DAY, job_id=new_id(NOW + DAY))
+    later = replace(FIRST, at=NOW + 7 * DAY, job_id=id_at(NOW + DAY))
     ledger.quarantine.keep(later)
     assert list(contents(store)["rushes:quarantine:at"]) == [later.id]
 

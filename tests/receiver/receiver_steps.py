@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import cache
 from typing import Any
 
@@ -81,7 +81,11 @@ class Clock:
         self.at(NOW)
 
     def at(self, moment: int) -> None:
-        self._ticks = itertools.count(moment)
+        self._ticks: Iterator[int] = itertools.count(moment)
+
+    def stand(self, moment: int) -> None:
+        """Every look from now on is this moment."""
+        self._ticks = itertools.repeat(moment)
 
     def __call__(self) -> int:
         return next(self._ticks)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
-from typing import Any
+from typing import Any, cast
 
 import pytest
+from factories import NOW
 from good_requests import ACCEPTED
 from receiver_steps import (
     GATEWAYS,
@@ -15,6 +16,7 @@ from receiver_steps import (
     TEXT,
     TEXT_26,
     Away,
+    Clock,
     Web,
     environment,
     parts_over,
@@ -24,7 +26,7 @@ from receiver_steps import (
 
 from shared.domain.job import State
 from shared.ledger.memory import MemoryStore
-from shared.ledger.store import Store
+from shared.ledger.store import LaneRoom, Store
 
 CLIP_DEFAULTS = {"mode": "std", "duration": 5, "aspect_ratio": "16:9", "sound": False}
 COMMON_DEFAULTS = {"watermark": False, "provider": "auto"}
@@ -86,6 +88,25 @@ def test_a_taken_job_is_due_at_once(web: Web) -> None:
 
     assert job.state is State.QUEUED
     assert job.due_at == job.created_at
+
+
+@pytest.mark.parametrize("set_back_ms", [0, 1, 900])
+def test_what_one_process_takes_within_a_millisecond_keeps_its_order_in_the_line_and_in_the_lists(
+    web_on_each: Web, set_back_ms: int
+) -> None:
+    web, clock = web_on_each, cast(Clock, web_on_each.parts.now)
+    taken = []
+    for moment in (NOW, NOW - set_back_ms):
+        clock.stand(moment)
+        taken += [web.submitted({**TEXT, "provider": "newapi"})["id"] for _ in range(8)]
+
+    pages = [web.acme.get("/v1/jobs?limit=7").json]
+    while cursor := pages[-1]["next_cursor"]:
+        pages.append(web.acme.get(f"/v1/jobs?limit=7&cursor={cursor}").json)
+    line = [web.parts.ledger.claim([LaneRoom("submit:newapi", room, "newapi", 20, 60)], NOW) for room in (5, 20)]
+
+    assert [job["id"] for page in pages for job in page["data"]] == taken[::-1]
+    assert [ticket.job_id for _, tickets in line for ticket in tickets] == taken
 
 
 def test_the_estimate_is_the_first_gateways(web: Web) -> None:

@@ -15,7 +15,7 @@ from werkzeug.exceptions import RequestEntityTooLarge
 from werkzeug.sansio.multipart import Data, Epilogue, Event, Field, File, MultipartDecoder, NeedData
 
 from shared.archive import StoredFile
-from shared.domain.job import new_id
+from shared.domain.ids import new_id
 from shared.intake import Unacceptable
 from shared.media import FIELDS, MB, Clip, InputRejected, Picture, judged
 from webhook_receiver import body

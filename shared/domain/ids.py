@@ -1,0 +1,59 @@
+"""The ids of jobs: ULIDs (github.com/ulid/spec), in the order in which one process makes them."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import threading
+
+CROCKFORD = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
+DIGITS = str.maketrans(CROCKFORD, "0123456789abcdefghijklmnopqrstuv")
+"""The letters of an id as the digits that Python reads."""
+RANDOM_BITS = 80
+
+
+class IdFactory:
+    """Every id is greater than those before it, whichever thread asks and whatever the clock does."""
+
+    def __init__(self) -> None:
+        self.reset()
+
+    def reset(self) -> None:
+        """Start afresh, with a random part of its own."""
+        self._lock = threading.Lock()
+        self._last = 0
+
+    def new(self, now: int) -> str:
+        with self._lock:
+            if now > self._last >> RANDOM_BITS:
+                self._last = now << RANDOM_BITS | secrets.randbits(RANDOM_BITS)
+            else:
+                # The same millisecond, or the clock was set back. A random part that is full carries into the time.
+                self._last += 1
+            return "job_" + ulid(self._last)
+
+
+FACTORY = IdFactory()
+# A child that went on from its parent's last id would make the same ids as its siblings. It takes a lock of its own:
+# another thread may have held the parent's at the fork.
+os.register_at_fork(after_in_child=FACTORY.reset)
+
+
+def new_id(now: int) -> str:
+    """A `job_<ULID>` that sorts after all those this process made before."""
+    return FACTORY.new(now)
+
+
+def ulid(number: int) -> str:
+    """The 26 letters of a number of 128 bits."""
+    return "".join(CROCKFORD[number >> shift & 31] for shift in range(125, -1, -5))
+
+
+def number(job_id: str) -> int:
+    """The 128 bits of a job's id."""
+    return int(job_id.removeprefix("job_").translate(DIGITS), 32)
+
+
+def made_at(job_id: str) -> int:
+    """The moment (ms) that a job's id begins with."""
+    return number(job_id) >> RANDOM_BITS
