@@ -46,14 +46,13 @@ class Threads:
         self._done = done
 
     def give(self, kind: str, do: Callable[[T], None], items: Sequence[T]) -> None:
-        left = [*items]
+        left = [*range(len(items))]
 
         def each(item: T) -> None:
             try:
                 do(item)
             finally:
-                left.pop()
-                if not left:
+                if left.pop() == 0:  # each is taken once, so the bell rings once
                     self._done()
 
         for item in items:

@@ -13,13 +13,13 @@ from functools import cache
 import pytest
 import structlog
 from outsiders import Listener
+from patience import PATIENCE_S
 from world import BUCKET, World
 
 from deploy.sandbox import ROOT, s3
 from deploy.sandbox.ready import free_ports, http_status, wait_until
 
 TASK_S = 0.1
-START_S = 60
 # Loading the authorities costs as much as all else that a world is made of.
 AUTHORITIES = cache(ssl.create_default_context)
 
@@ -41,7 +41,7 @@ def gateways_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     env = {**os.environ, "SANDBOX_TASK_SECONDS": str(TASK_S), "SANDBOX_CALLBACK_REPEATS": "1"}
     process = subprocess.Popen(command, env=env, cwd=ROOT, stderr=subprocess.DEVNULL)
     try:
-        wait_until(lambda: http_status(port, "/_sandbox/health") == 200, START_S, "gateways")
+        wait_until(lambda: http_status(port, "/_sandbox/health") == 200, PATIENCE_S, "gateways")
         yield f"http://127.0.0.1:{port}"
     finally:
         process.kill()

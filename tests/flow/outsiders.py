@@ -10,7 +10,9 @@ from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-LOOK_S, PATIENCE_S = 0.005, 10
+from patience import PATIENCE_S
+
+LOOK_S = 0.005
 
 
 @dataclass(frozen=True)

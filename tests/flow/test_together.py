@@ -10,6 +10,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from patience import PATIENCE_S
 from world import Died, World, why
 
 from shared.archive import ArchiveUnavailable
@@ -147,7 +148,7 @@ def test_in_threads_side_by_side_each_is_paid_once(world: World, held: set[heart
     done = threading.Event()
     threads = Threads({"submit": 2, "send": 4}, done.set)
     send(world, hands=threads)
-    heard = done.wait(20)
+    heard = done.wait(PATIENCE_S)
     for pool in threads._pools.values():
         pool.shutdown()
 

@@ -15,6 +15,7 @@ from celery.contrib.testing.worker import start_worker
 from factories import NOW, PACE
 from kombu import Queue
 from ledger_steps import ALL_ROOMS, archiving, claim, created, polls, running
+from patience import PATIENCE_S
 from redis_server import RedisServer
 from redis_server import running as running_redis
 
@@ -98,7 +99,6 @@ def test_the_brokers_user_does_not_see_the_ledger(guarded: RedisServer) -> None:
                 client.execute_command(*command)
 
 
-@pytest.mark.timeout(40)
 def test_celery_may_do_all_that_it_does(guarded: RedisServer) -> None:
     app = Celery("guarded", broker=url(guarded, "broker"), backend=url(guarded, "broker"))
     app.conf.update(task_queues=[Queue(QUEUE), Queue("enqueue")], worker_hijack_root_logger=False)
@@ -109,5 +109,5 @@ def test_celery_may_do_all_that_it_does(guarded: RedisServer) -> None:
 
     with start_worker(app, pool="threads", concurrency=1, perform_ping_check=False, loglevel="ERROR"):
         for queue in (QUEUE, "enqueue"):
-            assert app.send_task("double", args=[21], queue=queue).get(timeout=20) == 42
-        assert app.control.ping(timeout=2)
+            assert app.send_task("double", args=[21], queue=queue).get(timeout=PATIENCE_S) == 42
+        assert app.control.ping(timeout=PATIENCE_S, limit=1)

@@ -3,29 +3,43 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from typing import Any
 
 import pytest
 import redis
+from patience import PATIENCE_S
 from redis_server import RedisServer
 
 from shared.ledger.lines import Lines, packed
 from shared.ledger.redis_store import connect
 
-TIMEOUT_S = 0.2
-
 
 @pytest.fixture
 def client(own_redis: RedisServer) -> Iterator[redis.Redis]:
-    with connect(own_redis.url, TIMEOUT_S) as made:
+    with connect(own_redis.url, PATIENCE_S) as made:
         yield made
 
 
 @pytest.fixture
 def lines(client: redis.Redis) -> Lines:
     return Lines(client.connection_pool)
+
+
+@pytest.fixture
+def hasty(own_redis: RedisServer) -> Iterator[Lines]:
+    """Lines on which nobody waits for long."""
+    with connect(own_redis.url, 0.2) as made:
+        yield Lines(made.connection_pool)
+
+
+def in_time(call: Callable[[], Any]) -> Any:
+    """What a call gives once it is answered in time; a busy machine may be late for a hasty caller."""
+    while True:
+        with suppress(redis.TimeoutError):
+            return call()
 
 
 def connections(client: redis.Redis) -> int:
@@ -49,13 +63,13 @@ def test_calls_one_after_another_share_a_line_also_after_a_refusal(lines: Lines,
     assert connections(client) == before
 
 
-def test_an_answer_that_comes_too_late_is_not_taken_for_the_next_one(lines: Lines, own_redis: RedisServer) -> None:
-    lines.call("SET", "text", "one")
+def test_an_answer_that_comes_too_late_is_not_taken_for_the_next_one(hasty: Lines, own_redis: RedisServer) -> None:
+    in_time(lambda: hasty.call("SET", "text", "one"))
     own_redis.freeze()
     with pytest.raises(redis.TimeoutError):
-        lines.call("INCR", "number")
+        hasty.call("INCR", "number")
     own_redis.thaw()
-    assert lines.call("GET", "text") == "one"
+    assert in_time(lambda: hasty.call("GET", "text")) == "one"
 
 
 def test_a_line_whose_answer_nobody_waited_for_is_cut(lines: Lines, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -160,18 +174,18 @@ def test_a_line_on_which_not_all_answers_came_is_cut(lines: Lines, monkeypatch: 
     assert lines.call("GET", "text") == "one"
 
 
-def test_answers_that_come_too_late_are_not_taken_for_the_next_ones(lines: Lines, own_redis: RedisServer) -> None:
-    lines.call("SET", "text", "one")
+def test_answers_that_come_too_late_are_not_taken_for_the_next_ones(hasty: Lines, own_redis: RedisServer) -> None:
+    in_time(lambda: hasty.call("SET", "text", "one"))
     own_redis.freeze()
     with pytest.raises(redis.TimeoutError):
-        lines.call_all([("INCR", "number")] * 3)
+        hasty.call_all([("INCR", "number")] * 3)
     own_redis.thaw()
-    assert lines.call_all([("GET", "text")] * 2) == ["one", "one"]
+    assert in_time(lambda: hasty.call_all([("GET", "text")] * 2)) == ["one", "one"]
 
 
 def test_as_many_call_at_once_as_there_are_threads(own_redis: RedisServer) -> None:
-    with connect(own_redis.url, timeout_s=10) as client, ThreadPoolExecutor(150) as threads:
+    with connect(own_redis.url, PATIENCE_S) as client, ThreadPoolExecutor(150) as threads:
         lines = Lines(client.connection_pool)
-        all_there = threading.Barrier(150, timeout=10)
+        all_there = threading.Barrier(150, timeout=PATIENCE_S)
         calls = threads.map(lambda number: (all_there.wait(), lines.call("BLPOP", f"list-{number}", 1))[1], range(150))
         assert list(calls) == [None] * 150

@@ -15,13 +15,13 @@ from http.client import HTTPResponse
 from pathlib import Path
 from typing import Any
 
+from patience import PATIENCE_S, wait_until
 from receiver_steps import AWS, KEYS, environment
 
 from deploy.sandbox import ROOT
-from deploy.sandbox.ready import free_ports, http_status, wait_until
+from deploy.sandbox.ready import free_ports, http_status
 from deploy.sandbox.supervise import procfile
 
-START_TIMEOUT_S = 60
 PATH = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
 
 
@@ -69,7 +69,7 @@ class Server:
     def url(self) -> str:
         return f"http://127.0.0.1:{self.port}"
 
-    def connected(self, timeout_s: float = 20) -> socket.socket:
+    def connected(self, timeout_s: float = PATIENCE_S) -> socket.socket:
         return socket.create_connection(("127.0.0.1", self.port), timeout_s)
 
     def call(self, method: str, path: str, body: Any = None, tenant: str | None = "acme", **headers: str) -> Answer:
@@ -118,6 +118,6 @@ def serving(log: Path, **changes: str | None) -> Iterator[Server]:
     env = {**AWS, **environment(PORT=str(port), **changes)}
     with running("web", env, log) as process:
         server = Server(port, log)
-        wait_until(lambda: process.poll() is not None or http_status(port, "/healthz") == 200, START_TIMEOUT_S, "web")
+        wait_until(lambda: process.poll() is not None or http_status(port, "/healthz") == 200, "web")
         assert process.poll() is None, log.read_text("utf-8")
         yield server

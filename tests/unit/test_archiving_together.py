@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from factories import NOW, PACE, SECOND, job_in, result
+from patience import PATIENCE_S
 
 from shared.archive import ArchiveUnavailable
 from shared.domain import events, pace
@@ -111,11 +112,16 @@ def threads() -> Iterator[Threads]:
         pool.shutdown()
 
 
+def a_moment_of(threads: Threads, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The moment for which a group is kept open lasts until all copies have come."""
+    monkeypatch.setattr(hands_module, "time", SimpleNamespace(sleep=lambda _: threads._pools["copy"].shutdown()))
+
+
 # --- side by side
 
 
 def test_clips_are_copied_side_by_side(desk: Desk, threads: Threads) -> None:
-    all_there = threading.Barrier(3, timeout=5)
+    all_there = threading.Barrier(3, timeout=PATIENCE_S)
     desk.copy = lambda number: all_there.wait()
     desk.archive(threads)
 
@@ -126,7 +132,7 @@ def test_clips_are_copied_side_by_side(desk: Desk, threads: Threads) -> None:
 
 def test_a_slow_copy_holds_neither_the_manifest_nor_the_end_of_a_quick_one(desk: Desk, threads: Threads) -> None:
     over, heard = [threading.Event(), threading.Event()], []
-    desk.copy = lambda number: number == 0 and heard.extend(event.wait(5) for event in over)
+    desk.copy = lambda number: number == 0 and heard.extend(event.wait(PATIENCE_S) for event in over)
     desk.let_go = lambda number: number and over[number - 1].set()
     desk.archive(threads)
 
@@ -138,8 +144,8 @@ def test_a_slow_copy_holds_neither_the_manifest_nor_the_end_of_a_quick_one(desk:
 def test_clips_that_come_within_a_moment_have_their_manifests_put_together(
     desk: Desk, threads: Threads, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(hands_module, "GROUP_S", 0.5)
-    all_there = threading.Barrier(3, timeout=5)
+    a_moment_of(threads, monkeypatch)
+    all_there = threading.Barrier(3, timeout=PATIENCE_S)
     desk.copy = lambda number: all_there.wait()
     desk.archive(threads)
 
@@ -309,11 +315,11 @@ def test_one_put_alone_is_held_until_it_is_written_down_and_no_longer(desk: Desk
 def test_at_a_mute_bucket_the_manifests_of_a_message_wait_side_by_side(
     desk: Desk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(hands_module, "GROUP_S", 0.2)
-    copied, waiting = threading.Barrier(3, timeout=5), threading.Barrier(3, timeout=5)
+    copied, waiting = threading.Barrier(3, timeout=PATIENCE_S), threading.Barrier(3, timeout=PATIENCE_S)
     desk.copy, desk.alone = (lambda number: copied.wait()), (lambda number: waiting.wait())
     desk.clear = lambda number: False
     hands = Threads({"archive": 3, "copy": 3}, lambda: None)
+    a_moment_of(hands, monkeypatch)
     desk.archive(hands)
     for pool in hands._pools.values():
         pool.shutdown()

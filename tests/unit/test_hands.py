@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Callable, Iterator
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from patience import PATIENCE_S
 
 from worker import hands as subject
 from worker.hands import Hands, InTurn, Threads
@@ -25,7 +26,11 @@ class Bell:
         self.rung.release()
 
     def heard(self, times: int = 1) -> bool:
-        return all(self.rung.acquire(timeout=5) for _ in range(times)) and not self.rung.acquire(blocking=False)
+        return all(self.rung.acquire(timeout=PATIENCE_S) for _ in range(times)) and not self.early()
+
+    def early(self) -> bool:
+        """Whether it rings already."""
+        return self.rung.acquire(blocking=False)
 
 
 @pytest.fixture
@@ -37,12 +42,17 @@ def bell() -> Bell:
 def threads(bell: Bell) -> Iterator[Threads]:
     made = Threads(SIZES, bell)
     yield made
-    for pool in made._pools.values():
-        pool.shutdown()
+    ended(made)
 
 
 def flat(groups: Iterator[list[tuple[Any, Any]]]) -> list[tuple[Any, Any]]:
     return [one for group in groups for one in group]
+
+
+def ended(threads: Threads) -> None:
+    """Return when all that was begun is done."""
+    for pool in threads._pools.values():
+        pool.shutdown()
 
 
 # --- given away
@@ -51,9 +61,9 @@ def flat(groups: Iterator[list[tuple[Any, Any]]]) -> list[tuple[Any, Any]]:
 def test_nobody_waits_for_a_slow_one(threads: Threads, bell: Bell) -> None:
     slow, done = threading.Event(), threading.Semaphore(0)
 
-    threads.give("archive", lambda _: slow.wait(5), [0])
+    threads.give("archive", lambda _: slow.wait(PATIENCE_S), [0])
     threads.give("poll", lambda _: done.release(), range(9))
-    assert all(done.acquire(timeout=5) for _ in range(9))  # while the archive is still at it
+    assert all(done.acquire(timeout=PATIENCE_S) for _ in range(9))  # while the archive is still at it
     assert bell.heard()
     assert not slow.is_set()
     slow.set()
@@ -62,9 +72,10 @@ def test_nobody_waits_for_a_slow_one(threads: Threads, bell: Bell) -> None:
 
 def test_the_bell_rings_when_the_last_is_done(threads: Threads, bell: Bell) -> None:
     gates = [threading.Event(), threading.Event()]
-    threads.give("poll", lambda number: gates[number].wait(5), [0, 1])
+    threads.give("poll", lambda number: gates[number].wait(PATIENCE_S), [0, 1])
     gates[0].set()
-    assert not bell.rung.acquire(timeout=0.05)
+    flat(threads.gather("poll", str, ["after"]))  # by the thread of the first, for the other is still at it
+    assert not bell.early()
     gates[1].set()
     assert bell.heard()
 
@@ -76,7 +87,8 @@ def test_one_that_breaks_counts_as_done(threads: Threads, bell: Bell) -> None:
 
 def test_for_nothing_no_bell_rings(threads: Threads, bell: Bell) -> None:
     threads.give("poll", lambda _: None, [])
-    assert not bell.rung.acquire(timeout=0.05)
+    ended(threads)
+    assert not bell.early()
 
 
 # --- gathered
@@ -95,13 +107,13 @@ def test_of_nothing_comes_nothing(make: Callable[[], Hands]) -> None:
 
 
 def test_calls_are_made_side_by_side(threads: Threads) -> None:
-    all_there = threading.Barrier(4, timeout=5)
+    all_there = threading.Barrier(4, timeout=PATIENCE_S)
     assert len(flat(threads.gather("send", lambda _: all_there.wait(), range(4)))) == 4
 
 
 def test_a_slow_call_keeps_no_other_from_being_heard(threads: Threads) -> None:
     slow = threading.Event()
-    groups = threads.gather("send", lambda number: number or slow.wait(5), [0, 1, 2])
+    groups = threads.gather("send", lambda number: number or slow.wait(PATIENCE_S), [0, 1, 2])
 
     heard = flat(iter([next(groups)]))
     while len(heard) < 2:
@@ -112,13 +124,19 @@ def test_a_slow_call_keeps_no_other_from_being_heard(threads: Threads) -> None:
 
 
 def test_what_comes_within_a_moment_comes_together(threads: Threads, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(subject, "GROUP_S", 0.5)
-    groups = list(threads.gather("send", lambda number: time.sleep(number / 50), range(4)))
-    assert [len(group) for group in groups] == [4]
+    moments: list[float] = []
+
+    def moment(length_s: float) -> None:
+        moments.append(length_s)
+        ended(threads)
+
+    monkeypatch.setattr(subject, "time", SimpleNamespace(sleep=moment))
+    groups = list(threads.gather("send", str, range(4)))
+    assert ([len(group) for group in groups], moments) == ([4], [subject.GROUP_S])
 
 
 def test_whoever_waits_for_one_only_waits_no_longer(threads: Threads, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(subject, "GROUP_S", 60)
+    monkeypatch.setattr(subject, "time", SimpleNamespace(sleep=pytest.fail))
     assert list(threads.gather("send", str, [7])) == [[(7, "7")]]
 
 
@@ -128,7 +146,7 @@ def test_one_that_raises_is_waited_for_no_longer_and_the_others_come(threads: Th
         target=lambda: come.extend(threads.gather("send", lambda n: 1 / n, [1, 0, 2])), daemon=True
     )
     waiting.start()
-    waiting.join(5)
+    waiting.join(PATIENCE_S)
 
     assert not waiting.is_alive()
     assert sorted(flat(iter(come))) == [(1, 1), (2, 0.5)]
@@ -136,15 +154,15 @@ def test_one_that_raises_is_waited_for_no_longer_and_the_others_come(threads: Th
 
 def test_nobody_hears_of_what_was_gathered(threads: Threads, bell: Bell) -> None:
     flat(threads.gather("send", str, range(3)))
-    assert not bell.rung.acquire(timeout=0.05)
+    ended(threads)
+    assert not bell.early()
 
 
 # --- where no thread can be started
 
 
 def test_a_process_on_its_way_out_still_does_what_it_began(threads: Threads, bell: Bell) -> None:
-    for pool in threads._pools.values():
-        pool.shutdown()
+    ended(threads)
     done: list[int] = []
 
     threads.give("poll", done.append, [1, 2])
