@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from typing import Any
 
 import pytest
 from factories import MINUTE, NOW, attempt, job_in, rejected
+from patience import PATIENCE_S, wait_until
 
 from shared import journal as journals
 from shared.archive import Archive, ArchiveUnavailable
@@ -78,10 +78,7 @@ def test_an_answer_comes_back_as_it_was_heard(journal: Journal, event: events.Ev
 
 def test_an_answer_is_stored_a_moment_later_without_anybody_asking(journal: Journal) -> None:
     journal.answered(begun(), events.Lost(""), None, NOW)
-    give_up_at = time.monotonic() + 10
-    while not list(journal.read(NOW)):
-        assert time.monotonic() < give_up_at
-        time.sleep(0.05)
+    wait_until(lambda: bool(list(journal.read(NOW))), "the answer in the bucket")
 
 
 def test_what_comes_while_an_object_is_stored_shares_the_next(
@@ -92,20 +89,19 @@ def test_what_comes_while_an_object_is_stored_shares_the_next(
     def put(name: str, text: str) -> None:
         stored.append(text.count("\n") + 1)
         first_is_out.set()
-        may_go_on.wait(10)
+        may_go_on.wait(PATIENCE_S)
 
     monkeypatch.setattr(archive, "put_journal", put)
     callers = [threading.Thread(target=journal.intend, args=([(begun(), PAID)], NOW)) for _ in range(9)]
     callers[0].start()
-    first_is_out.wait(10)
+    first_is_out.wait(PATIENCE_S)
     for caller in callers[1:]:
         caller.start()
-    while len(journal._lines) < 8:
-        time.sleep(0.005)
+    wait_until(lambda: len(journal._lines) == 8, "all who wait")
     waiting = [caller.is_alive() for caller in callers]
     may_go_on.set()
     for caller in callers:
-        caller.join(10)
+        caller.join(PATIENCE_S)
 
     assert waiting == [True] * 9
     assert stored == [1, 8]
@@ -183,7 +179,7 @@ def test_calls_that_come_while_an_object_is_stored_share_the_next_and_the_same_e
     def put(name: str, text: str) -> None:
         stored.append(text.count('"kind":"intent"'))
         first_is_out.set()
-        may_go_on.wait(10)
+        may_go_on.wait(PATIENCE_S)
         if len(stored) == 2:
             raise ArchiveUnavailable("S3 was not reached")
 
@@ -197,14 +193,13 @@ def test_calls_that_come_while_an_object_is_stored_share_the_next_and_the_same_e
     monkeypatch.setattr(archive, "put_journal", put)
     callers = [threading.Thread(target=call, args=(count,)) for count in (2, 3, 4)]
     callers[0].start()
-    first_is_out.wait(10)
+    first_is_out.wait(PATIENCE_S)
     for caller in callers[1:]:
         caller.start()
-    while len(journal._lines) < 2:
-        time.sleep(0.005)
+    wait_until(lambda: len(journal._lines) == 2, "all who wait")
     may_go_on.set()
     for caller in callers:
-        caller.join(10)
+        caller.join(PATIENCE_S)
 
     assert (stored, sorted(ends)) == ([2, 7], ["refused", "refused", "stored"])
 
@@ -219,7 +214,7 @@ def test_an_intent_that_is_not_stored_in_time_is_refused_and_never_stored(
 
     def put(name: str, text: str) -> None:
         busy.set()
-        may_go_on.wait(10)
+        may_go_on.wait(PATIENCE_S)
         stored.append(text)
 
     monkeypatch.setattr(archive, "put_journal", put)
@@ -231,11 +226,11 @@ def test_an_intent_that_is_not_stored_in_time_is_refused_and_never_stored(
 
     first, late = threading.Thread(target=first_comes), [begun(), begun()]
     first.start()
-    busy.wait(10)
+    busy.wait(PATIENCE_S)
     with pytest.raises(ArchiveUnavailable):
         journal.intend([(subject, PAID) for subject in late], NOW)
     may_go_on.set()
-    first.join(10)
+    first.join(PATIENCE_S)
     journal.flush()
 
     assert len(stored) == 1

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from celery import Celery
 from factories import result
+from patience import PATIENCE_S
 from real_server import running
 from receiver_steps import AWS, BUCKET, KEYS, TEXT, TEXT_26, environment, error_of, without
 
@@ -17,7 +18,6 @@ from shared.domain.job import Attempt, Link, State
 from shared.ledger.ledger import Ledger
 from shared.wiring import clock
 
-ANSWER_S = 60
 Enqueue = Callable[..., Any]
 
 
@@ -28,7 +28,7 @@ def enqueue(served_redis_url: str, tmp_path_factory: pytest.TempPathFactory) -> 
 
     def call(headers: dict[str, str] | None = None, **kwargs: Any) -> Any:
         sent = bare.send_task("rushes.enqueue", kwargs=kwargs, queue="enqueue", headers=headers)
-        return sent.get(timeout=ANSWER_S)
+        return sent.get(timeout=PATIENCE_S)
 
     env = {**AWS, **environment(REDIS_URL=served_redis_url), "AWS_ENDPOINT_URL_S3": "http://127.0.0.1:1"}
     with running("worker", env, tmp_path_factory.mktemp("worker") / "log"):

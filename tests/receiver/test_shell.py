@@ -6,17 +6,19 @@ import json
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
 from factories import job_in, result
+from patience import PATIENCE_S, wait_until
 from real_server import Server, head, serving
 from receiver_steps import KEYS, MOTION, TEXT, without
 
-from deploy.sandbox.ready import free_ports, wait_until
+from deploy.sandbox.ready import free_ports
 from shared.cli import main
 from shared.client import ApiError, Client, Unreachable
 from shared.domain import events
@@ -172,12 +174,12 @@ def test_a_watched_jobs_end_is_the_exit_code(rushes: Rushes, ledger: Ledger, cli
 def test_a_job_is_waited_for(server: Server, ledger: Ledger) -> None:
     env = {"RUSHES_URL": server.url, "RUSHES_API_KEY": KEYS["other"], "PATH": "/usr/bin:/bin"}
     waiting = subprocess.Popen([PROGRAM, "submit", *FLAGS, "--wait"], env=env, stdout=subprocess.PIPE)
-    wait_until(lambda: bool(ledger.newest("other", 1)), 30, "the job")
+    wait_until(lambda: bool(ledger.newest("other", 1)), "the job")
     (job,) = ledger.newest("other", 1)
     assert waiting.poll() is None
 
     ledger.apply(job.id, events.Canceled(), clock())
-    told, _ = waiting.communicate(timeout=30)
+    told, _ = waiting.communicate(timeout=PATIENCE_S)
 
     assert (waiting.returncode, json.loads(told)["status"]) == (1, "canceled")
 
@@ -299,16 +301,27 @@ def test_a_wait_that_takes_too_long_is_exit_4_and_the_job_goes_on(rushes: Rushes
     assert rushes("events", job_id, "--timeout", "0").exit_code == 4
 
 
+@contextmanager
+def heeding_ctrl_c() -> Iterator[None]:
+    """What is started here heeds it, also where these tests run in a shell's background, which ignores it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
 def test_ctrl_c_leaves_the_job_alone_and_says_how_to_watch_it(server: Server, ledger: Ledger, client: Client) -> None:
     env = {"RUSHES_URL": server.url, "RUSHES_API_KEY": KEYS["acme"], "PATH": "/usr/bin:/bin"}
     job = standing(ledger, State.RUNNING)
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-    looking = subprocess.Popen([PROGRAM, "events", job.id], env=env, **pipes)
+    with heeding_ctrl_c():
+        looking = subprocess.Popen([PROGRAM, "events", job.id], env=env, **pipes)
     assert looking.stdout
     assert " running " in looking.stdout.readline()
 
     looking.send_signal(signal.SIGINT)
-    _, said = looking.communicate(timeout=30)
+    _, said = looking.communicate(timeout=PATIENCE_S)
 
     assert (looking.returncode, said) == (130, f"The job goes on. To watch it again: rushes watch {job.id}\n")
     assert client.get(job.id)["status"] == "running"
@@ -324,7 +337,7 @@ def test_each_change_is_a_line(server: Server, ledger: Ledger) -> None:
     ledger.apply(job.id, events.Progressed(60), clock())
     assert json.loads(looking.stdout.readline())["progress"] == 60
     ledger.apply(job.id, events.Failed(events.Reason.INPUT, "no"), clock())
-    rest, _ = looking.communicate(timeout=30)
+    rest, _ = looking.communicate(timeout=PATIENCE_S)
 
     assert (looking.returncode, json.loads(rest)["status"]) == (0, "failed")
 

@@ -6,6 +6,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from patience import PATIENCE_S
 from real_server import launch
 from receiver_steps import AWS, environment
 
@@ -19,7 +20,7 @@ def stopped(name: str, env: dict[str, str]) -> str:
     """The one line with which a process ends that does not start."""
     process = launch(name, env, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     try:
-        out, err = process.communicate(timeout=60)
+        out, err = process.communicate(timeout=PATIENCE_S)
     except subprocess.TimeoutExpired:
         process.kill()
         raise

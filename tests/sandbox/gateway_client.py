@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
+from patience import PATIENCE_S
+
 MOTION = {
     "model": "kling-v3-motion-control",
     "prompt": "保持人物面部特征一致,按参考视频完成转身挥手动作,电影感光影",
@@ -108,7 +110,7 @@ class Client:
         if body is not None and not isinstance(body, bytes):
             body = json.dumps(body).encode()
             sent.setdefault("Content-Type", "application/json")
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=20)
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=PATIENCE_S)
         try:
             connection.request(method, path, body, sent)
             answer = connection.getresponse()

@@ -7,6 +7,7 @@ from decimal import Decimal
 from urllib.parse import urlsplit
 
 import pytest
+from patience import PATIENCE_S
 
 from shared.domain.events import Accepted, Failed, Succeeded
 from shared.domain.wire import Response
@@ -43,7 +44,7 @@ ABLE = [
 def answer(request):
     """What the sandbox answers to a request of an adapter."""
     parts = urlsplit(request.url)
-    connection = http.client.HTTPConnection(parts.hostname, parts.port, timeout=10)
+    connection = http.client.HTTPConnection(parts.hostname, parts.port, timeout=PATIENCE_S)
     headers = {**request.headers, "Content-Type": "application/json"}
     connection.request(request.method, f"{parts.path}?{parts.query}", request.body(), headers)
     reply = connection.getresponse()

@@ -10,8 +10,9 @@ from decimal import Decimal
 
 import pytest
 from gateway_client import DOCUMENTED, GATEWAYS, Client, task_id
+from patience import PATIENCE_S, wait_until
 
-from deploy.sandbox.ready import free_ports, http_status, wait_until
+from deploy.sandbox.ready import free_ports, http_status
 
 KEY = "attempt-1"
 
@@ -95,11 +96,11 @@ class Process:
 
     def start(self):
         self.process = subprocess.Popen(self.argv, env=self.environment, stderr=subprocess.DEVNULL)
-        wait_until(lambda: http_status(self.port, "/_sandbox/health") == 200, 20, "the gateways")
+        wait_until(lambda: http_status(self.port, "/_sandbox/health") == 200, "the gateways")
 
     def end(self, number):
         self.process.send_signal(number)
-        return self.process.wait(10)
+        return self.process.wait(PATIENCE_S)
 
 
 @pytest.fixture
@@ -117,7 +118,7 @@ def test_a_task_that_was_accepted_before_a_kill_ends_after_it_billed_and_told_on
     process.end(signal.SIGKILL)
     process.start()
 
-    wait_until(lambda: len(receiver.bodies) == 2, 10, "the callback")
+    wait_until(lambda: len(receiver.bodies) == 2, "the callback")
     assert {body["data"]["taskId"] for body in receiver.bodies} == {told}
     assert client.query("apimart", asked).json["data"]["status"] == "completed"
     assert client.submit("apimart", Idempotency_Key=KEY).status == 503

@@ -6,12 +6,12 @@ import json
 
 import pytest
 from gateway_client import DOCUMENTED
+from patience import wait_until
 
 from deploy.sandbox.gateways.apimodels import ApiModels
 from deploy.sandbox.gateways.book import Callback
 from deploy.sandbox.gateways.courier import next_due
 from deploy.sandbox.gateways.evolink import EvoLink
-from deploy.sandbox.ready import wait_until
 
 ENDED_AT = 1000.0
 
@@ -21,12 +21,12 @@ def told(client, gateway, receiver):
 
 
 def arrivals(receiver, count):
-    wait_until(lambda: len(receiver.bodies) >= count, 10, f"callback {count}")
+    wait_until(lambda: len(receiver.bodies) >= count, f"callback {count}")
     return receiver.bodies
 
 
 def deliveries(client, count):
-    wait_until(lambda: len(client.shown("tasks")[0]["callbacks"]) >= count, 10, f"delivery {count}")
+    wait_until(lambda: len(client.shown("tasks")[0]["callbacks"]) >= count, f"delivery {count}")
     return client.shown("tasks")[0]["callbacks"]
 
 

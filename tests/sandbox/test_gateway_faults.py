@@ -8,9 +8,9 @@ import time
 
 import pytest
 from gateway_client import DOCUMENTED, GATEWAYS, video_url
+from patience import wait_until
 
 from deploy.sandbox.gateways.faults import SHAPES
-from deploy.sandbox.ready import wait_until
 
 LOST = (http.client.RemoteDisconnected, ConnectionResetError)
 
@@ -160,11 +160,11 @@ def test_a_forged_failure_comes_while_the_task_runs(open_sandbox, receiver):
     client = open_sandbox(task_s=0.8).client
     client.fault("evolink", "forged_first")
     task = client.submitted("evolink", {**DOCUMENTED["evolink"], "callback_url": receiver.url})
-    wait_until(lambda: receiver.bodies, 5, "the forgery")
+    wait_until(lambda: receiver.bodies, "the forgery")
 
     assert (receiver.bodies[0]["id"], receiver.bodies[0]["status"]) == (task, "failed")
     assert client.query("evolink", task).json["status"] == "processing"
-    wait_until(lambda: len(receiver.bodies) > 1, 5, "the truth")
+    wait_until(lambda: len(receiver.bodies) > 1, "the truth")
     assert receiver.bodies[1]["status"] == "completed"
 
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 import http.client
 
 from gateway_client import DOCUMENTED, SUBMIT
+from patience import PATIENCE_S
 
 from deploy.sandbox.gateways.server import BODY_CAP_BYTES, Request
 
 
 def test_a_connection_serves_many_requests(client):
-    connection = http.client.HTTPConnection("127.0.0.1", client.port, timeout=5)
+    connection = http.client.HTTPConnection("127.0.0.1", client.port, timeout=PATIENCE_S)
     connection.connect()
     first = connection.sock
     for path in ("/_sandbox/health", "/nowhere", "/_sandbox/tasks"):

@@ -12,9 +12,10 @@ import sys
 
 import pytest
 from gateway_client import Client
+from patience import PATIENCE_S, wait_until
 
 from deploy.sandbox import redis, s3, stack
-from deploy.sandbox.ready import NotReady, http_status, wait_until
+from deploy.sandbox.ready import NotReady, http_status
 from deploy.sandbox.stack import Ports, Stack
 
 WEB = """
@@ -31,7 +32,7 @@ PROCFILE = "web: python web.py\nworker: sleep 600\nscheduler: sleep 600\n"
 
 
 def redis_says(port, command):
-    with socket.create_connection(("127.0.0.1", port), timeout=5) as connection:
+    with socket.create_connection(("127.0.0.1", port), timeout=PATIENCE_S) as connection:
         connection.sendall(f"{command}\r\n".encode())
         return connection.recv(4096).decode()
 
@@ -58,7 +59,7 @@ def killed(running, name):
     """Kill a process of the stack and wait for its next life."""
     pid = running.processes()[name]
     os.kill(pid, signal.SIGKILL)
-    wait_until(lambda: running.processes().get(name, pid) != pid, 10, name)
+    wait_until(lambda: running.processes().get(name, pid) != pid, name)
 
 
 def web_env(running):
@@ -102,7 +103,7 @@ def test_every_key_of_the_stack_is_taken_by_its_gateway(running):
 def test_a_killed_redis_comes_back_with_what_it_had(running):
     assert redis_says(running.ports.redis, "SET kept yes") == "+OK\r\n"
     killed(running, "redis")
-    wait_until(lambda: redis.answers(running.ports.redis), 10, "redis")
+    wait_until(lambda: redis.answers(running.ports.redis), "redis")
 
     assert redis_says(running.ports.redis, "GET kept") == "$3\r\nyes\r\n"
 
@@ -110,13 +111,13 @@ def test_a_killed_redis_comes_back_with_what_it_had(running):
 def test_a_killed_s3_comes_back_with_its_bucket(running):
     killed(running, "s3")
 
-    wait_until(lambda: s3.has_bucket(running.ports.s3, "rushes"), 20, "s3")
+    wait_until(lambda: s3.has_bucket(running.ports.s3, "rushes"), "s3")
 
 
 def test_a_killed_process_comes_back(running):
     killed(running, "web")
 
-    wait_until(lambda: http_status(running.ports.web, "/readyz") == 200, 10, "web")
+    wait_until(lambda: http_status(running.ports.web, "/readyz") == 200, "web")
 
 
 def test_what_the_processes_say_is_in_the_log(running):
@@ -154,10 +155,16 @@ def test_ports_that_were_given_are_kept_and_the_others_are_free_ones():
 
 
 def test_a_stack_that_does_not_come_up_says_why_and_leaves_nobody(tmp_path, monkeypatch):
-    monkeypatch.setattr(stack, "WEB_TIMEOUT_S", 0.5)
     monkeypatch.setattr(Stack, "_await_parts", lambda self: None)
     (tmp_path / "Procfile").write_text("web: sh -c 'echo no such setting; exit 1'\n")
-    failing = Stack(tmp_path / "data", root=tmp_path, outputs=[io.StringIO()])
+    out = io.StringIO()
+    failing = Stack(tmp_path / "data", root=tmp_path, outputs=[out])
+
+    def nobody(*_):
+        wait_until(lambda: "no such setting" in out.getvalue(), "the reason")
+
+    monkeypatch.setattr(stack, "http_status", nobody)
+    monkeypatch.setattr(stack, "WEB_TIMEOUT_S", 0)
 
     with pytest.raises(NotReady, match=r"(?s)web did not answer.*no such setting"):
         failing.start()

@@ -3,6 +3,7 @@ from __future__ import annotations
 import threading
 
 import pytest
+from patience import PATIENCE_S
 
 from shared.look import Look
 
@@ -20,7 +21,7 @@ def test_while_a_look_hangs_nobody_waits_for_long_and_no_other_is_begun() -> Non
 
     def hang() -> None:
         begun.append(1)
-        let_go.wait(10)
+        let_go.wait(PATIENCE_S)
 
     for _ in range(5):
         with pytest.raises(TimeoutError):
