@@ -15,14 +15,14 @@ from marshmallow import EXCLUDE, Schema, ValidationError, fields, validate
 
 from shared import notify, tokens
 from shared.domain.pace import Pace
+from shared.ledger import connection
+from shared.ledger.address import SCHEMES, SENTINELS
 from shared.providers import PROVIDERS
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 TENANT = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 ADMIN = "admin"
 HASH = re.compile(r"sha256\$[0-9a-f]{64}")
-NODE = re.compile(r".+:\d{1,5}", re.ASCII)
-LOCAL = frozenset({"redis", "rediss", "unix"})  # without a host they mean this one
 
 
 class SettingsError(Exception):
@@ -141,19 +141,17 @@ def url(*schemes: str) -> Any:
 def _leads_somewhere(value: str) -> bool:
     try:
         address = urlsplit(value)
-        if address.scheme == "sentinel":
-            return all(NODE.fullmatch(node) for node in address.netloc.rpartition("@")[2].split(","))
-        return address.port != 0 and bool(address.hostname or (address.path and address.scheme in LOCAL))
+        return address.port != 0 and bool(address.hostname)
     except ValueError:  # brackets or a port that are none
         return False
 
 
-def redis_db(value: str) -> None:
-    """Checks that a Redis address ends in a database's number, or in nothing."""
-    scheme, _, rest = value.partition("://")
-    db = rest.partition("?")[0].partition("/")[2]
-    if scheme in ("redis", "rediss") and not re.fullmatch(r"\d*", db):
-        raise ValidationError("give the database as a number, such as redis://host:6379/0")
+def redis_address(value: str) -> None:
+    """Checks that redis-py could connect with an address; nothing is opened."""
+    try:
+        connection.check(value)
+    except ValueError as error:
+        raise ValidationError(str(error)) from None
 
 
 # Those of kombu 5.6; more may stand behind a plus.
@@ -162,6 +160,17 @@ BROKER = (
     "|azureservicebus|slmq|SLMQ|mongodb|sqla|sqlalchemy|pgmq|zookeeper|consul|etcd|qpid|pyro|filesystem|memory)"
     r"(\+[\w.+-]+)?://"
 )
+CELERYS = validate.Regexp(BROKER, error="give an address that Celery knows, such as amqp://… or redis://…")
+
+
+def broker_address(value: str) -> None:
+    """Checks a Redis as the ledger's is checked, and of others that kombu has such a transport."""
+    if value.partition("://")[0] in SCHEMES and (";" not in value or value.partition("://")[0] in SENTINELS):
+        redis_address(value)
+    else:
+        CELERYS(value)
+
+
 HEADER_SAFE = validate.Regexp(r"[!-~]+$", error="holds a space or a character that no key has")
 
 
@@ -185,14 +194,8 @@ class Environment(Schema):
     class Meta:
         unknown = EXCLUDE
 
-    redis_url = fields.String(
-        required=True, data_key="REDIS_URL", validate=[url("redis", "rediss", "sentinel", "unix"), redis_db]
-    )
-    broker_url = fields.String(
-        load_default=None,
-        data_key="RUSHES_BROKER_URL",
-        validate=validate.Regexp(BROKER, error="give an address that Celery knows, such as amqp://… or redis://…"),
-    )
+    redis_url = fields.String(required=True, data_key="REDIS_URL", validate=redis_address)
+    broker_url = fields.String(load_default=None, data_key="RUSHES_BROKER_URL", validate=broker_address)
     bucket = fields.String(
         required=True,
         data_key="RUSHES_S3_BUCKET",

@@ -21,8 +21,9 @@ from shared.http import Outside
 from shared.inputs import InputLinks
 from shared.intake import Intake
 from shared.journal import Journal
+from shared.ledger.connection import connect
 from shared.ledger.ledger import Ledger
-from shared.ledger.redis_store import RedisStore, connect
+from shared.ledger.redis_store import RedisStore
 from shared.providers import PROVIDERS
 from shared.providers.base import Access
 from shared.providers.prices import PriceTable

@@ -1,33 +1,16 @@
-"""Where Celery's messages go."""
+"""Where Celery's messages go: the broker's address in the terms of kombu and of Celery's results."""
 
 from __future__ import annotations
 
 from typing import Any, cast
-from urllib.parse import urlsplit
+from urllib.parse import quote
 
 from kombu import Connection  # type: ignore[attr-defined]
+from kombu.utils import url as kombu_url
 
+from shared.ledger import address, connection
+from shared.ledger.address import RedisAddress
 from shared.settings import Settings, SettingsError
-
-
-def options(settings: Settings) -> dict[str, Any]:
-    """Where Celery's messages go; the ledger's form of a Sentinel address is turned into Celery's."""
-    url, transport = settings.broker_url, dict[str, Any](TRANSPORT)
-    parts = urlsplit(url)
-    if parts.scheme == "sentinel":
-        service, _, db = parts.path.strip("/").partition("/")
-        transport["master_name"] = service or "mymaster"
-        credentials, _, hosts = parts.netloc.rpartition("@")
-        login = f"{credentials}@" if credentials else ""
-        url = ";".join(f"sentinel://{login}{host}/{db or 0}" for host in hosts.split(","))
-    if not parts.scheme.startswith(("redis", "sentinel", "unix")):
-        transport = {}
-    if parts.scheme == "rediss" and "ssl_cert_reqs" not in parts.query:
-        url += ("&" if parts.query else "?") + "ssl_cert_reqs=required"
-    # Only `rushes.enqueue` has a result: its caller reads it where its own Celery looks.
-    backend = url if parts.scheme in ("redis", "rediss", "unix") else "rpc://"
-    return {"broker_url": url, "broker_transport_options": transport, "result_backend": backend}
-
 
 # Timeouts measured 2026-11: with the defaults a publish to a frozen broker still blocked after 100 s.
 TRANSPORT = {
@@ -39,10 +22,79 @@ TRANSPORT = {
 }
 
 
+def options(settings: Settings) -> dict[str, Any]:
+    """Celery's settings for the broker, and for the results of `rushes.enqueue`.
+
+    Only `rushes.enqueue` has a result: its caller reads it where its own Celery looks.
+    """
+    url = settings.broker_url
+    scheme = url.partition("://")[0]
+    if scheme not in address.SCHEMES or (";" in url and scheme in address.SERVERS):
+        return _of_others(url)
+    redis = address.parse(url)
+    tls = _tls(redis)
+    transport = {**TRANSPORT, **{name: redis.options[name] for name in TRANSPORT if name in redis.options}}
+    if client_name := redis.options.get("client_name"):
+        transport["client_name"] = client_name
+    if redis.sentinels:
+        transport |= {"master_name": redis.service, "sentinel_kwargs": _sentinel_options(redis, transport)}
+        nodes = ";".join(_url("sentinel", host, port, redis) for host, port in redis.sentinels)
+        return {
+            "broker_url": nodes,
+            "broker_use_ssl": tls,
+            "broker_transport_options": transport,
+            "result_backend": "rpc://",
+        }
+    server = _server_url(redis)
+    return {
+        "broker_url": server,
+        "broker_use_ssl": tls,
+        "broker_transport_options": transport,
+        "result_backend": server,
+        "redis_backend_use_ssl": tls,
+    }
+
+
+def _of_others(url: str) -> dict[str, Any]:
+    """Another kind of broker, or a list of servers of which kombu takes the next when one is away."""
+    redis = url.partition("://")[0] in address.SERVERS
+    return {"broker_url": url, "broker_transport_options": TRANSPORT if redis else {}, "result_backend": "rpc://"}
+
+
+def _tls(redis: RedisAddress) -> dict[str, Any] | None:
+    """kombu verifies nothing where it is told nothing."""
+    if not redis.tls:
+        return None
+    return {"ssl_cert_reqs": "required", **{k: v for k, v in redis.options.items() if k.startswith("ssl_")}}
+
+
+def _sentinel_options(redis: RedisAddress, transport: dict[str, Any]) -> dict[str, Any]:
+    """A Sentinel that is away is not waited for: redis-py would dial it ten times, 11 s long (measured 2026-11)."""
+    limits = {name: transport[name] for name in ("socket_timeout", "socket_connect_timeout", "socket_keepalive")}
+    return {**limits, **redis.sentinel_options, **connection.ONCE}
+
+
+def _server_url(redis: RedisAddress) -> str:
+    if redis.path:
+        login = _url("socket", None, None, redis).partition("://")[2].rpartition("/")[0]
+        return f"redis+socket://{login}{quote(redis.path)}?virtual_host={redis.options.get('db', 0)}"
+    return _url("rediss" if redis.tls else "redis", redis.options["host"], redis.options["port"], redis)
+
+
+def _url(scheme: str, host: str | None, port: int | None, redis: RedisAddress) -> str:
+    user, password = redis.options.get("username"), redis.options.get("password")
+    return str(cast(Any, kombu_url).as_url(scheme, host, port, user, password, str(redis.options.get("db", 0))))
+
+
 def check(settings: Settings) -> None:
-    """Raise SettingsError where the broker's driver is not installed."""
-    told = options(settings)
+    """Raise SettingsError where kombu makes no connection of the address, or its driver is not installed."""
+    name = "REDIS_URL" if settings.broker_url == settings.redis_url else "RUSHES_BROKER_URL"
     try:
-        cast(Any, Connection)(told["broker_url"], transport_options=told["broker_transport_options"]).transport  # noqa: B018
+        conf = options(settings)
+        made = {"ssl": conf.get("broker_use_ssl"), "transport_options": conf["broker_transport_options"]}
+        for url in conf["broker_url"].split(";"):
+            cast(Any, Connection)(url, **made).transport  # noqa: B018
     except ImportError as error:
-        raise SettingsError(f"settings: RUSHES_BROKER_URL: {error}") from None
+        raise SettingsError(f"settings: {name}: {error}") from None
+    except Exception as error:  # each transport of kombu raises what it likes, and may quote the password
+        raise SettingsError(f"settings: {name}: kombu does not take it ({type(error).__name__})") from None

@@ -10,12 +10,10 @@ from pathlib import Path
 from typing import Any, TypeVar, cast
 
 import redis
-from redis.backoff import NoBackoff
-from redis.retry import Retry
 
 from shared.ledger import keys
 from shared.ledger.compact import compact
-from shared.ledger.lines import Lines
+from shared.ledger.connection import call_all
 from shared.ledger.packing import pack, unpack
 from shared.ledger.store import Bounds, Commit, LaneRoom, LedgerUnavailable, Once, Opening, Standing, Verdict, Writes
 
@@ -23,47 +21,12 @@ LUA = Path(__file__).with_name("lua")
 # A call whose answer was lost is sent again this often; every program stands being run twice.
 AGAIN = 2
 AGAIN_PAUSE_S = 0.05
-# One for each thread that may call at a time; redis-py 8 refuses the 101st if it is not told.
-MOST_CONNECTIONS = 1000
 
 # A server that takes no writes now. Inside a program Redis 6.2 wraps the word in a plain error (seen with 6.2.14).
 UNFIT = (redis.exceptions.ReadOnlyError, redis.exceptions.OutOfMemoryError, redis.exceptions.MasterDownError)
-UNFIT_WORDS = ("OOM ", "READONLY ", "MASTERDOWN ", "MISCONF ", "NOREPLICAS ", "BUSY ")
+UNFIT_WORDS = ("OOM ", "READONLY ", "MASTERDOWN ", "MISCONF ", "NOREPLICAS ", "BUSY ", "DB index is out of range")
 
 T = TypeVar("T")
-
-
-def connect(url: str, timeout_s: float) -> redis.Redis:
-    """A client that never retries by itself and never waits longer than `timeout_s` a call.
-
-    redis-py 8 retries each command ten times, scripts too, and blocks 59 s on a frozen server (measured 2026-11).
-    """
-    options: dict[str, Any] = {
-        "decode_responses": True,
-        "socket_timeout": timeout_s,
-        "socket_connect_timeout": min(timeout_s, 2),
-        "socket_keepalive": True,
-        "retry": Retry(NoBackoff(), 0),
-        "max_connections": MOST_CONNECTIONS,
-    }
-    if url.startswith("sentinel://"):
-        return _sentinel(url, options)
-    return redis.Redis.from_url(url, **options)
-
-
-def _sentinel(url: str, options: dict[str, Any]) -> redis.Redis:
-    """`sentinel://[user:password@]host:port[,host:port…]/service[/db]`."""
-    from redis.sentinel import Sentinel
-
-    rest = url.removeprefix("sentinel://")
-    credentials, _, rest = rest.rpartition("@")
-    hosts, _, path = rest.partition("/")
-    service, _, db = path.partition("/")
-    user, _, password = credentials.partition(":")
-    nodes = [(host.rpartition(":")[0], int(host.rpartition(":")[2])) for host in hosts.split(",")]
-    sentinel: Any = cast(Any, Sentinel)(nodes, sentinel_kwargs=options)
-    login = {"username": user or None, "password": password or None} if credentials else {}
-    return cast(redis.Redis, sentinel.master_for(service or "mymaster", db=int(db or 0), **login, **options))
 
 
 @cache
@@ -93,7 +56,7 @@ class RedisStore:
 
     def __init__(self, client: redis.Redis) -> None:
         self._client = client
-        self._lines = Lines(client.connection_pool)
+        self._pool = client.connection_pool
         self._scripts = {path.stem: client.register_script(_source(path.stem)) for path in LUA.glob("*.lua")}
         self._bell: redis.client.PubSub | None = None
 
@@ -128,9 +91,9 @@ class RedisStore:
 
         def call() -> list[Any]:
             try:
-                return self._lines.call_all([("EVALSHA", script.sha, len(n), *n, *a) for n, a in calls], raw)
+                return call_all(self._pool, [("EVALSHA", script.sha, len(n), *n, *a) for n, a in calls], raw)
             except redis.exceptions.NoScriptError:
-                return self._lines.call_all([("EVAL", str(script.script), len(n), *n, *a) for n, a in calls], raw)
+                return call_all(self._pool, [("EVAL", str(script.script), len(n), *n, *a) for n, a in calls], raw)
 
         return self._reach(call, again)
 
@@ -138,7 +101,7 @@ class RedisStore:
         if not job_ids:
             return []
         names = [keys.record(job_id) for job_id in job_ids]
-        found = self._reach(lambda: self._lines.call("MGET", *names, raw=True))
+        found = self._reach(lambda: call_all(self._pool, [("MGET", *names)], raw=True)[0])
         return [_unpacked(held) for held in found]
 
     def create(self, job_id: str, record: str, writes: Writes, once: Once | None = None) -> str:

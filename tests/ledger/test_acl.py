@@ -21,9 +21,10 @@ from redis_server import running as running_redis
 
 from shared.domain import events
 from shared.ledger import keys
+from shared.ledger.connection import connect
 from shared.ledger.ledger import Ledger
 from shared.ledger.quarantine import Stray
-from shared.ledger.redis_store import RedisStore, connect
+from shared.ledger.redis_store import RedisStore
 from shared.ledger.server import server
 from worker.lanes import QUEUE
 

@@ -18,8 +18,9 @@ from redis_server import RedisServer
 from shared.domain import events
 from shared.domain.job import State
 from shared.ledger import redis_store
+from shared.ledger.connection import connect
 from shared.ledger.ledger import Ledger, Ticket
-from shared.ledger.redis_store import RedisStore, connect
+from shared.ledger.redis_store import RedisStore
 from shared.ledger.store import LedgerUnavailable
 
 TIMEOUT_S = 0.2
@@ -176,6 +177,12 @@ def test_a_fault_of_ours_is_not_taken_for_an_outage(redis_store: RedisStore) -> 
     redis_store._client.set("rushes:due:submit:apimart", "no zset")
     with pytest.raises(redis.ResponseError, match="WRONGTYPE"):
         Ledger(redis_store, PACE).create(job())
+
+
+def test_a_database_that_the_server_does_not_have_is_out_of_reach(own_redis: RedisServer) -> None:
+    with connect(f"redis://127.0.0.1:{own_redis.port}/99", TIMEOUT_S) as client:
+        for name in ("create", "newest", "ping"):
+            assert unavailable(CALLS[name], Ledger(RedisStore(client), PACE)), name
 
 
 # --- a line that loses answers

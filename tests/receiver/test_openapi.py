@@ -18,8 +18,9 @@ from receiver_steps import KEYS, Web, callback_path, without
 
 from shared.domain.job import Job, State
 from shared.domain.pace import Pace
+from shared.ledger.connection import connect
 from shared.ledger.ledger import Ledger
-from shared.ledger.redis_store import RedisStore, connect
+from shared.ledger.redis_store import RedisStore
 from shared.wiring import clock
 
 OURS = ("/v1/", "/callbacks/", "/healthz", "/readyz", "/metrics", "/openapi.json", "/docs")

@@ -24,8 +24,9 @@ from shared.domain import events
 from shared.domain.job import Job, State
 from shared.domain.pace import Pace
 from shared.ledger import redis_store
+from shared.ledger.connection import connect
 from shared.ledger.ledger import Ledger
-from shared.ledger.redis_store import RedisStore, connect
+from shared.ledger.redis_store import RedisStore
 from shared.wiring import RECEIVER_TIMEOUT_S, clock
 from webhook_receiver.jobs_api import STREAMS_MAX
 

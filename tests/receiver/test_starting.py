@@ -46,6 +46,25 @@ def test_what_is_malformed_is_named_in_the_same_line() -> None:
 
 
 @pytest.mark.parametrize("name", PROCESSES)
+@pytest.mark.parametrize("setting", ["REDIS_URL", "RUSHES_BROKER_URL"])
+def test_a_redis_address_that_no_client_takes_is_named_in_one_line_without_its_password(
+    name: str, setting: str
+) -> None:
+    line = stopped(name, {**AWS, **environment(**{setting: "redis://:s3cr3t/@127.0.0.1:1/0"})})
+
+    assert line.startswith(f"settings: {setting}: ")
+    assert "s3cr3t" not in line
+
+
+@pytest.mark.parametrize("name", ["worker", "scheduler"])
+def test_a_broker_that_kombu_does_not_take_is_named_in_one_line_without_its_password(name: str) -> None:
+    line = stopped(name, {**AWS, **environment(RUSHES_BROKER_URL="amqp://:s3cr3t/@127.0.0.1:1//")})
+
+    assert line.startswith("settings: RUSHES_BROKER_URL: ")
+    assert "s3cr3t" not in line
+
+
+@pytest.mark.parametrize("name", PROCESSES)
 def test_a_broker_that_nobody_knows_is_named_in_one_line(name: str) -> None:
     line = stopped(name, {**AWS, **environment(RUSHES_BROKER_URL="foo://x")})
 

@@ -79,7 +79,24 @@ HASH_OF_K = "sha256$" + hashlib.sha256(b"k").hexdigest()
 MALFORMED: list[tuple[str, str]] = [
     *[("REDIS_URL", value) for value in ("localhost:6379", "http://localhost", "redis", "redis://", "amqp://x")],
     *[("REDIS_URL", value) for value in ("redis://h:port/0", "redis://h:99999/0", "redis://[::1/0", "REDIS://h")],
-    *[("REDIS_URL", value) for value in ("sentinel://h/main", "sentinel://h:1,i/main", "sentinel:///main")],
+    *[("REDIS_URL", value) for value in ("sentinel:///main", "sentinel://h:1,:2/main", "sentinel://h:x/main")],
+    *[
+        (name, value)
+        for name in ("REDIS_URL", "RUSHES_BROKER_URL")
+        for value in (
+            *("redis://:s3cr3t/x@h/0", "redis://:s3cr3t#x@h/0", "redis://:s3cr3t?x@h/0", "redis://:1?s3cr3t=@h/0"),
+            *("redis://:1/s3cr3t@h/0", "redis://:1#s3cr3t@h/0", "sentinel://:s3cr3t/x@h/main", "redis://:s3cr3t@h:x"),
+            *("redis://h:0", "redis://h:65536", "redis://h:-1", "redis://[::1", "redis://h]:1", "redis://:s3cr3t@"),
+            *("redis://h/main", "redis://h?db=x", "redis://h?db=-1", "sentinel://h/main/x", "sentinel://h/0/main"),
+            *("redis://h?family=0", "redis://h?tls", "redis://h?retry=3", "redis://h?max_connections=5"),
+            *("redis://h?socket_timeout=0", "redis://h?socket_timeout=nan", "redis://h?socket_connect_timeout=soon"),
+            *("redis://h?client_name=a%20b", "redis://h?health_check_interval=-1", "redis://h?ssl_cert_reqs=none"),
+            *("rediss://h?ssl_cert_reqs=maybe", "rediss://h?ssl_ca_certs=/none", "rediss://h?ssl_min_version=one"),
+            *("rediss://h?ssl_certfile=/none", "rediss://h?ssl_keyfile=/none", "rediss://h?ssl_ciphers=none-such"),
+            *("sentinel://h/main?sentinel_db=x", "sentinel://h/main?sentinel_color=red", "sentinel://h/main?color=red"),
+            *("unix://h", "unix://", "unix:///s?ssl=true", "unix:///s?db=x", "unix:///s?socket_keepalive=1"),
+        )
+    ],
     *[("RUSHES_BROKER_URL", value) for value in ("localhost", "amqp", "://x", "5672")],
     *[("RUSHES_S3_BUCKET", value) for value in ("ab", "x" * 256)],
     *[("RUSHES_PUBLIC_URL", value) for value in ("rushes.example", "//rushes.example", "ftp://x", "https://")],
@@ -115,6 +132,7 @@ MALFORMED: list[tuple[str, str]] = [
 def test_what_is_malformed_is_told_by_its_name(name: str, value: str) -> None:
     line = problem({**LEAST, name: value})
 
+    assert "s3cr3t" not in line
     assert re.findall(r"[A-Z][A-Z0-9_]{3,}(?=: )", line) == [name]
 
 
@@ -149,11 +167,24 @@ WELL_FORMED: list[tuple[str, str, str, Any]] = [
             "rediss://user:word@redis.example:6380/2",
             "sentinel://a.example:26379,b.example:26379/main/1",
             "sentinel://user:word@a.example:26379/main",
-            "unix:///run/redis.sock",
+            "sentinel://a.example,[::1]:5/main",
+            "redis://:p%40ss%2Fw%23d%3F@redis.example/0",
+            "unix:///run/redis.sock?db=1",
             "redis://[::1]:6379/0",
+            "redis:///0",
+            "redis://redis.example//1/",
         )
     ],
     *[("RUSHES_BROKER_URL", value, "broker_url", value) for value in ("amqp://u:p@h//", "sqs://", "memory://")],
+    *[
+        ("RUSHES_BROKER_URL", value, "broker_url", value)
+        for value in (
+            "amqp://a;amqp://b",
+            "redis://a/1;redis://b/1",
+            "sentinel://a;sentinel://b/1",
+            "redis+socket:///s",
+        )
+    ],
     ("RUSHES_S3_PREFIX", "video/", "prefix", "video/"),
     ("RUSHES_PUBLIC_URL", "https://rushes.example/", "public_url", "https://rushes.example"),
     ("RUSHES_PUBLIC_URL", "http://127.0.0.1:8000/in//", "public_url", "http://127.0.0.1:8000/in"),
