@@ -6,9 +6,11 @@ import datetime
 import ipaddress
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
+import real_server
 import redis
 import redis_server
 from celery import Celery
@@ -16,6 +18,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from factories import PACE, job
+from receiver_steps import AWS, KEYS, TEXT, environment
 from redis_server import Certificates, RedisServer
 
 from shared import settings
@@ -131,6 +134,26 @@ def test_the_server_is_found_through_sentinels_by_each_spelling(sentinel: RedisS
 def test_the_sentinels_have_a_password_of_their_own(locked_sentinel: RedisServer, own: str) -> None:
     query = own.format(own=SENTINELS_ENCODED)
     both_log_in(f"sentinel://:{ENCODED}@127.0.0.1:{locked_sentinel.port}/mymaster/0?{query}")
+
+
+def test_a_worker_takes_what_another_service_sends_through_its_own_sentinel_settings(
+    locked_sentinel: RedisServer, tmp_path: Path
+) -> None:
+    own = f"sentinel_password={SENTINELS_ENCODED}"
+    url = f"sentinel://service:{ENCODED}@127.0.0.1:1,127.0.0.1:{locked_sentinel.port}/mymaster/4?{own}"
+    service = Celery("somebody-elses", broker=f"sentinel://service:{ENCODED}@127.0.0.1:{locked_sentinel.port}/4")
+    service.conf.result_backend = "rpc://"
+    service.conf.broker_transport_options = {
+        "master_name": "mymaster",
+        "sentinel_kwargs": {"password": SENTINELS_PASSWORD},
+    }
+    env = {**AWS, **environment(REDIS_URL=url), "AWS_ENDPOINT_URL_S3": "http://127.0.0.1:1"}
+    with real_server.running("worker", env, tmp_path / "log"):
+        sent = service.send_task("rushes.enqueue", kwargs={"job": TEXT, "api_key": KEYS["acme"]}, queue="enqueue")
+        document = sent.get(timeout=60)
+    service.close()
+    with connect(url, timeout_s=5) as client:
+        assert Ledger(RedisStore(client), PACE).get(document["id"]) is not None
 
 
 def eventually(happened: Callable[[], object]) -> None:
