@@ -7,7 +7,7 @@ from typing import Any
 import click
 from click.shell_completion import get_completion_class
 
-from shared.client import Client
+from shared.client import Client, Gateway
 from shared.shell.requests import offered
 from shared.shell.telling import json_option, tell, tell_table
 
@@ -23,7 +23,7 @@ def gateways() -> None:
     tell_table(found, names, [_row(gateway) for gateway in found])
 
 
-def _row(gateway: dict[str, Any]) -> tuple[Any, ...]:
+def _row(gateway: Gateway) -> tuple[Any, ...]:
     full = f"{gateway['in_flight']} of {gateway['max_in_flight']}"
     heard = f"{gateway['callbacks']['heard']} of {gateway['callbacks']['asked']}"
     left = gateway["submits_left_this_minute"]
@@ -54,7 +54,7 @@ def usage(first: str | None, last: str | None) -> None:
     """What was made and spent, by day and gateway."""
     lines = Client.connect().usage(first, last)
     names = ("day", "tenant", "provider", "jobs", "completed", "failed", "seconds", "estimated_cost_usd", "cost_usd")
-    tell_table(lines, names, [tuple(line[name] for name in names) for line in lines])
+    tell_table(lines, names, [tuple(dict(line)[name] for name in names) for line in lines])
 
 
 @click.command()

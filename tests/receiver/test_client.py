@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -15,8 +15,8 @@ from factories import job_in
 from real_server import Server
 from receiver_steps import KEYS, TEXT
 
-from shared import client as client_
 from shared.client import ApiError, Client, Unreachable
+from shared.client import client as calls
 from shared.document import document
 from shared.domain import events
 from shared.domain.job import Job, State
@@ -83,19 +83,19 @@ def test_events_are_told_as_they_happen_until_the_end(client: Client, ledger: Le
 def test_a_stream_that_falls_silent_is_taken_up_where_it_was(
     client: Client, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(client_, "SILENCE_S", 1)  # the server is silent for longer
+    monkeypatch.setattr(calls, "SILENCE_S", 1)  # the server is silent for longer
     job = standing(ledger, State.RUNNING)
-    told, heard = client.events(job.id, pause_s=0.01), Client._heard
-    first = next(told)
+    stream, streamed = client.events(job.id, pause_s=0.01), Client._streamed
+    first = next(stream)
 
     def again(self: Client, job_id: str, last_id: str) -> Any:
         ledger.apply(job.id, events.Progressed(60), clock())
         taken_up.append(last_id)
-        return heard(self, job_id, last_id)
+        return streamed(self, job_id, last_id)
 
     taken_up: list[str] = []
-    monkeypatch.setattr(Client, "_heard", again)
-    assert (first.job["progress"], next(told).job["progress"]) == (0, 60)
+    monkeypatch.setattr(Client, "_streamed", again)
+    assert (first.job["progress"], next(stream).job["progress"]) == (0, 60)
     assert taken_up == [first.id]
 
 
@@ -168,21 +168,3 @@ def test_a_service_that_stays_away_is_not_waited_for_for_ever(tmp_path: Path) ->
         server.server_close()
         with pytest.raises(Unreachable):
             next(told)
-
-
-def test_where_no_stream_is_left_the_client_waits_for_one(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
-    heard: list[Callable[[], Any]] = []
-
-    class Full:
-        status, headers = 429, {"retry-after": "15"}
-
-    class Outside:
-        @contextmanager
-        def stream(self, *_: Any, **__: Any) -> Iterator[Full]:
-            heard.append(list)
-            yield Full()
-
-    busy = Client("http://127.0.0.1:1", "k", Outside())  # type: ignore[arg-type]
-    with pytest.raises(Unreachable, match="no stream left"):
-        next(busy.events("job_1", pause_s=0.01, patience_s=0.5))
-    assert len(heard) > 1

@@ -1,0 +1,67 @@
+"""The Jobs API from Python, on requests. It needs nothing of the server: `requests` is all that it imports.
+
+from shared.client import Client
+
+with Client("https://rushes.example", key) as client:
+    job = client.submit({"model": "kling-v3", "prompt": "a red kite"}, idempotency_key="order-17")
+    print(client.wait(job["id"])["result"])
+"""
+
+from __future__ import annotations
+
+from shared.client.client import ENDED, Client
+from shared.client.documents import (
+    Action,
+    Attempt,
+    Callbacks,
+    Error,
+    Estimate,
+    Event,
+    Gateway,
+    Job,
+    Line,
+    Page,
+    Result,
+    Status,
+    Used,
+)
+from shared.client.errors import (
+    ApiError,
+    Conflict,
+    Forbidden,
+    InvalidRequest,
+    NotFound,
+    RateLimited,
+    RushesError,
+    Unauthorized,
+    Unavailable,
+    Unreachable,
+)
+
+__all__ = [
+    "ENDED",
+    "Action",
+    "ApiError",
+    "Attempt",
+    "Callbacks",
+    "Client",
+    "Conflict",
+    "Error",
+    "Estimate",
+    "Event",
+    "Forbidden",
+    "Gateway",
+    "InvalidRequest",
+    "Job",
+    "Line",
+    "NotFound",
+    "Page",
+    "RateLimited",
+    "Result",
+    "RushesError",
+    "Status",
+    "Unauthorized",
+    "Unavailable",
+    "Unreachable",
+    "Used",
+]

@@ -1,0 +1,143 @@
+"""What the service answers with: times in ISO 8601, money as decimal strings in USD."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal, NotRequired, TypedDict
+
+Status = Literal["queued", "submitting", "unconfirmed", "running", "archiving", "completed", "failed", "canceled"]
+Action = Literal["resubmit", "fail", "adopt"]
+
+
+class Error(TypedDict):
+    """Why a job or an attempt failed; `code` is one of the contract's."""
+
+    code: str
+    message: str
+    provider: NotRequired[str]
+
+
+class Attempt(TypedDict):
+    """One paid call to one gateway."""
+
+    provider: str
+    task_id: str | None
+    status: str
+    submitted_at: str
+    ended_at: str | None
+    heard_by: str | None
+    estimated_cost_usd: str | None
+    cost_usd: str | None
+    error: Error | None
+
+
+class Result(TypedDict):
+    """What lies in the bucket; `url` is presigned, for an hour; `size` in bytes."""
+
+    bucket: str
+    key: str
+    manifest_key: str
+    thumbnail_key: str | None
+    url: NotRequired[str]
+    size: int
+    sha256: str
+    content_type: str
+    duration_s: float | None
+    width: int | None
+    height: int | None
+
+
+class Job(TypedDict):
+    """The job document (CONTRACT.md)."""
+
+    id: str
+    object: str
+    status: Status
+    tenant: str
+    request: dict[str, Any]
+    provider: str | None
+    progress: int
+    attempts: list[Attempt]
+    estimated_cost_usd: str | None
+    cost_usd: str | None
+    result: Result | None
+    error: Error | None
+    result_expires_at: str | None
+    created_at: str
+    updated_at: str
+    ended_at: str | None
+    metadata: dict[str, str]
+    retry_of: NotRequired[str]
+
+
+class Page(TypedDict):
+    """Jobs, newest first, and the cursor of the next page."""
+
+    data: list[Job]
+    next_cursor: str | None
+
+
+class Line(TypedDict):
+    """One line of a job's history."""
+
+    at: str
+    what: str
+    detail: str | None
+
+
+class Estimate(TypedDict):
+    """What one gateway would do, and for how much."""
+
+    provider: str
+    able: bool
+    estimated_cost_usd: str | None
+    would_send: dict[str, Any] | None
+    why_not: str | None
+
+
+class Callbacks(TypedDict):
+    """How a gateway's callbacks have been arriving."""
+
+    asked: int
+    heard: int
+    last_heard_at: str | None
+    silent: bool
+
+
+class Gateway(TypedDict):
+    """An enabled gateway as it stands."""
+
+    name: str
+    paused_until: str | None
+    why: str | None
+    in_flight: int
+    max_in_flight: int
+    submits_left_this_minute: int
+    callbacks: Callbacks
+    finish_s: list[dict[str, Any]]
+    price_table_version: str
+
+
+class Used(TypedDict):
+    """One tenant's day at one gateway."""
+
+    day: str
+    tenant: str
+    provider: str
+    jobs: int
+    completed: int
+    failed: int
+    seconds: float
+    estimated_cost_usd: str
+    cost_usd: str
+    wasted_cost_usd: str
+    unpriced_jobs: int
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One change of a job; `kind` is `status` or `progress`, `job` the job as it was then."""
+
+    id: str
+    kind: str
+    job: Job
