@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
-from factories import NOW, SECOND
+from factories import DAY, NOW, PACE, SECOND, job
 from ledger_steps import CAPS, contents, created, engage, engaged, plan, racing, running, submits, taken
 
 from shared.domain import events
 from shared.domain.job import Job, State
-from shared.ledger.ledger import CapReached, Ledger
+from shared.ledger import keys
+from shared.ledger.ledger import IDEMPOTENCY_S, CapReached, Conflict, Ledger
 from shared.ledger.memory import MemoryStore
+from shared.ledger.redis_store import RedisStore
 from shared.ledger.store import Store
 
-LATER = NOW + SECOND
+LATER, WEEK_S = NOW + SECOND, IDEMPOTENCY_S
 
 
 def told(subject: Job) -> Job:
@@ -84,6 +87,66 @@ def test_where_another_is_first_it_is_decided_anew(ledger: Ledger, store: Store)
     moved = ledger.get(subject.id)
     assert moved
     assert moved.state is State.CANCELED
+
+
+# --- idempotency keys that are put back
+
+KEY, SAME, OTHER = "order-7", "the same body", "another body"
+
+
+def under_the_key(digest: str = SAME, **changes: Any) -> Job:
+    """A job that the ledger has lost, with the key that it came under."""
+    return job(idempotency=f"{keys.digest(KEY)} {digest}", **changes)
+
+
+def test_a_key_that_is_put_back_does_not_take_the_place_of_a_newer_jobs(ledger: Ledger) -> None:
+    newer = job(created_at=NOW + 1)
+    ledger.create(newer, KEY, SAME)
+    ledger.keep_key(under_the_key(), NOW + 2)
+
+    assert ledger.first("acme", KEY, SAME) == ledger.get(newer.id)
+    assert ledger.create(job(created_at=NOW + 3), KEY, SAME) == ledger.get(newer.id)
+
+
+def test_a_key_that_is_put_back_gives_its_job_and_no_other_body_another(ledger: Ledger) -> None:
+    lost = under_the_key()
+    ledger.keep_key(lost, NOW + DAY)
+    again = ledger.create(job(created_at=NOW + DAY), KEY, SAME)
+
+    assert again
+    assert again.id == lost.id
+    with pytest.raises(Conflict):
+        ledger.create(job(created_at=NOW + DAY), KEY, OTHER)
+
+
+@pytest.mark.parametrize(("age_s", "left_s"), [(0, WEEK_S), (WEEK_S - 60, 60), (WEEK_S, -2), (WEEK_S + 60, -2)])
+def test_a_key_that_is_put_back_lives_no_longer_than_it_would_have(
+    redis_store: RedisStore, age_s: int, left_s: int
+) -> None:
+    Ledger(redis_store, PACE).keep_key(under_the_key(), NOW + age_s * SECOND)
+
+    lives_s = redis_store._client.ttl(keys.idempotency("acme", KEY))
+    assert left_s - 60 < int(lives_s) <= left_s
+
+
+def test_where_no_key_was_used_none_is_put_back(ledger: Ledger, store: Store) -> None:
+    ledger.keep_key(job(), NOW)
+
+    assert contents(store) == {}
+
+
+def test_a_lost_job_whose_key_another_took_meanwhile_is_put_back_without_it(ledger: Ledger) -> None:
+    quicker = job(created_at=NOW + 1)
+    ledger.create(quicker, KEY, SAME)
+    lost = told(under_the_key())
+    stranger = told(under_the_key(OTHER))
+
+    assert (restore(ledger, lost), restore(ledger, stranger)) == (True, True)
+    assert ledger.get_many([lost.id, stranger.id]) == [replace(each, idempotency=None) for each in (lost, stranger)]
+    assert ledger.first("acme", KEY, SAME) == ledger.get(quicker.id)
+
+
+# --- the gate
 
 
 def test_on_another_server_than_the_marked_one_no_submit_is_written_down(ledger: Ledger) -> None:

@@ -287,6 +287,23 @@ def test_a_submit_that_was_held_back_leaves_no_attempt_behind() -> None:
     assert (withdrawn.state, withdrawn.attempts, withdrawn.due_at) == (State.QUEUED, (), LATER)
 
 
+def test_a_submit_that_was_held_back_begins_anew_when_it_may() -> None:
+    until = LATER + MINUTE
+    withdrawn = after(job_in(State.SUBMITTING, tries=3, setbacks=2), events.Withdrawn(NOW, attempt=1, until=until))
+    assert (withdrawn.due_at, withdrawn.tries, withdrawn.setbacks) == (until, 0, 0)
+
+
+def test_a_submit_of_another_under_the_same_number_is_not_taken_back() -> None:
+    subject = job_in(State.SUBMITTING)
+    assert after(subject, events.Withdrawn(NOW - 1, attempt=1)) is subject
+
+
+def test_a_submit_in_doubt_is_taken_back_only_where_nobody_can_have_asked_for_it_again() -> None:
+    under_a_key = job_in(State.UNCONFIRMED, {"body": {"prompt": "x"}})
+    assert after(under_a_key, events.Withdrawn(NOW, attempt=1)) is under_a_key
+    assert after(job_in(State.UNCONFIRMED), events.Withdrawn(NOW, attempt=1)).state is State.QUEUED
+
+
 def test_a_submit_that_was_held_back_touches_no_other_attempt() -> None:
     subject = job_in(State.SUBMITTING)
     assert after(subject, events.Withdrawn(NOW, attempt=2)) is subject
