@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from itertools import pairwise
 from typing import Any
 
@@ -163,6 +164,26 @@ def test_a_worker_frozen_with_the_answer_of_a_submit_still_settles_it(world: Wor
 
     assert [note.what for note in settled.history][-2:] == ["unconfirmed", "accepted"]
     assert (world.job(job_id).state, len(world.bills())) == (State.COMPLETED, 1)
+
+
+def test_a_worker_frozen_with_the_answer_of_an_attempt_fills_it_in_beside_the_one_that_was_made_since(
+    open_world: Callable[..., World],
+) -> None:
+    world = open_world(RUSHES_UNCONFIRMED="resubmit", RUSHES_CALLBACK_GRACE_S="30")
+    job_id = world.submit(world.request_for("newapi"))
+
+    def another_resubmits() -> None:
+        freeze(world)
+        world.advance(31)
+        world.exhaust()
+
+    with world.after(world.outside, "send", another_resubmits):
+        world.step()
+    job = world.job(job_id)
+
+    first, second = world.tasks("newapi")
+    assert [attempt.task_id for attempt in job.attempts] == [first["id"], second["id"]]
+    assert (job.state, world.posts()) == (State.RUNNING, 2)
 
 
 def test_a_worker_frozen_with_the_answer_of_a_poll_changes_nothing_any_more(world: World) -> None:
