@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 import redis
+from patience import PATIENCE_S
 from redis_server import RedisServer, running
 
 from shared.domain import ids
@@ -46,7 +47,7 @@ def own_redis() -> Iterator[RedisServer]:
 
 @pytest.fixture
 def redis_store(empty_redis_url: str) -> Iterator[RedisStore]:
-    with connect(empty_redis_url, timeout_s=5) as client:
+    with connect(empty_redis_url, PATIENCE_S) as client:
         yield RedisStore(client)
 
 

@@ -107,7 +107,7 @@ def play(stack: Stack, names: tuple[str, str], console: Console) -> list[tuple[S
 
 def insist(call: Any) -> dict[str, Any]:
     """A receiver that is being restarted is waited for."""
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + PATIENCE_S
     while True:
         try:
             return dict(call())

@@ -20,6 +20,7 @@ from botocore.credentials import Credentials
 from botocore.exceptions import ClientError, NoCredentialsError
 from certificates import self_signed
 from fault_server import Names
+from patience import PATIENCE_S
 from strict_bucket import CUT_AFTER, CUT_BEFORE, KEY_ID, SECRET, UNSIGNED, Handler, StrictBucket
 
 from shared import direct, http, wiring
@@ -240,7 +241,7 @@ def stand(short: DirectPut, strict: StrictBucket, count: int) -> None:
     """So many connections to the bucket stand from now on, and what was asked for that is forgotten."""
     with ExitStack() as opened:
         for _ in range(count):
-            opened.enter_context(short._outside.stream(Request("HEAD", short._root), deadline_s=5))
+            opened.enter_context(short._outside.stream(Request("HEAD", short._root), deadline_s=PATIENCE_S))
     strict.seen.clear()
 
 

@@ -11,7 +11,6 @@ from shared.ledger.memory import MemoryStore
 from shared.ledger.redis_store import RedisStore
 
 
-@pytest.mark.timeout(300)
 @pytest.mark.parametrize("name", SAFEGUARDS)
 def test_without_this_safeguard_the_suite_goes_red(name: str, fresh_redis: Callable[[], RedisStore]) -> None:
     safeguard = SAFEGUARDS[name]

@@ -9,7 +9,7 @@ from effort import number
 from siege import Siege, beleaguer
 
 JOBS, SECONDS, SEED = number("CHAOS_JOBS", 12), number("CHAOS_SECONDS", 10), number("CHAOS_SEED", 0)
-PATIENCE_S = 120 + JOBS
+PATIENCE_S = 600 + JOBS
 
 
 @pytest.mark.timeout(SECONDS + PATIENCE_S + 300)

@@ -14,7 +14,7 @@ from shared.ledger.store import Store
 
 FIRST, SEEDS, BLOCKS = number("CHAOS_SEED", 0), number("CHAOS_SEEDS", 100), 4
 SHARE = -(-SEEDS // BLOCKS)
-BLOCK_S = 600
+BLOCK_S = 900
 
 
 @pytest.mark.timeout(BLOCK_S + SEEDS)

@@ -9,7 +9,8 @@ from typing import Any
 
 from axe_playwright_python.sync_playwright import Axe
 from factories import HOUR, REQUEST, link
-from playwright.sync_api import Browser, BrowserContext, Page, Playwright
+from patience import PATIENCE_S
+from playwright.sync_api import Browser, BrowserContext, Page, Playwright, expect
 from receiver_steps import KEYS, Web
 from werkzeug.serving import make_server
 
@@ -25,7 +26,8 @@ FLAGS = [
     "--disable-component-update",
     "--disable-sync",
 ]
-PATIENCE_MS = 20_000
+PATIENCE_MS = 1000 * PATIENCE_S
+expect.set_options(timeout=PATIENCE_MS)
 NARROW = {"width": 400, "height": 860}
 
 

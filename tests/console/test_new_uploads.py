@@ -5,12 +5,14 @@ from __future__ import annotations
 import hashlib
 import io
 import socket
+import threading
 import urllib.request
 from typing import Any
 
 import pytest
 from form_steps import TOKEN_OF_A_FORM, Visitor
 from media_samples import ONE_MB, clip, picture
+from patience import PATIENCE_S
 from receiver_steps import BUCKET, Web, refused
 from werkzeug.test import TestResponse
 
@@ -145,20 +147,31 @@ def test_a_body_that_breaks_off_leaves_nothing(visitor: Visitor, keeps: float) -
 
 
 def test_what_comes_too_slowly_ends_there(web: Web, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(uploads, "DEADLINE_S", 0.5)  # a busy machine may take as long to get to the next line
+    monkeypatch.setattr(uploads, "DEADLINE_S", 0.5)
     ours, theirs = socket.socketpair()
-    ours.settimeout(10)
+    ours.settimeout(PATIENCE_S)
     theirs.sendall(b"a little")
     with ours, theirs, web.app.test_request_context(environ_overrides={"gunicorn.socket": ours}), uploads.hurried():
         assert ours.recv(99) == b"a little"
         assert ours.recv(99) == b""  # although they go on
+
+
+def test_what_came_in_time_is_not_hung_up_on(web: Web, monkeypatch: pytest.MonkeyPatch) -> None:
+    timers = []
+
+    class Noted(threading.Timer):
+        def start(self) -> None:
+            timers.append(self)
+
+    monkeypatch.setattr(uploads, "Timer", Noted)
     ours, theirs = socket.socketpair()
-    ours.settimeout(1)
     with ours, theirs, web.app.test_request_context(environ_overrides={"gunicorn.socket": ours}):
         with uploads.hurried():
-            pass
-        with pytest.raises(TimeoutError):  # what came in time is not hung up on
-            ours.recv(99)
+            running = timers[0].finished.is_set()
+        assert (running, timers[0].finished.is_set()) == (False, True)
+        timers[0].run()  # as its thread does
+        theirs.sendall(b"more")
+        assert ours.recv(99) == b"more"
 
 
 def test_a_body_of_another_kind_is_refused(visitor: Visitor) -> None:

@@ -10,8 +10,6 @@ from contextlib import suppress
 import pytest
 from whole_stack import Site
 
-pytestmark = pytest.mark.timeout(300)
-
 
 def kill(site: Site, name: str) -> None:
     """kill -9 of the process and, for a server with children, of those too."""

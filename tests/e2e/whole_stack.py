@@ -11,7 +11,8 @@ from typing import Any
 from deploy.sandbox.stack import Stack
 from shared.client import ENDED, Client, Unreachable
 
-PATIENCE_S = 100
+# Processes are killed here, and start again beside all others.
+PATIENCE_S = 300
 
 
 class Site:
@@ -53,10 +54,16 @@ class Site:
 
     def _book(self, what: str) -> Any:
         try:
-            with urllib.request.urlopen(f"{self.stack.gateways_url}/_sandbox/{what}", timeout=10) as answer:
-                return json.load(answer)
+            return self.control("GET", what)
         except OSError as gone:
             raise Unreachable(str(gone)) from None
+
+    def control(self, method: str, path: str, body: Any = None) -> Any:
+        """What the gateways of the sandbox answer whoever directs them."""
+        data = None if body is None else json.dumps(body).encode()
+        call = urllib.request.Request(f"{self.stack.gateways_url}/_sandbox/{path}", data, method=method)
+        with urllib.request.urlopen(call, timeout=PATIENCE_S) as answer:
+            return json.load(answer)
 
     def text(self, key: str) -> str:
         """A job that is heard of by callback."""

@@ -46,7 +46,7 @@ def url(guarded: RedisServer, user: str) -> str:
 
 @pytest.fixture
 def client(guarded: RedisServer) -> Iterator[Any]:
-    with connect(url(guarded, "ledger"), timeout_s=5) as made:
+    with connect(url(guarded, "ledger"), PATIENCE_S) as made:
         yield made
 
 

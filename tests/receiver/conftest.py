@@ -7,6 +7,7 @@ from threading import BoundedSemaphore
 
 import pytest
 import redis_server
+from patience import PATIENCE_S
 from real_server import Server, serving
 from receiver_steps import AWS, BUCKET, Web, parts_over
 
@@ -56,7 +57,7 @@ def server(served_redis_url: str, tmp_path_factory: pytest.TempPathFactory) -> I
 @pytest.fixture(scope="module")
 def ledger(served_redis_url: str) -> Ledger:
     """The one that the module's processes keep, and not that of tests/conftest.py."""
-    return Ledger(RedisStore(connect(served_redis_url, timeout_s=5)), Pace())
+    return Ledger(RedisStore(connect(served_redis_url, PATIENCE_S)), Pace())
 
 
 @pytest.fixture(autouse=True)

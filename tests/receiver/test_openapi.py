@@ -13,6 +13,7 @@ import pytest
 from factories import job_in, result
 from good_requests import ACCEPTED
 from jsonschema_rs import Draft202012Validator
+from patience import PATIENCE_S
 from real_server import PATH, serving
 from receiver_steps import KEYS, Web, callback_path, without
 
@@ -167,7 +168,7 @@ def closed(told: dict[str, Any]) -> dict[str, Any]:
 
 def seeds(redis_url: str) -> dict[str, list[str]]:
     """Jobs in every state, as the addresses that their gateways call."""
-    ledger = Ledger(RedisStore(connect(redis_url, timeout_s=5)), Pace())
+    ledger = Ledger(RedisStore(connect(redis_url, PATIENCE_S)), Pace())
     return {state: [address(seed(ledger, state)) for _ in range(EACH)] for state in State}
 
 

@@ -8,7 +8,7 @@ import time
 
 import pytest
 from gateway_client import DOCUMENTED, GATEWAYS, video_url
-from patience import wait_until
+from patience import PATIENCE_S, wait_until
 
 from deploy.sandbox.gateways.faults import SHAPES
 
@@ -157,15 +157,22 @@ def test_a_silenced_task_sends_no_callback(sandbox, receiver):
 
 
 def test_a_forged_failure_comes_while_the_task_runs(open_sandbox, receiver):
-    client = open_sandbox(task_s=0.8).client
+    client = open_sandbox(task_s=PATIENCE_S).client
     client.fault("evolink", "forged_first")
     task = client.submitted("evolink", {**DOCUMENTED["evolink"], "callback_url": receiver.url})
     wait_until(lambda: receiver.bodies, "the forgery")
 
     assert (receiver.bodies[0]["id"], receiver.bodies[0]["status"]) == (task, "failed")
     assert client.query("evolink", task).json["status"] == "processing"
+
+
+def test_the_truth_comes_after_a_forged_failure(open_sandbox, receiver):
+    client = open_sandbox(task_s=0.2).client
+    client.fault("evolink", "forged_first")
+    client.submitted("evolink", {**DOCUMENTED["evolink"], "callback_url": receiver.url})
     wait_until(lambda: len(receiver.bodies) > 1, "the truth")
-    assert receiver.bodies[1]["status"] == "completed"
+
+    assert [body["status"] for body in receiver.bodies[:2]] == ["failed", "completed"]
 
 
 def test_a_fault_strikes_as_often_as_it_was_armed_for_and_at_its_own_gateway(client):
