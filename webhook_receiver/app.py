@@ -14,7 +14,7 @@ from shared.wiring import Services
 from webhook_receiver import errors
 from webhook_receiver.callbacks import callbacks
 from webhook_receiver.console import console, problems, session
-from webhook_receiver.docs import docs
+from webhook_receiver.docs import assets, docs
 from webhook_receiver.gateways_api import gateways_api
 from webhook_receiver.health import health
 from webhook_receiver.history_api import history_api
@@ -24,7 +24,7 @@ from webhook_receiver.rates import Rates
 from webhook_receiver.strays import strays_api
 from webhook_receiver.visits import Visits
 
-DOORS = (callbacks, jobs_api, gateways_api, health, metrics, docs, console, strays_api, history_api)
+DOORS = (callbacks, jobs_api, gateways_api, health, metrics, docs, assets, console, strays_api, history_api)
 
 UNLESS_SAID = (
     ("X-Content-Type-Options", "nosniff"),

@@ -45,6 +45,7 @@ STREAMS = BoundedSemaphore(STREAMS_MAX)
 JOB_ID = re.compile(f"job_[{CROCKFORD}]{{26}}")
 TASK_ID = re.compile(r"[!-~]{1,200}")
 
+EXAMPLE = {"model": "kling-v3", "prompt": "a red kite over the sea", "duration": 5}
 IDEMPOTENCY_KEY = {
     "in": "header",
     "name": "Idempotency-Key",
@@ -70,7 +71,7 @@ PAGING = [
 @jobs_api.post("/v1/jobs")
 @answers(202, schemas.Job, "Taken in.", LOCATION)
 @answers(200, schemas.Job, "Taken in before, under the same key.", {**LOCATION, **REPLAYED})
-@takes(JobRequest)
+@takes(JobRequest, **EXAMPLE)
 @refuses(400, 401, 409, 413, 415, 422, 429, 503)
 @notes(parameters=[IDEMPOTENCY_KEY, TRACEPARENT], callbacks=NOTICES)
 def create() -> Response:
@@ -244,7 +245,7 @@ def told(job: Job, last_id: str, look: Any) -> Iterator[str]:
 
 @jobs_api.post("/v1/estimates")
 @answers(200, schemas.Estimates, "Able gateways first, cheapest first.")
-@takes(JobRequest)
+@takes(JobRequest, **EXAMPLE)
 @refuses(400, 401, 413, 415, 422, 429)
 def estimates() -> Response:
     """What each enabled gateway would be sent, and for how much; nothing is spent."""

@@ -24,7 +24,7 @@ ABOUT = {
     "version": __version__,
     "openapi_version": "3.1.0",
     "info": {"description": "AI-video jobs, paid for once: from enqueue to your own S3 bucket."},
-    "servers": [{"url": "/"}],
+    "servers": [{"url": "."}],  # where the document is: also behind a proxy that serves it under a path
     "security": [{"bearer": []}],
 }
 KEY = {"type": "http", "scheme": "bearer", "description": "A key of RUSHES_API_KEYS; its name is the tenant."}
@@ -101,9 +101,10 @@ def refuses(*statuses: int) -> Callable[[View], View]:
     return notes(responses={str(status): str(status) for status in statuses})
 
 
-def takes(schema: Any) -> Callable[[View], View]:
-    """The body of a call."""
-    return notes(requestBody={"required": True, "content": content(schema)})
+def takes(schema: Any, **example: Any) -> Callable[[View], View]:
+    """The body of a call; with an example the page's "try it" begins with one that is taken."""
+    body = {"schema": schema, **({"example": example} if example else {})}
+    return notes(requestBody={"required": True, "content": {"application/json": body}})
 
 
 def query(name: str, description: str, **schema: Any) -> dict[str, Any]:

@@ -8,10 +8,10 @@ from collections.abc import Iterator
 from threading import BoundedSemaphore
 
 import pytest
-from browser_steps import launched, served, visit
+from browser_steps import PATIENCE_MS, launched, served, visit
 from flask import Flask
 from jinja2 import FileSystemBytecodeCache
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page, expect, sync_playwright
 from receiver_steps import AWS, BUCKET, Web, parts_over
 from whole_stack import Site
 
@@ -59,6 +59,7 @@ def browser_path() -> str:
 
 @pytest.fixture(scope="session")
 def browser(browser_path: str) -> Iterator[Browser]:
+    expect.set_options(timeout=PATIENCE_MS)
     with sync_playwright() as playwright:
         opened = launched(playwright, browser_path)
         yield opened

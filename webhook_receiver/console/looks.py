@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from decimal import ROUND_HALF_UP, Decimal
 
 from flask import request
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from shared.asking import SECRET
 from shared.document import moment
@@ -15,10 +15,16 @@ from shared.domain import money
 from shared.domain.job import Job
 from webhook_receiver.auth import services
 from webhook_receiver.console import console, session, words
-from webhook_receiver.docs import prose
 
 PAGES = [("Jobs", "/"), ("New", "/new"), ("Gateways", "/gateways"), ("Spend", "/spend")]
 UNITS = [(86_400, "d"), (3600, "h"), (60, "min"), (1, "s")]
+
+
+def prose(text: str) -> Markup:
+    """Text with what stands in backticks as code."""
+    return Markup("").join(
+        Markup("<code>{}</code>").format(part) if odd % 2 else escape(part) for odd, part in enumerate(text.split("`"))
+    )
 
 
 @console.app_context_processor

@@ -1,0 +1,52 @@
+"""The document of the calls, for programs and, in Swagger UI, for people."""
+
+from __future__ import annotations
+
+from importlib.resources import files
+from pathlib import Path
+
+from flask import Blueprint, Response, abort, current_app, jsonify, send_from_directory
+
+from webhook_receiver.openapi import OPEN, answers, blueprint, document, notes, telling
+
+docs = blueprint("documents", "This document.")
+assets = Blueprint("docs_assets", __name__)
+
+HERE = Path(__file__).parent
+SWAGGER_UI = Path(str(files("flask_swagger_ui"))) / "dist"
+# What the page loads, and nothing else of those folders.
+FOLDERS = {
+    "page.js": HERE,
+    "swagger-ui-bundle.js": SWAGGER_UI,
+    "swagger-ui.css": SWAGGER_UI,
+    "favicon-32x32.png": SWAGGER_UI,
+}
+POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
+    "form-action 'none'; base-uri 'none'; frame-ancestors 'none'"
+)
+
+
+@docs.get("/openapi.json")
+@answers(200, {"type": "object"}, "The document.")
+@notes(security=OPEN)
+def openapi() -> Response:
+    """The calls as OpenAPI 3."""
+    return jsonify(document(telling(current_app.blueprints.values())))
+
+
+@docs.get("/docs")
+@answers(200, {"type": "string"}, "The page.", kind="text/html")
+@notes(security=OPEN)
+def page() -> Response:
+    """The calls as a page, from which each can be tried."""
+    answer = send_from_directory(HERE, "page.html")
+    answer.headers["Content-Security-Policy"] = POLICY
+    answer.headers["X-Frame-Options"] = "DENY"
+    return answer
+
+
+@assets.get("/assets/docs/<name>")
+def asset(name: str) -> Response:
+    """A file of the page; asked for again it is sent again only where it has changed."""
+    return send_from_directory(FOLDERS[name], name) if name in FOLDERS else abort(404)
