@@ -31,6 +31,7 @@ from webhook_receiver.auth import Caller, caller, services
 from webhook_receiver.body import json_body
 from webhook_receiver.openapi import LOCATION, NOTICES, answers, blueprint, header, notes, query, refuses, takes
 from webhook_receiver.paging import PAGE, PAGE_MAX, asked, bad_query, page_size
+from webhook_receiver.shutdown import STOPPING
 
 jobs_api = blueprint("jobs", "Enqueue, look, decide.")
 
@@ -236,7 +237,8 @@ def told(job: Job, last_id: str, look: Any) -> Iterator[str]:
         if time.monotonic() - quiet_since > HEARTBEAT_S:
             yield ": still here\n\n"
             quiet_since = time.monotonic()
-        time.sleep(LOOK_S)
+        if STOPPING.wait(LOOK_S):
+            return  # who follows comes back with Last-Event-ID, to another process
         try:
             job = look(job.id) or job
         except LedgerUnavailable:

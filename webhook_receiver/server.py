@@ -1,14 +1,19 @@
-"""gunicorn's threaded worker, save that who sends nothing, or half a header, holds no thread."""
+"""gunicorn's threaded worker, save that who sends nothing, or half a header, holds no thread and no shutdown."""
 
 from __future__ import annotations
 
 import errno
 import selectors
 import socket
+import time
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
+from typing import Any
 
 from gunicorn.workers.gthread import TConn, ThreadWorker
+
+from webhook_receiver.shutdown import STOPPING
 
 # For each piece of a header; a body has its own limit (body.py).
 STALL_S = 5.0
@@ -16,6 +21,11 @@ STALL_S = 5.0
 DRAIN_S = 0.2
 # No header is longer (gunicorn.conf.py).
 HEADER_BYTES = 1 << 16
+HEADER_END = b"\r\n\r\n"
+# A process that is to end waits for the rest of a body for this part of its graceful time, then answers 400.
+LAST_BODIES = 0.25
+# A process that is to end looks this often at what is left.
+LOOK_S = 0.5
 
 
 class Connection(TConn):  # type: ignore[misc]
@@ -38,12 +48,24 @@ class Connection(TConn):  # type: ignore[misc]
         except OSError:
             return True
         known, self._peeked = self._peeked, len(seen)
-        if b"\r\n\r\n" in seen or len(seen) in (0, known, HEADER_BYTES):
+        if HEADER_END in seen or len(seen) in (0, known, HEADER_BYTES):
             self._peeked = 0
             self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, 1)
             return True
         self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, len(seen) + 1)
         return False
+
+    def has_request(self) -> bool:
+        """Whether a whole header waits to be read."""
+        try:
+            return HEADER_END in self.sock.recv(HEADER_BYTES, socket.MSG_PEEK | socket.MSG_DONTWAIT)
+        except OSError:
+            return False
+
+    def hang_up_on_body(self) -> None:
+        """Let the thread that reads a body see its end now; the answer can still be sent."""
+        with suppress(OSError):  # it is closed already
+            self.sock.shutdown(socket.SHUT_RD)
 
     def _finish_body(self, drain: Callable[[], None]) -> None:
         self.sock.settimeout(DRAIN_S)
@@ -56,7 +78,15 @@ class Connection(TConn):  # type: ignore[misc]
 
 
 class Worker(ThreadWorker):  # type: ignore[misc]
-    """Gives a connection a thread once it has sent something; gthread gives it one at once (25.0.3)."""
+    """Gives a connection a thread once it has sent something; gthread gives it one at once (25.0.3).
+
+    After SIGTERM gthread waits for idle connections as long as for requests; here only requests are waited for.
+    """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._answering: set[Connection] = set()
+        self._stopping_at: float | None = None
 
     def accept(self, listener: socket.socket) -> None:
         try:
@@ -84,3 +114,59 @@ class Worker(ThreadWorker):  # type: ignore[misc]
         while kept and conn.parser.unreader.buf.getvalue():
             kept = bool(super().handle(conn))
         return kept
+
+    def enqueue_req(self, conn: Connection) -> None:
+        self._answering.add(conn)
+        super().enqueue_req(conn)
+
+    def finish_request(self, conn: Connection, future: Any) -> None:
+        self._answering.discard(conn)
+        super().finish_request(conn, future)
+
+    def handle_exit(self, sig: int, frame: object) -> None:
+        STOPPING.set()
+        super().handle_exit(sig, frame)
+
+    def is_parent_alive(self) -> bool:
+        if super().is_parent_alive():
+            return True
+        self.alive = False
+        STOPPING.set()
+        return False
+
+    def wait_for_and_dispatch_events(self, timeout: float) -> None:
+        super().wait_for_and_dispatch_events(timeout if self.alive else min(timeout, LOOK_S))
+
+    def murder_keepalived(self) -> None:
+        """Called after each look at the connections, also while the last requests are answered."""
+        super().murder_keepalived()
+        if self.alive:
+            return
+        if self._stopping_at is None:
+            self._stopping_at = time.monotonic()
+            self._close_doors()
+        self._dismiss_idle()
+        if time.monotonic() - self._stopping_at > self.cfg.graceful_timeout * LAST_BODIES:
+            for conn in self._answering:
+                conn.hang_up_on_body()
+
+    def _close_doors(self) -> None:
+        """Take in who connected before, and refuse who comes now: gthread lets them wait for nothing (25.0.3)."""
+        self.set_accept_enabled(False)
+        for listener in self.sockets:
+            known = -1
+            while self.nr_conns != known:
+                known = self.nr_conns
+                self.accept(listener)
+            listener.close()
+
+    def _dismiss_idle(self) -> None:
+        """Close who waits for us; a request that has come whole meanwhile is still answered."""
+        for conn in [*self.keepalived_conns]:
+            if conn.has_request():
+                super().on_client_socket_readable(conn, conn.sock)
+                continue
+            self.keepalived_conns.remove(conn)
+            self.poller.unregister(conn.sock)
+            self.nr_conns -= 1
+            conn.close()

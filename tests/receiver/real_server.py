@@ -64,6 +64,7 @@ class Server:
 
     port: int
     log: Path
+    process: subprocess.Popen[bytes]
 
     @property
     def url(self) -> str:
@@ -117,7 +118,7 @@ def serving(log: Path, **changes: str | None) -> Iterator[Server]:
     (port,) = free_ports(1)
     env = {**AWS, **environment(PORT=str(port), **changes)}
     with running("web", env, log) as process:
-        server = Server(port, log)
+        server = Server(port, log, process)
         wait_until(lambda: process.poll() is not None or http_status(port, "/healthz") == 200, "web")
         assert process.poll() is None, log.read_text("utf-8")
         yield server
