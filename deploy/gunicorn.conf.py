@@ -22,7 +22,7 @@ timeout = 60
 graceful_timeout = 20
 keepalive = 5
 max_requests = 0
-limit_request_line = 4094
+limit_request_line = 8190
 limit_request_fields = 64
 limit_request_field_size = 8190
 # The token of a callback is a secret: it stands in the path, so paths are not logged as they come.

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from decimal import Decimal
 from functools import lru_cache
-from typing import Any, cast
+from typing import Any, ClassVar, cast
 from urllib.parse import urlsplit
 
 from marshmallow import RAISE, Schema, ValidationError, fields, validate, validates_schema
@@ -25,14 +24,30 @@ CLIP_FIELDS = (
     | {"negative_prompt", "multi_prompt", "last_image_url", "duration", "aspect_ratio", "sound", "voice_ids"}
     | {"cfg_scale", "shot_type"}
 )
-URL_CHARS = 2048
+# A presigned link of AWS that holds a session token has 1,200 to 4,000 characters; browsers and CDNs take 8,192.
+INPUT_URL_CHARS, CALLBACK_URL_CHARS = 8192, 2048
 METADATA_KEYS, METADATA_BYTES = 16, 4096
-S3_URL = re.compile(r"s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]/.+")
-# As it is sent: other letters, a dot at the end or a zone are other spellings of hosts that may be inside.
-HOST = re.compile(r"[a-z0-9]([a-z0-9._-]*[a-z0-9])?|[0-9a-f:.]*:[0-9a-f:.]*")
+TEXT_CHARS, ID_CHARS = 2500, 128
 HALF_PAIR = re.compile("[\ud800-\udfff]")
-BLANK = re.compile(r"[\s\x00-\x1f\x7f]")
-USD = re.compile(r"\d{1,9}(\.\d{1,12})?", re.ASCII)
+
+# The patterns below are read by Python here, and by everybody's JSON Schema validator in /openapi.json: no shorthand
+# such as \s or \d stands in them, for each dialect means other characters by it.
+
+# What shows nothing: blanks, line breaks, control characters.
+UNSEEN = r"\u0000-\u0020\u007f-\u00a0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000"
+WITHOUT_NUL = r"[^\u0000]*"
+# What is blank would be paid for, and say nothing.
+SAYING_SOMETHING = rf"{WITHOUT_NUL}[^{UNSEEN}]{WITHOUT_NUL}"
+USD = r"[0-9]{1,9}(\.[0-9]{1,12})?"
+NO_USD = r"[0.]*"
+LABEL = "[A-Za-z0-9]([A-Za-z0-9_-]{0,61}[A-Za-z0-9])?"
+# A last label that begins with a letter belongs to a name; with a digit it may be one of many spellings of an address.
+NAME = rf"({LABEL}\.)*[A-Za-z]([A-Za-z0-9_-]{{0,61}}[A-Za-z0-9])?"
+# As it is sent: other letters, a dot at the end or a zone are other spellings of hosts that may be inside.
+HOST = rf"({LABEL}(\.{LABEL})*|\[[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*\])"
+PATH = rf"([/?#][^{UNSEEN}]*)?"
+WEB_URL = re.compile(rf"[Hh][Tt][Tt][Pp][Ss]?://{HOST}(:([1-9][0-9]{{0,4}})?)?{PATH}")
+S3_URL = r"s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]/[^\u0000\u000a]+"
 
 
 def sayable(text: str) -> bool:
@@ -66,9 +81,11 @@ class Flag(fields.Field[bool]):
 
 
 class Whole(fields.Field[int]):
-    """A whole JSON number."""
+    """A whole JSON number; as JSON Schema has it, `5.0` and `5e0` are 5."""
 
     def _deserialize(self, value: Any, attr: Any, data: Any, **kwargs: Any) -> int:
+        if isinstance(value, float) and value.is_integer():
+            return int(value)
         if isinstance(value, bool) or not isinstance(value, int):
             raise ValidationError("Not a whole number.")
         return value
@@ -87,7 +104,7 @@ class Dollars(fields.Field[str]):
     """Money as a decimal string."""
 
     def _deserialize(self, value: Any, attr: Any, data: Any, **kwargs: Any) -> str:
-        if not isinstance(value, str) or not USD.fullmatch(value) or not Decimal(value):
+        if not isinstance(value, str) or not re.fullmatch(USD, value) or re.fullmatch(NO_USD, value):
             raise ValidationError('Not a positive amount as a decimal string, such as "0.50".')
         return value
 
@@ -105,37 +122,56 @@ class Preference(fields.Field[str | list[str]]):
         return cast(str | list[str], value)
 
 
-class Address(Text):
-    """An https address, and for inputs `s3://bucket/key`; with no literal inside address in it."""
+class CallbackUrl(Text):
+    """An https address; whether we may reach it is the intake's question."""
 
-    def __init__(self, s3: bool = False, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        self.s3 = s3
+    max_chars: ClassVar[int] = CALLBACK_URL_CHARS
+    also: ClassVar[str] = ""
 
     def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> str:
         text = super()._deserialize(value, attr, data, **kwargs)
-        if len(text) > URL_CHARS:
-            raise ValidationError(f"Longer than {URL_CHARS} characters.")
-        if self.s3 and S3_URL.fullmatch(text):
-            return text
-        self._https(text)
+        if len(text) > self.max_chars:
+            raise ValidationError(f"Longer than {self.max_chars} characters.")
+        if not self._fits(text):
+            raise ValidationError(f"Not an https address{self.also}.")
         return text
 
-    def _https(self, text: str) -> None:
-        try:
-            parts = urlsplit(text)
-            fits = (
-                parts.scheme in ("https", "http") and HOST.fullmatch(parts.hostname or "") and "@" not in parts.netloc
-            )
-            _ = parts.port
-        except ValueError:
-            fits = False
-        if not fits or BLANK.search(text):
-            raise ValidationError(f"Not an https address{' or s3://bucket/key' if self.s3 else ''}.")
+    def _fits(self, text: str) -> bool:
+        return bool(WEB_URL.fullmatch(text)) and _is_url(text)
 
 
-# What is blank would be paid for, and say nothing.
-WORDS = [validate.Length(1, 2500), validate.Regexp(r"[\s\S]*\S", error="Blank.")]
+class InputUrl(CallbackUrl):
+    """An https address, or `s3://bucket/key`."""
+
+    max_chars = INPUT_URL_CHARS
+    also = " or s3://bucket/key"
+
+    def _fits(self, text: str) -> bool:
+        return bool(re.fullmatch(S3_URL, text)) or super()._fits(text)
+
+
+def _is_url(text: str) -> bool:
+    try:
+        _ = urlsplit(text).port
+    except ValueError:  # a port past 65535, brackets around what is no address
+        return False
+    return True
+
+
+SAYS_SOMETHING = validate.Regexp(rf"{SAYING_SOMETHING}\Z", error="Blank.")
+WORDS = [validate.Length(1, TEXT_CHARS), SAYS_SOMETHING]
+IDS = validate.Length(1, ID_CHARS)
+
+
+class ShotType(fields.String):
+    """Kling's own API says `intelligence` where the gateways say `intelligent`."""
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> str:
+        text = str(super()._deserialize(value, attr, data, **kwargs))
+        return SHOT_TYPE_SYNONYMS.get(text, text)
+
+
+SHOT_TYPE_SYNONYMS = {"intelligence": "intelligent"}
 
 
 class Shot(Schema):
@@ -170,23 +206,23 @@ class JobRequest(Schema):
     prompt = Text(validate=WORDS)
     negative_prompt = Text(validate=WORDS)
     multi_prompt = fields.List(fields.Nested(Shot), validate=validate.Length(1, 16))
-    image_url = Address(s3=True)
-    last_image_url = Address(s3=True)
-    video_url = Address(s3=True)
+    image_url = InputUrl()
+    last_image_url = InputUrl()
+    video_url = InputUrl()
     character_orientation = fields.String(validate=validate.OneOf(["image", "video"]))
     keep_original_sound = Flag()
-    element_ids = fields.List(Text(validate=validate.Length(1, 128)), validate=validate.Length(max=1))
+    element_ids = fields.List(Text(validate=IDS), validate=validate.Length(max=1))
     watermark = Flag()
     mode = fields.String(validate=validate.OneOf(["std", "pro"]))
     duration = Whole()
     aspect_ratio = fields.String(validate=validate.OneOf(["16:9", "9:16", "1:1"]))
     sound = Flag()
-    voice_ids = fields.List(Text(validate=validate.Length(1, 128)), validate=validate.Length(1, 16))
+    voice_ids = fields.List(Text(validate=IDS), validate=validate.Length(1, 16))
     cfg_scale = Share()
-    shot_type = fields.String(validate=validate.OneOf(["customize", "intelligent"]))
+    shot_type = ShotType(validate=validate.OneOf(["customize", "intelligent"]))
     provider = Preference()
     max_cost_usd = Dollars()
-    callback_url = Address()
+    callback_url = CallbackUrl()
     metadata = Metadata()
 
     @validates_schema(skip_on_field_errors=True)

@@ -1,5 +1,7 @@
-"""What the calls take and answer, as the document at /openapi.json tells it. Nothing is read or written through these:
-bodies are read by shared/request.py, documents are written by shared/document.py."""
+"""What the calls answer, as the document at /openapi.json tells it; what they take is in request_schema.py.
+
+Nothing is read or written through these: documents are written by shared/document.py.
+"""
 
 from __future__ import annotations
 
@@ -7,87 +9,11 @@ from typing import Any
 
 from marshmallow import EXCLUDE, Schema, fields, validate
 
-from shared import request
 from shared.domain.ids import CROCKFORD
 from shared.domain.job import AttemptStatus, State
-from shared.providers import PROVIDERS
+from webhook_receiver.request_schema import GATEWAYS, AcceptedRequest
 
 JOB_ID = f"^job_[{CROCKFORD}]{{26}}$"
-GATEWAYS = list(PROVIDERS)
-GATEWAY = {"type": "string", "enum": GATEWAYS}
-
-
-# --- the request: what marshmallow alone does not tell of our own fields
-
-KINDS: dict[type, dict[str, Any]] = {
-    request.Flag: {"type": "boolean"},
-    request.Whole: {"type": "integer"},
-    request.Share: {"type": "number", "minimum": 0, "maximum": 1},
-    request.Dollars: {"type": "string", "pattern": f"^{request.USD.pattern}$", "example": "0.50"},
-    request.Address: {"type": "string", "maxLength": request.URL_CHARS, "example": "https://example.com/input"},
-    request.Metadata: {
-        "type": "object",
-        "additionalProperties": {"type": "string"},
-        "maxProperties": request.METADATA_KEYS,
-    },
-    request.Preference: {
-        "oneOf": [
-            {"type": "string", "enum": ["auto", *GATEWAYS]},
-            {"type": "array", "items": GATEWAY, "minItems": 1, "uniqueItems": True},
-        ]
-    },
-}
-DEFAULTS = {**request.CLIP_DEFAULTS, **request.MOTION_DEFAULTS}
-IMAGE = "https or `s3://bucket/key`; JPG or PNG up to 10 MB, sides 300 to 65536 px, aspect 1:2.5 to 2.5:1."
-RULES: dict[str, dict[str, Any]] = {
-    "prompt": {"description": "Required for text to video."},
-    "negative_prompt": {"description": "Text and image to video."},
-    "multi_prompt": {"description": "Image to video; excludes `prompt`."},
-    "image_url": {"description": f"Required for motion; the first frame otherwise. {IMAGE}"},
-    "last_image_url": {"description": f"The last frame; needs `image_url`. {IMAGE}"},
-    "video_url": {
-        "description": "Required for motion: https or `s3://bucket/key`; MP4 or MOV up to 100 MB, sides 340 to 3850 "
-        "px, 3 s to 10 s (`image`) or 30 s (`video`)."
-    },
-    "character_orientation": {"description": "Required for motion; `video` when `element_ids` is given."},
-    "keep_original_sound": {"description": "Motion only."},
-    "element_ids": {"description": "Motion only."},
-    "mode": {"description": "`std` is 720p, `pro` 1080p."},
-    "duration": {"description": "Seconds. v3: 3 to 15; v2-6: 5 or 10. Not for motion.", "minimum": 3, "maximum": 15},
-    "aspect_ratio": {"description": "Text and image to video."},
-    "sound": {"description": "Text and image to video; with v2-6 `pro` only."},
-    "voice_ids": {"description": "v2-6 with `sound`."},
-    "cfg_scale": {"description": "Text and image to video."},
-    "shot_type": {"description": "Text and image to video."},
-    "provider": {"description": "`auto` is the cheapest able gateway first; a list is an order of preference."},
-    "max_cost_usd": {"description": "No submit whose estimate is over it."},
-    "callback_url": {"description": "Told of the end; https, no internal address."},
-    "metadata": {"description": f"Comes back everywhere; {request.METADATA_BYTES} bytes at most."},
-}
-
-
-def told(_: Any, field: Any, **__: Any) -> dict[str, Any]:
-    """What OpenAPI is told of a field of the request beyond what apispec finds."""
-    kind = next((KINDS[known] for known in type(field).__mro__ if known in KINDS), {})
-    if not isinstance(field.parent, request.JobRequest):
-        return kind
-    default = {"default": DEFAULTS[field.name]} if field.name in DEFAULTS else {}
-    return {**kind, **default, **RULES.get(field.name, {})}
-
-
-# The rules that span fields, as far as JSON Schema says them shortly; RULES has the rest in words.
-ACROSS: dict[str, Any] = {
-    "if": {"properties": {"model": {"enum": list(request.MOTION_MODELS)}}},
-    "then": {
-        "required": ["image_url", "video_url", "character_orientation"],
-        "properties": dict.fromkeys(sorted(request.CLIP_FIELDS - request.MOTION_FIELDS), False),
-    },
-    "else": {
-        "anyOf": [{"required": ["prompt"]}, {"required": ["image_url"]}],
-        "dependentRequired": {"last_image_url": ["image_url"], "multi_prompt": ["image_url"]},
-        "properties": dict.fromkeys(sorted(request.MOTION_FIELDS - request.CLIP_FIELDS), False),
-    },
-}
 
 
 # --- short words for fields
@@ -228,7 +154,7 @@ class Job(Open):
     object = word(["job"])
     status = word(State)
     tenant = text("The name of the key that it came with.")
-    request = nested(request.JobRequest)
+    request = nested(AcceptedRequest)
     provider = word(GATEWAYS, "The gateway that has, or last had, the job.", null=True)
     progress = number(maximum=100)
     attempts = many(Attempt)

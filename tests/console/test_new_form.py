@@ -184,6 +184,14 @@ def test_each_operation_becomes_the_job_that_it_says(web: Web, visitor: Visitor,
     assert fits.DEFINING & job.request.keys() == fits.DEFINING & request.keys()
 
 
+def test_the_form_takes_the_longest_addresses(web: Web, visitor: Visitor) -> None:
+    address = "https://clips.example/?X-Amz-Security-Token=" + "a" * 8148
+
+    told = sent(visitor, "image", model="kling-v3", image_url=address).json
+
+    assert web.now(told["id"]).request["image_url"] == address
+
+
 def test_a_form_without_scripts_leads_to_the_page_of_its_job(visitor: Visitor) -> None:
     key = FORM_KEY.search(visitor.page("/new"))
     assert key

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import re
 from typing import Any, cast
 
 import pytest
-from factories import NOW
+from factories import NOW, job_in
 from good_requests import ACCEPTED
 from receiver_steps import (
     GATEWAYS,
@@ -61,7 +62,8 @@ def test_a_good_request_is_taken_with_its_defaults_said(door: Web, body: dict[st
 
     assert answer.status_code == 202, answer.text
     defaults = MOTION_DEFAULTS if "motion" in body["model"] else CLIP_DEFAULTS
-    assert answer.json["request"] == {**COMMON_DEFAULTS, **defaults, **body}
+    synonyms = {"shot_type": "intelligent"} if body.get("shot_type") == "intelligence" else {}
+    assert answer.json["request"] == {**COMMON_DEFAULTS, **defaults, **body, **synonyms}
     assert answer.json["metadata"] == body.get("metadata", {})
 
 
@@ -81,6 +83,35 @@ def test_the_answer_is_the_job_document_and_says_where_it_stands(web_on_each: We
     assert MOMENT.fullmatch(job["created_at"])
     assert job["created_at"] == job["updated_at"]
     assert web.acme.get(answer.headers["Location"]).json == job
+
+
+def test_the_longest_addresses_are_kept_whole(web_on_each: Web) -> None:
+    web, body = web_on_each, ACCEPTED["longest addresses"]
+    job = web.submitted(body, **{"Idempotency-Key": "k"})
+
+    assert web.now(job["id"]).request["last_image_url"] == body["last_image_url"]
+    assert web.acme.get(f"/v1/jobs/{job['id']}").json["request"]["image_url"] == body["image_url"]
+    assert web.acme.post("/v1/jobs", json=body, headers={"Idempotency-Key": "k"}).json == job
+
+
+def test_a_failed_job_with_the_longest_addresses_is_tried_again(web: Web) -> None:
+    failed = web.standing(State.FAILED, request={**job_in(State.FAILED).request, **ACCEPTED["longest addresses"]})
+
+    again = web.acme.post(f"/v1/jobs/{failed.id}/retry")
+
+    assert (again.status_code, again.json["request"]["image_url"]) == (202, failed.request["image_url"])
+
+
+@pytest.mark.parametrize(("first", "again"), [(5, "5.0"), (5, "5e0"), (10, "1.0e1")])
+def test_the_same_number_written_otherwise_is_the_same_body(web_on_each: Web, first: int, again: str) -> None:
+    job = web_on_each.submitted({**TEXT, "duration": first}, **{"Idempotency-Key": "k"})
+
+    raw = json.dumps(TEXT)[:-1] + f', "duration": {again}}}'
+    headers = {"Idempotency-Key": "k", "Content-Type": "application/json"}
+    replay = web_on_each.acme.post("/v1/jobs", data=raw, headers=headers)
+
+    assert (replay.status_code, replay.json) == (200, job)
+    assert re.search(rf'"duration": ?{first}[,}}]', replay.text)
 
 
 def test_a_taken_job_is_due_at_once(web: Web) -> None:

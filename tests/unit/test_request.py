@@ -103,6 +103,21 @@ def test_a_problem_says_what_to_change(body: dict[str, Any], field: str, words: 
     assert words in problem
 
 
+@pytest.mark.parametrize("whole", ["5", "5.0", "5e0", "50E-1", "0.5e1"])
+def test_a_whole_number_is_one_however_json_writes_it(whole: str) -> None:
+    body = json.loads(f'{{"model": "kling-v3", "prompt": "x", "duration": {whole}}}')
+
+    assert json.dumps(validated(body)["duration"]) == "5"
+    assert digest(body) == digest({"model": "kling-v3", "prompt": "x", "duration": 5})
+
+
+@pytest.mark.parametrize("other", ["5.5", '"5"', '"5.0"', "true", "null", "[5]", "1e400", "-1e400", "5.0000000001"])
+def test_what_is_no_whole_number_is_none(other: str) -> None:
+    body = json.loads(f'{{"model": "kling-v3", "prompt": "x", "duration": {other}}}')
+
+    assert "duration" in problems(body)
+
+
 # What JSON never holds, but a caller in Python might.
 ODD = [{"a"}, (1, 2), 1j, float("nan"), float("inf"), object(), print, Decimal(1), datetime.now(UTC), ...]
 
@@ -123,7 +138,7 @@ def test_the_digest_does_not_depend_on_how_a_body_is_written_down() -> None:
     assert digest(one) == digest(two)
 
 
-OTHERS: list[dict[str, Any]] = [{"duration": 5}, {"prompt": "A red kite"}, {"metadata": {}}]
+OTHERS: list[dict[str, Any]] = [{"duration": 5}, {"cfg_scale": 0.5}, {"prompt": "A red kite"}, {"metadata": {}}]
 
 
 @pytest.mark.parametrize("other", [{**TEXT, **change} for change in OTHERS] + [{"model": "kling-v3"}])
