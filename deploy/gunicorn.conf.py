@@ -2,9 +2,12 @@
 
 import os
 
-from shared import interpreter
+from shared import interpreter, logs
 from shared.settings import SettingsError, load
 from shared.wiring import load_prices
+
+# Before gunicorn makes its own handlers: they keep the stream that they find.
+logs.configure_process()
 
 # What is missing or malformed is told once, in one line, before anything is started: a worker that found it would
 # be started again for ever.

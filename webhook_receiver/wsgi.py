@@ -11,7 +11,7 @@ from shared.settings import SettingsError
 from shared.wiring import RECEIVER_TIMEOUT_S, build
 from webhook_receiver.app import create_app
 
-logs.configure()
+logs.configure_process()
 try:
     parts = build(os.environ, RECEIVER_TIMEOUT_S)
     app = create_app(parts)

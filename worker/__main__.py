@@ -70,7 +70,7 @@ class Crew:
 
 
 def main() -> None:
-    logs.configure()
+    logs.configure_process()
     try:
         settings = load(os.environ)
         load_prices(settings)

@@ -119,7 +119,7 @@ def run(scheduler: Scheduler, services: Services, stopping: Callable[[], bool], 
 def main() -> None:
     from worker.app import app, services
 
-    logs.configure()
+    logs.configure_process()
     stop: list[int] = []
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda caught, _: stop.append(caught))

@@ -379,13 +379,14 @@ class Log(io.StringIO):
 @pytest.fixture(params=[False, True], ids=["to a file", "to a terminal"])
 def log(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[Log]:
     """What is logged from now on, as a process of ours logs."""
-    before, handlers = structlog.get_config(), logging.root.handlers[:]
+    before, handlers, records = structlog.get_config(), logging.root.handlers[:], logging.getLogRecordFactory()
     made = Log(request.param)
     monkeypatch.setattr(sys, "stderr", made)
     logs.configure()
     yield made
     structlog.configure(**before)
     logging.root.handlers[:] = handlers
+    logging.setLogRecordFactory(records)
 
 
 def test_no_token_is_in_any_answer_or_log(web: Web, log: Log, monkeypatch: Any) -> None:
