@@ -301,6 +301,11 @@ CLIP_DEFAULTS = {
 
 
 FIELDS = tuple(JobRequest().fields)
+NUMBERS = (Whole, Share)
+# The fields that are JSON numbers, also those of a shot; `metadata` may hold any of these names, and is of strings.
+NUMBER_FIELDS = frozenset(
+    name for schema in (JobRequest, Shot) for name, field in schema().fields.items() if isinstance(field, NUMBERS)
+)
 
 
 @lru_cache(maxsize=128)

@@ -15,7 +15,7 @@ from kombu import Queue  # type: ignore[attr-defined]
 from shared import doctor, interpreter, logs
 from shared.settings import SettingsError
 from shared.wiring import Services, build
-from worker import broker
+from worker import broker, transports
 from worker.lanes import QUEUE
 
 
@@ -40,6 +40,7 @@ CONFIG = {
     "task_serializer": "json",
     "accept_content": ["json"],
     "worker_soft_shutdown_timeout": 70,  # longer than the longest paid call
+    "worker_consumer": "worker.messages:Consumer",
     "worker_pool": "threads",
     "worker_concurrency": 8,  # for `rushes.enqueue`; the work is done by the threads of tasks.py
     "worker_send_task_events": False,
@@ -60,6 +61,7 @@ def queues() -> list[Queue]:
 
 def make() -> Celery:
     """The app; a missing setting ends the process with one line that names it."""
+    transports.install()
     try:
         settings = services().settings
         broker.check(settings)
@@ -75,7 +77,7 @@ app = make()
 
 @setup_logging.connect  # type: ignore[untyped-decorator]
 def _log(**_: Any) -> None:
-    logs.configure()
+    logs.configure_process()
 
 
 @worker_ready.connect  # type: ignore[untyped-decorator]

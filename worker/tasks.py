@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from functools import cache
 from typing import Any
 
+import structlog
 from celery import Task
 
 from shared import tokens
@@ -17,9 +18,13 @@ from shared.ledger.ledger import Ticket
 from shared.ledger.store import LedgerUnavailable
 from worker import heartbeat, steps
 from worker.app import app, services
+from worker.arguments import argument, job_body
 from worker.hands import Threads
-from worker.hints import Hint
+from worker.hints import Enqueue, Hint
 from worker.lanes import CALLS, SHARES
+from worker.messages import ENQUEUE
+
+log = structlog.get_logger()
 
 Tickets = Sequence[tuple[str, str, int]]
 
@@ -42,24 +47,43 @@ def work(tickets: Tickets) -> None:
     steps.run([Ticket(*ticket) for ticket in tickets], services(), hands())
 
 
-@app.task(name="rushes.enqueue", ignore_result=False, bind=True)  # type: ignore[untyped-decorator]
-def enqueue(
-    task: Task, job: Any = None, idempotency_key: str | None = None, api_key: str = "", **unknown: Any
-) -> dict[str, Any]:
-    """The Jobs API's POST for other Celery services: the job document, or the error envelope."""
-    tenant = tokens.tenant_of(services().settings.api_keys, str(api_key))
+@app.task(name=ENQUEUE, base=Enqueue, ignore_result=False, bind=True)  # type: ignore[untyped-decorator]
+def enqueue(task: Task, *arguments: Any, **named: Any) -> dict[str, Any]:
+    """The Jobs API's POST for other Celery services: the job document, or the error envelope; raises nothing."""
     try:
-        if tenant is None:
-            raise Unacceptable("unauthorized", "api_key is not a key of this service.", 401)
-        if unknown:
-            problems = {name: ["Unknown field."] for name in unknown}
-            raise Unacceptable("invalid_request", f"The call does not fit: {', '.join(unknown)}.", 422, problems)
-        traceparent = (task.request.headers or {}).get("traceparent")
-        receipt = services().intake.accept(job, tenant, idempotency_key, services().now(), traceparent)
-        return document(receipt.job, services().archive.presign)
+        return taken(task, call(arguments, named))
     except Unacceptable as refused:
         return refused.envelope()
     except LedgerUnavailable:
         return Unacceptable("unavailable", "The ledger is out of reach; nothing was accepted.", 503).envelope()
     except ArchiveUnavailable as problem:
         return Unacceptable("unavailable", f"The bucket cannot be read now: {problem}", 503).envelope()
+    except Exception:
+        log.exception("enqueue broke")
+        return Unacceptable("internal", "This is our fault; it was logged.", 500).envelope()
+
+
+ARGUMENTS = ("job", "idempotency_key", "api_key")
+
+
+def call(arguments: Sequence[Any], named: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The arguments of a call by their names; raises Unacceptable, before all where the key is none."""
+    given = {**dict(zip(ARGUMENTS, arguments, strict=False)), **named}
+    key = argument("api_key", given.get("api_key"))
+    tenant = tokens.tenant_of(services().settings.api_keys, key) if isinstance(key, str) else None
+    if tenant is None:
+        raise Unacceptable("unauthorized", "api_key is not a key of this service.", 401)
+    problems = {name: ["Unknown field."] for name in named if name not in ARGUMENTS}
+    problems.update({name: ["Given twice."] for name in ARGUMENTS[: len(arguments)] if name in named})
+    problems.update({f"argument {place + 1}": ["Unknown argument."] for place in range(len(ARGUMENTS), len(arguments))})
+    if problems:
+        raise Unacceptable("invalid_request", f"The call does not fit: {', '.join(problems)}.", 422, problems)
+    return {**given, "tenant": tenant}
+
+
+def taken(task: Task, given: Mapping[str, Any]) -> dict[str, Any]:
+    """The document of the job; raises Unacceptable, LedgerUnavailable, ArchiveUnavailable."""
+    headers = task.request.headers if isinstance(task.request.headers, Mapping) else {}
+    job, key = job_body(given.get("job")), argument("Idempotency-Key", given.get("idempotency_key"))
+    receipt = services().intake.accept(job, given["tenant"], key, services().now(), headers.get("traceparent"))
+    return document(receipt.job, services().archive.presign)
