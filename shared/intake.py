@@ -14,8 +14,7 @@ from marshmallow import ValidationError
 from shared.domain import pace, tracing
 from shared.domain.ids import new_id
 from shared.domain.job import Job, Note
-from shared.egress import NotSent
-from shared.http import Outside
+from shared.http import NotSent, Outside
 from shared.ledger.ledger import Conflict, Ledger, NotWhole
 from shared.providers.prices import PriceTable
 from shared.quotes import Quote, quotes

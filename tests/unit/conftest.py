@@ -5,11 +5,10 @@ from __future__ import annotations
 import socket
 import ssl
 
+import certifi
 import pytest
 from certificates import self_signed
 from fault_server import Names
-
-from shared import http
 
 
 @pytest.fixture(scope="session")
@@ -21,7 +20,7 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, ssl.SSLC
 def tls(certificate: tuple[str, ssl.SSLContext], monkeypatch: pytest.MonkeyPatch) -> ssl.SSLContext:
     """The server's TLS context; `gateway.test` and `other.test` are this machine and the authority is trusted."""
     authorities, context = certificate
-    monkeypatch.setattr(http, "DEFAULT_CA_BUNDLE_PATH", authorities)
+    monkeypatch.setattr(certifi, "where", lambda: authorities)
     names = Names(gateway_test=[["127.0.0.1"]], other_test=[["127.0.0.1"]])
     monkeypatch.setattr(socket, "getaddrinfo", names)
     return context

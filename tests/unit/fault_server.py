@@ -120,6 +120,8 @@ class Names:
         self.asked: list[str] = []
 
     def __call__(self, host: str, port: int, *args: object, **kwargs: object) -> list[tuple]:
+        if kwargs.get("flags") == socket.AI_NUMERICHOST:  # no look-up
+            return self._real(host, port, *args, **kwargs)  # type: ignore[arg-type]
         self.asked.append(host)
         if host not in self._answers:
             return self._real(host, port, *args, **kwargs)  # type: ignore[arg-type]

@@ -10,9 +10,8 @@ from ipaddress import ip_network
 import pytest
 from fault_server import FaultServer, Names, answer, answering, flooding, hanging, keeping, redirecting, trickling
 
-from shared import egress
 from shared.domain.wire import Request
-from shared.http import AnswerLost, Forbidden, NotSent, Outside, Oversized
+from shared.http import AnswerLost, Forbidden, NotSent, Outside, Oversized, address_guard
 
 LOOPBACK = (ip_network("127.0.0.0/8"), ip_network("::1/128"))
 SECOND_ONLY = (ip_network("127.0.0.2/32"),)
@@ -435,7 +434,7 @@ SPELLINGS = [
 def canary(monkeypatch):
     """A listener on this machine, on a port where a public host would be reached."""
     with FaultServer(keeping(HELLO)) as server:
-        monkeypatch.setattr(egress, "PUBLIC_PORTS", {server.port})
+        monkeypatch.setattr(address_guard, "PUBLIC_PORTS", {server.port})
         monkeypatch.setattr(socket, "getaddrinfo", Names(inside_test=[["127.0.0.1"]]))
         yield server
 
@@ -606,14 +605,14 @@ def test_a_redirect_inside_is_refused_without_a_connection(canary, location):
 def test_a_redirect_from_https_to_http_is_only_for_allowed_hosts(tls, monkeypatch):
     names = Names(gateway_test=[["127.0.0.2"]], public_test=[["127.0.0.1"]], allowed_test=[["127.0.0.2"]])
     monkeypatch.setattr(socket, "getaddrinfo", names)
-    monkeypatch.setattr(egress, "INSIDE", ())  # 127.0.0.1 plays a public host
+    monkeypatch.setattr(address_guard, "INSIDE", ())  # 127.0.0.1 plays a public host
     with FaultServer(keeping(HELLO)) as public, FaultServer(keeping(HELLO), host="127.0.0.2") as allowed:
         scripts = [
             redirecting(f"http://allowed.test:{allowed.port}/"),
             redirecting(f"http://public.test:{public.port}/"),
         ]
         with FaultServer(*scripts, host="127.0.0.2", tls=tls) as server:
-            monkeypatch.setattr(egress, "PUBLIC_PORTS", {server.port, public.port})
+            monkeypatch.setattr(address_guard, "PUBLIC_PORTS", {server.port, public.port})
             url = f"https://gateway.test:{server.port}/"
             outside = Outside(SECOND_ONLY)
             got = outside.send(get(url), deadline_s=LONG_S, redirects=1, fresh=True)
