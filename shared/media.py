@@ -24,6 +24,8 @@ SHORTEST_S, LONGEST_S = 3, {"image": 10, "video": 30}  # the latter by character
 WIDEST = (5, 2)  # 2.5:1; and 1:2.5, so an EXIF orientation that turns the picture changes nothing
 
 NOT_NOW = frozenset({408, 425, 429})  # and every 5xx
+# What servers say to a range that they do not know, or whose end is past the file; without one they may give it whole.
+NO_RANGES = frozenset({400, 403, 405, 416, 501})
 CONTENT_RANGE = re.compile(r"bytes (\d+)-\d+/(\d+)")
 
 
@@ -269,8 +271,11 @@ class _Remote:
         for least_bytes in RANGES_BYTES:
             asked = max(least_bytes, self._wanted)
             with self._outside.stream(self._request(asked), deadline_s=self._ends_at - time.monotonic()) as stream:
+                if self._has_ranges and stream.status in NO_RANGES:
+                    self._has_ranges = False
+                    continue
                 self._check_status(stream.status)
-                if stream.status == 200:
+                if stream.status == 200 or (http.is_whole(stream) and not self._has_ranges):
                     yield from self._whole(stream)
                     return
                 piece = self._part(stream, asked)
@@ -279,8 +284,9 @@ class _Remote:
         raise _Broken(f"its header is spread over more than {len(RANGES_BYTES)} places")
 
     def _request(self, asked: int) -> wire.Request:
-        ranges = {"Range": f"bytes={self.at}-{self.at + asked - 1}"} if self._has_ranges else {}
-        return wire.Request("GET", self._url, ranges)
+        # Some servers refuse a range whose end is past the file.
+        end = self.at + asked if self._size is None else min(self.at + asked, self._size)
+        return wire.Request("GET", self._url, {"Range": f"bytes={self.at}-{end - 1}"} if self._has_ranges else {})
 
     def _part(self, stream: http.Stream, asked: int) -> bytes:
         """The part of the file in this answer; empty, and no more ranges are asked for, where it is another part."""
@@ -318,7 +324,5 @@ class _Remote:
     def _check_status(self, status: int) -> None:
         if status in NOT_NOW or status >= 500:
             raise _NotNow(f"its address answered {status}")
-        if status == 416 and self._size is None:  # an empty file has no first byte to give
-            raise _Broken("the file is empty")
         if status not in (200, 206):
             raise _Broken(f"its address answered {status}")

@@ -15,6 +15,7 @@ from marshmallow import EXCLUDE, Schema, ValidationError, fields, validate
 
 from shared import notify, tokens
 from shared.domain.pace import Pace
+from shared.http import Proxy, check_certificates
 from shared.ledger import connection
 from shared.ledger.address import SCHEMES, SENTINELS
 from shared.providers import PROVIDERS
@@ -56,6 +57,8 @@ class Settings:
     gateways: Mapping[str, GatewaySettings]
     prices_file: str | None
     egress_allow: tuple[Network, ...]
+    egress_proxy: Proxy | None
+    ca_file: str | None
     pace: Pace
     callback_confirm: bool
     daily_budget_usd: Decimal | None
@@ -72,6 +75,24 @@ class NetworkList(fields.Field[tuple[Network, ...]]):
             return tuple(ipaddress.ip_network(part, strict=False) for part in parts(value))
         except ValueError as error:
             raise ValidationError(f"{error}; give CIDRs such as 127.0.0.0/8") from None
+
+
+class EgressProxy(fields.Field[Proxy]):
+    """The address of a proxy; its password is in no error."""
+
+    def _deserialize(self, value: Any, attr: Any, data: Any, **kwargs: Any) -> Proxy:
+        try:
+            return Proxy.parse(value)
+        except ValueError as error:
+            raise ValidationError(str(error)) from None
+
+
+def certificates(path: str) -> None:
+    """Checks that a file, or a folder of them, holds certificates."""
+    try:
+        check_certificates(path)
+    except ValueError as error:
+        raise ValidationError(f"{path} cannot be used: {error}") from None
 
 
 class Pairs(fields.Field[tuple[tuple[str, str], ...]]):
@@ -213,6 +234,12 @@ class Environment(Schema):
     )
     prices_file = fields.String(load_default=None, data_key="RUSHES_PRICES_FILE")
     egress_allow = NetworkList(load_default=(), data_key="RUSHES_EGRESS_ALLOW")
+    egress_proxy = EgressProxy(load_default=None, data_key="RUSHES_EGRESS_PROXY")
+    ca_file = fields.String(load_default=None, data_key="RUSHES_CA_FILE", validate=certificates)
+    # Read where they are used; one that leads nowhere would be found out only by the first call.
+    ssl_cert_file = fields.String(load_default=None, data_key="SSL_CERT_FILE", validate=certificates)
+    requests_ca_bundle = fields.String(load_default=None, data_key="REQUESTS_CA_BUNDLE", validate=certificates)
+    aws_ca_bundle = fields.String(load_default=None, data_key="AWS_CA_BUNDLE", validate=certificates)
     poll_first_s = seconds(15, "RUSHES_POLL_FIRST_S")
     poll_max_s = seconds(120, "RUSHES_POLL_MAX_S")
     callback_grace_s = seconds(180, "RUSHES_CALLBACK_GRACE_S")
@@ -228,6 +255,10 @@ class Environment(Schema):
     journal = fields.Boolean(load_default=True, data_key="RUSHES_JOURNAL")
     s3_endpoint = fields.String(load_default=None, data_key="AWS_ENDPOINT_URL_S3", validate=url("https", "http"))
     port = fields.Integer(load_default=8000, data_key="PORT", validate=validate.Range(0, 65535))
+
+
+# Checked here, and read by boto3 and by those who call.
+ELSEWHERE = ("s3_endpoint", "ssl_cert_file", "requests_ca_bundle", "aws_ca_bundle")
 
 
 class GatewayEnvironment(Schema):
@@ -290,7 +321,8 @@ def _settings(values: dict[str, Any], gateways: dict[str, GatewaySettings]) -> S
     secrets: dict[str, tuple[str, ...]] = {}
     for tenant, secret in values.pop("webhook_secrets"):
         secrets[tenant] = (*secrets.get(tenant, ()), secret)
-    del values["s3_endpoint"]  # boto3 reads it itself, and breaks where it is none
+    for name in ELSEWHERE:
+        del values[name]
     values["broker_url"] = values["broker_url"] or values["redis_url"]
     values["public_url"] = (values["public_url"] or "").rstrip("/") or None
     return Settings(**values, pace=pace, gateways=gateways, webhook_secrets=secrets)

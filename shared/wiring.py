@@ -17,7 +17,7 @@ from shared import __version__, logs, spans, tokens
 from shared.archive import Archive
 from shared.direct import DirectPut
 from shared.domain.job import Attempt, Job
-from shared.http import Outside
+from shared.http import Outside, certificate_bundle
 from shared.inputs import InputLinks
 from shared.intake import Intake
 from shared.journal import Journal
@@ -75,7 +75,7 @@ def build(environ: Mapping[str, str], ledger_timeout_s: float = WORKER_TIMEOUT_S
     ledger = Ledger(
         RedisStore(connect(settings.redis_url, ledger_timeout_s)), settings.pace, spans.observed(environ, logs.moved)
     )
-    outside = Outside(settings.egress_allow, f"rushes/{__version__}")
+    outside = http_client(environ, settings)
     s3 = s3_client()
     buffers = max(2, BUFFERS // settings.worker_processes)
     archive = Archive(s3, settings.bucket, settings.prefix, buffers=buffers, direct=direct_put(s3, settings.bucket))
@@ -83,6 +83,12 @@ def build(environ: Mapping[str, str], ledger_timeout_s: float = WORKER_TIMEOUT_S
     journal = Journal(archive, settings.journal)
     intake = Intake(settings, ledger, prices, outside, journal.empty)
     return Services(settings, ledger, outside, archive, prices, intake, links, clock, journal)
+
+
+def http_client(environ: Mapping[str, str], settings: Settings) -> Outside:
+    """The way out to gateways, inputs and callers."""
+    authorities = certificate_bundle(environ, settings.ca_file)
+    return Outside(settings.egress_allow, f"rushes/{__version__}", authorities=authorities, proxy=settings.egress_proxy)
 
 
 def clock() -> int:

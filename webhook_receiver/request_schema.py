@@ -9,7 +9,7 @@ import re
 from typing import Any
 
 from shared import request
-from shared.egress import HOUSE_NAMES
+from shared.http.address_guard import HOUSE_NAMES
 from shared.providers import PROVIDERS
 
 GATEWAYS = list(PROVIDERS)

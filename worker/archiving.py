@@ -21,9 +21,8 @@ from shared.domain.events import Event
 from shared.domain.job import Attempt, Job, Link, Result
 from shared.domain.transitions import transition
 from shared.domain.wire import Request, Response
-from shared.egress import origin
 from shared.formats import VIDEOS
-from shared.http import AnswerLost, AnswerRefused, Forbidden, NotSent, Stream
+from shared.http import AnswerLost, AnswerRefused, Forbidden, NotSent, Stream, is_whole, origin
 from shared.ledger.store import LedgerUnavailable
 from shared.providers import PROVIDERS
 from shared.wiring import Services
@@ -38,6 +37,7 @@ STALL_S = 30
 # Larger pieces cost more memory: with 1 MiB each, 16 clips at once took 86 MiB (measured 2026-11).
 CHUNK_BYTES = 1 << 16
 THUMBNAIL_BYTES, THUMBNAIL_S = 10 << 20, 20
+REDIRECTS = 10
 # A link that answers so is dead; another may be had by asking the gateway again.
 DEAD = frozenset({401, 403, 404, 410})
 # A clip that is still no clip after so many downloads will not become one.
@@ -198,7 +198,7 @@ def source(stream: Stream, is_last_try: bool) -> Source:
     """
     if stream.status in DEAD:
         raise LinkDied(f"the link answers HTTP {stream.status}")
-    if stream.status != 200:
+    if not is_whole(stream):
         raise AnswerLost(f"the link answers HTTP {stream.status}")
     is_chunked = stream.headers.get("transfer-encoding", "").lower() == "chunked"
     content_type = stream.headers.get("content-type")
@@ -211,7 +211,9 @@ def thumbnail(link: Link, folder: str, services: Services) -> StoredFile | None:
         return None
     request = Request("GET", link.thumbnail_url)
     try:
-        response = services.outside.send(request, deadline_s=THUMBNAIL_S, max_bytes=THUMBNAIL_BYTES, redirects=3)
+        response = services.outside.send(
+            request, deadline_s=THUMBNAIL_S, max_bytes=THUMBNAIL_BYTES, redirects=REDIRECTS
+        )
         name, content_type = named_thumbnail(response)
         return services.archive.put_bytes(folder + name, response.body, content_type)
     except (NotSent, AnswerLost, ArchiveUnavailable) as lost:
@@ -220,7 +222,7 @@ def thumbnail(link: Link, folder: str, services: Services) -> StoredFile | None:
 
 def named_thumbnail(response: Response) -> tuple[str, str]:
     """The name and the type of a picture, by its bytes; raises NoThumbnail."""
-    if response.status != 200:
+    if not is_whole(response):
         raise NoThumbnail(f"its address answered {response.status}")
     found = formats.name(response.body[: formats.HEAD_BYTES])
     if found not in THUMBNAILS:

@@ -1,10 +1,29 @@
 """The one way out to gateways, inputs and callers, on libcurl; nothing else in Rushes opens a connection to them."""
 
+from shared.http.authorities import FOR_S3, certificate_bundle, check_certificates
 from shared.http.call import AwsSigV4
 from shared.http.client import HttpClient
-from shared.http.errors import AnswerLost, Forbidden, NotSent, Oversized
-from shared.http.stream import Stream
+from shared.http.errors import AnswerLost, AnswerRefused, Forbidden, NotSent, Oversized
+from shared.http.proxy import Proxy
+from shared.http.stream import Stream, is_whole
+from shared.http.urls import origin
 
 Outside = HttpClient
 
-__all__ = ["AnswerLost", "AwsSigV4", "Forbidden", "HttpClient", "NotSent", "Outside", "Oversized", "Stream"]
+__all__ = [
+    "FOR_S3",
+    "AnswerLost",
+    "AnswerRefused",
+    "AwsSigV4",
+    "Forbidden",
+    "HttpClient",
+    "NotSent",
+    "Outside",
+    "Oversized",
+    "Proxy",
+    "Stream",
+    "certificate_bundle",
+    "check_certificates",
+    "is_whole",
+    "origin",
+]

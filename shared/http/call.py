@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
+from typing import NamedTuple
 
 from shared.domain import wire
 from shared.http import urls
@@ -20,9 +22,11 @@ UNWANTED = {"accept": b"Accept:", "content-type": b"Content-Type:", "expect": b"
 NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 # A line end in a value would begin a header of its own: libcurl passes it on.
 VALUE = re.compile(r"[^\r\n\0]*")
-METHOD = re.compile(r"[A-Z]+")
-# A call that may be sent twice: libcurl does so where a kept connection dies under it.
+# What may be sent twice: libcurl does so by itself where a kept connection dies under a call.
 REPEATABLE = frozenset({"GET", "HEAD", "PUT", "DELETE", "OPTIONS"})
+METHODS = REPEATABLE | {"POST", "PATCH"}
+# Of what it signs itself libcurl resolves these: another key would be written.
+DOTS = re.compile(r"/(\.|%2e){1,2}([/?]|$)", re.IGNORECASE)
 REDIRECTS = frozenset({301, 302, 303, 307, 308})
 
 
@@ -37,46 +41,46 @@ class AwsSigV4:
     service: str = "s3"
 
 
-@dataclass(frozen=True, slots=True)
-class Call:
+class Call(NamedTuple):
     """One request in the bytes that are sent."""
 
     method: str
     origin: Origin
     target: str
-    headers: Sequence[bytes] = field(repr=False)
-    body: bytes | memoryview | None = field(repr=False)
-    fresh: bool
+    headers: Sequence[bytes]
+    body: bytes | memoryview | None
+    once: bool
+    """Whether it goes over a connection of its own, and is never sent a second time."""
     sign: AwsSigV4 | None
 
-    @property
-    def once(self) -> bool:
-        """Whether it must not be sent a second time, whatever becomes of the first."""
-        return self.fresh or self.method not in REPEATABLE
 
-
-def spoken(request: wire.Request, fresh: bool = False, sign: AwsSigV4 | None = None) -> Call:
+def spoken(request: wire.Request, once: bool = False, sign: AwsSigV4 | None = None) -> Call:
     """A request as a call; raises Forbidden where its URL leads nowhere, NotSent where it cannot be said."""
-    origin = urls.origin(request.url)
+    method = request.method
+    once = once or method not in REPEATABLE
+    origin, target = urls.parsed(request.url)
+    if method not in METHODS:
+        raise NotSent(f"{origin}: not a method")
+    if sign and DOTS.search(target):
+        raise NotSent(f"{origin}: a path with . or .. is not signed")
     try:
         body = request.body()
-        headers = _headers(request, fresh, sign)
+        headers = _headers(tuple(request.headers.items()), request.json is not None, once, sign and sign.session_token)
     except ValueError as error:
         raise NotSent(f"{origin}: {type(error).__name__}") from None
-    return Call(request.method, origin, urls.target(request.url), headers, body, fresh, sign)
+    return Call(method, origin, target, headers, body, once, sign)
 
 
-def _headers(request: wire.Request, fresh: bool, sign: AwsSigV4 | None) -> list[bytes]:
-    if not METHOD.fullmatch(request.method):
-        raise ValueError
-    names = {name.lower(): name for name in request.headers}
-    lines = [line for name, line in UNWANTED.items() if name not in names or name in OURS]
-    if request.json is not None and "content-type" not in names:
-        lines[lines.index(UNWANTED["content-type"])] = b"Content-Type: application/json"
-    lines += [_line(name, value) for name, value in request.headers.items() if name.lower() not in OURS]
-    if sign and sign.session_token:
-        lines.append(_line("x-amz-security-token", sign.session_token))
-    return [*lines, b"Accept-Encoding: identity", *([b"Connection: close"] if fresh else [])]
+@lru_cache(maxsize=256)  # of a gateway they are the same for each task
+def _headers(items: tuple[tuple[str, str], ...], is_json: bool, once: bool, token: str | None) -> list[bytes]:
+    names = {name.lower() for name, _ in items} - OURS
+    lines = [_line(name, value) for name, value in items if name.lower() not in OURS]
+    if is_json and "content-type" not in names:
+        lines.append(b"Content-Type: application/json")
+        names.add("content-type")
+    lines += [line for name, line in UNWANTED.items() if name not in names]
+    lines += [_line("x-amz-security-token", token)] if token else []
+    return [*lines, b"Accept-Encoding: identity", *([b"Connection: close"] if once else [])]
 
 
 def _line(name: str, value: str) -> bytes:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager, suppress
+from contextlib import closing, contextmanager
 from ipaddress import IPv4Network, IPv6Network
 from weakref import WeakSet
 
@@ -18,12 +18,15 @@ from shared.http.errors import NotSent
 from shared.http.handle import Handle, Transport
 from shared.http.multi import Batch, Multi, Outcome
 from shared.http.pool import Pool
+from shared.http.proxy import Proxy
 from shared.http.stream import Stream
 from shared.http.urls import origin
 
 # For the look-up of a name where no call is made.
 CHECK_S = 10.0
 REDIRECTS = 10
+# Connections that a multi keeps: of one that serves a stream after the other, and of one for many calls at once.
+STREAMS, BATCHES = 4, 64
 
 
 class HttpClient:
@@ -35,9 +38,11 @@ class HttpClient:
         user_agent: str = "rushes",
         *,
         authorities: str | None = None,
+        proxy: Proxy | None = None,
     ) -> None:
+        """`authorities` is a file of certificates; what may be reached is the same through a `proxy`."""
         self._guard = AddressGuard(allow)
-        self._transport = Transport(user_agent, authorities or certifi.where())
+        self._transport = Transport(user_agent, authorities or certifi.where(), proxy)
         self._handles: Pool[Handle] = Pool()
         self._multis: Pool[Multi] = Pool()
         CLIENTS.add(self)
@@ -54,9 +59,9 @@ class HttpClient:
     ) -> wire.Response:
         """Make one call and read its whole answer within `deadline_s`; whatever its status, it is an answer.
 
-        `fresh` is for a call that is paid for: over a connection of its own, never sent a second time. A GET or HEAD
-        follows at most `redirects` redirects, and one more is the answer. Raises NotSent, Forbidden, AnswerLost,
-        Oversized; after a redirect, of the last hop.
+        `fresh` is for a call that is paid for: over a connection of its own, never sent a second time; so is any POST.
+        A GET or HEAD follows at most `redirects` redirects, and one more is the answer. Raises NotSent, Forbidden,
+        AnswerLost, Oversized; after a redirect, of the last hop.
         """
         ends_at = time.monotonic() + deadline_s
         for hops_left in range(redirects, -1, -1):
@@ -76,7 +81,7 @@ class HttpClient:
         `stall_s` without a byte ends it too. Raises as `send` does, here and in `Stream.chunks`.
         """
         ends_at = time.monotonic() + deadline_s
-        with self._multi() as multi:
+        with self._multi(STREAMS) as multi:
             for hops_left in range(redirects, -1, -1):
                 with closing(Stream(multi, self._guard, spoken(request), ends_at, stall_s)) as stream:
                     hop = hops_left and next_hop(request, stream.status, stream.headers.get("location"))
@@ -121,8 +126,8 @@ class HttpClient:
         self._multis.start()
 
     def _exchange(self, call: Call, ends_at: float, max_bytes: int) -> wire.Response:
-        # A fresh call has no use for a connection; what signs is kept apart from what does not.
-        key = (None if call.fresh else call.origin, call.sign is not None)
+        # A call that is sent once has no use for a connection; what signs is kept apart from what does not.
+        key = (None if call.once else call.origin, call.sign is not None)
         handle = self._handles.take(key) or Handle(self._transport)
         handle.load(call, max_bytes)
         try:
@@ -133,26 +138,27 @@ class HttpClient:
 
     @staticmethod
     def _call(request: wire.Request, sign: AwsSigV4 | None) -> Call | None:
-        with suppress(NotSent):
+        try:
             return spoken(request, sign=sign)
-        return None
+        except NotSent:
+            return None
 
     def _answers(
         self, calls: Sequence[Call | None], ends_at: float, max_bytes: int
     ) -> Iterator[list[tuple[int, Outcome]]]:
-        with self._multi() as multi, closing(Batch(multi, self._guard, ends_at)) as batch:
+        with self._multi(BATCHES) as multi, closing(Batch(multi, self._guard, ends_at)) as batch:
             batch.start(calls, max_bytes)
             if None in calls:
                 yield [(number, None) for number, call in enumerate(calls) if call is None]
             yield from batch.answers()
 
     @contextmanager
-    def _multi(self) -> Iterator[Multi]:
-        multi = self._multis.take(None) or Multi(self._transport)
+    def _multi(self, keeps: int) -> Iterator[Multi]:
+        multi = self._multis.take(keeps) or Multi(self._transport, keeps)
         try:
             yield multi
         finally:
-            self._multis.give(None, multi)
+            self._multis.give(keeps, multi)
 
 
 CLIENTS: WeakSet[HttpClient] = WeakSet()

@@ -15,5 +15,9 @@ class AnswerLost(Exception):
     """At least one byte of the request left; what became of it is unknown."""
 
 
+class AnswerRefused(AnswerLost):
+    """An answer that we ourselves do not take; the same call would bring the same."""
+
+
 class Oversized(AnswerLost):
     """The answer is larger than the caller would take."""

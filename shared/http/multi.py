@@ -8,7 +8,6 @@ from __future__ import annotations
 import select
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
 
 import pycurl
 
@@ -23,9 +22,8 @@ from shared.http.urls import Origin
 GROUP_S = 0.004
 # While a name is looked up the other answers wait.
 LOOKUP_S = 1.0
-# Connections that stand when their calls are over.
-KEPT = 64
 WANTS = {
+    pycurl.POLL_NONE: 0,
     pycurl.POLL_IN: select.POLLIN,
     pycurl.POLL_OUT: select.POLLOUT,
     pycurl.POLL_INOUT: select.POLLIN | select.POLLOUT,
@@ -35,8 +33,9 @@ WANTS = {
 class Multi:
     """Makes any number of calls at a time, all of them in the thread that turns it."""
 
-    def __init__(self, transport: Transport) -> None:
-        self._transport = transport
+    def __init__(self, transport: Transport, keeps: int) -> None:
+        """`keeps` connections stand at the most when their calls are over."""
+        self._transport, self._keeps = transport, keeps
         self._poll = select.poll()
         self._due_at: float | None = None
         self._running: dict[pycurl.Curl, Handle] = {}
@@ -44,7 +43,7 @@ class Multi:
         self._multi = pycurl.CurlMulti()
         self._multi.setopt(pycurl.M_SOCKETFUNCTION, self._watch)
         self._multi.setopt(pycurl.M_TIMERFUNCTION, self._set_timer)
-        self._multi.setopt(pycurl.M_MAXCONNECTS, KEPT)
+        self._multi.setopt(pycurl.M_MAXCONNECTS, keeps)
 
     def handle(self, signs: bool) -> Handle:
         """A handle for one call; it is given back by `stop`."""
@@ -64,7 +63,7 @@ class Multi:
         if self._due_at is not None:
             wait_s = min(wait_s, self._due_at - time.monotonic())
         for file, events in self._poll.poll(max(0.0, wait_s) * 1000):
-            self._multi.socket_action(file, _action(events))
+            self._multi.socket_action(file, pycurl.CSELECT_IN if events == select.POLLIN else _action(events))
         if self._due_at is not None and self._due_at <= time.monotonic():
             self._due_at = None
             self._multi.socket_action(pycurl.SOCKET_TIMEOUT, 0)
@@ -82,7 +81,7 @@ class Multi:
             self._multi.remove_handle(handle.curl)
         handle.clear()
         idle = self._idle[handle.call.sign is not None]
-        idle.append(handle) if len(idle) < KEPT else handle.close()
+        idle.append(handle) if len(idle) < self._keeps else handle.close()
 
     def close(self) -> None:
         """End all connections."""
@@ -101,8 +100,7 @@ class Multi:
 
     def _watch(self, what: int, file: int, multi: object, data: object) -> None:
         if what == pycurl.POLL_REMOVE:
-            with suppress(KeyError):
-                self._poll.unregister(file)
+            self._poll.unregister(file)
         else:
             self._poll.register(file, WANTS[what])
 
@@ -140,7 +138,8 @@ class Batch:
         while self._waiting and (left_s := self._ends_at - time.monotonic()) > 0:
             if group := self._come(left_s):
                 yield group
-        if self._waiting and (group := self._come(0)):  # what came while the groups before it were dealt with
+        sent = any(handle.begun for handle in self._waiting)
+        if sent and (group := self._come(0)):  # what came while the groups before it were dealt with
             yield group
         if self._waiting:
             yield [self._outcome(handle, pycurl.E_OPERATION_TIMEDOUT, "") for handle in [*self._waiting]]
@@ -171,8 +170,7 @@ class Batch:
     def _outcome(self, handle: Handle, code: int, text: str) -> tuple[int, Outcome]:
         number = self._waiting.pop(handle)
         try:
-            if code:
-                raise handle.failure(code, text)
+            handle.check_end(code, text)
             return number, handle.response()
         except AnswerLost as lost:
             return number, lost

@@ -2,15 +2,36 @@
 
 from __future__ import annotations
 
+import re
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Protocol
 
 import pycurl
 
 from shared.http.address_guard import AddressGuard
 from shared.http.call import Call
-from shared.http.errors import Oversized
+from shared.http.errors import AnswerLost, NotSent, Oversized
 from shared.http.multi import Multi
+
+WHOLE = re.compile(r"bytes[ =]0-(\d+)/(\d+)", re.IGNORECASE)
+
+
+class Answer(Protocol):
+    """What has a status and headers."""
+
+    @property
+    def status(self) -> int: ...
+    @property
+    def headers(self) -> Mapping[str, str]: ...
+
+
+def is_whole(answer: Answer) -> bool:
+    """Whether this is all of a file: a 200, or a part that nobody asked for and that leaves nothing out."""
+    if answer.status != 206:
+        return answer.status == 200
+    covered = WHOLE.fullmatch(answer.headers.get("content-range", ""))
+    return covered is not None and int(covered[1]) + 1 == int(covered[2])
 
 
 class Stream:
@@ -37,7 +58,7 @@ class Stream:
         except BaseException:
             self.close()
             raise
-        length = self.headers.get("content-length", "").split(",")[0].strip()
+        length = self.headers.get("content-length", "").partition(",")[0]
         self.length_bytes = (
             int(length) if length and "chunked" not in self.headers.get("transfer-encoding", "") else None
         )
@@ -86,15 +107,15 @@ class Stream:
     def _wait(self) -> None:
         """Until a piece of the body, or the end of the answer, or at first its head, has come."""
         handle, at_head = self._handle, not self._handle.head_over
-        news_at, come = time.monotonic(), handle.head_bytes
+        news_at, come = time.monotonic(), handle.head_lines()
         while not (self._over or self._pieces or (at_head and handle.head_over)):
             left_s = min(handle.left_s(self._ends_at), news_at + self._stall_s - time.monotonic())
             if left_s <= 0:
                 raise handle.failure(pycurl.E_OPERATION_TIMEDOUT, "")
             for _, code, text in self._multi.turn(left_s):
                 self._end(code, text)
-            if come != handle.head_bytes:
-                news_at, come = time.monotonic(), handle.head_bytes
+            if come != handle.head_lines():
+                news_at, come = time.monotonic(), handle.head_lines()
 
     def _end(self, code: int, text: str) -> None:
         handle = self._handle
@@ -103,5 +124,7 @@ class Stream:
             self._multi.judge_and_restart(handle, self._guard, handle.left_s(self._ends_at))
             return
         self._over = True
-        if code:  # what came of the body before it is still taken
-            self._failure = handle.failure(code, text)
+        try:
+            handle.check_end(code, text)
+        except (NotSent, AnswerLost) as failure:  # what came of the body before it is still taken
+            self._failure = failure

@@ -14,7 +14,7 @@ from shared.http.errors import Forbidden
 # All of a URL that says where it points.
 HEAD = re.compile(r"[a-z]+://[^/?#]*", re.IGNORECASE)
 DEFAULT_PORTS = {"http": 80, "https": 443}
-HOST = re.compile(r"[a-z0-9._-]+|[0-9a-f:.]*:[0-9a-f:.]*(%[a-z0-9._-]+)?")
+HOST = re.compile(r"[a-z0-9._-]+|[0-9a-f:.]*:[0-9a-f:.]*")
 # What a request line cannot carry, or what strict servers refuse there. All else is sent as given: it may be signed.
 UNSENDABLE = re.compile(r"[^!#$%&-;=?-Z\[\]_a-z~]")
 
@@ -39,6 +39,17 @@ def origin(url: str) -> Origin:
     """The scheme, host and port of a URL; raises Forbidden where it is no plain http(s) URL."""
     head = HEAD.match(url)
     return _origin(head[0] if head else url)
+
+
+def parsed(url: str) -> tuple[Origin, str]:
+    """Where a URL points, and the path and query to ask for there; raises Forbidden as `origin` does."""
+    head = HEAD.match(url)
+    if head is None:
+        return _origin(url), "/"
+    rest = url[head.end() :]
+    if "#" in rest:
+        rest = rest.partition("#")[0]
+    return _origin(head[0]), quoted(rest if rest[:1] == "/" else f"/{rest}")
 
 
 @lru_cache(maxsize=1024)
@@ -66,13 +77,6 @@ def _ascii(host: str) -> str:
     if not HOST.fullmatch(plain):
         raise Forbidden("not a host name")
     return plain
-
-
-def target(url: str) -> str:
-    """The path and query that are asked for, as they were given unless they cannot be sent so."""
-    head = HEAD.match(url)
-    rest = url[head.end() if head else 0 :].partition("#")[0]
-    return quoted(rest if rest[:1] == "/" else f"/{rest}")
 
 
 def quoted(text: str) -> str:

@@ -14,7 +14,10 @@ PIECE_BYTES = 65536
 
 
 class Shelf(ThreadingHTTPServer):
-    """Serves its file at every path; `total` is what Content-Range calls its size, `most_bytes` the most in a range."""
+    """Serves its file at every path; `total` is what Content-Range calls its size, `most_bytes` the most in a range.
+
+    `refuses` is what it answers to any range; one that is `strict` gives none whose end is past the file.
+    """
 
     daemon_threads = True
 
@@ -26,9 +29,12 @@ class Shelf(ThreadingHTTPServer):
         length: bool = True,
         total: str | None = None,
         most_bytes: int = 1 << 40,
+        refuses: int | None = None,
+        strict: bool = False,
     ) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
         self.content, self.ranges, self.length, self.most_bytes = content, ranges, length, most_bytes
+        self.refuses, self.strict = refuses, strict
         self.size = content.stat().st_size if isinstance(content, Path) else len(content)
         self.total = total or str(self.size)
         self.sent_bytes, self.asked = 0, []
@@ -55,7 +61,9 @@ class _Handler(BaseHTTPRequestHandler):
         if not found or not shelf.ranges:
             self._head(200, shelf.size if shelf.length else None)
             self._body(0, shelf.size)
-        elif int(found[1]) >= shelf.size:
+        elif shelf.refuses:
+            self._head(shelf.refuses, 0)
+        elif (int(found[2]) if shelf.strict else int(found[1])) >= shelf.size:
             self._head(416, 0, f"bytes */{shelf.size}")
         else:
             start = int(found[1])

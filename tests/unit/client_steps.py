@@ -1,0 +1,71 @@
+"""What the tests of the HTTP client say again and again."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import traceback
+from collections.abc import Callable, Iterator
+from ipaddress import ip_network
+from typing import Any
+
+from fault_server import FaultServer, Script, answer
+
+from shared.domain.wire import Request
+
+LOOPBACK = (ip_network("127.0.0.0/8"), ip_network("::1/128"))
+SECOND_ONLY = (ip_network("127.0.0.2/32"),)
+SECRET = "hush"
+LONG_S = 10.0  # a deadline that no test meets, save where something is broken
+SHORT_S = 0.5
+HEAD = b"HTTP/1.1 200 OK\r\n"
+CUT = HEAD + b"Content-Length: 200\r\n\r\n"
+CHUNKED = HEAD + b"Transfer-Encoding: chunked\r\n\r\n"
+HELLO = answer(b'{"hello":"world"}')
+OURS, EVIL = answer(b"ours"), answer(b"evil")
+
+Serve = Callable[..., FaultServer]
+
+
+def get(url: str, **headers: str) -> Request:
+    return Request("GET", url, headers)
+
+
+def post(url: str, **headers: str) -> Request:
+    return Request("POST", url, headers, {"prompt": "a pier at dawn"})
+
+
+def greeting(script: Script) -> Script:
+    """Answer the first call of a connection; the rest is the script's."""
+
+    def whole(peer: Any) -> None:
+        peer.take()
+        peer.say(HELLO)
+        script(peer)
+
+    return whole
+
+
+def all_of(error: BaseException) -> str:
+    """All that a log with the traceback would show."""
+    return "".join(traceback.format_exception(error))
+
+
+def closed_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port: int = server.getsockname()[1]
+        return port
+
+
+@contextlib.contextmanager
+def full_backlog() -> Iterator[int]:
+    """A port that is listened on and where no further connection is taken."""
+    with contextlib.ExitStack() as opened:
+        listener = opened.enter_context(socket.socket())
+        listener.bind(("127.0.0.1", 0))
+        listener.listen(0)
+        for _ in range(8):
+            waiting = opened.enter_context(socket.socket())
+            waiting.setblocking(False)
+            waiting.connect_ex(listener.getsockname())
+        yield listener.getsockname()[1]

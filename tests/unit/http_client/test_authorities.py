@@ -1,0 +1,101 @@
+"""Whose certificates are believed."""
+
+from __future__ import annotations
+
+import os
+import ssl
+import subprocess
+import sys
+from pathlib import Path
+
+import certifi
+import pytest
+from certificates import self_signed
+from client_steps import HELLO, LONG_S, LOOPBACK, get
+from fault_server import FaultServer, keeping
+
+from shared.http import FOR_S3, HttpClient, NotSent, certificate_bundle, check_certificates
+
+Own = tuple[str, ssl.SSLContext]
+
+
+@pytest.fixture
+def own(tls: ssl.SSLContext, tmp_path: Path) -> Own:
+    """An authority of the user's own for `other.test`."""
+    return self_signed("other.test", tmp_path)
+
+
+def reached(authorities: str, server: FaultServer, host: str) -> bool:
+    try:
+        client = HttpClient(LOOPBACK, authorities=authorities)
+        return client.send(get(f"https://{host}:{server.port}"), deadline_s=LONG_S).status == 200
+    except NotSent:
+        return False
+
+
+def test_the_users_file_is_believed_beside_the_usual_authorities(own: Own, tls: ssl.SSLContext) -> None:
+    file, context = own
+    with FaultServer(keeping(HELLO), tls=context) as other, FaultServer(keeping(HELLO), tls=tls) as usual:
+        for authorities, hosts in (
+            (certificate_bundle({}), [False, True]),
+            (certificate_bundle({}, file), [True, True]),
+        ):
+            assert [reached(authorities, other, "other.test"), reached(authorities, usual, "gateway.test")] == hosts
+
+
+@pytest.mark.parametrize("name", ["SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"])
+def test_a_usual_variable_takes_the_place_of_the_usual_authorities(own: Own, tls: ssl.SSLContext, name: str) -> None:
+    file, context = own
+    with FaultServer(keeping(HELLO), tls=context) as other, FaultServer(keeping(HELLO), tls=tls) as usual:
+        authorities = certificate_bundle({name: file})
+        assert authorities == file
+        assert [reached(authorities, other, "other.test"), reached(authorities, usual, "gateway.test")] == [True, False]
+        beside = certificate_bundle({name: file}, certifi.where())
+        assert [reached(beside, other, "other.test"), reached(beside, usual, "gateway.test")] == [True, True]
+
+
+@pytest.mark.parametrize("name", ["SSL_CERT_DIR", "REQUESTS_CA_BUNDLE"])
+def test_a_folder_of_certificates_is_believed(own: Own, name: str, tmp_path: Path) -> None:
+    file, context = own
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    (folder / "one.pem").write_bytes(Path(file).read_bytes())
+    (folder / "README").write_text("no certificate")
+    (folder / "deeper").mkdir()
+
+    check_certificates(str(folder))
+    with FaultServer(keeping(HELLO), tls=context) as other:
+        assert reached(certificate_bundle({name: str(folder)}), other, "other.test")
+
+
+def test_a_bucket_has_variables_of_its_own(own: Own) -> None:
+    file, _ = own
+
+    assert certificate_bundle({"AWS_CA_BUNDLE": file}) == certifi.where()
+    assert certificate_bundle({"AWS_CA_BUNDLE": file}, names=FOR_S3) == file
+    assert certificate_bundle({"SSL_CERT_FILE": file}, names=FOR_S3) == certifi.where()
+
+
+@pytest.mark.parametrize(
+    "content", [None, "", "no certificate", "-----BEGIN CERTIFICATE-----\nrot\n-----END CERTIFICATE-----"]
+)
+def test_a_file_without_certificates_is_told(tmp_path: Path, content: str | None) -> None:
+    file = tmp_path / "authorities.pem"
+    if content is not None:
+        file.write_text(content)
+
+    with pytest.raises(ValueError, match=r"No such file|no certificate"):
+        check_certificates(str(file))
+
+
+def test_what_is_joined_is_written_once_and_goes_with_its_process(own: Own) -> None:
+    file, _ = own
+    code = (
+        "import os; from shared.http import certificate_bundle as joined;"
+        f"path = joined({{}}, {file!r}); assert path == joined({{}}, {file!r}); assert os.path.exists(path);"
+        "child = os.fork();\nif child: os.waitpid(child, 0); assert os.path.exists(path); print(path)"
+    )
+    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+
+    assert told.stdout.strip().endswith(".pem")
+    assert not os.path.exists(told.stdout.strip())

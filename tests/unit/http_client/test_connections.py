@@ -1,0 +1,199 @@
+"""Connections: kept where they may be, never for a paid call, and no answer is taken for that of another call."""
+
+from __future__ import annotations
+
+import os
+import socket
+import threading
+
+import pycurl
+import pytest
+from client_steps import CHUNKED, EVIL, HEAD, HELLO, LONG_S, OURS, SHORT_S, get, post
+from fault_server import FaultServer, answer, answering, flooding, keeping
+
+from shared.domain.wire import Request
+from shared.http import AnswerLost
+from shared.http.handle import Handle
+
+
+def test_a_connection_is_kept_alive_for_the_next_call(serve, client):
+    server = serve(keeping(HELLO))
+
+    for _ in range(3):
+        client.send(get(server.url), deadline_s=LONG_S)
+
+    assert (server.connections, len(server.requests)) == (1, 3)
+
+
+def test_a_fresh_call_takes_no_kept_connection_and_leaves_none(serve, client):
+    server = serve(keeping(HELLO))
+    client.send(get(server.url), deadline_s=LONG_S)
+
+    for expected in (2, 3):
+        server.hung_up.clear()
+        client.send(post(server.url), deadline_s=LONG_S, fresh=True)
+        assert server.connections == expected
+        assert b"connection: close" in server.requests[-1].lower()
+        assert server.hung_up.wait(5)  # though the server would have kept it
+
+    client.send(get(server.url), deadline_s=LONG_S)
+    assert server.connections == 3  # the kept one is still there
+
+
+def test_a_post_goes_over_no_kept_connection(serve, client):
+    server = serve(answering(HELLO, b""), keeping(HELLO))
+    client.send(get(server.url), deadline_s=LONG_S)
+
+    assert client.send(post(server.url), deadline_s=LONG_S).status == 200
+    assert server.connections == 2
+
+
+def test_a_question_that_is_lost_on_a_kept_connection_is_asked_again_on_another(serve, client):
+    server = serve(answering(HELLO, b""), keeping(HELLO))
+    client.send(get(server.url), deadline_s=LONG_S)
+
+    assert client.send(get(server.url), deadline_s=LONG_S).json() == {"hello": "world"}
+
+    assert (server.connections, len(server.requests)) == (2, 3)
+
+
+def test_a_paid_call_is_sent_once_though_libcurl_would_send_it_again(serve, client, monkeypatch):
+    def keeps_the_connection(self, call, max_bytes=0):
+        loaded(self, call, max_bytes)
+        self.curl.setopt(pycurl.FRESH_CONNECT, 0)
+        self.curl.setopt(pycurl.FORBID_REUSE, 0)
+
+    loaded = Handle.load
+    server = serve(answering(HELLO, b""), keeping(HELLO))
+    monkeypatch.setattr(Handle, "load", keeps_the_connection)
+    client.send(post(server.url), deadline_s=LONG_S, fresh=True)
+
+    with pytest.raises(AnswerLost):
+        client.send(post(server.url), deadline_s=LONG_S, fresh=True)
+
+    assert len(server.requests) == 2
+
+
+def test_a_broken_answer_does_not_spoil_the_next_call(serve, client):
+    server = serve(flooding(CHUNKED, 1), keeping(HELLO))
+    with pytest.raises(AnswerLost):
+        client.send(get(server.url), deadline_s=LONG_S)
+
+    assert client.send(get(server.url), deadline_s=LONG_S).status == 200
+    assert server.connections == 2
+
+
+# No answer is taken for that of another call
+
+
+@pytest.mark.parametrize("extra", [EVIL, b"\r\n", b"x"])
+@pytest.mark.parametrize("first", [OURS, CHUNKED + b"4\r\nours\r\n0\r\n\r\n", b"HTTP/1.1 304 Same\r\n\r\n"])
+def test_an_answer_too_many_is_not_the_next_calls(serve, client, first, extra):
+    server = serve(keeping(first + extra), keeping(OURS))
+    client.send(get(server.url), deadline_s=LONG_S)
+
+    assert client.send(get(server.url), deadline_s=LONG_S).body == b"ours"
+
+
+def test_the_body_of_an_answer_to_head_is_not_the_next_calls(serve, client):
+    server = serve(keeping(HEAD + b"Content-Length: %d\r\n\r\n" % len(EVIL) + EVIL), keeping(OURS))
+    client.send(Request("HEAD", server.url), deadline_s=LONG_S)
+
+    assert client.send(get(server.url), deadline_s=LONG_S).body == b"ours"
+
+
+@pytest.mark.parametrize("framing", [f"Content-Length: {len(EVIL)}", "Transfer-Encoding: chunked"])
+def test_the_late_body_of_an_answer_that_can_have_none_is_not_the_next_calls(serve, client, framing):
+    def late(peer):
+        peer.take()
+        peer.say(f"HTTP/1.1 204 None\r\n{framing}\r\n\r\n".encode())
+        peer.take()
+        peer.say(EVIL)
+
+    server = serve(late, keeping(OURS))
+    client.send(get(server.url), deadline_s=LONG_S)
+
+    assert client.send(get(server.url), deadline_s=LONG_S).body == b"ours"
+
+
+def test_a_connection_whose_trailers_did_not_come_in_time_is_not_used_again(serve, client):
+    def stalling(peer):
+        peer.take()
+        peer.say(CHUNKED + b"2\r\n{}\r\n0\r\n")
+        peer.take()
+        peer.say(EVIL)
+
+    server = serve(stalling, keeping(OURS))
+    with pytest.raises(AnswerLost):
+        client.send(get(server.url), deadline_s=SHORT_S)
+
+    assert client.send(get(server.url), deadline_s=LONG_S).body == b"ours"
+
+
+def test_trailers_are_no_headers(serve, client):
+    server = serve(keeping(CHUNKED + b"4\r\nours\r\n0\r\nX-Late: y\r\nHTTP/1.1 500: z\r\n\r\n"))
+
+    for _ in range(2):
+        got = client.send(get(server.url), deadline_s=LONG_S)
+        assert (got.status, got.headers, got.body) == (200, {"transfer-encoding": "chunked"}, b"ours")
+
+
+@pytest.mark.parametrize("framed", [OURS, CHUNKED + b"4\r\nours\r\n0\r\n\r\n", HEAD + b"\r\nours"])
+def test_over_tls_an_answer_is_whole_without_an_announced_end(tls, client, framed):
+    def ending(peer):
+        peer.take()
+        peer.say(framed)
+        socket.socket(fileno=peer.sock.detach()).close()
+
+    with FaultServer(ending, tls=tls) as server:
+        got = client.send(get(f"https://gateway.test:{server.port}"), deadline_s=LONG_S)
+    assert got.body == b"ours"
+
+
+def test_an_answer_that_came_before_we_had_spoken_is_taken(serve, client):
+    def refusing(peer):
+        peer.sense()
+        peer.say(answer(b"", "Connection: close", status="413 Too Large"))
+        peer.wait()
+
+    server = serve(refusing)
+
+    assert client.send(Request("PUT", server.url, raw=bytes(32 << 20)), deadline_s=LONG_S).status == 413
+
+
+def test_calls_of_many_threads_get_their_own_answers(serve, client):
+    def echo(peer):
+        while asked := peer.take():
+            peer.say(answer(asked.split(b" ")[1]))
+
+    def ask(name):
+        for turn in range(20):
+            path = f"/{name}/{turn}"
+            got[path] = client.send(get(server.url + path), deadline_s=LONG_S).body.decode()
+
+    got = {}
+    server = serve(echo)
+    threads = [threading.Thread(target=ask, args=(name,)) for name in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(got) == 160
+    assert all(path == body for path, body in got.items())
+    assert server.connections <= 8
+
+
+def test_after_a_fork_the_childs_calls_go_over_connections_of_its_own(serve, client):
+    server = serve(keeping(HELLO))
+    client.send(get(server.url), deadline_s=LONG_S)
+
+    child = os.fork()
+    if child == 0:
+        try:
+            os._exit(client.send(get(server.url), deadline_s=LONG_S).status - 200)
+        finally:
+            os._exit(9)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+
+    assert client.send(get(server.url), deadline_s=LONG_S).status == 200
+    assert server.connections == 2

@@ -1,0 +1,124 @@
+"""No address inside is reached, however it is spelled and whatever its name says a moment later."""
+
+from __future__ import annotations
+
+import socket
+
+import pytest
+from client_steps import HELLO, LONG_S, LOOPBACK, SECOND_ONLY, SECRET, all_of, get
+from fault_server import FaultServer, Names, answering, keeping
+
+from shared.http import Forbidden, HttpClient, NotSent, address_guard
+
+SPELLINGS = [
+    "127.0.0.1",
+    "127.1",
+    "127.0.1",
+    "127.255.255.254",
+    "2130706433",
+    "0x7f000001",
+    "0x7f.0.0.1",
+    "0x7F.1",
+    "017700000001",
+    "0177.0.0.1",
+    "0177.1",
+    "0",
+    "0.0.0.0",
+    "①②⑦.⓪.⓪.①",
+    "127。0。0。1",
+    "%31%32%37.0.0.1",
+    "localhost",
+    "LOCALHOST",
+    "ｌｏｃａｌｈｏｓｔ",
+    "[::1]",
+    "[0:0:0:0:0:0:0:1]",
+    "[::ffff:127.0.0.1]",
+    "[::ffff:7f00:1]",
+    "[::127.0.0.1]",
+    "[::]",
+    "[64:ff9b::7f00:1]",
+    "10.0.0.1",
+    "169.254.169.254",
+    "[fe80::1]",
+    "[fd00:ec2::254]",
+    "inside.test",
+]
+
+
+@pytest.fixture
+def canary(monkeypatch):
+    """A listener on this machine, on a port where a public host would be reached."""
+    with FaultServer(keeping(HELLO)) as server:
+        monkeypatch.setattr(address_guard, "PUBLIC_PORTS", {server.port})
+        monkeypatch.setattr(socket, "getaddrinfo", Names(inside_test=[["127.0.0.1"]]))
+        yield server
+
+
+@pytest.mark.parametrize("host", SPELLINGS)
+def test_no_spelling_of_an_inside_address_is_reached(canary, host):
+    request = get(f"https://{host}:{canary.port}/")
+
+    with pytest.raises(Forbidden):
+        HttpClient().send(request, deadline_s=1)
+
+    assert canary.connections == 0
+
+
+def test_a_check_refuses_what_a_call_would_refuse_without_calling(canary):
+    client = HttpClient()
+
+    with pytest.raises(Forbidden):
+        client.check(f"https://inside.test:{canary.port}/")
+    with pytest.raises(NotSent):
+        client.check("https://nobody.invalid/")
+    HttpClient(LOOPBACK).check(f"http://inside.test:{canary.port}/")
+
+    assert canary.connections == 0
+
+
+def test_a_url_with_a_password_is_refused_and_not_quoted(canary):
+    url = f"http://me:{SECRET}@127.0.0.1:{canary.port}/"
+
+    with pytest.raises(Forbidden) as caught:
+        HttpClient(LOOPBACK).send(get(url), deadline_s=LONG_S)
+
+    assert SECRET not in all_of(caught.value)
+    assert canary.connections == 0
+
+
+def test_a_name_that_moves_after_the_check_is_reached_where_it_was_checked(monkeypatch):
+    with FaultServer(keeping(HELLO), host="127.0.0.2") as checked, FaultServer(keeping(HELLO)) as canary:
+        names = Names(moving_test=[["127.0.0.2"], ["127.0.0.1"]])
+        monkeypatch.setattr(socket, "getaddrinfo", names)
+
+        got = HttpClient(SECOND_ONLY).send(get(f"http://moving.test:{checked.port}/"), deadline_s=LONG_S)
+
+        assert got.status == 200
+        assert names.asked == ["moving.test"]
+        assert (checked.connections, canary.connections) == (1, 0)
+
+
+def test_a_name_that_has_moved_inside_is_refused_at_the_next_connection(canary, monkeypatch):
+    with FaultServer(answering(HELLO), host="127.0.0.2", port=canary.port) as checked:
+        monkeypatch.setattr(address_guard, "KEPT_S", 0)
+        names = Names(moving_test=[["127.0.0.2"], ["127.0.0.1"]])
+        monkeypatch.setattr(socket, "getaddrinfo", names)
+        client = HttpClient(SECOND_ONLY)
+        client.send(get(f"http://moving.test:{checked.port}/"), deadline_s=LONG_S, fresh=True)
+
+        with pytest.raises(Forbidden):
+            client.send(get(f"http://moving.test:{checked.port}/"), deadline_s=LONG_S, fresh=True)
+
+    assert canary.connections == 0
+
+
+def test_the_certificate_is_checked_against_the_name_at_a_pinned_address(tls):
+    asked = []
+    tls.sni_callback = lambda sock, name, context: asked.append(name)
+    with FaultServer(keeping(HELLO), tls=tls) as server:
+        got = HttpClient(LOOPBACK).send(get(f"https://gateway.test:{server.port}/"), deadline_s=LONG_S)
+    tls.sni_callback = None
+
+    assert got.status == 200
+    assert asked == ["gateway.test"]
+    assert socket.getaddrinfo.asked == ["gateway.test"]

@@ -1,0 +1,54 @@
+"""What is kept between calls: the one used last goes first, and none is kept without end."""
+
+from __future__ import annotations
+
+from shared.http.pool import Pool
+
+
+class Kept:
+    closed = False
+
+    def close(self) -> None:
+        self.closed = True
+
+
+def given(pool: Pool[Kept], keys: str) -> list[Kept]:
+    made = [Kept() for _ in keys]
+    for key, one in zip(keys, made, strict=True):
+        pool.give(key, one)
+    return made
+
+
+def test_the_one_used_last_goes_first_and_to_its_own_key() -> None:
+    pool: Pool[Kept] = Pool()
+    older, newer, other = given(pool, "aab")
+
+    assert [pool.take("a"), pool.take("a"), pool.take("a")] == [newer, older, None]
+    assert [pool.take("b"), pool.take("c")] == [other, None]
+
+
+def test_too_many_of_one_key_close_the_one_not_used_for_longest() -> None:
+    assert [one.closed for one in given(Pool(2, 2), "aaa")] == [True, False, False]
+
+
+def test_too_many_keys_close_the_one_not_used_for_longest() -> None:
+    assert [one.closed for one in given(Pool(2, 2), "abac")] == [False, True, False, False]
+
+
+def test_all_that_is_kept_can_be_closed() -> None:
+    pool: Pool[Kept] = Pool()
+    made = given(pool, "ab")
+    pool.close()
+
+    assert all(one.closed for one in made)
+    assert pool.take("a") is None
+
+
+def test_after_a_fork_the_parents_are_neither_used_nor_closed() -> None:
+    pool: Pool[Kept] = Pool()
+    (parents,) = given(pool, "a")
+    pool.start()
+
+    assert pool.take("a") is None
+    pool.close()
+    assert not parents.closed
