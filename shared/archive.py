@@ -1,83 +1,53 @@
-"""The one way to S3: streams a clip into the bucket in flat memory, and writes everything once.
+"""The archive: streams a clip into the bucket in flat memory, and writes everything once.
 
-Every object is written with `If-None-Match: *`: what stands in the bucket is never overwritten with other bytes, and
-who comes second is told what stands there. A clip of more than one part goes up as a multipart upload. Its sha256 is
-known behind its last byte, its metadata were due before the first, so the finished object is copied onto itself once,
-on the server, with the sha256 added: it is stamped. A death between the two leaves a whole clip without a stamp;
-whoever meets it next reads it back and stamps it.
+What stands in the bucket is never overwritten with other bytes, and who comes second is told what stands there. A clip
+of more than one part goes up as a multipart upload. Its sha256 is known behind its last byte, its metadata were due
+before the first, so the finished object is copied onto itself once, on the server, with the sha256 added: it is
+stamped. A death between the two leaves a whole clip without a stamp; the next archiving of it reads it back and stamps
+it. A question changes nothing: a store that loses or renames metadata would have it change them for ever.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-import string
-import uuid
 from base64 import b64encode
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import ExitStack, closing, contextmanager, suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from itertools import chain
-from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
-from urllib.parse import quote
+from typing import TYPE_CHECKING, Any, BinaryIO
 
-from botocore.exceptions import BotoCoreError, ClientError
+import structlog
 
 from shared.clip import BLOCK_BYTES, Buffers, ClipFacts, Intake, InvalidClip, Part, Source
 from shared.direct import DirectPut
 from shared.ledger.compact import compact
+from shared.storage import extra_args
+from shared.storage.bucket import Bucket, metadata_of, plain, read_back, sha256_of
+from shared.storage.errors import ArchiveUnavailable, Conflict, Denied, Missing, translated
+from shared.storage.extra_args import ExtraArgs
+from shared.storage.links import Links
 
 if TYPE_CHECKING:
     from types_boto3_s3 import S3Client
-    from types_boto3_s3.type_defs import CompletedPartTypeDef, GetObjectOutputTypeDef
+    from types_boto3_s3.type_defs import CompletedPartTypeDef
 
-__all__ = ["Archive", "ArchiveUnavailable", "ArchivedClip", "ClipFacts", "InvalidClip", "Probe", "Source", "StoredFile"]
+__all__ = ["Archive", "ArchiveUnavailable", "ArchivedClip", "ClipFacts", "InvalidClip", "Source", "StoredFile"]
 
-T = TypeVar("T")
+log = structlog.get_logger()
+
 MIB = 1024 * 1024
 UPLOADS_AT_ONCE = 2  # of one clip, while its next part is read
 VIDEO = "video/mp4"  # for every other container too: consumers look for one type under one name
 
 
-class ArchiveUnavailable(Exception):
-    """S3 did not do it: try again later; the text says whether bucket, credentials or the way there is at fault."""
-
-
-class _Taken(ArchiveUnavailable):
-    """Something stands at this key already."""
-
-
-class _Conflict(ArchiveUnavailable):
-    """Somebody is writing the same key at this moment."""
-
-
-class _Missing(ArchiveUnavailable):
-    """Nothing stands at this key."""
-
-
-KINDS = {
-    "PreconditionFailed": _Taken,
-    "NoSuchUpload": _Taken,  # a Complete whose answer was lost, and boto asked again
-    "ConditionalRequestConflict": _Conflict,
-    "NoSuchKey": _Missing,
-    "404": _Missing,  # HEAD has no body to tell more
-}
-REASONS = {
-    "AccessDenied": "the credentials may not do this in bucket {bucket!r}",
-    "403": "the credentials may not do this in bucket {bucket!r}",
-    "NoSuchBucket": "bucket {bucket!r} does not exist",
-    "404": "bucket {bucket!r} does not exist, or not this object in it",
-    "InvalidAccessKeyId": "the access key is not known there",
-    "SignatureDoesNotMatch": "the secret key does not belong to the access key",
-}
-
-
 @dataclass(frozen=True, slots=True)
 class StoredFile:
-    """An object as it stands in the bucket; size in bytes, sha256 in hex."""
+    """An object as it stands in the bucket; size in bytes, sha256 in hex, empty where the store does not tell it."""
 
     key: str
     size: int
@@ -92,21 +62,6 @@ class ArchivedClip:
     file: StoredFile
     facts: ClipFacts
     format: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Probe:
-    """What the bucket let us do, and the first refusal in words.
-
-    A store that ignores one of the two conditions lets a late archive overwrite an earlier one, silently.
-    """
-
-    writes: bool = False
-    conditional_put: bool = False
-    conditional_complete: bool = False
-    reads: bool = False
-    deletes: bool = False
-    problem: str | None = None
 
 
 class Archive:
@@ -126,17 +81,22 @@ class Archive:
         buffers: int = 5,
         part_bytes: int = 5 * MIB,
         direct: DirectPut | None = None,
+        links: Links | None = None,
+        extra: ExtraArgs | None = None,
     ) -> None:
-        self._s3 = s3
+        self._links = links or Links(s3)
+        self._bucket = Bucket(lambda: self._links.client(bucket), bucket, extra)
         self._direct = direct
-        self._bucket = bucket
         self._prefix = prefix
+        # Where the short way is taken there is none among them that it cannot say.
+        self._headers = extra_args.headers(extra_args.for_operation(self._bucket.extra, s3, "PutObject"))
+        self._part_headers = extra_args.headers(extra_args.for_operation(self._bucket.extra, s3, "UploadPart"))
         self._buffers = Buffers(buffers, part_bytes)
 
     @property
     def bucket(self) -> str:
         """The user's bucket."""
-        return self._bucket
+        return self._bucket.name
 
     def folder(self, job_id: str, created_at_ms: int) -> str:
         """Where a job's objects go, by the UTC day of its creation; ends with a slash."""
@@ -149,8 +109,8 @@ class Archive:
         Raises InvalidClip where the source is not one whole clip, and whatever the source raises; then nothing is left.
         """
         intake = Intake(source)
-        with ExitStack() as held:  # whatever happens, every buffer goes back
-            parts = self._parts(intake, held)
+        with ExitStack() as buffers:  # whatever happens, every buffer goes back
+            parts = self._parts(intake, buffers)
             first = next(parts)
             if intake.more():
                 written = self._put_long(key, chain([first], parts), intake, metadata)
@@ -174,9 +134,7 @@ class Archive:
         size_bytes, sums = _summed(file)
         md5, sha256 = (b64encode(sums[0].digest()).decode(), sums[1].hexdigest())
         file.seek(0)
-        wish = {"ContentType": content_type, "Metadata": {"sha256": sha256}, "IfNoneMatch": "*"}
-        with suppress(_Taken):  # boto asked again after a lost answer: no two uploads have one key
-            self._ask(self._s3.put_object, Key=key, Body=file, ContentMD5=md5, **wish)
+        self._bucket.put_file(key, file, md5, content_type, {"sha256": sha256})
         return StoredFile(key, size_bytes, sha256, content_type)
 
     def input_folder(self, day: date) -> str:
@@ -195,23 +153,24 @@ class Archive:
         if self._direct is None:
             return [False] * len(manifests)
         objects = [(key, *_json(manifest)) for key, manifest in manifests]
-        puts = [(key, body, _headers(content_type, metadata)) for key, body, content_type, metadata in objects]
+        puts = [(key, body, self._described(content_type, metadata)) for key, body, content_type, metadata in objects]
         return [written is not None for written in self._direct.put_all(puts)]
 
     def read_json(self, key: str) -> Any | None:
-        """What the JSON object at `key` says, None where there is none; raises ValueError where it is not JSON."""
-        with suppress(_Missing), self._opened(key) as there:
+        """What the JSON object at `key` says; None where there is none, as far as we may see.
+
+        Raises ValueError where it is not JSON.
+        """
+        with suppress(Missing, Denied), self._bucket.opened(key) as there:
             return json.loads(there["Body"].read())
         return None
 
     def head(self, key: str) -> StoredFile | None:
-        """What stands at `key`, or None; a clip that was never stamped is read back and stamped first."""
+        """What stands at `key`; None where nothing does, as far as we may see. Nothing is changed."""
         try:
-            there = self._ask(self._s3.head_object, Key=key)
-        except _Missing:
+            return _stored(key, self._bucket.stat(key))
+        except (Missing, Denied):
             return None
-        sha256 = there["Metadata"].get("sha256") or self._mend(key)
-        return StoredFile(key, there["ContentLength"], sha256, there["ContentType"])
 
     def put_journal(self, name: str, text: str) -> None:
         """Store a piece of the journal under a name that nobody else has."""
@@ -220,112 +179,93 @@ class Archive:
     def journal(self, since: str, until: str | None = None) -> Iterator[str]:
         """The names of the journal's pieces behind one name and before another, in their order."""
         root = f"{self._prefix}journal/"
-        pages = self._s3.get_paginator("list_objects_v2")
-        with self._translated():
-            for page in pages.paginate(Bucket=self._bucket, Prefix=root, StartAfter=root + since):
-                for there in page.get("Contents", ()):
-                    name = there["Key"].removeprefix(root)
-                    if until is not None and name > until:
-                        return
-                    yield name
+        try:
+            for key in self._bucket.keys(root, root + since):
+                name = key.removeprefix(root)
+                if until is not None and name > until:
+                    return
+                yield name
+        except Denied as denied:  # it may be full: what is not seen there may have been paid for
+            raise ArchiveUnavailable(f"the journal cannot be listed, grant s3:ListBucket: {denied}") from denied
 
     def read_journal(self, name: str) -> str:
         """One piece of the journal."""
-        with self._opened(f"{self._prefix}journal/{name}") as there:
+        with self._bucket.opened(f"{self._prefix}journal/{name}") as there:
             return there["Body"].read().decode(errors="replace")
 
     def presign(self, key: str, expires_s: int = 3600) -> str:
-        """An address at which anybody can read the object for so long; S3 is not asked."""
-        with self._translated():
-            target = {"Bucket": self._bucket, "Key": key}
-            return self._s3.generate_presigned_url("get_object", Params=target, ExpiresIn=expires_s)
+        """An address at which anybody can read the object for so long."""
+        with translated(self.bucket):
+            return self._links.link(self.bucket, key, expires_s)
 
     def check(self) -> None:
-        """Return if the bucket is there and ours to use."""
-        self._ask(self._s3.head_bucket)
-
-    def probe(self) -> Probe:
-        """Try all that archiving needs on an object of its own; raises nothing, the answer tells."""
-        # Under jobs/, which the credentials must reach, and where abort_stale_uploads looks.
-        key = f"{self._prefix}jobs/.probe-{uuid.uuid4().hex}"
-        steps: dict[str, Callable[[], bool]] = {
-            "writes": lambda: self._put_once(key, b"1", "text/plain", {}),
-            "conditional_put": lambda: not self._put_once(key, b"2", "text/plain", {}),
-            "conditional_complete": lambda: not self._overwrites_by_parts(key),
-            "reads": lambda: self.head(key) is not None,  # and stamps: it has no sha256 yet
-            "deletes": lambda: bool(self._ask(self._s3.delete_object, Key=key)),
-        }
-        seen: dict[str, Any] = {}
-        for name, step in steps.items():
-            try:
-                seen[name] = step()
-            except ArchiveUnavailable as refusal:
-                seen.setdefault("problem", str(refusal))
-            if not seen.get("writes"):
-                break
-        return Probe(**seen)
+        """Return if the bucket is there and ours to use, as far as a question can tell."""
+        self._bucket.check(f"{self._prefix}jobs/")
 
     def abort_stale_uploads(self, older_than_s: float, now_ms: int) -> int:
-        """Abort what processes that died left half uploaded under our prefix, if older than that; returns how many."""
+        """Abort what processes that died left half uploaded under our prefix, if older than that; returns how many.
+
+        Credentials that may not list uploads see none.
+        """
         begun_before = datetime.fromtimestamp(now_ms / 1000, UTC) - timedelta(seconds=older_than_s)
-        pages = self._s3.get_paginator("list_multipart_uploads")
-        with self._translated():
-            found = [
-                upload
-                for page in pages.paginate(Bucket=self._bucket, Prefix=f"{self._prefix}jobs/")
-                for upload in page.get("Uploads", ())
-            ]
+        found: list[Any] = []
+        with suppress(Denied):
+            found = self._bucket.uploads(f"{self._prefix}jobs/")
         stale = [upload for upload in found if upload["Initiated"] < begun_before]
         for upload in stale:
-            self._abort({"Key": upload["Key"], "UploadId": upload["UploadId"]})
+            self._abort(upload["Key"], upload["UploadId"])
         return len(stale)
 
-    def _parts(self, intake: Intake, held: ExitStack) -> Iterator[Part]:
+    def _parts(self, intake: Intake, buffers: ExitStack) -> Iterator[Part]:
         """The clip in parts. A filled one can always be sent without waiting for another buffer: no deadlock."""
         while intake.more():  # first the bytes, then the buffer: a link that is slow to begin holds none
-            part = held.enter_context(Part(self._buffers))
+            part = buffers.enter_context(Part(self._buffers))
             while part.room_bytes and intake.more():
                 part.add(intake.take(part.room_bytes))
             yield part
 
     def _put_once(self, key: str, body: bytes | Part, content_type: str, metadata: Mapping[str, str]) -> bool:
         """One PutObject; False, and nothing is changed, where something stands already."""
-        with suppress(_Conflict):
+        with suppress(Conflict):
             return self._put(key, body, content_type, metadata)
         return self._put(key, body, content_type, metadata)  # by now it is settled who was first
 
     def _put(self, key: str, body: bytes | Part, content_type: str, metadata: Mapping[str, str]) -> bool:
         if self._direct:
-            written = self._direct.put(key, _bytes(body), _headers(content_type, metadata))
+            written = self._direct.put(key, _bytes(body), self._described(content_type, metadata))
             if written is not None:
                 return written
-        wish = {"ContentType": content_type, "Metadata": _plain(metadata), "IfNoneMatch": "*"}
-        try:
-            self._ask(self._s3.put_object, Key=key, **_body(body), **wish)
-        except _Taken:
-            return False
-        return True
+        return self._bucket.put(key, body, content_type, metadata)
+
+    def _described(self, content_type: str, metadata: Mapping[str, str]) -> dict[str, str]:
+        """The headers of an object that goes the short way."""
+        named = {f"x-amz-meta-{name}": value for name, value in plain(metadata).items()}
+        return {"Content-Type": content_type, **named, **self._headers}
 
     def _put_long(self, key: str, parts: Iterable[Part], intake: Intake, metadata: Mapping[str, str]) -> bool:
         etag = self._put_parts(key, parts, metadata)
         if etag is None:
             return False
-        self._stamp(key, etag, VIDEO, {**metadata, "sha256": intake.sha256})
+        try:
+            self._bucket.describe(key, etag, VIDEO, {**metadata, "sha256": intake.sha256})
+        except ArchiveUnavailable as refused:
+            if refused.transient:
+                raise
+            log.warning("clip not stamped", key=key, reason=str(refused))  # the manifest has its sha256 all the same
         return True
 
     def _put_parts(self, key: str, parts: Iterable[Part], metadata: Mapping[str, str]) -> str | None:
         """One multipart upload; its ETag, or None, and nothing is changed, where something stands already."""
-        begun = self._ask(self._s3.create_multipart_upload, Key=key, ContentType=VIDEO, Metadata=_plain(metadata))
-        upload = {"Key": key, "UploadId": begun["UploadId"]}
+        upload_id = self._bucket.begin_upload(key, VIDEO, metadata)
         etag = None
         try:
-            etag = self._complete(upload, self._send(upload, parts))
+            etag = self._bucket.complete_upload(key, upload_id, self._send(key, upload_id, parts))
         finally:
             if etag is None:  # a Complete that is refused leaves the upload open too
-                self._abort(upload)
+                self._abort(key, upload_id)
         return etag
 
-    def _send(self, upload: Mapping[str, str], parts: Iterable[Part]) -> list[CompletedPartTypeDef]:
+    def _send(self, key: str, upload_id: str, parts: Iterable[Part]) -> list[CompletedPartTypeDef]:
         """Upload parts while the next one is read; none is under way any more when this returns or raises."""
         sent: list[CompletedPartTypeDef] = []
         under_way: deque[Future[CompletedPartTypeDef]] = deque()
@@ -333,94 +273,43 @@ class Archive:
             for number, part in enumerate(parts, 1):
                 if len(under_way) == UPLOADS_AT_ONCE:
                     sent.append(under_way.popleft().result())
-                under_way.append(pool.submit(self._send_part, upload, number, part))
+                under_way.append(pool.submit(self._send_part, key, upload_id, number, part))
             sent.extend(future.result() for future in under_way)
         return sent
 
-    def _send_part(self, upload: Mapping[str, str], number: int, part: Part) -> CompletedPartTypeDef:
+    def _send_part(self, key: str, upload_id: str, number: int, part: Part) -> CompletedPartTypeDef:
         with part:
-            etag = self._put_part(upload, number, part)
+            etag = (
+                self._direct.put_part(key, upload_id, number, part.filled(), self._part_headers)
+                if self._direct
+                else None
+            )
             if etag is None:
-                etag = self._ask(self._s3.upload_part, **upload, PartNumber=number, **_body(part))["ETag"]
-        return {"PartNumber": number, "ETag": etag}
+                return self._bucket.put_part(key, upload_id, number, part)
+            return {"PartNumber": number, "ETag": etag}
 
-    def _put_part(self, upload: Mapping[str, str], number: int, part: Part) -> str | None:
-        return self._direct.put_part(upload["Key"], upload["UploadId"], number, part.filled()) if self._direct else None
-
-    def _complete(self, upload: Mapping[str, str], sent: list[CompletedPartTypeDef]) -> str | None:
-        complete = self._s3.complete_multipart_upload
-        try:
-            return self._ask(complete, **upload, MultipartUpload={"Parts": sent}, IfNoneMatch="*")["ETag"]
-        except _Taken:
-            return None
-
-    def _abort(self, upload: Mapping[str, str]) -> None:
+    def _abort(self, key: str, upload_id: str) -> None:
         with suppress(ArchiveUnavailable):  # abort_stale_uploads takes what is left
-            self._ask(self._s3.abort_multipart_upload, **upload)
-
-    def _stamp(self, key: str, etag: str, content_type: str, metadata: Mapping[str, str]) -> None:
-        """Write the metadata anew on the object with this ETag; its bytes stay where they are."""
-        wish = {"ContentType": content_type, "Metadata": _plain(metadata), "MetadataDirective": "REPLACE"}
-        origin = {"Bucket": self._bucket, "Key": key}
-        with suppress(_Taken):  # another ETag: somebody else has stamped it meanwhile
-            self._ask(self._s3.copy_object, Key=key, CopySource=origin, CopySourceIfMatch=etag, **wish)
-
-    def _mend(self, key: str) -> str:
-        """The sha256 of an object that was never stamped, read back from S3; now it is stamped."""
-        digest = hashlib.sha256()
-        with self._opened(key) as there:
-            for block in there["Body"].iter_chunks(BLOCK_BYTES):
-                digest.update(block)
-        metadata = {**there["Metadata"], "sha256": digest.hexdigest()}
-        self._stamp(key, there["ETag"], there["ContentType"], metadata)
-        return digest.hexdigest()
+            self._bucket.abort_upload(key, upload_id)
 
     def _standing(self, key: str) -> StoredFile:
-        """What somebody else wrote there first."""
-        file = self.head(key)
-        if file is None:
-            raise ArchiveUnavailable(f"{key} was written by somebody else and is gone again")
-        return file
-
-    def _overwrites_by_parts(self, key: str) -> bool:
-        with Part(self._buffers) as part:
-            part.add(b"3")
-            return self._put_parts(key, [part], {}) is not None
-
-    @contextmanager
-    def _opened(self, key: str) -> Iterator[GetObjectOutputTypeDef]:
-        with self._translated():
-            answer = self._s3.get_object(Bucket=self._bucket, Key=key)
-            with closing(answer["Body"]):
-                yield answer
-
-    def _ask(self, call: Callable[..., T], **parameters: Any) -> T:
-        with self._translated():
-            return call(Bucket=self._bucket, **parameters)
-
-    @contextmanager
-    def _translated(self) -> Iterator[None]:
-        """What boto raises, in our words."""
+        """What somebody else wrote there first, read back where the store does not tell its sha256."""
         try:
-            yield
-        except ClientError as refusal:
-            code = refusal.response.get("Error", {}).get("Code", "")
-            reason = REASONS.get(code, "S3 refused").format(bucket=self._bucket)
-            raise KINDS.get(code, ArchiveUnavailable)(f"{reason} ({refusal})") from refusal
-        except BotoCoreError as failure:
-            raise ArchiveUnavailable(f"S3 was not reached ({failure})") from failure
+            file = _stored(key, self._bucket.stat(key))
+        except Missing:
+            raise ArchiveUnavailable(f"{key} was written by somebody else and is gone again") from None
+        return file if file.sha256 else self._mended(file)
 
-
-def _body(data: bytes | Part) -> dict[str, Any]:
-    """The arguments that send these bytes, with a checksum for S3 to hold them against.
-
-    Content-MD5 is the one every store knows: x-amz-checksum-* is an error at some (B2: cyberduck #16107, 2024; OVH:
-    icechunk #2115, 2026). The sha256 is in the metadata.
-    """
-    if isinstance(data, Part):
-        data.seek(0)  # a second try begins anew
-    md5 = hashlib.md5(_bytes(data), usedforsecurity=False).digest()
-    return {"Body": data, "ContentMD5": b64encode(md5).decode()}
+    def _mended(self, file: StoredFile) -> StoredFile:
+        """A file that was never stamped, or lost its stamp: it is read back, and stamped if that can be had."""
+        with self._bucket.opened(file.key) as there:
+            sha256 = read_back(there)
+        try:
+            metadata = {**metadata_of(there), "sha256": sha256}
+            self._bucket.describe(file.key, there["ETag"], file.content_type or VIDEO, metadata)
+        except ArchiveUnavailable as refused:  # what is known of it is enough for its manifest
+            log.warning("clip not stamped", key=file.key, reason=str(refused))
+        return StoredFile(file.key, file.size, sha256, file.content_type)
 
 
 def _json(manifest: Mapping[str, Any]) -> tuple[bytes, str, dict[str, str]]:
@@ -429,9 +318,8 @@ def _json(manifest: Mapping[str, Any]) -> tuple[bytes, str, dict[str, str]]:
     return body, "application/json", {"sha256": hashlib.sha256(body).hexdigest()}
 
 
-def _headers(content_type: str, metadata: Mapping[str, str]) -> dict[str, str]:
-    told = {f"x-amz-meta-{name}": value for name, value in _plain(metadata).items()}
-    return {"Content-Type": content_type, **told}
+def _stored(key: str, there: Mapping[str, Any]) -> StoredFile:
+    return StoredFile(key, there["ContentLength"], sha256_of(there) or "", there.get("ContentType", ""))
 
 
 def _bytes(data: bytes | Part) -> bytes | memoryview:
@@ -447,8 +335,3 @@ def _summed(file: BinaryIO) -> tuple[int, list[Any]]:
         for each in sums:
             each.update(block)
     return size_bytes, sums
-
-
-def _plain(metadata: Mapping[str, str]) -> dict[str, str]:
-    """Metadata travel as headers: what is not printable ASCII, say in the task id of a gateway, is percent-encoded."""
-    return {name: quote(value, safe=string.punctuation + " ") for name, value in metadata.items()}

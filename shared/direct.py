@@ -11,7 +11,7 @@ import hashlib
 import hmac
 import os
 import time
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from functools import lru_cache
@@ -51,25 +51,37 @@ Put = tuple[str, bytes, dict[str, str]]
 class DirectPut:
     """Puts small objects once, with `If-None-Match: *`, and the parts of large ones. Safe to share between threads."""
 
-    def __init__(self, s3: Any, credentials: Any, bucket: str) -> None:
-        self._credentials = credentials
-        self._region = s3.meta.region_name or "us-east-1"
-        url: str = s3.generate_presigned_url("put_object", Params={"Bucket": bucket, "Key": PLACE})
-        self._root = url.partition("?")[0].removesuffix(PLACE)
+    def __init__(self, client: Callable[[], Any], credentials: Any, bucket: str) -> None:
+        """`client` gives boto's client for the region of the bucket, as far as that is known by now."""
+        self._client, self._credentials, self._bucket = client, credentials, bucket
         self._outside = Outside(ANYWHERE)
-        self._rests_until = 0.0 if _reachable(self._root) else float("inf")
+        self._rests_until = 0.0
+        self._target: tuple[Any, str, str, bool] | None = None
+
+    def target(self) -> tuple[str, str]:
+        """Where objects go, and the region that is signed for: as boto would have it."""
+        client = self._client()
+        if self._target is None or self._target[0] is not client:
+            link: str = client.generate_presigned_url("put_object", Params={"Bucket": self._bucket, "Key": PLACE})
+            root = link.partition("?")[0].removesuffix(PLACE)
+            self._target = (client, root, client.meta.region_name or "us-east-1", _reachable(root))
+        return self._target[1:3]
+
+    def _rests(self) -> bool:
+        self.target()
+        return time.monotonic() < self._rests_until or not (self._target and self._target[3])
 
     def put(self, key: str, body: bytes | memoryview, headers: dict[str, str]) -> bool | None:
         """Whether it was written: False where something stands there, None where boto is to find out."""
-        answer = self._answer(self._url(key), body, headers | ONCE, headers.get(SHA256), WRITTEN)
+        answer = self._answer(key, "", body, headers | ONCE, headers.get(SHA256), WRITTEN)
         return WRITTEN[answer.status] if answer else None
 
     def put_all(self, puts: Sequence[Put]) -> list[bool | None]:
         """The same for some small objects together, in this thread."""
         told: list[bool | None] = [None] * len(puts)
-        if time.monotonic() < self._rests_until:
-            return told
         with suppress(BotoCoreError, ClientError):
+            if self._rests():
+                return told
             asked = [self._signed(self._url(key), body, said | ONCE, said.get(SHA256)) for key, body, said in puts]
             for group in self._outside.send_all(asked, deadline_s=DEADLINE_S):
                 for number, answer in group:
@@ -82,23 +94,34 @@ class DirectPut:
             return None
         return WRITTEN[answer.status]
 
-    def put_part(self, key: str, upload_id: str, number: int, body: bytes | memoryview) -> str | None:
+    def put_part(
+        self, key: str, upload_id: str, number: int, body: bytes | memoryview, headers: Mapping[str, str] | None = None
+    ) -> str | None:
         """The ETag of this part of a multipart upload; None where boto is to send it."""
-        url = f"{self._url(key)}?partNumber={number}&uploadId={quote(upload_id, safe='')}"
-        answer = self._answer(url, body, {}, None, UPLOADED)
+        query = f"?partNumber={number}&uploadId={quote(upload_id, safe='')}"
+        answer = self._answer(key, query, body, headers or {}, None, UPLOADED)
         return answer.headers.get("etag") if answer else None
 
     def _url(self, key: str) -> str:
-        return self._root + quote(key, safe="/~")
+        return self.target()[0] + quote(key, safe="/~")
 
     def _answer(
-        self, url: str, body: bytes | memoryview, headers: Mapping[str, str], sha256: str | None, clear: Container[int]
+        self,
+        key: str,
+        query: str,
+        body: bytes | memoryview,
+        headers: Mapping[str, str],
+        sha256: str | None,
+        clear: Container[int],
     ) -> wire.Response | None:
         """What S3 says, if that is clear; after an answer that is not, nothing is asked for a while."""
-        if len(body) > MOST_BYTES or time.monotonic() < self._rests_until:
+        if len(body) > MOST_BYTES:
             return None
         deadline_s = DEADLINE_S + len(body) / SLOW_BYTES_PER_S
         with suppress(NotSent, Lost, BotoCoreError, ClientError):
+            if self._rests():
+                return None
+            url = self._url(key) + query
             answer = self._outside.send(self._signed(url, body, headers, sha256), deadline_s=deadline_s)
             if answer.status in clear:
                 return answer
@@ -110,7 +133,7 @@ class DirectPut:
     ) -> wire.Request:
         sha256 = sha256 or hashlib.sha256(body).hexdigest()
         credentials = self._credentials.get_frozen_credentials()
-        headers = signed(url, headers, sha256, credentials, self._region, datetime.now(UTC))
+        headers = signed(url, headers, sha256, credentials, self.target()[1], datetime.now(UTC))
         # A part is sent from where it lies: any buffer will do.
         return wire.Request("PUT", url, headers, raw=cast("bytes", body))
 

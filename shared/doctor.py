@@ -13,11 +13,13 @@ from urllib.parse import urlsplit
 import structlog
 
 from shared import notify
-from shared.archive import Archive
 from shared.ledger.server import Server, server
 from shared.settings import ADMIN, Settings, SettingsError, load
+from shared.storage.bucket import Bucket
+from shared.storage.probe import Probe, probe
+from shared.storage.s3 import S3, BucketFacts, BucketRegions, bucket_facts
 from shared.tokens import HASHED
-from shared.wiring import BucketFacts, bucket_facts, clock, load_prices, s3_client
+from shared.wiring import clock, load_prices
 
 log = structlog.get_logger()
 
@@ -215,31 +217,70 @@ def _health(found: Server) -> Finding:
 
 def of_bucket(settings: Settings) -> Iterator[Finding]:
     """Whether archiving would work, tried on an object of its own."""
-    s3: Any = s3_client(patience_s=5, tries=1)  # somebody is waiting
-    probe = Archive(s3, settings.bucket, settings.prefix).probe()
-    for name, (did, need, advice) in S3.items():
-        yield (
-            Finding(f"s3.{name}", OK, did)
-            if getattr(probe, name)
-            else Finding(f"s3.{name}", need, f"not: {did}", advice)
-        )
-        if name == "writes" and not probe.writes:
-            yield Finding("s3.problem", BAD, probe.problem or "it does not say why", "deploy/iam-policy.json")
+    s3 = S3()
+    try:
+        client: Any = s3.client(patience_s=5, tries=1)  # somebody is waiting
+    except SettingsError as error:
+        yield Finding("s3.problem", BAD, str(error).removeprefix("settings: "), "see deploy/env.example")
+        return
+    region = BucketRegions(s3).region(settings.bucket)
+    there = s3.client(region, patience_s=5, tries=1)
+    found = probe(Bucket(lambda: there, settings.bucket, settings.s3_extra_args), settings.prefix)
+    yield from _trials(found, settings)
+    if found.writes:
+        facts = bucket_facts(there, settings.bucket)
+        yield _region(region, client.meta.region_name)
+        yield _clock(facts, clock())
+        yield _leftovers(facts)
+
+
+def _trials(found: Probe, settings: Settings) -> Iterator[Finding]:
+    """What was tried, up to a write that did not come off."""
+    for name, (did, need, advice) in TRIALS.items():
+        verdict = BAD if name == "lists" and settings.journal else need
+        finding = Finding(f"s3.{name}", OK, did)
+        yield finding if getattr(found, name) else Finding(finding.name, verdict, f"not: {did}", advice)
+        if name == "writes" and settings.s3_extra_args:
+            yield Finding("s3.extra_args", OK, f"objects are written with {', '.join(settings.s3_extra_args)}")
+        if not found.writes:
+            yield Finding("s3.problem", BAD, found.problem or "it does not say why", "deploy/iam-policy.json")
             return
-    facts = bucket_facts(s3, settings.bucket)
-    yield _clock(facts, clock())
-    yield _leftovers(facts)
 
 
 POLICY = "grant what deploy/iam-policy.json does"
 OVERWRITES = "with this store a late archive could overwrite an earlier one: use one that knows If-None-Match"
-S3: Mapping[str, tuple[str, str, str]] = {
+TRIALS: Mapping[str, tuple[str, str, str]] = {
     "writes": ("an object is written", BAD, POLICY),
     "conditional_put": ("a second write of the same object is refused", BAD, OVERWRITES),
     "conditional_complete": ("an upload in parts is taken, and a second one refused", BAD, OVERWRITES),
+    "copies": ("it is copied onto itself", WARN, f"{POLICY}: long clips stay without sha256 in their metadata"),
     "reads": ("it is read back", BAD, POLICY),
+    "metadata": ("its metadata come back", WARN, "without them a clip that is met again is read back whole"),
+    "lists": (
+        "objects are listed",
+        WARN,
+        "grant s3:ListBucket: the journal cannot be held against the ledger without it, and until it was, submits are"
+        " held at a first start, after a lost Redis and after a restart of it",
+    ),
+    "lists_uploads": (
+        "uploads that were left are listed",
+        WARN,
+        "grant s3:ListBucketMultipartUploads: they stay, and cost money, until a lifecycle rule takes them",
+    ),
+    "tells_missing": (
+        "an object that is missing is told from one that may not be read",
+        WARN,
+        "grant s3:ListBucket: what may not be read is taken for missing, and made again where that costs nothing",
+    ),
     "deletes": ("it is deleted", WARN, "only this check deletes; without the right its object stays behind"),
 }
+
+
+def _region(region: str | None, configured: str | None) -> Finding:
+    if region in (None, configured):
+        return Finding("s3.region", OK, f"links are signed for {configured}")
+    what = f"the bucket is in {region}, not in {configured}: links are signed for {region}"
+    return Finding("s3.region", WARN, what, f"AWS_REGION={region} spares each process a question at its start")
 
 
 def _clock(facts: BucketFacts, now: int) -> Finding:

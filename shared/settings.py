@@ -19,6 +19,8 @@ from shared.http import Proxy, check_certificates
 from shared.ledger import connection
 from shared.ledger.address import SCHEMES, SENTINELS
 from shared.providers import PROVIDERS
+from shared.storage import extra_args
+from shared.storage.extra_args import ExtraArgs
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 TENANT = re.compile(r"[A-Za-z0-9_.-]{1,64}")
@@ -49,6 +51,7 @@ class Settings:
     broker_url: str = field(repr=False)
     bucket: str
     prefix: str
+    s3_extra_args: ExtraArgs
     public_url: str | None
     secret_keys: tuple[str, ...] = field(repr=False)
     api_keys: tuple[tuple[str, str], ...] = field(repr=False)
@@ -133,6 +136,16 @@ class Secrets(Pairs):
         if not whole:
             raise ValidationError("give tenant:whsec_… pairs, comma separated; whsec_ and then base64")
         return pairs
+
+
+class S3ExtraArgs(fields.Field[ExtraArgs]):
+    """JSON of boto's ExtraArgs."""
+
+    def _deserialize(self, value: Any, attr: Any, data: Any, **kwargs: Any) -> ExtraArgs:
+        try:
+            return extra_args.parse(value)
+        except ValueError as error:
+            raise ValidationError(str(error)) from None
 
 
 class Texts(fields.Field[tuple[str, ...]]):
@@ -223,6 +236,7 @@ class Environment(Schema):
         validate=validate.Regexp(r"[A-Za-z0-9][A-Za-z0-9._-]{1,253}[A-Za-z0-9]$", error="not a bucket's name"),
     )
     prefix = fields.String(load_default="", data_key="RUSHES_S3_PREFIX")
+    s3_extra_args = S3ExtraArgs(load_default=dict, data_key="RUSHES_S3_EXTRA_ARGS")
     public_url = fields.String(load_default=None, data_key="RUSHES_PUBLIC_URL", validate=url("https", "http"))
     secret_keys = Texts(required=True, data_key="RUSHES_SECRET_KEY")
     api_keys = Keys(required=True, data_key="RUSHES_API_KEYS")

@@ -7,18 +7,12 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-
-import boto3
-from botocore.config import Config
-from botocore.exceptions import BotoCoreError, ClientError
 
 from shared import __version__, logs, spans, tokens
 from shared.archive import Archive
 from shared.direct import DirectPut
 from shared.domain.job import Attempt, Job
 from shared.http import Outside, certificate_bundle
-from shared.inputs import InputLinks
 from shared.intake import Intake
 from shared.journal import Journal
 from shared.ledger.connection import connect
@@ -28,11 +22,13 @@ from shared.providers import PROVIDERS
 from shared.providers.base import Access
 from shared.providers.prices import PriceTable
 from shared.settings import Settings, SettingsError, load
+from shared.storage.extra_args import ONLY_BOTO
+from shared.storage.links import Links
+from shared.storage.s3 import S3, BucketRegions
 
 # A request in the receiver fails sooner than the gateway that calls would give up (10 s, PROVIDERS.md): a call to a
 # ledger that does not answer is made three times, so it is given up within two seconds.
 RECEIVER_TIMEOUT_S, WORKER_TIMEOUT_S = 0.6, 5.0
-S3_CONNECTIONS = 32
 # Of 5 MiB each, for the clips on their way through all workers of a machine: 16 clips at once stay below 64 MiB.
 BUFFERS = 10
 
@@ -76,13 +72,32 @@ def build(environ: Mapping[str, str], ledger_timeout_s: float = WORKER_TIMEOUT_S
         RedisStore(connect(settings.redis_url, ledger_timeout_s)), settings.pace, spans.observed(environ, logs.moved)
     )
     outside = http_client(environ, settings)
-    s3 = s3_client()
-    buffers = max(2, BUFFERS // settings.worker_processes)
-    archive = Archive(s3, settings.bucket, settings.prefix, buffers=buffers, direct=direct_put(s3, settings.bucket))
-    links = InputLinks(s3, s3_client, lambda bucket: bucket_region(s3, bucket))
+    s3 = S3()
+    links = Links(s3.client(), s3.client, BucketRegions(s3).region)
+    archive = archive_over(s3, links, settings)
     journal = Journal(archive, settings.journal)
     intake = Intake(settings, ledger, prices, outside, journal.empty)
-    return Services(settings, ledger, outside, archive, prices, intake, links, clock, journal)
+    return Services(settings, ledger, outside, archive, prices, intake, links.fetchable, clock, journal)
+
+
+def archive_over(s3: S3, links: Links, settings: Settings) -> Archive:
+    """The archive of these settings."""
+    extra = settings.s3_extra_args
+    return Archive(
+        links.home,
+        settings.bucket,
+        settings.prefix,
+        buffers=max(2, BUFFERS // settings.worker_processes),
+        direct=direct_put(s3, links, settings.bucket) if extra.keys().isdisjoint(ONLY_BOTO) else None,
+        links=links,
+        extra=extra,
+    )
+
+
+def direct_put(s3: S3, links: Links, bucket: str) -> DirectPut | None:
+    """The short way for small objects and parts, where the user wants them put as it puts them, and can sign."""
+    credentials = s3.session.get_credentials() if s3.signs_plainly() else None
+    return DirectPut(lambda: links.client(bucket), credentials, bucket) if credentials else None
 
 
 def http_client(environ: Mapping[str, str], settings: Settings) -> Outside:
@@ -103,65 +118,3 @@ def load_prices(settings: Settings) -> PriceTable:
         return PriceTable.load(overlay)
     except (OSError, ValueError) as error:
         raise SettingsError(f"settings: RUSHES_PRICES_FILE: {error}") from None
-
-
-def s3_client(region: str | None = None, patience_s: float = 30, tries: int = 3) -> Any:
-    """A client that works with AWS and with the stores that speak like it; each try waits so long for an answer."""
-    config = Config(
-        # Newer default checksums broke R2, MinIO-era stores and others (boto3#4392, 2026).
-        request_checksum_calculation="when_required",
-        response_checksum_validation="when_required",
-        signature_version="s3v4",
-        connect_timeout=5,
-        read_timeout=patience_s,
-        retries={"mode": "standard", "total_max_attempts": tries},
-        max_pool_connections=S3_CONNECTIONS,
-        s3={"addressing_style": "path"} if os.environ.get("AWS_ENDPOINT_URL_S3") else None,
-    )
-    return boto3.client("s3", region_name=region, config=config)
-
-
-def direct_put(s3: Any, bucket: str) -> DirectPut | None:
-    """The short way for small objects, where there are credentials to sign with."""
-    credentials = boto3.session.Session().get_credentials()
-    return DirectPut(s3, credentials, bucket) if credentials else None
-
-
-@dataclass(frozen=True, slots=True)
-class BucketFacts:
-    """What a bucket tells beside its objects; None for what it does not."""
-
-    date: str | None
-    """S3's own time, as HTTP writes it."""
-    aborts_uploads: bool | None
-    """Whether a rule of its lifecycle does away with uploads that nobody completed."""
-
-
-def bucket_facts(s3: Any, bucket: str) -> BucketFacts:
-    """Ask a bucket; raises nothing."""
-    try:
-        date = s3.head_bucket(Bucket=bucket)["ResponseMetadata"]["HTTPHeaders"].get("date")
-    except (ClientError, BotoCoreError):
-        return BucketFacts(None, None)
-    try:
-        rules = s3.get_bucket_lifecycle_configuration(Bucket=bucket).get("Rules", ())
-    except ClientError as refusal:
-        none = refusal.response.get("Error", {}).get("Code") == "NoSuchLifecycleConfiguration"
-        return BucketFacts(date, False if none else None)
-    except BotoCoreError:
-        return BucketFacts(date, None)
-    enabled = [rule for rule in rules if rule.get("Status") == "Enabled"]
-    return BucketFacts(date, any("AbortIncompleteMultipartUpload" in rule for rule in enabled))
-
-
-def bucket_region(s3: Any, bucket: str) -> str | None:
-    """Where a bucket lies; S3 tells it even to those who may not enter. None where the store does not say."""
-    try:
-        answer = s3.head_bucket(Bucket=bucket)
-    except ClientError as refusal:
-        answer = refusal.response
-    except BotoCoreError:
-        return None
-    headers = answer.get("ResponseMetadata", {}).get("HTTPHeaders", {})
-    region: str | None = headers.get("x-amz-bucket-region")
-    return region

@@ -161,17 +161,27 @@ def _parts(authorization: str) -> dict[str, str]:
 
 
 def _signature(seen: Seen, credential: list[str], digest: str) -> str:
-    scope, at = credential[1:], seen.headers["x-amz-date"]
-    lines = ["AWS4-HMAC-SHA256", at, "/".join(scope), hashlib.sha256(_canonical(seen, digest).encode()).hexdigest()]
+    return _signed(_canonical(seen, seen.signed, digest), credential[1:], seen.headers["x-amz-date"])
+
+
+def signature_of_link(seen: Seen, query: dict[str, str]) -> str:
+    """What the signature of a presigned link must be."""
+    names = set(query["X-Amz-SignedHeaders"].split(";"))
+    return _signed(_canonical(seen, names, UNSIGNED), query["X-Amz-Credential"].split("/")[1:], query["X-Amz-Date"])
+
+
+def _signed(canonical: str, scope: list[str], at: str) -> str:
+    lines = ["AWS4-HMAC-SHA256", at, "/".join(scope), hashlib.sha256(canonical.encode()).hexdigest()]
     key = f"AWS4{SECRET}".encode()
     for step in scope:
         key = hmac.digest(key, step.encode(), "sha256")
     return hmac.digest(key, "\n".join(lines).encode(), "sha256").hex()
 
 
-def _canonical(seen: Seen, digest: str) -> str:
-    url, names = urlsplit(seen.target), sorted(seen.signed)
-    query = sorted((_quoted(name), _quoted(value)) for name, value in parse_qsl(url.query, keep_blank_values=True))
+def _canonical(seen: Seen, signed: set[str], digest: str) -> str:
+    url, names = urlsplit(seen.target), sorted(signed)
+    pairs = [pair for pair in parse_qsl(url.query, keep_blank_values=True) if pair[0] != "X-Amz-Signature"]
+    query = sorted((_quoted(name), _quoted(value)) for name, value in pairs)
     headers = [f"{name}:{' '.join(seen.headers[name].split())}\n" for name in names]
     return "\n".join(
         [

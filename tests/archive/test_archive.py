@@ -23,8 +23,10 @@ from botocore.credentials import Credentials
 from botocore.exceptions import ClientError
 from patience import PATIENCE_S
 
-from shared.archive import Archive, ArchiveUnavailable, ClipFacts, InvalidClip, Probe, Source, StoredFile
+from shared.archive import Archive, ArchiveUnavailable, ClipFacts, InvalidClip, Source, StoredFile
 from shared.direct import DirectPut
+from shared.storage.bucket import Bucket
+from shared.storage.probe import Probe, probe
 
 KEY = "jobs/2026/11/20/job_1/video.mp4"
 METADATA = {"job-id": "job_1", "provider": "apimart", "task-id": "task-7"}
@@ -212,7 +214,7 @@ TOLD = {"schema": "rushes.manifest/1", "job": {"prompt": "a red kite över 東�
 @pytest.fixture
 def short(s3, bucket):
     """An archive that goes the short way."""
-    return Archive(s3, bucket, direct=DirectPut(s3, Credentials("test", "test"), bucket))
+    return Archive(s3, bucket, direct=DirectPut(lambda: s3, Credentials("test", "test"), bucket))
 
 
 def manifests(*keys, **told):
@@ -300,7 +302,7 @@ def test_a_conflict_on_a_manifest_alone_is_tried_once_more(archive, answers):
 
 @pytest.mark.parametrize("way", ["direct", "boto"])
 def test_what_keeps_manifests_is_unclear_together_and_told_alone(s3, way):
-    direct = DirectPut(s3, Credentials("test", "test"), "nowhere-at-all") if way == "direct" else None
+    direct = DirectPut(lambda: s3, Credentials("test", "test"), "nowhere-at-all") if way == "direct" else None
     nowhere = Archive(s3, "nowhere-at-all", direct=direct)
 
     assert nowhere.put_manifests(manifests(FIRST, SECOND)) == [False, False]
@@ -388,11 +390,12 @@ def test_a_clip_that_was_never_stamped_is_mended_by_the_next_run(archive, s3, bu
     assert again.file == StoredFile(KEY, len(clips["long"]), sha256(clips["long"]), "video/mp4")
 
 
-def test_a_clip_that_was_never_stamped_is_mended_by_whoever_looks(archive, s3, bucket, clips, unstamped):
+def test_a_question_changes_nothing_and_asks_once(archive, s3, bucket, clips, unstamped, calls):
     file = archive.head(KEY)
 
-    assert file == StoredFile(KEY, len(clips["long"]), sha256(clips["long"]), "video/mp4")
-    assert stands(s3, bucket)[1] == {**METADATA, "sha256": sha256(clips["long"])}
+    assert file == StoredFile(KEY, len(clips["long"]), "", "video/mp4")
+    assert calls == ["HeadObject"]
+    assert stands(s3, bucket)[1] == METADATA
 
 
 def test_a_clip_is_mended_from_what_stands_there_and_not_from_the_source(archive, s3, bucket, clips, unstamped):
@@ -401,12 +404,12 @@ def test_a_clip_is_mended_from_what_stands_there_and_not_from_the_source(archive
     assert stands(s3, bucket)[:2] == (clips["long"], {**METADATA, "sha256": sha256(clips["long"])})
 
 
-def test_only_the_object_that_was_read_is_stamped(archive, s3, bucket, unstamped):
+def test_only_the_object_that_was_read_is_stamped(archive, s3, bucket, clips, unstamped):
     asked = []
     s3.meta.events.register("before-send.s3.CopyObject", lambda request, **_: asked.append(dict(request.headers)))
     etag = s3.head_object(Bucket=bucket, Key=KEY)["ETag"]
 
-    archive.head(KEY)
+    archive.put_clip(KEY, source(clips["long"]), METADATA)
 
     # The store of these tests does not look at the condition, real ones do.
     assert [headers["x-amz-copy-source-if-match"].decode() for headers in asked] == [etag]
@@ -501,12 +504,46 @@ def test_every_door_says_that_the_bucket_is_missing(s3, clips, door):
         DOORS[door](Archive(s3, "nowhere-at-all"), clips["plain"])
 
 
-@pytest.mark.parametrize("door", [*DOORS, "head"])
-def test_every_door_says_that_the_credentials_are_not_enough(archive, answers, clips, door):
-    answers("*", 403, "AccessDenied")
+@pytest.mark.parametrize("door", ["put_clip", "put_bytes", "put_manifest"])
+def test_every_write_says_that_the_credentials_are_not_enough(archive, answers, clips, door):
+    answers("*", 403, "AccessDenied", times=9)
 
     with pytest.raises(ArchiveUnavailable, match="credentials may not"):
+        DOORS[door](archive, clips["plain"])
+
+
+def test_credentials_that_may_not_list_see_nothing_where_nothing_need_stand(archive, answers):
+    answers("*", 403, "AccessDenied", times=9)
+
+    assert (archive.head(KEY), archive.read_json(KEY), archive.abort_stale_uploads(0, 0)) == (None, None, 0)
+    archive.check()
+
+
+@pytest.mark.parametrize("door", ["read_json", "check", "head"])
+@pytest.mark.parametrize(
+    "code", ["InvalidAccessKeyId", "SignatureDoesNotMatch", "ExpiredToken", "RequestTimeTooSkewed"]
+)
+def test_wrong_credentials_are_never_taken_for_a_key_at_which_nothing_stands(archive, answers, clips, door, code):
+    answers("*", 403, code, times=9)  # a HEAD is answered without a body: its code is 403
+
+    with pytest.raises(ArchiveUnavailable, match=code):
         {**DOORS, "head": lambda archive, clip: archive.head(KEY)}[door](archive, clips["plain"])
+
+
+def test_what_stands_there_and_may_not_be_read_is_told_as_that(archive, answers, clips):
+    archive.put_clip(KEY, source(clips["plain"]), METADATA)
+    answers("HeadObject", 403, "AccessDenied")
+    answers("GetObject", 403, "AccessDenied")
+
+    with pytest.raises(ArchiveUnavailable, match="credentials may not"):
+        archive.put_clip(KEY, source(clips["plain"]), METADATA)
+
+
+def test_the_journal_that_may_not_be_listed_is_not_taken_for_an_empty_one(archive, answers):
+    answers("ListObjectsV2", 403, "AccessDenied")
+
+    with pytest.raises(ArchiveUnavailable, match="s3:ListBucket"):
+        list(archive.journal(""))
 
 
 @pytest.mark.parametrize("door", [*DOORS, "head"])
@@ -551,21 +588,21 @@ def test_a_presigned_address_opens_without_a_key(archive, clips):
         assert answer.headers["Content-Type"] == "video/mp4"
 
 
-def test_a_probe_finds_a_good_bucket_good_and_leaves_nothing(archive, s3, bucket):
-    assert archive.probe() == Probe(True, True, True, True, True)
+def test_a_probe_finds_a_good_bucket_good_and_leaves_nothing(s3, bucket):
+    assert probe(Bucket(lambda: s3, bucket), "") == Probe(*[True] * 10)
     assert is_empty(s3, bucket)
 
 
 @pytest.mark.parametrize(
     ("operation", "field"), [("PutObject", "conditional_put"), ("CompleteMultipartUpload", "conditional_complete")]
 )
-def test_a_probe_sees_that_a_store_ignores_the_condition(archive, s3, bucket, operation, field):
+def test_a_probe_sees_that_a_store_ignores_the_condition(s3, bucket, operation, field):
     def forget(request, **_):
         del request.headers["If-None-Match"]
 
     s3.meta.events.register(f"before-sign.s3.{operation}", forget)
 
-    seen = archive.probe()
+    seen = probe(Bucket(lambda: s3, bucket), "")
 
     assert not getattr(seen, field)
     assert seen.writes
@@ -573,17 +610,17 @@ def test_a_probe_sees_that_a_store_ignores_the_condition(archive, s3, bucket, op
     assert is_empty(s3, bucket)
 
 
-def test_a_probe_says_what_is_not_allowed(archive, answers):
+def test_a_probe_says_what_is_not_allowed(s3, bucket, answers):
     answers("DeleteObject", 403, "AccessDenied")
 
-    seen = archive.probe()
+    seen = probe(Bucket(lambda: s3, bucket), "")
 
     assert (seen.reads, seen.deletes) == (True, False)
     assert "credentials may not" in (seen.problem or "")
 
 
 def test_a_probe_of_a_missing_bucket_stops_at_once(s3):
-    seen = Archive(s3, "nowhere-at-all").probe()
+    seen = probe(Bucket(lambda: s3, "nowhere-at-all"), "")
 
     assert seen == Probe(problem=seen.problem)
     assert "does not exist" in (seen.problem or "")

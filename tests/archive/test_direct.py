@@ -27,6 +27,7 @@ from shared import direct, http, wiring
 from shared.archive import Archive, ArchiveUnavailable, Source
 from shared.direct import MOST_BYTES, REST_S, DirectPut, Put
 from shared.domain.wire import Request
+from shared.storage.links import Links
 
 KEY, BODY, BUCKET = "jobs/2026/09/21/job_1/manifest.json", b'{"schema": "rushes.manifest/1"}', "clips"
 HEADERS = {"Content-Type": "application/json", "x-amz-meta-sha256": hashlib.sha256(BODY).hexdigest()}
@@ -61,7 +62,12 @@ def client(url: str | None, style: str = "path", token: str | None = None, regio
 
 
 def way(s3: Any, token: str | None = None, bucket: str = BUCKET) -> DirectPut:
-    return DirectPut(s3, Credentials(KEY_ID, SECRET, token), bucket)
+    return DirectPut(lambda: s3, Credentials(KEY_ID, SECRET, token), bucket)
+
+
+def at(strict: StrictBucket) -> Callable[[], Any]:
+    s3 = client(strict.url)
+    return lambda: s3
 
 
 def archive_at(url: str) -> Archive:
@@ -98,7 +104,7 @@ def test_an_object_is_written_once_under_a_true_signature(strict: StrictBucket) 
 def test_the_strict_bucket_takes_botos_signature_and_no_other(strict: StrictBucket) -> None:
     client(strict.url).put_object(Bucket=BUCKET, Key="ä b", Body=BODY)
     assert strict.held[f"/{BUCKET}/ä b"].body == BODY
-    other = DirectPut(client(strict.url), Credentials(KEY_ID, "another secret"), BUCKET)
+    other = DirectPut(at(strict), Credentials(KEY_ID, "another secret"), BUCKET)
     assert other.put(KEY, BODY, HEADERS) is None
     assert strict.wrong == ["the signature does not match"]
 
@@ -126,7 +132,7 @@ def test_temporary_credentials_carry_their_token(strict: StrictBucket) -> None:
 def test_credentials_are_asked_for_at_each_call(strict: StrictBucket) -> None:
     held = [Credentials(KEY_ID, SECRET, f"token-{number}") for number in (1, 2)]
     renewed: Any = SimpleNamespace(get_frozen_credentials=lambda: held.pop(0).get_frozen_credentials())
-    short = DirectPut(client(strict.url), renewed, BUCKET)
+    short = DirectPut(at(strict), renewed, BUCKET)
     short.put("a", BODY, HEADERS)
     short.put("b", BODY, HEADERS)
     assert [seen.headers["x-amz-security-token"] for seen in strict.seen] == ["token-1", "token-2"]
@@ -216,10 +222,9 @@ def test_a_large_body_is_botos(strict: StrictBucket) -> None:
     assert short.put(KEY, BODY, HEADERS) is True  # and no reason to rest
 
 
-def test_without_credentials_there_is_no_short_way(strict: StrictBucket, monkeypatch: pytest.MonkeyPatch) -> None:
-    session = SimpleNamespace(Session=lambda: SimpleNamespace(get_credentials=lambda: None))
-    monkeypatch.setattr("shared.wiring.boto3.session", session)
-    assert wiring.direct_put(client(strict.url), BUCKET) is None
+def test_without_credentials_there_is_no_short_way(strict: StrictBucket) -> None:
+    s3: Any = SimpleNamespace(session=SimpleNamespace(get_credentials=lambda: None), signs_plainly=lambda: True)
+    assert wiring.direct_put(s3, Links(client(strict.url)), BUCKET) is None
 
 
 # --- many together
@@ -241,7 +246,7 @@ def stand(short: DirectPut, strict: StrictBucket, count: int) -> None:
     """So many connections to the bucket stand from now on, and what was asked for that is forgotten."""
     with ExitStack() as opened:
         for _ in range(count):
-            opened.enter_context(short._outside.stream(Request("HEAD", short._root), deadline_s=PATIENCE_S))
+            opened.enter_context(short._outside.stream(Request("HEAD", short.target()[0]), deadline_s=PATIENCE_S))
     strict.seen.clear()
 
 
@@ -396,7 +401,7 @@ def test_many_are_botos_where_credentials_cannot_be_had(
         raise trouble
 
     gone: Any = SimpleNamespace(get_frozen_credentials=frozen)
-    short = DirectPut(client(strict.url), gone, BUCKET)
+    short = DirectPut(at(strict), gone, BUCKET)
     stand(short, strict, standing)
 
     assert (short.put_all(some()), strict.seen) == ([None, None, None], [])
@@ -580,7 +585,7 @@ def looks(s3: Any, bucket: str, key: str) -> dict[str, Any]:
 @pytest.fixture
 def both(s3: Any, bucket: str) -> tuple[Archive, Archive]:
     """An archive that goes the short way, and one that does not."""
-    return Archive(s3, bucket, direct=DirectPut(s3, Credentials("test", "test"), bucket)), Archive(s3, bucket)
+    return Archive(s3, bucket, direct=DirectPut(lambda: s3, Credentials("test", "test"), bucket)), Archive(s3, bucket)
 
 
 @pytest.mark.parametrize("key", ODD_KEYS)

@@ -73,7 +73,8 @@ def store() -> Iterator[Callable[..., Store]]:
 
 
 def direct(endpoint: str, bucket: str = "clips") -> DirectPut:
-    return DirectPut(connect(endpoint), CREDENTIALS, bucket)
+    s3 = connect(endpoint)
+    return DirectPut(lambda: s3, CREDENTIALS, bucket)
 
 
 def whole(clip: bytes) -> Source:

@@ -40,7 +40,7 @@ def main(endpoint: str, way: str, count: int, size_mib: int) -> None:
     config = Config(max_pool_connections=32, request_checksum_calculation="when_required")
     keys = {"aws_access_key_id": "test", "aws_secret_access_key": "test"}
     s3 = boto3.client("s3", endpoint_url=endpoint, region_name="us-east-1", config=config, **keys)
-    direct = DirectPut(s3, Credentials("test", "test"), "clips") if way == "direct" else None
+    direct = DirectPut(lambda: s3, Credentials("test", "test"), "clips") if way == "direct" else None
     archive = Archive(s3, "clips", direct=direct)
     archive.put_bytes("warm", b"up", "text/plain")
     idle_mib, peak_mib, done = resident_mib(), 0.0, Event()

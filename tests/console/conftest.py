@@ -18,7 +18,7 @@ from whole_stack import Site
 from deploy.sandbox import s3
 from deploy.sandbox.stack import Stack
 from shared.ledger.memory import MemoryStore
-from shared.wiring import s3_client
+from shared.storage.s3 import s3_client
 from webhook_receiver import jobs_api
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")

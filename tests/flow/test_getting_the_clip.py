@@ -11,10 +11,10 @@ import pytest
 from world import BUCKET, World, digest, why
 
 from deploy.sandbox.ready import free_ports
-from shared import wiring
 from shared.archive import Archive
 from shared.domain.job import Job, State
 from shared.providers import PROVIDERS
+from shared.storage.s3 import s3_client
 
 DAY_S = 86_400
 
@@ -113,7 +113,7 @@ def test_while_s3_is_away_the_clip_waits(world: World, monkeypatch: pytest.Monke
     world.until(job_id, State.ARCHIVING)
     well = world.services
     monkeypatch.setenv("AWS_ENDPOINT_URL_S3", f"http://127.0.0.1:{free_ports(1)[0]}")
-    world.services = replace(well, archive=Archive(wiring.s3_client(), BUCKET))
+    world.services = replace(well, archive=Archive(s3_client(), BUCKET))
     world.step()
     waits = world.job(job_id)
     world.services = well

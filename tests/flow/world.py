@@ -122,7 +122,7 @@ class World:
         self.scheduler = Scheduler(self.services, self._take)
         self.door = create_app(self.services).test_client()
         self.redis: Any = redis.Redis.from_url(redis_url, decode_responses=True)
-        self.s3 = self.services.archive._s3
+        self.s3 = self.services.archive._bucket.s3
         self.writes: list[tuple[str, str]] = []
         self.broken_rules_are_meant = False
         self.s3.meta.events.register("provide-client-params.s3", self._note_write)

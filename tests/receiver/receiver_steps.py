@@ -18,12 +18,13 @@ from shared import settings, tokens
 from shared.archive import Archive
 from shared.domain.job import Job, State
 from shared.http import Outside
-from shared.inputs import InputLinks
 from shared.intake import Intake
 from shared.journal import Journal
 from shared.ledger.ledger import Ledger
 from shared.providers import PROVIDERS
-from shared.wiring import Services, load_prices, s3_client
+from shared.storage.links import Links
+from shared.storage.s3 import s3_client
+from shared.wiring import Services, load_prices
 from webhook_receiver.app import create_app
 
 SECRET = "secret-of-tokens"
@@ -106,8 +107,8 @@ def parts_over(store: Any, client: Any = None, **changes: str | None) -> Service
     held = settings.load(environment(**changes))
     ledger, prices, out = Ledger(store, held.pace), load_prices(held), outside(held.egress_allow)
     client = client or s3()
-    archive, links = Archive(client, held.bucket, held.prefix), InputLinks(client, s3_client, lambda _: None)
-    parts = (held, ledger, out, archive, prices, Intake(held, ledger, prices, out), links, Clock())
+    archive, links = Archive(client, held.bucket, held.prefix), Links(client)
+    parts = (held, ledger, out, archive, prices, Intake(held, ledger, prices, out), links.fetchable, Clock())
     return Services(*parts, Journal(archive))
 
 

@@ -19,7 +19,7 @@ from receiver_steps import BUCKET, KEYS, TEXT, Away, Counting, Web, parts_over, 
 
 from shared.domain.job import State
 from shared.ledger.memory import MemoryStore
-from shared.wiring import s3_client
+from shared.storage.s3 import s3_client
 from webhook_receiver import health
 
 # Every door that wants a key.

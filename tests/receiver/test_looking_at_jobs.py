@@ -17,7 +17,7 @@ from shared.domain import events
 from shared.domain.job import AttemptStatus, Job, State
 from shared.ledger.memory import MemoryStore
 from shared.ledger.store import LedgerUnavailable
-from shared.wiring import s3_client
+from shared.storage.s3 import s3_client
 from webhook_receiver import jobs_api
 
 STRANGE_IDS = [

@@ -19,7 +19,8 @@ from shared import doctor
 from shared.doctor import BAD, OK, WARN, Finding
 from shared.ledger.server import Server, server
 from shared.settings import load
-from shared.wiring import BucketFacts, clock
+from shared.storage.s3 import BucketFacts
+from shared.wiring import clock
 
 BUCKET = "doctors-clips"
 SECRETS = {
@@ -194,7 +195,7 @@ def test_a_bucket_that_is_not_there_is_told(examined: Any) -> None:
 
 
 def test_a_store_that_overwrites_is_told(examined: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(doctor.Archive, "_put", lambda *_, **__: True)  # takes every write, whatever its condition
+    monkeypatch.setattr(doctor.Bucket, "put", lambda *_, **__: True)  # takes every write, whatever its condition
 
     found = examined()
 
