@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import time
 import traceback
 from collections.abc import Callable, Mapping
@@ -70,7 +71,10 @@ def main() -> None:
     parser.add_argument("--jobs", type=int, help=f"of burst and cpu [{JOBS}, quick: {QUICK_JOBS}]")
     parser.add_argument("--quick", action="store_true", help="in two minutes, and less sure")
     parser.add_argument("--rounds", type=int, default=1, help="of burst and cpu, the systems in turns [1]")
+    parser.add_argument("--tls", action="store_true", help="gateway and bucket speak TLS in every figure")
     given = parser.parse_args()
+    if given.tls:
+        os.environ["BENCH_TLS"] = "1"
     size = Size(given.quick, given.jobs or (QUICK_JOBS if given.quick else JOBS), given.rounds)
     rows = [row for name in given.figures or FIGURES for row in measured(name, size)]
     show(rows)

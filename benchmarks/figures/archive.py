@@ -65,7 +65,7 @@ def _jobs(rig: Rig, count: int) -> None:
 def _by_curl(rig: Rig) -> float:
     """Uploads a second of the same bytes."""
     task = rig.gateway("/_rig/tasks")[0]["id"]
-    url = f"http://127.0.0.1:{rig.gateway_port}/files/{task}.mp4"
+    url = f"{rig.gateway_url}/files/{task}.mp4"
     upload = f"{sys.executable} -m benchmarks.baseline.bare_upload bare/{time.time_ns()}.mp4"
     command = f"curl --silent --fail {url} | {upload}"
     told = subprocess.run(["/bin/sh", "-c", command], cwd=ROOT, env=rig.env, capture_output=True, check=True)  # noqa: S603

@@ -57,13 +57,18 @@ def burst(size: Size) -> list[Row]:
 
 
 def cpu(size: Size) -> list[Row]:
-    """CPU milliseconds a job, all at once, gateway times of median 6 s, polled every 2 s."""
+    """CPU milliseconds a job, all at once, gateway times of median 6 s, polled every 2 s; over HTTP and over TLS."""
     work = Work(jobs=size.jobs, median_s=6, sigma=0.4, poll_s=2)
-    seen = _each(replace(work, median_s=3, poll_s=1) if size.quick else work, size)
-    ms = {name: outcome.cpu_ms_per_job for name, outcome in seen.items()}
+    work = replace(work, median_s=3, poll_s=1) if size.quick else work
+    figures = {"CPU a job": False, "CPU a job, over TLS": True}
+    return [row for figure, tls in figures.items() for row in _cpu(figure, replace(work, tls=tls), size)]
+
+
+def _cpu(figure: str, work: Work, size: Size) -> list[Row]:
+    ms = {name: outcome.cpu_ms_per_job for name, outcome in _each(work, size).items()}
     return [
-        at_most("CPU a job", ms["rushes"], ms["celery"], "ms", "Celery by hand", 0.5),
-        *(at_most("CPU a job", ms["rushes"], ms[name], "ms", BARE[name], 2) for name in BARE if name in ms),
+        at_most(figure, ms["rushes"], ms["celery"], "ms", "Celery by hand", 0.5),
+        *(at_most(figure, ms["rushes"], ms[name], "ms", BARE[name], 2) for name in BARE if name in ms),
     ]
 
 

@@ -60,8 +60,8 @@ class Task:
 class Gateway:
     """The tasks, and what is answered about them; `clip_file` is served where it is given."""
 
-    def __init__(self, port: int, clip_bytes: int, clip_file: Path | None = None) -> None:
-        self._origin = f"http://127.0.0.1:{port}"
+    def __init__(self, origin: str, clip_bytes: int, clip_file: Path | None = None) -> None:
+        self._origin = origin
         self._clip, self._file = clip(clip_bytes), clip_file
         self._clients: dict[str, Client] = {}
         self._under_way: set[asyncio.Task[None]] = set()
@@ -182,8 +182,10 @@ def main() -> None:
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--clip-bytes", type=int, default=200_000)
     parser.add_argument("--clip-file", type=Path)
+    parser.add_argument("--tls-file", help="a certificate and its key: HTTPS")
     given = parser.parse_args()
-    asyncio.run(serve(Gateway(given.port, given.clip_bytes, given.clip_file).answer, given.port))
+    origin = f"http{'s' if given.tls_file else ''}://127.0.0.1:{given.port}"
+    asyncio.run(serve(Gateway(origin, given.clip_bytes, given.clip_file).answer, given.port, given.tls_file))
 
 
 if __name__ == "__main__":

@@ -154,8 +154,9 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--clip-bytes", type=int, default=200_000, help="what every clip must be; 0: anything")
+    parser.add_argument("--tls-file", help="a certificate and its key: HTTPS")
     given = parser.parse_args()
-    asyncio.run(serve(Bucket(given.clip_bytes).answer, given.port))
+    asyncio.run(serve(Bucket(given.clip_bytes).answer, given.port, given.tls_file))
 
 
 if __name__ == "__main__":

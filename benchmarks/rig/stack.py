@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import ssl
 import subprocess
 import sys
 import tempfile
@@ -13,6 +14,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from benchmarks.rig.measure import Meter
+from benchmarks.rig.tls import Authority
 from deploy.sandbox import redis
 from deploy.sandbox.ready import free_ports, http_status, wait_until
 from deploy.sandbox.stack import FOREIGN
@@ -32,11 +34,18 @@ class Processes:
         self._guardian = Guardian()
         self._running: dict[str, subprocess.Popen[bytes]] = {}
 
-    def start(self, name: str, argv: Sequence[str], env: Mapping[str, str], stdin: int = subprocess.DEVNULL) -> int:
+    def start(
+        self,
+        name: str,
+        argv: Sequence[str],
+        env: Mapping[str, str],
+        stdin: int = subprocess.DEVNULL,
+        cwd: Path = ROOT,
+    ) -> int:
         """Start one; its process id. It leads a group of its own."""
         with (self._logs_dir / f"{name}.log").open("ab") as log:
             child = subprocess.Popen(  # noqa: S603 (the commands are our own)
-                argv, env=env, cwd=ROOT, stdin=stdin, stdout=log, stderr=log, start_new_session=True
+                argv, env=env, cwd=cwd, stdin=stdin, stdout=log, stderr=log, start_new_session=True
             )
         self._guardian.watch(child.pid)
         self._running[name] = child
@@ -64,14 +73,20 @@ class Processes:
 
 
 class Rig:
-    """A Redis, a bucket and a gateway, fresh; and the processes of one measured system on top of them."""
+    """A Redis, a bucket and a gateway, fresh; and the processes of one measured system on top of them.
 
-    def __init__(self, clip_bytes: int = 200_000, clip_file: Path | None = None) -> None:
+    `tls`: bucket and gateway speak HTTPS; where it is not given, BENCH_TLS says so.
+    """
+
+    def __init__(self, clip_bytes: int = 200_000, clip_file: Path | None = None, tls: bool | None = None) -> None:
         self._scratch = tempfile.TemporaryDirectory(prefix="rushes-bench-", ignore_cleanup_errors=True)
         self.dir = Path(self._scratch.name)
         self.redis_port, self.s3_port, self.gateway_port, self.web_port = free_ports(4)
         self.processes = Processes(self.dir)
         self._clip_bytes, self._clip_file = clip_bytes, clip_file
+        is_tls = bool(os.environ.get("BENCH_TLS")) if tls is None else tls
+        self._authority = Authority.made(self.dir) if is_tls else None
+        self._scheme = "https" if is_tls else "http"
         self.env = {**_clean(os.environ), **self._settings()}
         self.measured: tuple[str, ...] = ()
 
@@ -80,16 +95,16 @@ class Rig:
         self.processes.start("redis", command.argv, self.env)
         module = [sys.executable, "-m"]
         size = str(0 if self._clip_file else self._clip_bytes)
-        self.processes.start(
-            "s3", [*module, "benchmarks.rig.s3", "--port", str(self.s3_port), "--clip-bytes", size], self.env
-        )
-        gateway = [*module, "benchmarks.rig.gateway", "--port", str(self.gateway_port)]
+        tls = ["--tls-file", str(self._authority.server_file)] if self._authority else []
+        s3 = [*module, "benchmarks.rig.s3", "--port", str(self.s3_port), "--clip-bytes", size, *tls]
+        self.processes.start("s3", s3, self.env)
+        gateway = [*module, "benchmarks.rig.gateway", "--port", str(self.gateway_port), *tls]
         gateway += ["--clip-bytes", str(self._clip_bytes)]
         gateway += ["--clip-file", str(self._clip_file)] if self._clip_file else []
         self.processes.start("gateway", gateway, self.env)
         wait_until(lambda: redis.answers(self.redis_port), READY_S, "redis")
         for port in (self.s3_port, self.gateway_port):
-            wait_until(lambda port=port: http_status(port, "/_rig/counts") == 200, READY_S, "the rig")  # type: ignore[misc]
+            wait_until(lambda port=port: self._answers(port), READY_S, "the rig")  # type: ignore[misc]
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -99,21 +114,25 @@ class Rig:
                 Path(keep, log.name).write_bytes(log.read_bytes())
         self._scratch.cleanup()
 
-    def start(self, commands: Mapping[str, Sequence[str]], ready_path: str | None, **env: str) -> None:
+    def start(
+        self, commands: Mapping[str, Sequence[str]], ready_path: str | None, root: Path = ROOT, **env: str
+    ) -> None:
         """Start the system to be measured; returns when its web process answers at `ready_path`."""
         for name, argv in commands.items():
-            self.processes.start(name, argv, {**self.env, **env})
+            self.processes.start(name, argv, {**self.env, **env}, cwd=root)
         self.measured = tuple(commands)
         if ready_path:
             wait_until(lambda: http_status(self.web_port, ready_path) == 200, READY_S, "web")
 
-    def start_rushes(self, **env: str) -> None:
-        """Rushes by its own Procfile; BENCH_WORKERS says how many workers."""
+    def start_rushes(self, root: Path = ROOT, **env: str) -> None:
+        """Rushes of a checkout, by its own Procfile; BENCH_WORKERS says how many workers."""
+        if root != ROOT:
+            env["PYTHONPATH"] = os.pathsep.join(filter(None, [self.env.get("PYTHONPATH"), str(root)]))
         full = {**self.env, **env}
-        commands = {name: command.argv for name, command in procfile(ROOT / "Procfile", full).items()}
+        commands = {name: command.argv for name, command in procfile(root / "Procfile", full).items()}
         more = range(2, 1 + int(os.environ.get("BENCH_WORKERS", "1")))
         commands |= {f"worker-{number}": commands["worker"] for number in more}
-        self.start(commands, "/readyz", **env)
+        self.start(commands, "/readyz", root, **env)
 
     def meter(self) -> Meter:
         """The meter of the measured system, its Redis included."""
@@ -121,11 +140,15 @@ class Rig:
 
     def gateway(self, path: str, body: Any = None) -> Any:
         """A call to the gateway's own doors."""
-        return _said(self.gateway_port, path, body)
+        return self._said(self.gateway_port, path, body)
 
     def s3(self, path: str) -> Any:
         """A call to the bucket's own doors."""
-        return _said(self.s3_port, path, None)
+        return self._said(self.s3_port, path, None)
+
+    @property
+    def gateway_url(self) -> str:
+        return f"{self._scheme}://127.0.0.1:{self.gateway_port}"
 
     @property
     def web_url(self) -> str:
@@ -140,26 +163,37 @@ class Rig:
             "RUSHES_REQUESTS_PER_MINUTE": "100000000",
             "RUSHES_EGRESS_ALLOW": "127.0.0.0/8",
             "APIMODELS_API_KEY": "bench",
-            "APIMODELS_BASE_URL": f"http://127.0.0.1:{self.gateway_port}",
+            "APIMODELS_BASE_URL": self.gateway_url,
             "APIMODELS_MAX_IN_FLIGHT": "100000000",
             "APIMODELS_SUBMITS_PER_MINUTE": "100000000",
-            "AWS_ENDPOINT_URL_S3": f"http://127.0.0.1:{self.s3_port}",
+            "AWS_ENDPOINT_URL_S3": f"{self._scheme}://127.0.0.1:{self.s3_port}",
             "AWS_ACCESS_KEY_ID": "bench",
             "AWS_SECRET_ACCESS_KEY": "bench",
             "AWS_REGION": "us-east-1",
             "AWS_DEFAULT_REGION": "us-east-1",
+            "AWS_REQUEST_CHECKSUM_CALCULATION": "when_required",  # over TLS boto sends aws-chunked bodies otherwise
             "AWS_CONFIG_FILE": os.devnull,
             "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
             "PORT": str(self.web_port),
             "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)]),
+            **(self._authority.environ() if self._authority else {}),
         }
 
+    def _said(self, port: int, path: str, body: Any) -> Any:
+        data = None if body is None else json.dumps(body).encode()
+        context = ssl.create_default_context(cafile=self._authority.ca_file) if self._authority else None
+        url = f"{self._scheme}://127.0.0.1:{port}{path}"
+        with urllib.request.urlopen(url, data, timeout=60, context=context) as answer:  # noqa: S310 (our own)
+            return json.load(answer)
 
-def _said(port: int, path: str, body: Any) -> Any:
-    data = None if body is None else json.dumps(body).encode()
-    with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", data, timeout=60) as answer:
-        return json.load(answer)
+    def _answers(self, port: int) -> bool:
+        try:
+            self._said(port, "/_rig/counts", None)
+        except OSError:
+            return False
+        return True
 
 
 def _clean(environ: Mapping[str, str]) -> dict[str, str]:
-    return {name: value for name, value in environ.items() if not name.startswith(FOREIGN)}
+    foreign = (*FOREIGN, "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_")
+    return {name: value for name, value in environ.items() if not name.startswith(foreign)}

@@ -10,6 +10,7 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from benchmarks.rig.load import BY_HAND_REQUEST, RUSHES_REQUEST, send_jobs
 from benchmarks.rig.measure import percentile, spent
@@ -30,6 +31,7 @@ class Work:
     poll_s: float = 1.0
     callbacks: bool = False
     policy: str = "fixed"
+    tls: bool | None = None
     timeout_s: float = 240
 
     def pace(self) -> dict[str, float | str]:
@@ -89,11 +91,15 @@ class Rushes(System):
     name = "rushes"
     path = "/v1/jobs"
 
+    def __init__(self, root: Path = ROOT) -> None:
+        """`root` is the checkout that is run."""
+        self._root = root
+
     def start(self, rig: Rig, work: Work) -> None:
         env = {"RUSHES_POLL_FIRST_S": str(work.poll_s), "RUSHES_POLL_MAX_S": str(max(work.poll_s, 120))}
         if work.callbacks:
             env["RUSHES_PUBLIC_URL"] = rig.web_url
-        rig.start_rushes(**env)
+        rig.start_rushes(self._root, **env)
         self.warm(rig)
 
 
@@ -158,8 +164,12 @@ def wait_for_manifests(rig: Rig, count: int, timeout_s: float) -> None:
 
 def run(name: str, work: Work) -> Outcome:
     """One system, started anew, from its first job to its last manifest."""
-    system = SYSTEMS[name]()
-    with Rig() as rig:
+    return run_system(SYSTEMS[name](), work)
+
+
+def run_system(system: System, work: Work) -> Outcome:
+    """The same of a system that is made already."""
+    with Rig(tls=work.tls) as rig:
         system.start(rig, work)
         return measured(system, rig, work)
 

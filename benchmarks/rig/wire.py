@@ -14,6 +14,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, unquote, urlsplit
 
+from benchmarks.rig import tls
+
 REASONS = {200: "OK", 204: "No Content", 404: "Not Found", 412: "Precondition Failed"}
 JSON = {"Content-Type": "application/json"}
 
@@ -118,9 +120,11 @@ def parsed(head: bytes) -> Call:
     return Call(method, unquote(path), values, headers, b"")
 
 
-async def serve(app: Callable[[Call], Reply], port: int) -> None:
-    """Answer on 127.0.0.1 until the process ends."""
-    server = await asyncio.get_running_loop().create_server(lambda: Served(app), "127.0.0.1", port, backlog=4096)
+async def serve(app: Callable[[Call], Reply], port: int, tls_file: str | None = None) -> None:
+    """Answer on 127.0.0.1 until the process ends; over TLS with the certificate in that file."""
+    server = await asyncio.get_running_loop().create_server(
+        lambda: Served(app), "127.0.0.1", port, backlog=4096, ssl=tls.server_context(tls_file)
+    )
     await server.serve_forever()
 
 
@@ -199,6 +203,7 @@ class Client:
         parts = urlsplit(origin)
         self.host = f"{parts.hostname}:{parts.port}"
         self._address = (str(parts.hostname), parts.port or 80)
+        self._tls = tls.client_context(parts.scheme)
         self._idle: list[Line] = []
         self._room = asyncio.Semaphore(connections)
 
@@ -225,7 +230,7 @@ class Client:
             line = self._idle.pop()
             if line.alive:
                 return line
-        _, line = await asyncio.get_running_loop().create_connection(Line, *self._address)
+        _, line = await asyncio.get_running_loop().create_connection(Line, *self._address, ssl=self._tls)
         return line
 
     def close(self) -> None:
