@@ -24,10 +24,10 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 import structlog
 
 from shared.clip import BLOCK_BYTES, Buffers, ClipFacts, Intake, InvalidClip, Part, Source
-from shared.direct import DirectPut
 from shared.ledger.compact import compact
 from shared.storage import extra_args
 from shared.storage.bucket import Bucket, metadata_of, plain, read_back, sha256_of
+from shared.storage.curl_put import CurlPut
 from shared.storage.errors import ArchiveUnavailable, Conflict, Denied, Missing, translated
 from shared.storage.extra_args import ExtraArgs
 from shared.storage.links import Links
@@ -80,13 +80,13 @@ class Archive:
         *,
         buffers: int = 5,
         part_bytes: int = 5 * MIB,
-        direct: DirectPut | None = None,
+        curl_put: CurlPut | None = None,
         links: Links | None = None,
         extra: ExtraArgs | None = None,
     ) -> None:
         self._links = links or Links(s3)
         self._bucket = Bucket(lambda: self._links.client(bucket), bucket, extra)
-        self._direct = direct
+        self._curl_put = curl_put
         self._prefix = prefix
         # Where the short way is taken there is none among them that it cannot say.
         self._headers = extra_args.headers(extra_args.for_operation(self._bucket.extra, s3, "PutObject"))
@@ -150,11 +150,11 @@ class Archive:
 
         Of one for which it is not, `put_manifest` finds out. Raises nothing.
         """
-        if self._direct is None:
+        if self._curl_put is None:
             return [False] * len(manifests)
         objects = [(key, *_json(manifest)) for key, manifest in manifests]
         puts = [(key, body, self._described(content_type, metadata)) for key, body, content_type, metadata in objects]
-        return [written is not None for written in self._direct.put_all(puts)]
+        return [written is not None for written in self._curl_put.put_all(puts)]
 
     def read_json(self, key: str) -> Any | None:
         """What the JSON object at `key` says; None where there is none, as far as we may see.
@@ -231,8 +231,8 @@ class Archive:
         return self._put(key, body, content_type, metadata)  # by now it is settled who was first
 
     def _put(self, key: str, body: bytes | Part, content_type: str, metadata: Mapping[str, str]) -> bool:
-        if self._direct:
-            written = self._direct.put(key, _bytes(body), self._described(content_type, metadata))
+        if self._curl_put:
+            written = self._curl_put.put(key, _bytes(body), self._described(content_type, metadata))
             if written is not None:
                 return written
         return self._bucket.put(key, body, content_type, metadata)
@@ -280,8 +280,8 @@ class Archive:
     def _send_part(self, key: str, upload_id: str, number: int, part: Part) -> CompletedPartTypeDef:
         with part:
             etag = (
-                self._direct.put_part(key, upload_id, number, part.filled(), self._part_headers)
-                if self._direct
+                self._curl_put.put_part(key, upload_id, number, part.filled(), self._part_headers)
+                if self._curl_put
                 else None
             )
             if etag is None:

@@ -10,7 +10,6 @@ from pathlib import Path
 
 from shared import __version__, logs, spans, tokens
 from shared.archive import Archive
-from shared.direct import DirectPut
 from shared.domain.job import Attempt, Job
 from shared.http import Outside, certificate_bundle
 from shared.intake import Intake
@@ -22,6 +21,7 @@ from shared.providers import PROVIDERS
 from shared.providers.base import Access
 from shared.providers.prices import PriceTable
 from shared.settings import Settings, SettingsError, load
+from shared.storage.curl_put import CurlPut
 from shared.storage.extra_args import ONLY_BOTO
 from shared.storage.links import Links
 from shared.storage.s3 import S3, BucketRegions
@@ -88,16 +88,16 @@ def archive_over(s3: S3, links: Links, settings: Settings) -> Archive:
         settings.bucket,
         settings.prefix,
         buffers=max(2, BUFFERS // settings.worker_processes),
-        direct=direct_put(s3, links, settings.bucket) if extra.keys().isdisjoint(ONLY_BOTO) else None,
+        curl_put=curl_put(s3, links, settings.bucket) if extra.keys().isdisjoint(ONLY_BOTO) else None,
         links=links,
         extra=extra,
     )
 
 
-def direct_put(s3: S3, links: Links, bucket: str) -> DirectPut | None:
+def curl_put(s3: S3, links: Links, bucket: str) -> CurlPut | None:
     """The short way for small objects and parts, where the user wants them put as it puts them, and can sign."""
     credentials = s3.session.get_credentials() if s3.signs_plainly() else None
-    return DirectPut(lambda: links.client(bucket), credentials, bucket) if credentials else None
+    return CurlPut(lambda: links.client(bucket), credentials, bucket, s3.authorities) if credentials else None
 
 
 def http_client(environ: Mapping[str, str], settings: Settings) -> Outside:

@@ -65,22 +65,24 @@ def spoken(request: wire.Request, once: bool = False, sign: AwsSigV4 | None = No
         raise NotSent(f"{origin}: a path with . or .. is not signed")
     try:
         body = request.body()
-        headers = _headers(tuple(request.headers.items()), request.json is not None, once, sign and sign.session_token)
+        headers = _headers(tuple(request.headers.items()), request.json is not None, once, sign)
     except ValueError as error:
         raise NotSent(f"{origin}: {type(error).__name__}") from None
     return Call(method, origin, target, headers, body, once, sign)
 
 
 @lru_cache(maxsize=256)  # of a gateway they are the same for each task
-def _headers(items: tuple[tuple[str, str], ...], is_json: bool, once: bool, token: str | None) -> list[bytes]:
+def _headers(items: tuple[tuple[str, str], ...], is_json: bool, once: bool, sign: AwsSigV4 | None) -> list[bytes]:
     names = {name.lower() for name, _ in items} - OURS
     lines = [_line(name, value) for name, value in items if name.lower() not in OURS]
     if is_json and "content-type" not in names:
         lines.append(b"Content-Type: application/json")
         names.add("content-type")
     lines += [line for name, line in UNWANTED.items() if name not in names]
-    lines += [_line("x-amz-security-token", token)] if token else []
-    return [*lines, b"Accept-Encoding: identity", *([b"Connection: close"] if once else [])]
+    lines += [_line("x-amz-security-token", sign.session_token)] if sign and sign.session_token else []
+    # Stores behind a front of their own (Google's) say this header anew, and what is signed must arrive as it is.
+    lines += [] if sign else [b"Accept-Encoding: identity"]
+    return [*lines, *([b"Connection: close"] if once else [])]
 
 
 def _line(name: str, value: str) -> bytes:

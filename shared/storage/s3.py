@@ -12,9 +12,11 @@ import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import botocore.session
+import certifi
 from botocore.config import Config
 from botocore.exceptions import (
     BotoCoreError,
@@ -32,6 +34,7 @@ from botocore.exceptions import (
 )
 
 from shared.settings import SettingsError
+from shared.storage import authorities
 
 CONNECTIONS = 32
 CONNECT_S = 5.0
@@ -58,8 +61,10 @@ BLAMED: Mapping[type[Exception], str] = {
 class S3:
     """Makes clients of one AWS configuration; every client raises SettingsError where that is none."""
 
-    def __init__(self) -> None:
+    def __init__(self, ca_file: str | None = None) -> None:
+        """`ca_file` holds authorities to believe beside those that boto does."""
         self.session = botocore.session.Session()
+        self._ca_file = ca_file
 
     def client(self, region: str | None = None, patience_s: float = 30, tries: int | None = None) -> Any:
         """A client for one region, or for the user's own; each try waits so long for an answer."""
@@ -67,10 +72,20 @@ class S3:
             return self.session.create_client(
                 "s3",
                 region_name=region or self._region(),
+                verify=self.authorities if self._ca_file else None,
                 config=self._config(patience_s, tries),
             )
         except (BotoCoreError, ValueError) as error:
             raise SettingsError(f"settings: {blamed(error)}: {' '.join(str(error).split())}") from None
+
+    @cached_property
+    def authorities(self) -> str:
+        """The file with all authorities to believe: the user's own, beside those that boto finds.
+
+        Those are AWS_CA_BUNDLE's or the profile's, else REQUESTS_CA_BUNDLE's, else certifi's. Raises SettingsError.
+        """
+        usual = self.session.get_config_variable("ca_bundle") or os.environ.get("REQUESTS_CA_BUNDLE") or certifi.where()
+        return authorities.joined(str(usual), self._ca_file) if self._ca_file else str(usual)
 
     def signs_plainly(self) -> bool:
         """Whether an object is put as we put it: no checksum but our own, and Signature Version 4."""

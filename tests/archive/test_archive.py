@@ -24,8 +24,8 @@ from botocore.exceptions import ClientError
 from patience import PATIENCE_S
 
 from shared.archive import Archive, ArchiveUnavailable, ClipFacts, InvalidClip, Source, StoredFile
-from shared.direct import DirectPut
 from shared.storage.bucket import Bucket
+from shared.storage.curl_put import CurlPut
 from shared.storage.probe import Probe, probe
 
 KEY = "jobs/2026/11/20/job_1/video.mp4"
@@ -214,7 +214,7 @@ TOLD = {"schema": "rushes.manifest/1", "job": {"prompt": "a red kite över 東�
 @pytest.fixture
 def short(s3, bucket):
     """An archive that goes the short way."""
-    return Archive(s3, bucket, direct=DirectPut(lambda: s3, Credentials("test", "test"), bucket))
+    return Archive(s3, bucket, curl_put=CurlPut(lambda: s3, Credentials("test", "test"), bucket))
 
 
 def manifests(*keys, **told):
@@ -302,8 +302,8 @@ def test_a_conflict_on_a_manifest_alone_is_tried_once_more(archive, answers):
 
 @pytest.mark.parametrize("way", ["direct", "boto"])
 def test_what_keeps_manifests_is_unclear_together_and_told_alone(s3, way):
-    direct = DirectPut(lambda: s3, Credentials("test", "test"), "nowhere-at-all") if way == "direct" else None
-    nowhere = Archive(s3, "nowhere-at-all", direct=direct)
+    direct = CurlPut(lambda: s3, Credentials("test", "test"), "nowhere-at-all") if way == "direct" else None
+    nowhere = Archive(s3, "nowhere-at-all", curl_put=direct)
 
     assert nowhere.put_manifests(manifests(FIRST, SECOND)) == [False, False]
     with pytest.raises(ArchiveUnavailable, match="'nowhere-at-all' does not exist"):

@@ -16,7 +16,7 @@ from botocore.credentials import Credentials
 
 from shared.archive import Archive, Source
 from shared.clip import Buffers, Part
-from shared.direct import DirectPut
+from shared.storage.curl_put import CurlPut
 
 KEY = "jobs/2026/11/20/job_1/video.mp4"
 CREDENTIALS = Credentials("test", "test")
@@ -72,9 +72,9 @@ def store() -> Iterator[Callable[..., Store]]:
         server.server_close()
 
 
-def direct(endpoint: str, bucket: str = "clips") -> DirectPut:
+def direct(endpoint: str, bucket: str = "clips") -> CurlPut:
     s3 = connect(endpoint)
-    return DirectPut(lambda: s3, CREDENTIALS, bucket)
+    return CurlPut(lambda: s3, CREDENTIALS, bucket)
 
 
 def whole(clip: bytes) -> Source:
@@ -89,7 +89,7 @@ def three_parts(clips: dict[str, bytes]) -> bytes:
 
 
 def test_a_long_clip_lands_byte_for_byte_and_boto_sends_no_part(s3, bucket, endpoint, calls, clips):
-    archive = Archive(s3, bucket, part_bytes=5 * MIB, direct=direct(endpoint, bucket))
+    archive = Archive(s3, bucket, part_bytes=5 * MIB, curl_put=direct(endpoint, bucket))
     clip = three_parts(clips)
 
     archive.put_clip(KEY, whole(clip), {})
@@ -137,7 +137,7 @@ def signature_of(url: str, headers: dict[str, str]) -> str:
     ("status", "headers"), [(503, {}), (307, {"Location": "http://127.0.0.1:1/"}), (404, {}), (0, {}), (200, {})]
 )
 def test_a_part_whose_answer_is_not_clear_is_sent_by_boto(s3, bucket, calls, clips, store, status, headers):
-    archive = Archive(s3, bucket, part_bytes=5 * MIB, direct=direct(store(status, headers).url, bucket))
+    archive = Archive(s3, bucket, part_bytes=5 * MIB, curl_put=direct(store(status, headers).url, bucket))
 
     archive.put_clip(KEY, whole(clips["long"]), {})
 
@@ -201,7 +201,7 @@ def test_the_few_pages_of_a_small_clip_stay_for_the_next():
 
 
 def test_what_a_part_held_before_is_not_in_the_next(s3, bucket, endpoint, clips):
-    archive = Archive(s3, bucket, buffers=1, part_bytes=5 * MIB, direct=direct(endpoint, bucket))
+    archive = Archive(s3, bucket, buffers=1, part_bytes=5 * MIB, curl_put=direct(endpoint, bucket))
 
     for kind in ("long", "plain"):
         archive.put_clip(kind, whole(clips[kind]), {})

@@ -202,8 +202,8 @@ def test_what_the_user_configures_wins(
     archive = archive_of("clips")
 
     assert host_of(archive) == host
-    direct: Any = archive._direct
-    assert urlsplit(direct.target()[0]).netloc == host
+    direct: Any = archive._curl_put
+    assert urlsplit(direct.target.root).netloc == host
 
 
 OPTIONS = [
@@ -375,7 +375,7 @@ def test_extra_arguments_are_said_of_every_object(
     server = store(demanded=DEMANDED)
     archive = archive_of(bucket, RUSHES_S3_EXTRA_ARGS=json.dumps(EXTRA))
     if way == "botos":
-        archive._direct = None
+        archive._curl_put = None
 
     write_all(archive, clips, tmp_path)
     found = probe(Bucket(client, bucket, load_extra(bucket)), "")

@@ -19,7 +19,7 @@ from botocore.config import Config
 from botocore.credentials import Credentials
 
 from shared.archive import Archive, Source
-from shared.direct import DirectPut
+from shared.storage.curl_put import CurlPut
 
 MIB = 1024 * 1024
 CHUNK = bytes(range(256)) * 256  # 64 KiB
@@ -40,8 +40,8 @@ def main(endpoint: str, way: str, count: int, size_mib: int) -> None:
     config = Config(max_pool_connections=32, request_checksum_calculation="when_required")
     keys = {"aws_access_key_id": "test", "aws_secret_access_key": "test"}
     s3 = boto3.client("s3", endpoint_url=endpoint, region_name="us-east-1", config=config, **keys)
-    direct = DirectPut(lambda: s3, Credentials("test", "test"), "clips") if way == "direct" else None
-    archive = Archive(s3, "clips", direct=direct)
+    direct = CurlPut(lambda: s3, Credentials("test", "test"), "clips") if way == "direct" else None
+    archive = Archive(s3, "clips", curl_put=direct)
     archive.put_bytes("warm", b"up", "text/plain")
     idle_mib, peak_mib, done = resident_mib(), 0.0, Event()
 

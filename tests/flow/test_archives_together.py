@@ -173,7 +173,7 @@ def test_a_picture_is_told_of_in_the_manifest_of_its_own_clip(world: World, monk
 @contextmanager
 def put_alone(world: World) -> Iterator[None]:
     """The short way rests."""
-    direct: Any = world.services.archive._direct
+    direct: Any = world.services.archive._curl_put
     direct._rests_until = math.inf
     yield
     direct._rests_until = 0

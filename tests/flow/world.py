@@ -126,7 +126,7 @@ class World:
         self.writes: list[tuple[str, str]] = []
         self.broken_rules_are_meant = False
         self.s3.meta.events.register("provide-client-params.s3", self._note_write)
-        self._note_direct_writes(self.services.archive._direct)
+        self._note_direct_writes(self.services.archive._curl_put)
 
     def _environ(self, redis_url: str) -> dict[str, str]:
         gateways = {f"{name.upper()}_BASE_URL": f"{self.gateways_url}/{name}" for name in PROVIDERS}

@@ -19,7 +19,7 @@ DOORS: list[tuple[tuple[str, ...], tuple[str, ...]]] = [
     (("pycurl",), ("shared.http",)),
     (("requests", "urllib3"), ("shared.client",)),
     (("redis",), ("shared.ledger", "shared.wiring")),
-    (("boto3", "botocore", "s3transfer"), ("shared.storage", "shared.direct")),
+    (("boto3", "botocore", "s3transfer"), ("shared.storage",)),
     (("celery",), ("worker",)),
     (("flask", "flask_smorest"), ("webhook_receiver", "deploy.sandbox")),
     (("shared.wiring",), ("worker", "webhook_receiver", "shared.cli", "deploy", *SERVICES)),
