@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipaddress
 import re
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from typing import Any
@@ -13,9 +14,13 @@ from urllib.parse import urlsplit
 import structlog
 
 from shared import notify
+from shared.domain.wire import Request
+from shared.http import AnswerLost, HttpClient, NotSent
 from shared.ledger.server import Server, server
 from shared.settings import ADMIN, Settings, SettingsError, load
 from shared.storage.bucket import Bucket
+from shared.storage.curl_put import ANYWHERE
+from shared.storage.links import Links
 from shared.storage.probe import Probe, probe
 from shared.storage.s3 import S3, BucketFacts, BucketRegions, bucket_facts
 from shared.tokens import HASHED
@@ -225,13 +230,22 @@ def of_bucket(settings: Settings) -> Iterator[Finding]:
         return
     region = BucketRegions(s3).region(settings.bucket)
     there = s3.client(region, patience_s=5, tries=1)
-    found = probe(Bucket(lambda: there, settings.bucket, settings.s3_extra_args), settings.prefix)
+    bucket = Bucket(lambda: there, settings.bucket, settings.s3_extra_args)
+    found = probe(bucket, settings.prefix, lambda key: _opens(Links(there).link(bucket.name, key, 60), s3))
     yield from _trials(found, settings)
     if found.writes:
         facts = bucket_facts(there, settings.bucket)
         yield _region(region, client.meta.region_name)
         yield _clock(facts, clock())
         yield _leftovers(facts)
+
+
+def _opens(link: str, s3: S3) -> bool:
+    """Whether a link gives its object to somebody who has nothing but the link."""
+    request = Request("GET", link)
+    with suppress(NotSent, AnswerLost):
+        return HttpClient(ANYWHERE, authorities=s3.authorities).send(request, deadline_s=10).status == 200
+    return False
 
 
 def _trials(found: Probe, settings: Settings) -> Iterator[Finding]:
@@ -256,6 +270,11 @@ TRIALS: Mapping[str, tuple[str, str, str]] = {
     "copies": ("it is copied onto itself", WARN, f"{POLICY}: long clips stay without sha256 in their metadata"),
     "reads": ("it is read back", BAD, POLICY),
     "metadata": ("its metadata come back", WARN, "without them a clip that is met again is read back whole"),
+    "links": (
+        "a link to it is fetched",
+        WARN,
+        "callers read clips by such links, and gateways inputs: is the bucket's address right for them?",
+    ),
     "lists": (
         "objects are listed",
         WARN,

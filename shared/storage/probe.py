@@ -27,6 +27,7 @@ class Probe:
     copies: bool = False
     reads: bool = False
     metadata: bool = False
+    links: bool = False
     lists: bool = False
     lists_uploads: bool = False
     tells_missing: bool = False
@@ -34,8 +35,8 @@ class Probe:
     problem: str | None = None
 
 
-def probe(bucket: Bucket, prefix: str) -> Probe:
-    """Try it; raises nothing, the answer tells."""
+def probe(bucket: Bucket, prefix: str, links_work: Callable[[str], bool] = lambda key: True) -> Probe:
+    """Try it; raises nothing, the answer tells. `links_work` fetches a key by a link."""
     # Under jobs/, which the credentials must reach, and where uploads that were left are looked for.
     key = f"{prefix}jobs/.probe-{uuid.uuid4().hex}"
     steps: Mapping[str, Callable[[], bool]] = {
@@ -45,6 +46,7 @@ def probe(bucket: Bucket, prefix: str) -> Probe:
         "copies": lambda: _copies(bucket, key),
         "reads": lambda: bucket.stat(key)["ContentLength"] == 1,
         "metadata": lambda: sha256_of(bucket.stat(key)) == SHA256,
+        "links": lambda: links_work(key),
         "lists": lambda: any(True for _ in bucket.keys(f"{prefix}journal/")) or True,
         "lists_uploads": lambda: bucket.uploads(f"{prefix}jobs/.probe-") is not None,
         "tells_missing": lambda: _tells_missing(bucket, f"{key}-none"),

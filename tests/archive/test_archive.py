@@ -589,7 +589,7 @@ def test_a_presigned_address_opens_without_a_key(archive, clips):
 
 
 def test_a_probe_finds_a_good_bucket_good_and_leaves_nothing(s3, bucket):
-    assert probe(Bucket(lambda: s3, bucket), "") == Probe(*[True] * 10)
+    assert probe(Bucket(lambda: s3, bucket), "") == Probe(*[True] * 11)
     assert is_empty(s3, bucket)
 
 

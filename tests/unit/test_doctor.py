@@ -70,7 +70,14 @@ def test_a_good_setup_is_good(examined: Any) -> None:
 
     odd = {name: one for name, one in found.items() if one.verdict != OK}
     assert set(odd) == {"s3.lifecycle"}  # moto's bucket has no rule
-    assert {"redis.fsync", "s3.conditional_put", "s3.conditional_complete", "s3.clock", "gateway.evolink"} < set(found)
+    assert {
+        "redis.fsync",
+        "s3.conditional_put",
+        "s3.conditional_complete",
+        "s3.links",
+        "s3.clock",
+        "gateway.evolink",
+    } < set(found)
 
 
 def test_no_secret_is_told(examined: Any) -> None:
