@@ -19,7 +19,6 @@ from botocore.credentials import Credentials
 from botocore.exceptions import ClientError, NoCredentialsError
 from certificates import self_signed
 from fault_server import Names
-from patience import PATIENCE_S
 from strict_bucket import CUT_AFTER, CUT_BEFORE, KEY_ID, SECRET, UNSIGNED, Handler, StrictBucket
 
 from shared import wiring
