@@ -3,11 +3,12 @@
 PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
+PYTEST := --numprocesses 4 --dist loadfile
 
 help:  ## list the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## */\t/' | expand --tabs=12
 
-.PHONY: help setup browser demo up test lint types chaos bench pictures audit clean
+.PHONY: help setup browser demo up test steady lint types chaos bench pictures audit clean
 
 setup: $(READY)  ## create .venv with everything that tests and tools need
 
@@ -40,7 +41,10 @@ browser:  ## install Chromium for the console's tests (Debian, as root)
 	  echo "no Chromium: install one to run the console's browser tests"
 
 test: lint browser  ## lint and every test
-	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest --numprocesses 4 --dist loadfile
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest $(PYTEST) --durations=10
+
+steady: $(READY) browser  ## the tests REPEAT times as they are, beside LOAD busy processes, and on one core: TESTS
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m tests.steady $(PYTEST) $(TESTS)
 
 # What `make test` does for seconds, for as long as you like: SEEDS, SEED, JOBS, SECONDS.
 chaos: $(READY)  ## what `make test` searches for seconds, for as long as you like: SEEDS, SEED, JOBS, SECONDS

@@ -222,7 +222,7 @@ def test_the_pages_files_are_sent_again_only_where_they_have_changed(door: Web) 
 EACH = 8
 CONFIG = f"""
 headers = {{ Authorization = "Bearer {KEYS["acme"]}" }}
-request-timeout = 10
+request-timeout = 120
 max-stream-events = 1
 continue-on-failure = true
 [[operations]]
