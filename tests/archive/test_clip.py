@@ -188,6 +188,17 @@ def test_the_picture_counts_and_not_the_sound():
     assert facts == ClipFacts(Decimal("5.000"), 720, 1280)
 
 
+def test_where_the_track_does_not_say_its_sides_those_of_its_samples_count():
+    entry = box(b"avc1", bytes(24) + (1280).to_bytes(2) + (720).to_bytes(2) + bytes(50))
+    table = box(b"minf", box(b"stbl", box(b"stsd", bytes(8) + entry)))
+    media = box(b"mdia", box(b"hdlr", bytes(8) + b"vide" + bytes(13)) + table)
+    moov = box(b"moov", box(b"trak", box(b"tkhd", bytes(84)) + media))
+
+    facts = walked(box(b"ftyp", b"isom") + moov + box(b"mdat", b"pictures"))
+
+    assert facts == ClipFacts(None, 1280, 720)
+
+
 def handler(kind: bytes) -> bytes:
     return box(b"mdia", box(b"hdlr", bytes(8) + kind + bytes(13)))
 
@@ -199,6 +210,8 @@ def test_nonsense_inside_moov_costs_the_facts_and_not_the_clip(inside):
     clip = box(b"ftyp", b"isom") + box(b"moov", inside) + box(b"mdat", b"pictures") + box(b"free", b"tail")
 
     assert walked(clip, chunk_bytes=3) == ClipFacts()
+    with pytest.raises(InvalidClip, match=r"breaks off after .*, in 'mdat'"):
+        walked(clip[: clip.index(b"pictures") + 4], length_known=True)
 
 
 @pytest.mark.parametrize(

@@ -130,6 +130,7 @@ WHOLE: dict[str, Callable[[], bytes]] = {
     "half a long box header behind it": lambda: behind(b"\0\0\0\1free\0\0"),
     "a box to the end behind it": lambda: behind(b"\0\0\0\0free" + bytes(50)),
     "a box that breaks off behind it": lambda: behind(struct.pack(">I4s", 5000, b"free") + bytes(50)),
+    "a box beyond any file behind it": lambda: behind(struct.pack(">I4sQ", 1, b"free", (1 << 64) - 1) + b"notes"),
     "notes behind it": lambda: behind(box(b"udta", b"notes")),
     "free in front": lambda: in_front(box(b"free", bytes(20))),
     "wide in front": lambda: in_front(box(b"wide")),
