@@ -160,3 +160,35 @@ def test_an_operator_may_name_the_task_of_a_lost_submit(world: World) -> None:
 
     assert world.finish(job_id).state is State.COMPLETED
     assert (world.posts(), len(world.bills())) == (1, 1)
+
+
+@pytest.mark.parametrize("gateway", ["apimart", "newapi"])
+def test_after_a_change_of_the_address_a_task_is_asked_for_where_it_was_submitted(
+    open_world: Callable[..., World], gateway: str
+) -> None:
+    before = open_world()
+    if gateway == "apimart":
+        before.fault("apimart", "answer_lost")  # asked for again under its key
+    job_id = before.submit(before.request_for(gateway))
+    before.until(job_id, State.UNCONFIRMED if gateway == "apimart" else State.RUNNING)
+    name = gateway.upper()
+    settings = {f"{name}_BASE_URL": "http://127.0.0.1:1/nobody", f"{name}_API_KEY": before.key}
+    after = open_world(**settings)
+    after.key = before.key
+    job = after.finish(job_id)
+
+    asked = [request.url for request in after.outside.sent]
+    assert asked
+    assert [url for url in asked if not url.startswith(f"{before.gateways_url}/")] == []
+    assert (job.state, len(after.bills())) == (State.COMPLETED, 1)
+
+
+def test_a_gateway_that_loses_one_answer_after_another_is_left_alone_for_a_while(world: World) -> None:
+    pauses = []
+    for _ in range(3):
+        world.fault("newapi", "answer_lost")
+        world.until(world.submit(world.request_for("newapi")), State.UNCONFIRMED)
+        pauses.append(world.ledger.paused_until("newapi") > world.clock())
+
+    assert pauses == [False, False, True]
+    assert world.ledger.health("newapi")["why"] == "unavailable"

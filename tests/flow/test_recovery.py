@@ -321,17 +321,18 @@ def test_what_was_held_back_is_not_put_back_as_sent(world: World) -> None:
     with world.before(world.ledger, "renew_many", out_of_reach):
         world.step()
     held = world.job(job_id)
-    report = recovered(world)
+    tried, report = recovered(world, dry_run=True), recovered(world)
     job = world.finish(job_id)
 
     assert (held.state, held.attempts, world.posts()) == (State.QUEUED, (), 1)
-    assert (report.put_back, report.known) == ([], 1)
+    assert [(each.put_back, each.known) for each in (tried, report)] == [([], 1)] * 2
     assert (job.state, len(world.bills())) == (State.COMPLETED, 1)
 
 
+@pytest.mark.parametrize("dry_run", [False, True])
 @pytest.mark.parametrize("late_s", [0, SKEW_MS // 1000 - 10])
 def test_what_is_held_back_while_the_journal_is_read_is_not_put_back_as_sent(
-    world: World, monkeypatch: pytest.MonkeyPatch, late_s: int
+    world: World, monkeypatch: pytest.MonkeyPatch, late_s: int, dry_run: bool
 ) -> None:
     job_id = world.submit(world.request_for("newapi"))
     flush = world.services.journal.flush
@@ -346,7 +347,7 @@ def test_what_is_held_back_while_the_journal_is_read_is_not_put_back_as_sent(
         world.step()
     world.advance(late_s)
     with world.before(world.ledger, "get_many", flush):
-        report = recovered(world)
+        report = recovered(world, dry_run=dry_run)
     job = world.finish(job_id)
 
     assert (report.put_back, report.known) == ([], 1)
@@ -444,10 +445,13 @@ def test_the_key_of_a_job_that_had_ended_is_known_again(world: World) -> None:
     first = world.api("POST", "/v1/jobs", world.request_for("newapi"), **ask)
     world.finish(first.json["id"])
     lose(world)
+    recovered(world, dry_run=True)
+    tried = snapshot(world)
     recovered(world)
     again = world.api("POST", "/v1/jobs", world.request_for("newapi"), **ask)
     other = world.api("POST", "/v1/jobs", world.request_for("evolink"), **ask)
 
+    assert tried == {}
     assert (again.status_code, again.json["id"], other.status_code) == (200, first.json["id"], 409)
     assert len(world.bills()) == 1
 

@@ -415,3 +415,14 @@ def test_one_that_redis_refuses_is_told_of_and_the_rest_are_written(redis_store:
     with pytest.raises(redis.ResponseError, match="WRONGTYPE"):
         ledger.apply_all(happened, LATER)
     assert progress(ledger, jobs) == [10, 0, 30]
+
+
+def test_what_is_no_news_for_who_saw_the_job_once_is_news_for_what_stands_now(ledger: Ledger) -> None:
+    created(ledger)
+    subject, ticket = taken(ledger, submits(), NOW)
+    engage(ledger, subject, ticket, events.Begun(plan(subject, NOW)), CAPS, NOW)
+    moved = ledger.apply(subject.id, events.Accepted("task-1"), NOW, known=subject)
+
+    assert moved == ledger.get(subject.id)
+    assert moved
+    assert (moved.state, moved.current.task_id) == (State.RUNNING, "task-1")
