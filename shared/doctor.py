@@ -85,6 +85,10 @@ def of_settings(settings: Settings) -> Iterator[Finding]:
         yield Finding("gateways", BAD, "no gateway is enabled", "give the key of one, such as EVOLINK_API_KEY")
     if any(network.prefixlen == 0 for network in settings.egress_allow):
         yield Finding("egress", BAD, "RUSHES_EGRESS_ALLOW allows every address", "name only what must be reached")
+    if proxy := settings.egress_proxy:
+        yield Finding("egress.proxy", OK, f"all goes out through {proxy.url}" + (", as a user" if proxy.user else ""))
+    if settings.ca_file:
+        yield Finding("egress.authorities", OK, f"those of {settings.ca_file} are believed too")
 
 
 def _public(url: str | None) -> Finding:

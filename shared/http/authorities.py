@@ -48,7 +48,7 @@ def _joined(paths: tuple[str, ...]) -> str:
 
 def _text(paths: tuple[str, ...]) -> str:
     files = [file for path in paths for file in _files(Path(path))]
-    return "\n".join(file.read_text(encoding="utf-8", errors="replace") for file in files)
+    return "\n".join(file.read_text(encoding="ascii", errors="ignore") for file in files)
 
 
 def _files(path: Path) -> list[Path]:

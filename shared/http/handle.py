@@ -195,6 +195,7 @@ class Handle:
         if self.call.sign:
             self.curl.unsetopt(pycurl.USERNAME)
             self.curl.unsetopt(pycurl.PASSWORD)
+        del self.call
 
     def close(self) -> None:
         """End its connection."""

@@ -79,8 +79,8 @@ class Multi:
         """End a call; where its answer was not read to the end, its connection is closed."""
         if self._running.pop(handle.curl, None):
             self._multi.remove_handle(handle.curl)
-        handle.clear()
         idle = self._idle[handle.call.sign is not None]
+        handle.clear()
         idle.append(handle) if len(idle) < self._keeps else handle.close()
 
     def close(self) -> None:

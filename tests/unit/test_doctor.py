@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import certifi
 import pytest
 import redis
 import structlog
@@ -118,6 +119,16 @@ def test_a_setting_that_is_no_good_is_told_with_advice(name: str, value: str, fi
 
     assert found[finding].verdict == verdict
     assert found[finding].advice
+
+
+def test_the_way_out_is_told_without_its_password() -> None:
+    settings = environment(
+        "redis://x", RUSHES_EGRESS_PROXY="http://me:hush@proxy.acme.dev:3128", RUSHES_CA_FILE=certifi.where()
+    )
+    found = {one.name: one for one in doctor.of_settings(load(settings))}
+
+    assert found["egress.proxy"].what == "all goes out through http://proxy.acme.dev:3128, as a user"
+    assert certifi.where() in found["egress.authorities"].what
 
 
 # --- Redis

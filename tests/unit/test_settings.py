@@ -8,10 +8,12 @@ from decimal import Decimal
 from ipaddress import ip_network
 from typing import Any
 
+import certifi
 import pytest
 
 from shared import settings
 from shared.domain.pace import Pace
+from shared.http import Proxy
 from shared.providers import PROVIDERS
 
 LEAST = {
@@ -121,6 +123,15 @@ MALFORMED: list[tuple[str, str]] = [
     *[("RUSHES_UNCONFIRMED", value) for value in ("Hold", "retry", "true")],
     *[("RUSHES_DAILY_BUDGET_USD", value) for value in ("0", "-5", "much", "NaN", "Infinity", "$5")],
     *[("RUSHES_WEBHOOK_SECRETS", value) for value in ("whsec_MTIz", "acme:", ":whsec_MTIz", ",")],
+    *[
+        ("RUSHES_EGRESS_PROXY", value)
+        for value in ("proxy:3128", "socks5://p:1", "http://p", "http://p:1/path", "http://[")
+    ],
+    *[
+        (name, value)
+        for name in ("RUSHES_CA_FILE", "SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "AWS_CA_BUNDLE")
+        for value in ("/nowhere.pem", __file__)
+    ],
     *[("PORT", value) for value in ("eighty", "-1", "65536", "80.5", "0x50")],
     *[(f"{name.upper()}_MAX_IN_FLIGHT", value) for name in PROVIDERS for value in ("0", "-1", "many", "1.5")],
     *[(f"{name.upper()}_SUBMITS_PER_MINUTE", value) for name in PROVIDERS for value in ("0", "-1", "many")],
@@ -144,7 +155,8 @@ def test_missing_and_malformed_are_told_together() -> None:
 
 
 def test_no_secret_is_in_the_line_or_in_what_is_printed() -> None:
-    line = problem({**LEAST, "RUSHES_API_KEYS": "a b:s3cr3t", "REDIS_URL": "x://:s3cr3t@h", "PORT": "y"})
+    wrong = {"RUSHES_API_KEYS": "a b:s3cr3t", "REDIS_URL": "x://:s3cr3t@h", "RUSHES_EGRESS_PROXY": "http://u:s3cr3t@h"}
+    line = problem({**LEAST, **wrong, "PORT": "y"})
     held = loaded(
         REDIS_URL="redis://:s3cr3t@h:1/0",
         RUSHES_BROKER_URL="amqp://u:s3cr3t@h",
@@ -152,6 +164,7 @@ def test_no_secret_is_in_the_line_or_in_what_is_printed() -> None:
         RUSHES_API_KEYS="a:s3cr3t",
         EVOLINK_API_KEY="s3cr3t",
         RUSHES_WEBHOOK_SECRETS="a:whsec_s3cr3t++",
+        RUSHES_EGRESS_PROXY="http://s3cr3t:s3cr3t@proxy.example:3128",
     )
 
     assert "s3cr3t" not in line
@@ -192,6 +205,8 @@ WELL_FORMED: list[tuple[str, str, str, Any]] = [
     ("RUSHES_API_KEYS", "a:k1, a:k2,b-c_d.e:k:3", "api_keys", (("a", "k1"), ("a", "k2"), ("b-c_d.e", "k:3"))),
     ("RUSHES_EGRESS_ALLOW", "127.0.0.0/8, ::1", "egress_allow", (ip_network("127.0.0.0/8"), ip_network("::1/128"))),
     ("RUSHES_EGRESS_ALLOW", "10.0.0.9/8", "egress_allow", (ip_network("10.0.0.0/8"),)),
+    ("RUSHES_EGRESS_PROXY", "https://u:a%40b@p:443", "egress_proxy", Proxy("https://p:443", "u", "a@b")),
+    ("RUSHES_CA_FILE", certifi.where(), "ca_file", certifi.where()),
     ("RUSHES_CALLBACK_CONFIRM", "false", "callback_confirm", False),
     ("RUSHES_CALLBACK_CONFIRM", "0", "callback_confirm", False),
     ("RUSHES_CALLBACK_CONFIRM", "true", "callback_confirm", True),

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import socket
 
+import certifi
+import pycurl
 import pytest
 from client_steps import HELLO, LONG_S, LOOPBACK, SECOND_ONLY, SECRET, all_of, get
 from fault_server import FaultServer, Names, answering, keeping
 
 from shared.http import Forbidden, HttpClient, NotSent, address_guard
+from shared.http.call import spoken
+from shared.http.handle import Handle, Transport
 
 SPELLINGS = [
     "127.0.0.1",
@@ -110,6 +114,47 @@ def test_a_name_that_has_moved_inside_is_refused_at_the_next_connection(canary, 
             client.send(get(f"http://moving.test:{checked.port}/"), deadline_s=LONG_S, fresh=True)
 
     assert canary.connections == 0
+
+
+def test_a_name_that_has_moved_inside_is_refused_where_a_kept_connection_is_gone(canary, monkeypatch):
+    monkeypatch.setattr(address_guard, "KEPT_S", 0)
+    with FaultServer(answering(HELLO), host="127.0.0.2", port=canary.port) as checked:
+        monkeypatch.setattr(socket, "getaddrinfo", Names(moving_test=[["127.0.0.2"], ["127.0.0.1"]]))
+        client = HttpClient(SECOND_ONLY)
+        request = get(f"http://moving.test:{checked.port}/")
+        client.send(request, deadline_s=LONG_S)
+        with pytest.raises(Forbidden):
+            client.send(request, deadline_s=LONG_S)
+
+    assert (checked.connections, canary.connections) == (1, 0)
+
+
+def test_only_an_address_that_was_judged_for_this_call_is_opened(canary):
+    handle = Handle(Transport("rushes", certifi.where()))
+    handle.load(spoken(get(f"http://127.0.0.1:{canary.port}/")))
+    handle._judged = frozenset({"127.0.0.2"})  # as if libcurl went elsewhere than it was told
+
+    with pytest.raises(pycurl.error):
+        handle.curl.perform()
+    assert (handle.begun, canary.connections) == (False, 0)
+
+
+def test_the_next_address_is_tried_where_the_first_refuses(monkeypatch):
+    with FaultServer(keeping(HELLO), host="127.0.0.2") as server:
+        monkeypatch.setattr(socket, "getaddrinfo", Names(some_test=[["127.0.0.1", "127.0.0.2"]]))
+        got = HttpClient(LOOPBACK).send(get(f"http://some.test:{server.port}/"), deadline_s=LONG_S, fresh=True)
+
+    assert got.status == 200
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "127.1", "localhost", "[::1]", "some.test."])
+def test_what_is_allowed_is_reached_however_it_is_spelled(monkeypatch, host):
+    monkeypatch.setattr(socket, "getaddrinfo", Names(some_test_=[["127.0.0.1"]]))
+    with FaultServer(keeping(HELLO), host="::1" if host == "[::1]" else "127.0.0.1") as server:
+        for fresh in (False, False, True):
+            got = HttpClient(LOOPBACK).send(get(f"http://{host}:{server.port}/"), deadline_s=LONG_S, fresh=fresh)
+            assert got.status == 200
+        assert len(list(HttpClient(LOOPBACK).send_all([get(f"http://{host}:{server.port}/")], deadline_s=LONG_S))) == 1
 
 
 def test_the_certificate_is_checked_against_the_name_at_a_pinned_address(tls):

@@ -90,8 +90,8 @@ def test_no_credentials_stay_for_the_next_call(server: FaultServer, client: Http
     signers = [parsed(sent)[2].get("authorization", "-").partition("Credential=")[2][:5] for sent in server.requests]
     assert signers == ["AKIAK", "AKIAK", "", "", "OTHER", "OTHER", "", ""]
     assert ["x-amz-security-token" in parsed(sent)[2] for sent in server.requests] == [True] * 2 + [False] * 6
-    for handle in [handle for idle in client._handles._idle.values() for handle in idle]:
-        assert SECRET not in repr(handle.call)
+    handles = [handle for idle in client._handles._idle.values() for handle in idle]
+    assert [hasattr(handle, "call") for handle in handles] == [False, False]
 
 
 def test_no_credentials_are_shown() -> None:
