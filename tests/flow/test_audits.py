@@ -94,7 +94,7 @@ def test_a_counter_that_moved_between_two_looks_is_left_alone(world: World) -> N
 
 
 def test_money_that_does_not_add_up_is_told_and_not_touched(world: World) -> None:
-    busy(world)
+    busy(world.begin_a_day())
     (name,) = world.redis.keys("rushes:usage:*")
     world.redis.hincrby(name, "acme|newapi|jobs", 7)
     today = whole_round(world.services)

@@ -67,7 +67,7 @@ def test_a_submit_in_doubt_holds_its_place_for_as_long_as_the_gateway_may_be_at_
 
 
 def test_past_the_budget_of_the_day_nothing_is_sent(open_world: Callable[..., World]) -> None:
-    world = open_world(RUSHES_DAILY_BUDGET_USD="0.40")
+    world = open_world(RUSHES_DAILY_BUDGET_USD="0.40").begin_a_day()
     jobs = [world.submit(world.text, provider="apimodels") for _ in range(3)]
     ended = [world.finish(job_id) for job_id in jobs]
 
@@ -77,7 +77,7 @@ def test_past_the_budget_of_the_day_nothing_is_sent(open_world: Callable[..., Wo
 
 
 def test_what_was_refused_does_not_use_the_budget_up(open_world: Callable[..., World]) -> None:
-    world = open_world(RUSHES_DAILY_BUDGET_USD="0.20")
+    world = open_world(RUSHES_DAILY_BUDGET_USD="0.20").begin_a_day()
     world.fault("apimodels", "refuse_503", stage="submit", times=2)
     job = world.finish(world.submit(world.text, provider="apimodels"))
 
@@ -85,7 +85,7 @@ def test_what_was_refused_does_not_use_the_budget_up(open_world: Callable[..., W
 
 
 def test_a_new_day_has_a_new_budget(open_world: Callable[..., World]) -> None:
-    world = open_world(RUSHES_DAILY_BUDGET_USD="0.20")
+    world = open_world(RUSHES_DAILY_BUDGET_USD="0.20").begin_a_day()
     first = world.finish(world.submit(world.text, provider="apimodels"))
     world.advance(86_400)
     second = world.finish(world.submit(world.text, provider="apimodels"))

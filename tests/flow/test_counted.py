@@ -22,7 +22,7 @@ def some(world: World, prefix: str) -> dict[str, float]:
 
 
 def test_a_job_through_each_gateway_is_counted_once_at_each_step(world: World) -> None:
-    gateways = list(world.services.settings.gateways)
+    gateways = list(world.begin_a_day().services.settings.gateways)
     jobs = [world.finish(world.submit(world.request_for(name))) for name in gateways]
 
     assert {job.state for job in jobs} == {State.COMPLETED}

@@ -242,7 +242,7 @@ def test_of_a_message_no_more_are_submitted_in_a_minute_than_allowed(open_world:
 
 
 def test_of_a_message_no_more_is_spent_than_the_budget_of_the_day(open_world: Callable[..., World]) -> None:
-    world = open_world(RUSHES_DAILY_BUDGET_USD="0.40")
+    world = open_world(RUSHES_DAILY_BUDGET_USD="0.40").begin_a_day()
     jobs = [world.submit(world.text, provider="apimodels") for _ in range(3)]
     send(world)
     sent = world.posts()
