@@ -15,16 +15,15 @@ from pathlib import Path
 
 import pytest
 from factories import job_in
+from patience import PATIENCE_S, wait_until
 from real_server import Server, answer, head, serving
 from receiver_steps import TEXT
 
-from deploy.sandbox.ready import wait_until
 from shared.domain.job import State
 from shared.ledger.ledger import Ledger
 from shared.wiring import clock
 
 NEVER_S = 600
-ENDS_WITHIN_S = 60
 BODY = json.dumps(TEXT).encode()
 KEPT = {"Connection": "keep-alive"}
 START = head("POST", "/v1/jobs", headers={"Content-Length": str(len(BODY)), "Expect": "100-continue"})
@@ -45,7 +44,7 @@ def server(served_redis_url: str, tmp_path: Path) -> Iterator[Server]:
 def stop(server: Server) -> None:
     """Tell it to end, and wait until it takes nobody any more."""
     server.process.send_signal(signal.SIGTERM)
-    wait_until(lambda: not takes_callers(server), ENDS_WITHIN_S, "closed doors")
+    wait_until(lambda: not takes_callers(server), "closed doors")
 
 
 def takes_callers(server: Server) -> bool:
@@ -90,7 +89,7 @@ def test_who_holds_an_idle_connection_holds_up_no_end(server: Server) -> None:
 
         stop(server)
 
-        assert server.process.wait(ENDS_WITHIN_S) == 0
+        assert server.process.wait(PATIENCE_S) == 0
         assert [is_over(connection) for connection in connections] == [True] * 10
 
 
@@ -102,7 +101,7 @@ def test_a_request_under_way_is_answered_before_the_end(server: Server) -> None:
         taken = answer(connection, time.monotonic())
 
         assert (taken.status, taken.headers["connection"]) == (202, "close")
-        assert server.process.wait(ENDS_WITHIN_S) == 0
+        assert server.process.wait(PATIENCE_S) == 0
 
 
 def test_a_stream_ends_whole_and_at_once(server: Server, ledger: Ledger) -> None:
@@ -117,7 +116,7 @@ def test_a_stream_ends_whole_and_at_once(server: Server, ledger: Ledger) -> None
             stop(server)
 
             assert lines.read().endswith(b"\r\n0\r\n\r\n")
-    assert server.process.wait(ENDS_WITHIN_S) == 0
+    assert server.process.wait(PATIENCE_S) == 0
 
 
 def test_a_body_that_never_comes_is_waited_for_a_while_and_refused(served_redis_url: str, tmp_path: Path) -> None:
@@ -133,7 +132,7 @@ def test_a_body_that_never_comes_is_waited_for_a_while_and_refused(served_redis_
         heard = answer(connection, time.monotonic())
 
         assert (heard.status, answered) == (400, True)
-        assert server.process.wait(ENDS_WITHIN_S) == 0
+        assert server.process.wait(PATIENCE_S) == 0
 
 
 def peeked(connection: socket.socket) -> bool:

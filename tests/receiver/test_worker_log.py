@@ -15,14 +15,13 @@ from typing import Any
 import pytest
 from celery import Celery
 from odd_messages import ANSWERED, ARGUMENTS, SECRETS, STRANGERS_KEY, UNANSWERED, message
+from patience import PATIENCE_S, wait_until
 from real_server import PATH
 from receiver_steps import AWS, KEYS, environment, error_of
 from redis import Redis
 
 from deploy.sandbox import ROOT
-from deploy.sandbox.ready import wait_until
 
-WAIT_S = 60
 WORKERS = {
     "as in the Procfile": [sys.executable, "-m", "worker"],
     "as talkative as Celery can be": [
@@ -53,7 +52,7 @@ class Worker:
     def answers(self) -> bool:
         """Whether it still does what it is for."""
         sent = self.sender.send_task("rushes.enqueue", kwargs={}, queue="enqueue")
-        return dict(sent.get(timeout=WAIT_S))["error"]["code"] == "unauthorized"
+        return dict(sent.get(timeout=PATIENCE_S))["error"]["code"] == "unauthorized"
 
 
 @pytest.fixture(scope="module", params=WORKERS.values(), ids=list(WORKERS))
@@ -70,7 +69,7 @@ def worker(request: Any, served_redis_url: str, tmp_path_factory: pytest.TempPat
             yield made
         process.send_signal(signal.SIGTERM)
         with suppress(subprocess.TimeoutExpired):
-            process.wait(WAIT_S)
+            process.wait(PATIENCE_S)
         process.kill()
         process.wait()
 
@@ -81,7 +80,7 @@ def nothing_told(worker: Worker) -> Iterator[None]:
     yield
     assert worker.answers()
     assert worker.process.poll() is None
-    wait_until(lambda: worker.broker.zcard("unacked_index") == 0, WAIT_S, "receipts")
+    wait_until(lambda: worker.broker.zcard("unacked_index") == 0, "receipts")
     written = worker.written()
     assert [secret for secret in SECRETS if secret in written] == []
 
@@ -95,7 +94,7 @@ def test_who_waits_for_a_call_that_cannot_be_made_is_told_why(
     worker.push(json.dumps(odd).encode())
 
     result = worker.sender.AsyncResult(task_id)
-    wait_until(result.ready, WAIT_S, "a result")
+    wait_until(result.ready, "a result")
     if code is None:
         assert (result.state, type(result.result).__name__) == ("FAILURE", "NotRegistered")
     else:
@@ -111,7 +110,7 @@ def test_what_is_no_message_is_dropped_and_counted(worker: Worker, raw: bytes, q
 
     worker.push(raw, queue)
 
-    wait_until(lambda: worker.refusals() == before + 1, WAIT_S, "a refusal")
+    wait_until(lambda: worker.refusals() == before + 1, "a refusal")
 
 
 def test_a_task_that_breaks_over_what_it_was_given_tells_where_and_not_what(worker: Worker) -> None:
@@ -119,18 +118,18 @@ def test_a_task_that_breaks_over_what_it_was_given_tells_where_and_not_what(work
 
     worker.push(json.dumps(message([[[SECRETS[0]]], {}, {}], {"task": "rushes.work"})).encode(), "work")
 
-    wait_until(lambda: "TypeError" in worker.written()[written:], WAIT_S, "a traceback")
+    wait_until(lambda: "TypeError" in worker.written()[written:], "a traceback")
     assert "worker/tasks.py" in worker.written()[written:]
 
 
 def test_a_message_to_all_workers_that_is_none_is_dropped(worker: Worker) -> None:
     for raw in (b"5", SECRETS[0].encode(), json.dumps(message()).encode(), b"[]", b"{}"):
         # After one that it could read, and that says nothing, a worker subscribes anew.
-        wait_until(lambda raw=raw: worker.broker.publish("/0.celery.pidbox", raw) == 1, WAIT_S, "a listener")
+        wait_until(lambda raw=raw: worker.broker.publish("/0.celery.pidbox", raw) == 1, "a listener")
 
 
 @pytest.mark.parametrize("key", [STRANGERS_KEY, KEYS["acme"]])
 def test_a_call_is_answered_and_not_written_down(worker: Worker, key: str) -> None:
     sent = worker.sender.send_task("rushes.enqueue", kwargs={**ARGUMENTS, "api_key": key}, queue="enqueue")
 
-    assert set(sent.get(timeout=WAIT_S)) & {"id", "error"}
+    assert set(sent.get(timeout=PATIENCE_S)) & {"id", "error"}
