@@ -96,6 +96,30 @@ def test_every_paid_clip_of_a_lost_ledger_is_archived_and_paid_once(world: World
     assert world.ledger.get(ended) is None
 
 
+def test_a_clip_whose_manifest_was_not_written_yet_is_no_end(world: World) -> None:
+    archiving = world.until(world.submit(world.request_for("newapi")), State.ARCHIVING)
+    with world.before(world.services.archive, "put_manifests", world.die):
+        world.step()
+    left = world.bucket(archiving).keys()
+    lose(world)
+    report = recovered(world)
+    job = world.finish(archiving.id)
+
+    assert (left, report.ended, states(report)) == ({"video.mp4"}, 0, {archiving.id: State.RUNNING})
+    assert (job.state, len(world.bills())) == (State.COMPLETED, 1)
+    assert "manifest.json" in world.bucket(job)
+
+
+def test_a_job_that_had_failed_is_over_by_its_manifest(open_own: Callable[..., World]) -> None:
+    world = open_own(NEWAPI_BASE_URL="http://10.1.2.3")  # where we may not go
+    failed = world.finish(world.submit(world.request_for("newapi")))
+    lose(world)
+    report = recovered(world)
+
+    assert (failed.state, report.put_back, report.ended) == (State.FAILED, [], 1)
+    assert world.ledger.get(failed.id) is None
+
+
 def test_recovering_twice_changes_nothing(world: World) -> None:
     job_id = world.submit(world.request_for("newapi"))
     world.until(job_id, State.RUNNING)
@@ -305,9 +329,12 @@ def test_a_task_whose_answer_a_failover_lost_is_told_to_the_ledger(world: World)
     fail_over(world, behind[0], server="")
     world.advance(LEASE_S + 1)
     doubted = world.until(job_id, State.UNCONFIRMED)
+    tried = recovered(world, dry_run=True)
+    left = world.job(job_id)
     report = recovered(world)
     job = world.finish(job_id)
 
+    assert (tried.answered, left) == ([job_id], doubted)
     assert (doubted.current.task_id, report.answered) == (None, [job_id])
     assert (job.state, world.posts(), len(world.bills())) == (State.COMPLETED, 1, 1)
 

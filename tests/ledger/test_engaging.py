@@ -138,6 +138,16 @@ def test_a_full_minute_says_when_it_opens_and_opens_then(ledger: Ledger) -> None
     assert engage(ledger, subject, ticket, reached.value.until, one).state is State.SUBMITTING
 
 
+def test_each_try_of_one_job_counts_in_the_minute(ledger: Ledger, store: Store) -> None:
+    created(ledger, route=("apimart",))
+    subject, _ = engaged(ledger, NOW)
+    again = ledger.apply(subject.id, events.Refused(Reason.DOWN, "503", attempt=1), NOW)
+    assert again
+    engaged(ledger, again.due_at or 0, replace(CAPS, submits_per_minute=2))
+
+    assert len(contents(store)["rushes:window:apimart"]) == 2
+
+
 def test_a_gateway_of_no_submits_a_minute_is_asked_again_in_a_minute(ledger: Ledger) -> None:
     created(ledger)
     subject, ticket = taken(ledger, submits(), NOW)
