@@ -226,7 +226,7 @@ def _health(found: Server) -> Finding:
 
 def of_bucket(settings: Settings) -> Iterator[Finding]:
     """Whether archiving would work, tried on an object of its own."""
-    s3 = S3()
+    s3 = S3(settings.ca_file)
     try:
         client: Any = s3.client(patience_s=5, tries=1)  # somebody is waiting
     except SettingsError as error:

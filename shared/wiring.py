@@ -72,7 +72,7 @@ def build(environ: Mapping[str, str], ledger_timeout_s: float = WORKER_TIMEOUT_S
         RedisStore(connect(settings.redis_url, ledger_timeout_s)), settings.pace, spans.observed(environ, logs.moved)
     )
     outside = http_client(environ, settings)
-    s3 = S3()
+    s3 = S3(settings.ca_file)
     links = Links(s3.client(), s3.client, BucketRegions(s3).region)
     archive = archive_over(s3, links, settings)
     journal = Journal(archive, settings.journal)

@@ -16,7 +16,6 @@ from functools import cached_property
 from typing import Any
 
 import botocore.session
-import certifi
 from botocore.config import Config
 from botocore.exceptions import (
     BotoCoreError,
@@ -33,8 +32,8 @@ from botocore.exceptions import (
     UnknownRegionError,
 )
 
+from shared.http import certificate_bundle
 from shared.settings import SettingsError
-from shared.storage import authorities
 
 CONNECTIONS = 32
 CONNECT_S = 5.0
@@ -84,8 +83,11 @@ class S3:
 
         Those are AWS_CA_BUNDLE's or the profile's, else REQUESTS_CA_BUNDLE's, else certifi's. Raises SettingsError.
         """
-        usual = self.session.get_config_variable("ca_bundle") or os.environ.get("REQUESTS_CA_BUNDLE") or certifi.where()
-        return authorities.joined(str(usual), self._ca_file) if self._ca_file else str(usual)
+        usual = self.session.get_config_variable("ca_bundle") or os.environ.get("REQUESTS_CA_BUNDLE") or ""
+        try:
+            return certificate_bundle({"usual": str(usual)}, self._ca_file, ["usual"])
+        except OSError as error:
+            raise SettingsError(f"settings: AWS_CA_BUNDLE: {error.strerror}: {error.filename}") from None
 
     def signs_plainly(self) -> bool:
         """Whether an object is put as we put it: no checksum but our own, and Signature Version 4."""
