@@ -43,6 +43,7 @@ def audit(services: Services, repair: bool = True) -> Iterator[list[Finding]]:
     inspection, counted = Inspection(services.ledger.store), Counter[books.Line]()
     yield from _records(inspection, counted, repair)
     sets = [place(lane) for lane in LANES for place in (keys.due, keys.leased)]
+    sets += [keys.standby(name) for name in PROVIDERS]
     for name in (*sets, *inspection.index_names()):
         for strays in inspection.strays(name, repair):
             yield [Finding("stray", f"{job_id} in {name}", repair) for job_id in strays]

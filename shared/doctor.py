@@ -14,9 +14,15 @@ from urllib.parse import urlsplit
 import structlog
 
 from shared import notify
+from shared.domain import health
+from shared.domain.events import Reason
 from shared.domain.wire import Request
 from shared.http import AnswerLost, HttpClient, NotSent
+from shared.ledger.connection import connect
+from shared.ledger.ledger import Ledger
+from shared.ledger.redis_store import RedisStore
 from shared.ledger.server import Server, server
+from shared.ledger.store import LedgerUnavailable
 from shared.settings import ADMIN, Settings, SettingsError, load
 from shared.storage.bucket import Bucket
 from shared.storage.curl_put import ANYWHERE
@@ -58,7 +64,9 @@ def examine(environ: Mapping[str, str]) -> list[Finding]:
     except SettingsError as error:
         told = str(error).removeprefix("settings: ").split("; ")
         return [Finding(f"settings.{one.partition(':')[0]}", BAD, one, "see deploy/env.example") for one in told]
-    return [*of_settings(settings), *of_redis(server(settings.redis_url)), *of_bucket(settings)]
+    redis = server(settings.redis_url)
+    gateways = [] if redis.problem else of_gateways(settings)
+    return [*of_settings(settings), *of_redis(redis), *gateways, *of_bucket(settings)]
 
 
 def warn_of_redis(settings: Settings) -> None:
@@ -219,6 +227,25 @@ def _health(found: Server) -> Finding:
     if limit and used > 0.7 * limit:
         return Finding("redis.health", WARN, f"its memory is {used / limit:.0%} full", "raise maxmemory")
     return Finding("redis.health", OK, "writes well")
+
+
+# --- gateways
+
+
+def of_gateways(settings: Settings) -> Iterator[Finding]:
+    """Which gateways are paused, why, and what to do about it."""
+    ledger, now = Ledger(RedisStore(connect(settings.redis_url, timeout_s=2)), settings.pace), clock()
+    for name in settings.gateways:
+        known: Mapping[str, str] = {}
+        with suppress(LedgerUnavailable):
+            known = ledger.health(name)
+        if int(known.get("paused_until", 0)) > now:
+            why = known.get("why", "")
+            verdict = BAD if why in MENDED_BY_HAND else WARN
+            yield Finding(f"gateway.{name}.pause", verdict, f"paused: {why}", health.advice(name, why))
+
+
+MENDED_BY_HAND = frozenset({Reason.KEY.value, Reason.BALANCE.value, Reason.MOVED.value})
 
 
 # --- the bucket

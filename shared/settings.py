@@ -260,6 +260,9 @@ class Environment(Schema):
     job_timeout_s = seconds(86_400, "RUSHES_JOB_TIMEOUT_S")
     result_ttl_s = seconds(86_400, "RUSHES_RESULT_TTL_S")
     retention_s = seconds(604_800, "RUSHES_RETENTION_S")
+    wait_for_cheapest_s = fields.Float(
+        load_default=30, data_key="RUSHES_WAIT_FOR_CHEAPEST_S", validate=validate.Range(min=0)
+    )
     callback_confirm = fields.Boolean(load_default=True, data_key="RUSHES_CALLBACK_CONFIRM")
     unconfirmed = fields.String(
         load_default="hold", data_key="RUSHES_UNCONFIRMED", validate=validate.OneOf(["hold", "resubmit"])
@@ -329,7 +332,10 @@ def _gateways(given: Mapping[str, str], problems: dict[str, Any]) -> dict[str, G
 
 
 def _settings(values: dict[str, Any], gateways: dict[str, GatewaySettings]) -> Settings:
-    names = ("poll_first_s", "poll_max_s", "callback_grace_s", "job_timeout_s", "result_ttl_s", "retention_s")
+    names = (
+        *("poll_first_s", "poll_max_s", "callback_grace_s", "job_timeout_s", "result_ttl_s", "retention_s"),
+        "wait_for_cheapest_s",
+    )
     patience = {name: values.pop(name) for name in names}
     pace = Pace(**patience, resubmit_unconfirmed=values.pop("unconfirmed") == "resubmit")
     secrets: dict[str, tuple[str, ...]] = {}

@@ -10,7 +10,7 @@ from flask import Response, jsonify, request
 from werkzeug.exceptions import NotFound
 
 from shared.document import moment
-from shared.domain import books, money, pace
+from shared.domain import books, health, money, pace
 from shared.intake import Unacceptable
 from shared.settings import GatewaySettings
 from webhook_receiver import schemas
@@ -22,17 +22,6 @@ gateways_api = blueprint("gateways", "Their health, and what was spent at them."
 DAYS_MAX = 366
 DAY = re.compile(r"(\d{4}-\d\d-\d\d)(T[\d:.Z+-]*)?", re.ASCII)
 JOBS_LOOKED_AT = 50
-# What `why` says of a pause by hand, which only a hand ends.
-OPERATOR = "operator"
-# By why a gateway is paused: who has to do something.
-ADVICE = {
-    OPERATOR: "Nothing new goes there until somebody resumes it.",
-    "key_rejected": "Check {name}_API_KEY and restart; it is tried again by itself.",
-    "insufficient_balance": "Top it up; it is tried again by itself.",
-    "address_moved": "It answers submits with a redirect: set {name}_BASE_URL to where it leads and restart.",
-    "rate_limited": "Nothing to do: it goes on by itself.",
-    "unavailable": "Nothing to do: one job will show when it is well again.",
-}
 UNTIL_RESUMED_S = 10 * 366 * 86_400
 STRETCH = [
     query("from", "First day, UTC; six days before the last.", type="string", format="date"),
@@ -51,15 +40,15 @@ def gateways() -> Response:
 
 def standing(gateway: GatewaySettings) -> dict[str, Any]:
     ledger, now = services().ledger, services().now()
-    health = ledger.health(gateway.name)
-    until = int(health.get("paused_until", 0))
-    why = health.get("why") if until > now else None
+    known = ledger.health(gateway.name)
+    until = int(known.get("paused_until", 0))
+    why = known.get("why") if until > now else None
     used = ledger.submits_lately(gateway.name, now)
     return {
         "name": gateway.name,
         "paused_until": moment(until) if until > now else None,
         "why": why,
-        "advice": ADVICE[why].format(name=gateway.name.upper()) if why in ADVICE else None,
+        "advice": health.advice(gateway.name, why) if why else None,
         "in_flight": ledger.in_flight(gateway.name),
         "max_in_flight": gateway.max_in_flight,
         "submits_left_this_minute": max(gateway.submits_per_minute - used, 0),
@@ -121,7 +110,7 @@ def resumed(name: str) -> dict[str, Any]:
 def paused(name: str) -> dict[str, Any]:
     """The gateway as it stands after an operator paused it; raises 404."""
     gateway = enabled(name)
-    services().ledger.pause(name, OPERATOR, pace.after(services().now(), UNTIL_RESUMED_S))
+    services().ledger.pause(name, health.OPERATOR, pace.after(services().now(), UNTIL_RESUMED_S))
     return standing(gateway)
 
 

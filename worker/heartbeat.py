@@ -30,7 +30,7 @@ class Hold:
     """A job in a worker's hands. The lock keeps a renewal and a write that needs the lease apart."""
 
     def __init__(self, ticket: Ticket, since: int) -> None:
-        self.kind = pace.kind_of(ticket.lane)
+        self.kind, _, self.gateway = ticket.lane.partition(":")
         self._ticket: Ticket | None = ticket
         self._since = since
         self._lock = threading.Lock()

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from decimal import Decimal
 from functools import partial
 from operator import attrgetter
-from typing import Any
 
 import structlog
 
@@ -21,17 +19,17 @@ from shared.domain.job import Attempt, Error, Job
 from shared.domain.transitions import transition
 from shared.domain.wire import Request
 from shared.http import AnswerLost, Forbidden, NotSent
-from shared.intake import length_s
 from shared.journal import ANSWER_CHARS
 from shared.ledger.ledger import CapReached, Caps, Submit, Ticket
 from shared.ledger.store import LedgerUnavailable
 from shared.media import InputRejected, InputUnreachable, probe
 from shared.providers import PROVIDERS
 from shared.providers.base import Ask
-from shared.quotes import Quote, quotes
+from shared.quotes import Quote
 from shared.settings import GatewaySettings
 from shared.wiring import Services
 from worker import heartbeat
+from worker.choosing import choice, duration_s, elsewhere, offered, put_off
 from worker.guarding import guarded, together
 from worker.hands import Hands, InTurn
 from worker.heartbeat import Hold
@@ -97,6 +95,8 @@ def planned(job: Job, mine: Hold, services: Services) -> Plan | Event:
     able = choice(job, services)
     if isinstance(able, Event):
         return able
+    if mine.gateway != able[0].provider:
+        return elsewhere(job, able, mine.gateway, services)
     gateway = services.settings.gateways[able[0].provider]
     attempt, request = prepare(job, able[0], gateway, services)
     return Plan(job, mine, able, attempt, request, caps(job, able[0], gateway, services))
@@ -159,44 +159,6 @@ def unreached(job: Job, message: str, services: Services) -> Event:
     return events.Deferred(pace.after(now, 15), message)
 
 
-def duration_s(request: Mapping[str, Any], inputs: Mapping[str, Any]) -> Decimal | None:
-    """How long the clip will be."""
-    measured = inputs.get("video_url", {}).get("duration_s")
-    return Decimal(measured) if measured else length_s(request)
-
-
-def offered(job: Job, seconds: Decimal | None, services: Services) -> list[Quote]:
-    """The quotes of the gateways that this job may still go to."""
-    given = quotes(job.request, services.settings.gateways, services.prices, seconds)
-    return [quote for quote in given if quote.provider in job.route]
-
-
-def choice(job: Job, services: Services) -> list[Quote] | Event:
-    """The gateways to send to, the first one now; or what it means for the job that there is none."""
-    by_name = {quote.provider: quote for quote in offered(job, duration_s(job.request, job.inputs), services)}
-    able = [by_name[name] for name in job.route if name in by_name and by_name[name].able]
-    if not able:
-        reasons = [f"{quote.provider}: {quote.why_not}" for quote in by_name.values()] or ["not enabled any more"]
-        return events.Barred(Error("no_provider", "; ".join(reasons)))
-    if len(able) < len(job.route):
-        names = tuple(quote.provider for quote in able)
-        return events.Rerouted(names, "a gateway of the route is not able any more")
-    return able
-
-
-def around(able: tuple[str, ...], services: Services) -> Event:
-    """The first gateway is paused: another goes first, or the job waits, as it does where there are only too many."""
-    ledger = services.ledger
-    opens = {name: ledger.paused_until(name) for name in able}
-    soonest = min(able, key=lambda name: opens[name])
-    if ledger.health(able[0]).get("why") == Reason.RATE:
-        return events.Parked(able)
-    route = (soonest, *(name for name in able if name != soonest))
-    if opens[soonest] > services.now():
-        return events.Parked(route)
-    return events.Rerouted(route, f"{able[0]} is paused")
-
-
 def prepare(job: Job, quote: Quote, gateway: GatewaySettings, services: Services) -> tuple[Attempt, Request]:
     """The attempt as it is written down, and the call exactly as it will be sent."""
     provider = PROVIDERS[quote.provider]
@@ -234,17 +196,6 @@ def caps(job: Job, quote: Quote, gateway: GatewaySettings, services: Services) -
         None if budget is None else money.units(budget),
         money.units(quote.estimated_usd),
     )
-
-
-def put_off(job: Job, reached: CapReached, able: Sequence[Quote], services: Services) -> Event:
-    """A cap is waited for, at the old place in the line; a budget is not waited for until tomorrow."""
-    if reached.cap == "pause":
-        return around(tuple(quote.provider for quote in able), services)
-    if reached.cap == "budget":
-        return events.Barred(Error("budget_exceeded", "this submit would pass the tenant's budget of the day"))
-    if reached.cap == "whole":
-        return events.Deferred(reached.until, "waits until the ledger is known to be whole")
-    return events.Deferred(job.due_at or job.created_at, f"waits for the {reached.cap} cap")
 
 
 def journalled(plans: Sequence[Plan], services: Services) -> Outcomes:

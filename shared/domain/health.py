@@ -13,6 +13,23 @@ PAUSES: dict[Reason, tuple[int, float, float]] = {
     Reason.DOWN: (3, 10, 300),
 }
 
+# What `why` says of a pause by hand, which only a hand ends.
+OPERATOR = "operator"
+# Who has to do something about a pause, by why it is.
+ADVICE: dict[str, str] = {
+    OPERATOR: "Nothing new goes there until somebody resumes it.",
+    Reason.KEY.value: "Check {name}_API_KEY and restart; it is tried again by itself.",
+    Reason.BALANCE.value: "Top it up; it is tried again by itself.",
+    Reason.MOVED.value: "It answers submits with a redirect: set {name}_BASE_URL to where it leads and restart.",
+    Reason.RATE.value: "Nothing to do: it goes on by itself.",
+    Reason.DOWN.value: "Nothing to do: one job will show when it is well again.",
+}
+
+
+def advice(gateway: str, why: str) -> str:
+    """What to do about a pause of this gateway."""
+    return ADVICE.get(why, "It is tried again by itself.").format(name=gateway.upper())
+
 
 def pause_s(reason: Reason, strikes: int, retry_after_s: float | None = None) -> float:
     """For how long to send nothing after so many refusals of a kind in a row; 0 while it is not enough."""

@@ -154,6 +154,8 @@ class Job:
     version: int = 0
     due_at: int | None = None
     parked: bool = False
+    waits_until: int | None = None
+    """Until when it waits for the first gateway of its route while that is over its rate or full; None: patience.py."""
     tries: int = 0
     setbacks: int = 0
     attempts: tuple[Attempt, ...] = ()

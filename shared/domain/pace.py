@@ -55,6 +55,7 @@ class Pace:
     job_timeout_s: float = 86_400
     result_ttl_s: float = 86_400
     retention_s: float = 604_800
+    wait_for_cheapest_s: float = 30
     resubmit_unconfirmed: bool = False
     timings: Timings = field(default_factory=Timings, compare=False)
     """What finished jobs have taught."""
@@ -185,8 +186,16 @@ CHORE_LANES = {"manifest": "archive", "notice": "notify", "retire": "retire"}
 
 
 def places(job: Job) -> tuple[str, ...]:
-    """Every lane in which the job may stand: one that is parked is put back in line without its record being read."""
+    """Every lane in which the job may be due: one that is parked is put back in line without its record being read."""
     here = lane(job)
     if here is None:
         return ()
     return (here, f"submit:{job.route[0]}") if job.parked else (here,)
+
+
+def leasing(job: Job) -> tuple[str, ...]:
+    """Every lane by which the job may be handed out: one that waits in line, by that of each gateway of its route."""
+    if job.state is State.QUEUED:
+        return tuple(f"submit:{name}" for name in job.route)
+    here = lane(job)
+    return (here,) if here else ()

@@ -36,11 +36,11 @@ HOPELESS = frozenset({Reason.INPUT, Reason.POLICY})
 PATIENT = frozenset({Reason.BALANCE, Reason.KEY, Reason.MOVED, Reason.DOWN, Reason.RATE})
 
 
-def after_refusal(job: Job, reason: Reason) -> Move:
-    """The move after a submit that was surely not accepted."""
+def after_refusal(job: Job, reason: Reason, patient: bool = True) -> Move:
+    """The move after a submit that was surely not accepted; who is not `patient` waits for no gateway's rate."""
     if reason in HOPELESS:
         return Give()
-    if reason is Reason.RATE:
+    if reason is Reason.RATE and patient:
         return Wait()
     if reason in PATIENT:
         return Go(rotated(job.route)) if len(job.route) > 1 else Wait()

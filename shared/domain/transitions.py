@@ -19,7 +19,7 @@ from datetime import UTC, datetime
 from itertools import takewhile
 from typing import Any
 
-from shared.domain import events, money, pace, routing
+from shared.domain import events, money, pace, patience, routing
 from shared.domain.events import Event
 from shared.domain.job import Attempt, AttemptStatus, Chore, Error, Job, Link, Nudge, State
 from shared.domain.pace import Pace
@@ -102,7 +102,9 @@ def _trimmed(attempts: tuple[Attempt, ...]) -> tuple[Attempt, ...]:
     return tuple(a for a in attempts if a not in drop)
 
 
-def _defer(job: Job, event: events.Deferred, now: int, _: Pace) -> Job:
+def _defer(job: Job, event: events.Deferred, now: int, pace_: Pace) -> Job:
+    if job.state is State.QUEUED:  # until then it waits for something else than a gateway; a cap is not put off so
+        job = patience.resumed(job, now, event.until, pace_)
     return replace(job, due_at=event.until, tries=job.tries if event.broke else 0)
 
 
@@ -137,11 +139,12 @@ def _run(job: Job, task_id: str | None, now: int, pace_: Pace) -> Job:
     return replace(running, due_at=pace.first_poll(running, now, pace_))
 
 
-def _withdraw(job: Job, event: events.Withdrawn, now: int, _: Pace) -> Job:
+def _withdraw(job: Job, event: events.Withdrawn, now: int, pace_: Pace) -> Job:
     asked_again = job.state is State.UNCONFIRMED and job.current.body is not None
     if job.current.submitted_at != event.submitted_at or asked_again:
         return job
     due_at = max(now, event.until)
+    job = patience.resumed(job, event.submitted_at, due_at, pace_)
     return replace(job, state=State.QUEUED, attempts=job.attempts[:-1], due_at=due_at, tries=0, setbacks=0)
 
 
@@ -149,11 +152,26 @@ def _refuse(job: Job, event: events.Refused, now: int, pace_: Pace) -> Job:
     error = Error(event.reason.code, event.message, job.provider)
     job = job.with_attempt(status=AttemptStatus.REJECTED, ended_at=now, error=error, body=None)
     job = job.noted(now, "refused", f"{job.provider}: {event.reason.value}")
-    move = routing.after_refusal(job, event.reason)
+    job = patience.resumed(job, job.current.submitted_at, now, pace_)
+    move = routing.after_refusal(job, event.reason, patience.allows(job, now, event.retry_after_s, pace_))
     since = routing.refused_since(job) or now
     if isinstance(move, routing.Give) or pace.after(since, pace_.job_timeout_s) <= now:
         return _end(job, State.FAILED, now, error)
-    return _requeue(job, move, now, event.retry_after_s)
+    if event.reason is not events.Reason.RATE or len(job.route) < 2:
+        return _requeue(job, move, now, event.retry_after_s)
+    return _throttled(job, move, now, patience.until(job, pace_), event.retry_after_s)
+
+
+def _throttled(job: Job, move: routing.Move, now: int, ends_at: int, retry_after_s: float | None) -> Job:
+    """Over its rate: it is waited for as long as the wait for the cheapest lasts, and then the next one goes first."""
+    if isinstance(move, routing.Wait):
+        job = job.noted(now, "waits", f"for {job.provider}, until {_clock(ends_at)} at most")
+        waiting = _requeue(job, move, now, retry_after_s)
+        return replace(waiting, due_at=min(waiting.due_at or now, ends_at))
+    onward = _requeue(job, move, now)
+    # At once, however many refusals were waited out before; gateways that are all over their rate are paused.
+    onward = replace(onward, due_at=now)
+    return onward.noted(now, "rerouted", f"{job.provider} is over its rate for longer than is waited for")
 
 
 def _requeue(job: Job, move: routing.Move, now: int, retry_after_s: float | None = None) -> Job:
@@ -195,10 +213,11 @@ def _resolve(job: Job, event: events.Resolved, now: int, pace_: Pace) -> Job:
     return RESOLUTIONS[event.action](job, event, now, pace_)
 
 
-def _resubmit(job: Job, event: events.Resolved, now: int, _: Pace) -> Job:
+def _resubmit(job: Job, event: events.Resolved, now: int, pace_: Pace) -> Job:
     paid = sum(attempt.paid for attempt in job.attempts)
     if paid >= routing.MAX_PAID_ATTEMPTS:
-        return _fail_unconfirmed(job, event, now, _)
+        return _fail_unconfirmed(job, event, now, pace_)
+    job = patience.resumed(job, job.current.submitted_at, now, pace_)
     return replace(job, state=State.QUEUED, due_at=now, setbacks=0, tries=0)
 
 
@@ -319,6 +338,7 @@ def _fail(job: Job, event: events.Failed, now: int, pace_: Pace) -> Job:
     move = routing.after_failure(job, event.reason)
     if isinstance(move, routing.Give):
         return _end(job, State.FAILED, now, error)
+    job = patience.resumed(job, job.current.submitted_at, now, pace_)
     return replace(_requeue(job, move, now), due_at=now)
 
 

@@ -33,7 +33,7 @@ class Inspection:
         return [(job.id, what) for job, words in zip(jobs, found, strict=True) for what in words]
 
     def strays(self, name: str, repair: bool) -> Iterator[list[str]]:
-        """The ids in a set (due, leased, an index) that do not belong there, page by page."""
+        """The ids in a set (due, leased, standby, an index) that do not belong there, page by page."""
         for ids in self._pages(name):
             held = zip(ids, self._store.records(ids), strict=True)
             yield [job_id for job_id, text in held if self._is_stray(name, job_id, text, repair)]
@@ -88,12 +88,12 @@ def _state(index: str) -> State:
 
 
 def _places(job: Job) -> tuple[str, ...]:
-    lanes = pace.places(job)
-    return (*map(keys.due, lanes), *map(keys.leased, lanes))
+    return (*map(keys.due, pace.places(job)), *map(keys.leased, pace.leasing(job)))
 
 
 def _belongs(job: Job) -> tuple[str, ...]:
-    return (keys.index(job), *_places(job))
+    standby = job.route[1:] if job.state is State.QUEUED else ()
+    return (keys.index(job), *_places(job), *map(keys.standby, standby))
 
 
 def _standing(job: Job) -> Standing:

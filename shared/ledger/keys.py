@@ -5,6 +5,7 @@
 | `rushes:job:{id}` | string | the record (record.py) |
 | `rushes:due:{lane}` | zset | job id → when it is due, ms |
 | `rushes:leased:{lane}` | zset | job id → when the lease on it ends, ms |
+| `rushes:standby:{gateway}` | zset | job id in line at another gateway → from when on this one may take it, ms |
 | `rushes:index:{tenant}:{state}:{gateway}` | zset, all scores 0 | job ids, which sort by creation |
 | `rushes:indexes` | set | the names of the indexes that were ever used |
 | `rushes:idem:{tenant}:{digest}` | string, 7 days | job id and digest of the body |
@@ -61,6 +62,10 @@ def due(lane: str) -> str:
 
 def leased(lane: str) -> str:
     return f"rushes:leased:{lane}"
+
+
+def standby(gateway: str) -> str:
+    return f"rushes:standby:{gateway}"
 
 
 def index(job: Job) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
-from shared.domain import books, health, pace, tallies, timing
+from shared.domain import books, health, pace, patience, tallies, timing
 from shared.domain.events import Accepted, Event, Failed, Reason, Succeeded
 from shared.domain.job import Attempt, Job, Nudge, State
 from shared.domain.pace import Pace
@@ -110,6 +110,7 @@ class Ledger:
         Raises Conflict where the key was used with another body; where it is `guarded` also NotWhole, if the key may
         have been used in what the ledger has lost.
         """
+        job = patience.begun(job, self._pace)
         if key:  # told by the record too, so that a retry finds its job in a ledger that was put back
             job = replace(job, idempotency=f"{keys.digest(key)} {digest}")
         return self._create(job, guarded)
@@ -225,6 +226,7 @@ class Ledger:
         gates = self._gates(writes, job, ticket, caps, now)
         writes.add("ZADD", keys.leased(ticket.lane), pace.after(now, pace.LEASE_S), job.id)
         writes.add("ZADD", keys.window(caps.gateway), now, f"{job.id}{moved.version}")
+        self._stand_by(writes, job, moved)
         self._index(writes, job, moved)
         _count(writes, books.difference(job, moved) | tallies.moved(job, moved))
         return _commit(job.version, moved, writes, gates)
@@ -494,15 +496,26 @@ class Ledger:
         """The one due entry, the one index entry, the counters with the change of the books."""
         writes = Writes(first_key=3 if old is None else 2)
         lane = pace.lane(new)
-        for was in pace.places(old) if old else ():
+        for was in pace.leasing(old) if old else ():
             writes.add("ZREM", keys.leased(was), new.id)
+        for was in pace.places(old) if old else ():
             if was != lane:
                 writes.add("ZREM", keys.due(was), new.id)
         if lane and new.due_at is not None:
             writes.add("ZADD", keys.due(lane), new.due_at, new.id)
+        self._stand_by(writes, old, new)
         self._index(writes, old, new)
         _count(writes, change | tallies.moved(old, new))
         return writes
+
+    def _stand_by(self, writes: Writes, old: Job | None, new: Job) -> None:
+        """The further gateways of a job in line may take it, from the end of its wait for the first one on."""
+        stands = patience.standby(new, self._pace)
+        for name in patience.standby(old, self._pace) if old else ():
+            if name not in stands:
+                writes.add("ZREM", keys.standby(name), new.id)
+        for name, at in stands.items():
+            writes.add("ZADD", keys.standby(name), at, new.id)
 
     def _learn(self, writes: Writes, job: Job, moved: Job, event: Event) -> None:
         """What the end of a task teaches, once: how long it took, and whether its callback came."""

@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from shared.ledger import keys
+from shared.ledger import keys, nudges
 from shared.ledger.store import Bounds, Commit, LaneRoom, Once, Opening, Standing, Verdict, Writes
 
 
@@ -121,11 +121,18 @@ class MemoryStore:
     ) -> tuple[int | None, list[tuple[str, str]]]:
         given: list[tuple[str, str]] = []
         soonest: list[float] = []
+        left: list[tuple[LaneRoom, int, float | None]] = []
         for lane in lanes:
-            given += [(lane.lane, job_id) for job_id in self._claim(lane, now, lease, window_ms, soonest)]
+            ids, room, opens = self._claim(lane, now, lease, window_ms, soonest)
+            given += [(lane.lane, job_id) for job_id in ids]
+            left.append((lane, 0 if self._paused_until(lane.gateway) > now else room, opens))
+        for lane, room, opens in left:
+            given += [(lane.lane, job_id) for job_id in self._stand_in(lane, room, opens, now, lease, soonest)]
         return (int(min(soonest)) if soonest else None), given
 
-    def _claim(self, lane: LaneRoom, now: int, lease: int, window_ms: int, soonest: list[float]) -> list[str]:
+    def _claim(
+        self, lane: LaneRoom, now: int, lease: int, window_ms: int, soonest: list[float]
+    ) -> tuple[list[str], int, float | None]:
         due, leased = self.zsets[keys.due(lane.lane)], self.zsets[keys.leased(lane.lane)]
         given = self._ripe(leased, now)[: lane.room]
         leased.update(dict.fromkeys(given, float(lease)))
@@ -139,7 +146,28 @@ class MemoryStore:
         if head is not None and head <= now and room <= len(taken):
             head = opens
         soonest += [at for at in (head, min(leased.values(), default=None)) if at is not None]
-        return given + taken
+        return given + taken, max(room, 0) - len(taken), opens
+
+    def _stand_in(
+        self, lane: LaneRoom, room: int, opens: float | None, now: int, lease: int, soonest: list[float]
+    ) -> list[str]:
+        if not lane.gateway:
+            return []
+        standby, given = self.zsets[keys.standby(lane.gateway)], []
+        for job_id in self._ripe(standby, now)[:room]:
+            del standby[job_id]
+            if self._out_of_line(job_id):
+                self.zsets[keys.leased(lane.lane)][job_id] = float(lease)
+                given.append(job_id)
+        head = min(standby.values(), default=None)
+        if head is not None and head <= now and room <= len(given):
+            head = opens
+        soonest += [] if head is None else [head]
+        return given
+
+    def _out_of_line(self, job_id: str) -> bool:
+        lines = (keys.due("submit:"), keys.due("parked:"))
+        return any(line.pop(job_id, None) for name, line in self.zsets.items() if name.startswith(lines))
 
     def _unpark(self, lane: LaneRoom, now: int) -> None:
         parked = self.zsets[keys.due(f"parked:{lane.gateway}")]
@@ -209,12 +237,12 @@ class MemoryStore:
         version, operation, tries, live, held, tasks = header.split(" ")
         if live == "0":
             return "ended"
-        if _strange(tasks, nudge):
+        if nudges.is_strange(tasks, nudge):
             return "strange"
         if held == nudge:
             return "noted"
-        hint = _joined(held, nudge)
-        if _same(hint, held) and job_id not in self.zsets[keys.leased(lane)]:
+        hint = nudges.joined(held, nudge)
+        if nudges.same(hint, held) and job_id not in self.zsets[keys.leased(lane)]:
             return "noted"
         self.strings[name] = f"{int(version) + 1} {operation} {tries} {live} {hint} {tasks}\n{body}"
         if job_id in self.zsets[keys.due(lane)]:
@@ -361,26 +389,6 @@ class MemoryStore:
 
     def tally(self, key: str, indexes: Sequence[str]) -> tuple[Mapping[str, str], dict[str, int]]:
         return self.counters(key), dict(zip(indexes, self.sizes(indexes), strict=True))
-
-
-def _joined(held: str, nudge: str) -> str:
-    """The new hint, without forgetting what was learned of this attempt or of a later one."""
-    at, attempt, task_id = nudge.split(":")
-    _, held_attempt, held_task_id = ("", "0", "") if held == "-" else held.split(":")
-    if int(held_attempt) > int(attempt) or (held_attempt == attempt and not task_id):
-        attempt, task_id = held_attempt, held_task_id
-    return f"{at}:{attempt}:{task_id}"
-
-
-def _strange(tasks: str, nudge: str) -> bool:
-    """Whether a callback is about an attempt that nobody wrote down, or names another task than its attempt has."""
-    _, attempt, told = nudge.split(":")
-    known = dict(pair.split(":") for pair in tasks.split(",") if pair != "-")
-    return attempt not in known or (bool(told and known[attempt]) and known[attempt] != told.partition(",")[0])
-
-
-def _same(hint: str, held: str) -> bool:
-    return hint.partition(":")[2] == held.partition(":")[2]
 
 
 GATES: dict[str, Callable[..., str | None]] = {

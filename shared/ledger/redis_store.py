@@ -119,7 +119,9 @@ class RedisStore:
         names = [keys.IN_FLIGHT]
         for lane in lanes:
             name = lane.gateway
-            gated = [keys.gateway(name), keys.window(name), keys.due(f"parked:{name}")] if name else ["", "", ""]
+            gated = ["", "", "", ""]
+            if name:
+                gated = [keys.gateway(name), keys.window(name), keys.due(f"parked:{name}"), keys.standby(name)]
             names += [keys.due(lane.lane), keys.leased(lane.lane), *gated]
         rooms = [[lane.room, lane.gateway, lane.max_in_flight, lane.submits_per_minute] for lane in lanes]
         # Not sent again when its answer is lost: what it leased is offered again when the leases run out.

@@ -275,11 +275,14 @@ class World:
         self.advance(max((due_at - self.clock()) / 1000, self._nap_s, 0.001))
 
     def next_due_at(self) -> int | None:
-        """When the next job comes due, the next lease ends, or the next pause that somebody waits for."""
+        """When the next job comes due or may go elsewhere, the next lease ends, or the next pause that holds a job."""
         with self.redis.pipeline() as pipe:
             for name in PLACES:
                 pipe.zrange(name, 0, 0, withscores=True)
             heads = [int(head[0][1]) for head in pipe.execute() if head]
+        now = self.clock()
+        for name in PROVIDERS:  # who may go elsewhere by now goes when there is room
+            heads += [int(at) for _, at in self.redis.zrange(keys.standby(name), 0, -1, withscores=True) if at > now]
         ends = [self.ledger.paused_until(name) for name in PROVIDERS if self.redis.exists(PARKED[name])]
         return min([*heads, *ends], default=None)
 

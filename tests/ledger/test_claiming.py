@@ -136,7 +136,7 @@ def test_a_full_minute_says_when_it_opens(ledger: Ledger) -> None:
 
 
 def test_a_gateway_without_any_submits_a_minute_stops_no_other(ledger: Ledger) -> None:
-    created(ledger, 1)
+    created(ledger, 1, route=("apimart",))
     created(ledger, 1, route=("evolink",))
     soonest, tickets = ledger.claim([submits(rate=0), submits(gateway="evolink")], LATER)
     assert [ticket.lane for ticket in tickets] == ["submit:evolink"]

@@ -13,9 +13,10 @@ import pytest
 from factories import DAY, HOUR, MINUTE, NOW, PACE, SECOND, job, link, result
 from ledger_steps import ALL_ROOMS, GATEWAYS, LANES, Both, Twice, contents, engage, plan
 
-from shared.domain import books, events, pace
+from shared.domain import books, events, pace, patience
 from shared.domain.events import Event, Reason
 from shared.domain.job import Chore, Error, Job, State
+from shared.ledger import keys
 from shared.ledger.ledger import COUNTERS, CapReached, Caps, Conflict, LeaseLost, Ledger, Ticket
 from shared.ledger.memory import MemoryStore
 from shared.ledger.redis_store import RedisStore
@@ -84,6 +85,10 @@ class Walk:
         if not waiting:
             return False
         subject, ticket = self.random.choice(waiting[-2:])
+        gateway = ticket.lane.partition(":")[2]
+        if gateway != subject.route[0]:  # handed out for another gateway, to which it goes
+            route = (gateway, *(name for name in subject.route if name != gateway))
+            return self.ledger.apply(subject.id, events.Rerouted(route, "waited"), self.now) is not None
         budget = self.random.choice([None, 60 * 42_000_000])
         caps = Caps(subject.route[0], self.random.randint(1, 9), self.random.randint(1, 9), budget, 42_000_000)
         try:
@@ -194,8 +199,12 @@ def stands_in_one_place(held: dict[str, Any], jobs: list[Job]) -> None:
     wanted = ("rushes:due:", "rushes:leased:")
     found = [(member, name) for name, zset in held.items() if name.startswith(wanted) for member in zset]
     assert Counter(member for member, _ in found) == Counter(each.id for each in jobs)
-    lanes = {member: name.split(":", 2)[2] for member, name in found}
-    assert lanes == {each.id: pace.lane(each) for each in jobs}
+    places = dict(found)
+    for each in jobs:
+        due, leased = map(keys.due, pace.places(each)), map(keys.leased, pace.leasing(each))
+        assert places[each.id] in {*due, *leased}
+    stands_by = {(member, name) for name, zset in held.items() if name.startswith(keys.standby("")) for member in zset}
+    assert stands_by <= {(each.id, keys.standby(name)) for each in jobs for name in patience.standby(each, PACE)}
 
 
 def is_in_one_index(held: dict[str, Any], jobs: list[Job]) -> None:

@@ -18,6 +18,10 @@ from deploy.sandbox import s3
 from deploy.sandbox.ready import free_ports
 from shared import doctor
 from shared.doctor import BAD, OK, WARN, Finding
+from shared.domain.events import Reason
+from shared.domain.pace import Pace
+from shared.ledger.ledger import Ledger
+from shared.ledger.redis_store import RedisStore, connect
 from shared.ledger.server import Server, server
 from shared.settings import load
 from shared.storage.s3 import BucketFacts
@@ -248,3 +252,14 @@ def test_the_command_tells_all_in_lines_or_json_and_ends_with_1_where_something_
     bad = {**good, "REDIS_URL": "redis://127.0.0.1:1/0"}
     ran = subprocess.run([program, "doctor", "--json"], env=bad, capture_output=True, text=True, check=False)
     assert (ran.returncode, '"verdict": "bad"' in ran.stdout) == (1, True), ran.stderr
+
+
+def test_a_paused_gateway_is_told_with_what_to_do(examined: Any, well: RedisServer) -> None:
+    ledger = Ledger(RedisStore(connect(well.url, 5)), Pace())
+    ledger.strike("evolink", Reason.MOVED, None, clock())
+    found = examined()["gateway.evolink.pause"]
+    ledger.resume("evolink", ["evolink"])
+
+    assert (found.verdict, found.what) == (BAD, "paused: address_moved")
+    assert "EVOLINK_BASE_URL" in found.advice
+    assert "gateway.evolink.pause" not in examined()

@@ -84,6 +84,7 @@ JOB: dict[str, st.SearchStrategy[Any]] = {
     "due_at": maybe(moments),
     "tries": st.integers(0, 10**6),
     "parked": st.booleans(),
+    "waits_until": maybe(moments),
     "setbacks": st.integers(0, 10**6),
     "attempts": st.lists(st.builds(Attempt, **ATTEMPT), max_size=3).map(tuple),
     "estimated_usd": maybe(money),

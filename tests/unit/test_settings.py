@@ -119,6 +119,7 @@ MALFORMED: list[tuple[str, str]] = [
         )
         for value in ("soon", "-1", "0", "nan", "inf", "1,5", "10s")
     ],
+    *[("RUSHES_WAIT_FOR_CHEAPEST_S", value) for value in ("soon", "-1", "nan", "inf", "1,5", "10s")],
     *[("RUSHES_CALLBACK_CONFIRM", value) for value in ("maybe", "2", "wahr")],
     *[("RUSHES_UNCONFIRMED", value) for value in ("Hold", "retry", "true")],
     *[("RUSHES_DAILY_BUDGET_USD", value) for value in ("0", "-5", "much", "NaN", "Infinity", "$5")],
@@ -226,6 +227,11 @@ def test_patience_is_given_in_seconds() -> None:
     held = loaded(RUSHES_POLL_FIRST_S="0.5", RUSHES_JOB_TIMEOUT_S="60", RUSHES_UNCONFIRMED="resubmit")
 
     assert (held.pace.poll_first_s, held.pace.job_timeout_s, held.pace.resubmit_unconfirmed) == (0.5, 60, True)
+    assert held.pace.wait_for_cheapest_s == 30
+
+
+def test_a_wait_for_the_cheapest_gateway_may_be_none() -> None:
+    assert loaded(RUSHES_WAIT_FOR_CHEAPEST_S="0").pace.wait_for_cheapest_s == 0
 
 
 # --- gateways

@@ -372,8 +372,8 @@ def test_the_only_gateway_of_a_route_is_waited_for(reason: Reason) -> None:
 
 
 def test_a_gateway_in_a_hurry_is_waited_for_although_others_are_there() -> None:
-    refused = after(job_in(State.SUBMITTING), events.Refused(Reason.RATE, "slow down", retry_after_s=40))
-    assert (refused.state, refused.route, refused.due_at) == (State.QUEUED, ROUTE, LATER + 40 * SECOND)
+    refused = after(job_in(State.SUBMITTING), events.Refused(Reason.RATE, "slow down", retry_after_s=20))
+    assert (refused.state, refused.route, refused.due_at) == (State.QUEUED, ROUTE, LATER + 20 * SECOND)
 
 
 def test_a_gateway_that_cannot_is_not_asked_again() -> None:

@@ -6,7 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from shared.domain import money, pace
+from shared.domain import money, pace, patience
+from shared.domain.events import Reason
 from shared.domain.job import AttemptStatus, Job, State
 from shared.domain.transitions import NO_LINK
 from shared.retrying import GONE
@@ -69,8 +70,10 @@ def _queued(job: Job, services: Services, now: int) -> Explanation | None:
     if now - job.created_at < PATIENCE_MS and not job.attempts:
         return None
     gateway = job.route[0] if job.route else "a gateway"
-    reasons = (_refused(job, now), _paused(gateway, services, now), _full(gateway, services, now))
-    what = next((reason for reason in reasons if reason), None) or _no_worker(job, services, now)
+    full = _full(gateway, services, now)
+    instead = _instead(job, services, now) if full or _is_throttled(gateway, services, now) else ""
+    what = _refused(job, now) or _paused(gateway, services, now) or full
+    what = what + instead if what else _no_worker(job, services, now)
     if what is None:
         return None
     return Explanation("warn", what, stake(job), "It goes on by itself; until a gateway has it, it can be canceled.")
@@ -94,6 +97,20 @@ def _full(gateway: str, services: Services, now: int) -> str | None:
     if services.ledger.submits_lately(gateway, now) >= caps.submits_per_minute:
         return f"Waits for {gateway}: it was sent {caps.submits_per_minute} jobs this minute, as many as it may be."
     return None
+
+
+def _is_throttled(gateway: str, services: Services, now: int) -> bool:
+    health = services.ledger.health(gateway)
+    return int(health.get("paused_until", 0)) > now and health.get("why") == Reason.RATE
+
+
+def _instead(job: Job, services: Services, now: int) -> str:
+    """Which other gateway may take it, and when."""
+    if len(job.route) < 2:
+        return ""
+    left_s = (patience.until(job, services.settings.pace) - now) / 1000
+    others = " or ".join(job.route[1:])
+    return f" In {span(left_s)} {others} may take it instead." if left_s > 0 else f" {others} may take it by now."
 
 
 def _refused(job: Job, now: int) -> str | None:

@@ -12,7 +12,7 @@ from flask import redirect, render_template
 from werkzeug.exceptions import Forbidden
 from werkzeug.wrappers import Response
 
-from shared.domain import books, money, timing
+from shared.domain import books, health, money, timing
 from shared.providers import PROVIDERS
 from webhook_receiver import gateways_api
 from webhook_receiver.auth import Caller, services
@@ -21,7 +21,7 @@ from webhook_receiver.console.session import visitor
 
 # Why a gateway is paused; what to do about it says the API.
 WHY = {
-    gateways_api.OPERATOR: "Paused by an operator",
+    health.OPERATOR: "Paused by an operator",
     "key_rejected": "Its key is refused",
     "insufficient_balance": "The account there is empty",
     "address_moved": "Its address has moved",
@@ -95,11 +95,11 @@ def view(standing: dict[str, Any], spent_usd: Decimal) -> dict[str, Any]:
     return {
         **standing,
         "up": until is None,
-        "by_hand": standing["why"] == gateways_api.OPERATOR,
+        "by_hand": standing["why"] == health.OPERATOR,
         "until": moment_ms(until),
         "heard_at": moment_ms(standing["callbacks"]["last_heard_at"]),
         "why": WHY.get(standing["why"] or "", "Paused"),
-        "do": standing["advice"] or "It is tried again by itself.",
+        "do": standing["advice"],
         "calls": calls(standing["callbacks"], PROVIDERS[name].calls_back, silent=is_silent(name)),
         "times": finish_times(name),
         "spent_usd": spent_usd,

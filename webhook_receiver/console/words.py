@@ -29,6 +29,7 @@ NOTES: dict[str, tuple[str, str]] = {
     "queued": ("", "Accepted"),
     "adopted": ("", "Accepted: goes on with the task of the failed job, and nothing is paid again"),
     "submitting": ("", "Submitted to {detail}: the paid call was written down, then sent"),
+    "waits": ("", "Waits {detail}"),
     "rerouted": ("", "Sent on to another gateway"),
     "accepted": ("good", "The gateway took it, as task {detail}"),
     "refused": ("warn", "Refused, and nothing was paid"),

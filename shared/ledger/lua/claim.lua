@@ -1,5 +1,5 @@
 -- Lease what is due: nothing is popped, a crash is a lease that ran out.
--- KEYS[1] in-flight, then per lane: due, leased, and for a submit lane gateway, window and parked ('' otherwise)
+-- KEYS[1] in-flight, then per lane: due, leased, and for a submit lane gateway, window, parked and standby ('' otherwise)
 -- ARGV[1] now, ARGV[2] lease ends, ARGV[3] window ms, ARGV[4] lanes as JSON: [[room, gateway, cap in flight, submits a window]]
 -- Answers {when to come again or '', lane number, id, lane number, id, ...}.
 local now, lease, span = tonumber(ARGV[1]), ARGV[2], tonumber(ARGV[3])
@@ -21,7 +21,6 @@ end
 -- How many more jobs this gateway may be given now; and when more, if that is known.
 local function allowance(health, window, busy, out, cap, rate)
   local strikes = redis.call('HGET', health, 'strikes')
-  if paused_until(health) > now then return 50, nil end -- to be moved to another gateway, or put off
   redis.call('ZREMRANGEBYSCORE', window, '-inf', '(' .. now - span)
   local left = rate - redis.call('ZCARD', window)
   if left <= 0 then return 0, (lowest(window) or now) + span + 1 end
@@ -40,36 +39,67 @@ local function unpark(health, parked, due)
   end
 end
 
-redis.call('DEL', 'rushes:rung') -- what comes due from now on rings again
-for number, lane in ipairs(cjson.decode(ARGV[4])) do
-  local due, leased, health, window, parked = unpack(KEYS, number * 5 - 3, number * 5 + 1)
-  local room, gateway, cap, rate = unpack(lane)
-  local function give(id)
-    redis.call('ZADD', leased, lease, id)
-    answer[#answer + 1], answer[#answer + 2] = number, id
+local lanes, rooms, opens = cjson.decode(ARGV[4]), {}, {}
+local function keys_of(number) return unpack(KEYS, number * 6 - 4, number * 6 + 1) end
+
+local function give(number, id)
+  redis.call('ZADD', KEYS[number * 6 - 3], lease, id)
+  answer[#answer + 1], answer[#answer + 2] = number, id
+  rooms[number] = rooms[number] - 1
+end
+
+-- Out of the line where the job stands, or from among those who wait there for the end of a pause.
+local function out_of_line(id)
+  for number = 1, #lanes do
+    local due, _, _, _, parked = keys_of(number)
+    if parked ~= '' and redis.call('ZREM', due, id) + redis.call('ZREM', parked, id) > 0 then return true end
   end
-  for _, id in ipairs(redis.call('ZRANGEBYSCORE', leased, '-inf', now, 'LIMIT', 0, room)) do give(id) end
+  return false
+end
+
+redis.call('DEL', 'rushes:rung') -- what comes due from now on rings again
+for number, lane in ipairs(lanes) do
+  local due, leased, health, window, parked = keys_of(number)
+  local room, gateway, cap, rate = unpack(lane)
+  rooms[number] = 0
+  for _, id in ipairs(redis.call('ZRANGEBYSCORE', leased, '-inf', now, 'LIMIT', 0, room)) do give(number, id) end
   local out = redis.call('ZCARD', leased)
-  local opens = nil
   room = room - out
-  if gateway ~= '' then
+  local paused = gateway ~= '' and paused_until(health) > now
+  if paused then
+    room = math.min(room, 50) -- to be moved to another gateway, or put off
+  elseif gateway ~= '' then
     unpark(health, parked, due)
     local busy = tonumber(redis.call('HGET', KEYS[1], gateway) or '0')
     local allowed
-    allowed, opens = allowance(health, window, busy, out, cap, rate)
+    allowed, opens[number] = allowance(health, window, busy, out, cap, rate)
     room = math.min(room, allowed)
   end
-  if room > 0 then
-    for _, id in ipairs(redis.call('ZRANGEBYSCORE', due, '-inf', now, 'LIMIT', 0, room)) do
-      redis.call('ZREM', due, id)
-      give(id)
-      room = room - 1
-    end
+  rooms[number] = math.max(room, 0)
+  for _, id in ipairs(redis.call('ZRANGEBYSCORE', due, '-inf', now, 'LIMIT', 0, rooms[number])) do
+    redis.call('ZREM', due, id)
+    give(number, id)
   end
   local head = lowest(due)
-  if head and head <= now and room <= 0 then head = opens end
+  if head and head <= now and rooms[number] <= 0 then head = opens[number] end
   come_again(head)
   come_again(lowest(leased))
+  if paused then rooms[number] = 0 end
+end
+
+-- Whoever has waited long enough for the first gateway of its route goes to another that has room, once those who stand
+-- in line there are served: only now, so that nobody leaves a line in which it was to be served in this turn.
+for number = 1, #lanes do
+  local _, _, _, _, _, standby = keys_of(number)
+  if standby ~= '' then
+    for _, id in ipairs(redis.call('ZRANGEBYSCORE', standby, '-inf', now, 'LIMIT', 0, rooms[number])) do
+      redis.call('ZREM', standby, id)
+      if out_of_line(id) then give(number, id) end
+    end
+    local head = lowest(standby)
+    if head and head <= now and rooms[number] <= 0 then head = opens[number] end
+    come_again(head)
+  end
 end
 if soonest then answer[1] = string.format('%.0f', soonest) end
 return answer
