@@ -82,6 +82,7 @@ def adopted(job: Job, attempt: Attempt, now: int) -> Job:
         made_s=None,
         adopted=True,
         link=None,
+        bad_downloads=0,
         error=None,
     )
     again = replace(_blank(job, now), state=State.RUNNING, attempts=(carried,), estimated_usd=money.ZERO)

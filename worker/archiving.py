@@ -94,9 +94,7 @@ def copied(job: Job, services: Services) -> Copied | Event:
     except LinkDied as died:
         return renewed(job, services) or given_up(job, died, services)
     except InvalidClip as invalid:
-        final = job.setbacks >= INVALID_TRIES
-        fresh = renewed(job, services) if job.setbacks and not final else None
-        return fresh or events.ArchiveFailed("result_invalid", str(invalid), final)
+        return invalid_again(job, invalid, services)
     except (Forbidden, AnswerRefused) as refusal:
         return refused(job, refusal, services)
     except (NotSent, AnswerLost) as setback:
@@ -111,6 +109,20 @@ def given_up(job: Job, setback: Exception, services: Services) -> Event:
         return events.ArchiveFailed("archive_failed", str(setback))
     message = f"the gateway's link died before the clip could be copied: {setback}"
     return events.ArchiveFailed("result_expired", message, final=True)
+
+
+def invalid_again(job: Job, invalid: InvalidClip, services: Services) -> Event:
+    """It is downloaded again, by a fresh link if there is one, unless that was done often enough."""
+    final = is_last_try(job)
+    fresh = renewed(job, services) if job.setbacks and not final else None
+    if isinstance(fresh, events.Succeeded):
+        return replace(fresh, bad_download=True)
+    return events.ArchiveFailed("result_invalid", str(invalid), final)
+
+
+def is_last_try(job: Job) -> bool:
+    """Whether no further download follows if this one is no whole clip; other setbacks, of S3 say, do not count."""
+    return job.current.bad_downloads >= INVALID_TRIES
 
 
 def refused(job: Job, refusal: Exception, services: Services) -> Event:
@@ -149,10 +161,9 @@ def fetched(job: Job, folder: str, services: Services) -> Copied:
     attempt = job.current
     link = attempt.link or Link("")
     metadata = {"job-id": job.id, "provider": attempt.provider, "task-id": attempt.task_id or ""}
-    is_last_try = job.setbacks >= INVALID_TRIES
     with ExitStack() as stack:
         stream = opened(attempt, link.video_url, services, stack)
-        clip = services.archive.put_clip(folder + "video.mp4", source(stream, is_last_try), metadata)
+        clip = services.archive.put_clip(folder + "video.mp4", source(stream, is_last_try(job)), metadata)
     picture, remarks = None, container_remarks(clip)
     try:
         picture = thumbnail(link, folder, services)
@@ -190,7 +201,7 @@ def container_remarks(clip: ArchivedClip) -> tuple[tuple[str, str], ...]:
     return (("clip kept as it came", f"it is {clip.format}, under the name and type of an MP4"),)
 
 
-def source(stream: Stream, is_last_try: bool) -> Source:
+def source(stream: Stream, is_last: bool) -> Source:
     """The bytes of the link, if it still gives any.
 
     The last chunk of a chunked body proves its end, and at the last try whatever came is taken for the whole: a clip
@@ -202,7 +213,7 @@ def source(stream: Stream, is_last_try: bool) -> Source:
         raise AnswerLost(f"the link answers HTTP {stream.status}")
     is_chunked = stream.headers.get("transfer-encoding", "").lower() == "chunked"
     content_type = stream.headers.get("content-type")
-    return Source(stream.chunks(CHUNK_BYTES), stream.length_bytes, content_type, is_chunked or is_last_try)
+    return Source(stream.chunks(CHUNK_BYTES), stream.length_bytes, content_type, is_chunked or is_last)
 
 
 def thumbnail(link: Link, folder: str, services: Services) -> StoredFile | None:

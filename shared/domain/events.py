@@ -140,7 +140,10 @@ class Progressed(Event):
 
 @dataclass(frozen=True, slots=True)
 class Succeeded(Event):
-    """The clip is made and can be fetched; `took_s` is how long the gateway says that it was at it."""
+    """The clip is made and can be fetched; `took_s` is how long the gateway says that it was at it.
+
+    `bad_download`: the link is a fresh one, since what was behind the last one was no whole clip.
+    """
 
     link: Link
     cost_usd: Decimal | None = None
@@ -148,6 +151,7 @@ class Succeeded(Event):
     task_id: str | None = None
     heard_by: str = "poll"
     took_s: float | None = None
+    bad_download: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -94,6 +94,7 @@ class Attempt:
     cost_usd: Decimal | None = None
     made_s: Decimal | None = None
     link: Link | None = None
+    bad_downloads: int = 0  # of its clip, that were no whole clip
     error: Error | None = None
 
     @property

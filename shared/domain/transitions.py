@@ -349,7 +349,9 @@ def _renew(job: Job, event: events.Succeeded, now: int, pace_: Pace) -> Job:
     """The gateway gave a fresh link for the same clip; nothing is generated again."""
     link = _dated(event.link, job.current.ended_at or now, pace_)
     due_at = now if job.setbacks == 0 and link != job.current.link else pace.archive_retry(job, now)
-    return replace(job.with_attempt(link=link), due_at=due_at, setbacks=job.setbacks + 1, tries=0)
+    bad_downloads = job.current.bad_downloads + event.bad_download
+    renewed = job.with_attempt(link=link, bad_downloads=bad_downloads)
+    return replace(renewed, due_at=due_at, setbacks=job.setbacks + 1, tries=0)
 
 
 def _archive(job: Job, event: events.Archived, now: int, pace_: Pace) -> Job:
@@ -369,6 +371,8 @@ def _archive_failed(job: Job, event: events.ArchiveFailed, now: int, _: Pace) ->
     if event.final:
         return _end(job, State.FAILED, now, Error(event.code, event.message, job.provider))
     later = replace(job, due_at=pace.archive_retry(job, now), setbacks=job.setbacks + 1, tries=0)
+    if event.code == "result_invalid":
+        later = later.with_attempt(bad_downloads=job.current.bad_downloads + 1)
     what = "link refused" if event.refused else "archive delayed"
     is_news = not job.has_noted(what, since=job.current.ended_at or 0)
     return later.noted(now, what, event.message) if is_news else later

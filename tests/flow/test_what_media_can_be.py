@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Iterator
+from itertools import count
 from typing import Any
 
 import pytest
@@ -152,6 +153,40 @@ def test_a_clip_whose_end_nothing_proves_is_kept_at_the_last_try(world: World) -
     assert world.bucket(job)["video.mp4"].body == data
     assert "length was not announced" in history(world, job)["archive delayed"]
     assert sum("clip.mp4" in request.url for request in world.outside.fetched) == 9
+
+
+def test_setbacks_of_another_kind_cost_a_clip_none_of_its_downloads(world: World) -> None:
+    world.fault("apimart", "http_500", stage="download", times=12)
+    world.fault("apimart", "truncated_clip", how="short", times=3)
+    job = world.finish(world.submit(world.request_for("apimart")))
+
+    assert (job.state, job.current.bad_downloads) == (State.COMPLETED, 3)
+    assert world.bucket(job)["video.mp4"].body == world.served(job)
+    assert len(world.bills()) == 1
+
+
+def test_a_retry_that_takes_the_clip_over_has_all_its_downloads_again(world: World) -> None:
+    world.fault("apimart", "truncated_clip", how="short", times=12)
+    failed = world.finish(world.submit(world.request_for("apimart")))
+    again = world.api("POST", f"/v1/jobs/{failed.id}/retry")
+    job = world.finish(again.json["id"])
+
+    assert (failed.state, failed.current.bad_downloads) == (State.FAILED, 8)
+    assert (job.state, job.current.adopted, job.current.bad_downloads) == (State.COMPLETED, True, 3)
+    assert len(world.bills()) == 1
+
+
+def test_ever_new_links_to_a_clip_that_breaks_off_are_given_up_too(world: World, lay: Lay) -> None:
+    shelf, numbers = lay(CUT["in its media"]()), count(1)
+    results_in(world, shelf.url)
+    plain_retouch = world.outside.retouch
+    world.outside.retouch = lambda body: plain_retouch(body).replace(
+        shelf.url.encode(), f"{shelf.url}/{next(numbers)}".encode()
+    )
+    job = world.finish(world.submit(world.request_for("apimart")))
+
+    assert (job.state, why(job)) == (State.FAILED, "result_invalid")
+    assert len(shelf.asked) == 9
 
 
 def test_a_clip_that_breaks_off_is_not_kept_at_the_last_try_either(world: World) -> None:

@@ -55,6 +55,7 @@ ATTEMPT: dict[str, st.SearchStrategy[Any]] = {
     "estimated_usd": maybe(money),
     "cost_usd": maybe(money),
     "made_s": maybe(money),
+    "bad_downloads": st.integers(0, 99),
     "link": maybe(links),
     "error": maybe(errors),
 }

@@ -657,6 +657,14 @@ def test_an_archive_that_does_not_succeed_is_tried_again_ever_more_slowly() -> N
     assert [note.what for note in subject.history] == ["archive delayed"]
 
 
+def test_downloads_that_were_no_whole_clip_are_counted_apart_from_other_setbacks() -> None:
+    subject = after(job_in(State.ARCHIVING), EVENTS["archive failed"])
+    subject = after(subject, events.ArchiveFailed("result_invalid", "it breaks off"))
+    subject = after(subject, events.Succeeded(link(), bad_download=True, asked_at=LATER))
+    subject = after(subject, events.Succeeded(link(), asked_at=LATER))
+    assert (subject.setbacks, subject.current.bad_downloads) == (4, 2)
+
+
 def test_an_archive_that_cannot_succeed_fails_the_job() -> None:
     over = after(job_in(State.ARCHIVING), events.ArchiveFailed("result_expired", "the link is dead", final=True))
     assert (over.state, over.error) == (State.FAILED, Error("result_expired", "the link is dead", "apimart"))
