@@ -122,6 +122,16 @@ def test_a_task_that_breaks_over_what_it_was_given_tells_where_and_not_what(work
     assert "worker/tasks.py" in worker.written()[written:]
 
 
+@pytest.mark.parametrize(("task", "queue"), [("rushes.work", "enqueue"), ("rushes.enqueue", "work")])
+def test_a_task_in_the_queue_of_the_other_is_done_once(worker: Worker, task: str, queue: str) -> None:
+    named = {} if task == "rushes.work" else ARGUMENTS
+    sent = worker.sender.send_task(task, [[]] if task == "rushes.work" else [], named, queue=queue)
+
+    if named:
+        assert dict(sent.get(timeout=PATIENCE_S))["object"] == "job"
+    wait_until(lambda: worker.broker.llen(queue) == 0, "a worker")  # and no receipt is missing (nothing_told)
+
+
 def test_a_message_to_all_workers_that_is_none_is_dropped(worker: Worker) -> None:
     for raw in (b"5", SECRETS[0].encode(), json.dumps(message()).encode(), b"[]", b"{}"):
         # After one that it could read, and that says nothing, a worker subscribes anew.

@@ -188,13 +188,19 @@ def test_hints_are_taken_without_a_receipt_and_what_others_enqueue_with_one(task
     assert {queue.name: bool(queue.no_ack) for queue in tasks.app.conf.task_queues} == {"work": True, "enqueue": False}
 
 
-def test_a_hint_asks_the_broker_for_nothing_when_it_is_done(tasks: Any) -> None:
+@pytest.mark.parametrize(("awaited", "calls"), [({}, []), ({"tag-1": "message"}, ["ack"])])
+def test_a_hint_asks_the_broker_for_nothing_unless_it_waits_for_a_receipt(
+    tasks: Any, awaited: dict[str, str], calls: list[str]
+) -> None:
     from worker.hints import UnreceiptedRequest
 
     assert tasks.work.Request is UnreceiptedRequest
-    asked: list[str] = []
+    made: list[str] = []
     request = object.__new__(UnreceiptedRequest)
-    request._on_ack = lambda *_: asked.append("ack")
+    qos = SimpleNamespace(_delivered=awaited)
+    request._message = SimpleNamespace(delivery_tag="tag-1", channel=SimpleNamespace(qos=qos))
+    request._connection_errors = ()
+    request._on_ack = lambda *_: made.append("ack")
     request.acknowledged = False
     request.acknowledge()
-    assert (request.acknowledged, asked) == (True, [])
+    assert (request.acknowledged, made) == (True, calls)
