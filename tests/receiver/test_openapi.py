@@ -284,7 +284,6 @@ def asked(folder: Path, url: str, *options: str) -> subprocess.CompletedProcess[
     )
 
 
-@pytest.mark.timeout(600)  # hundreds of requests, on whatever machine
 def test_nothing_is_answered_that_the_document_does_not_tell(
     redis_url: str, s3_url: str, told: dict[str, Any], tmp_path: Path
 ) -> None:
