@@ -654,6 +654,21 @@ def test_an_empty_redis_is_filled_from_the_journal_before_anything_is_sent(world
     assert (job.state, world.posts(), len(world.bills())) == (State.COMPLETED, 1, 1)
 
 
+def test_an_empty_redis_is_filled_with_all_that_a_key_may_still_be_asked_for(world: World) -> None:
+    watch = watched(world)
+    watch.look(world.clock())
+    ask = {"Idempotency_Key": "order-9"}
+    first = world.api("POST", "/v1/jobs", world.request_for("newapi"), **ask)
+    world.finish(first.json["id"])
+    world.advance(6 * 86_400)
+    lose(world)
+    report = watch.look(world.clock())
+    again = world.api("POST", "/v1/jobs", world.request_for("newapi"), **ask)
+
+    assert report is not None
+    assert (report.ended, again.status_code, again.json["id"]) == (1, 200, first.json["id"])
+
+
 def test_an_answer_that_comes_after_the_journal_was_read_is_found_later(world: World) -> None:
     watch = watched(world)
     watch.look(world.clock())

@@ -49,6 +49,17 @@ def test_the_same_key_with_another_body_is_a_conflict(ledger: Ledger) -> None:
     assert ledger.get(second.id) is None
 
 
+def test_the_first_job_of_a_key_is_told_to_the_same_body_alone(ledger: Ledger) -> None:
+    first = job()
+    ledger.create(first, "order-7", "one body")
+
+    assert ledger.first("acme", "order-7", "one body") == ledger.get(first.id)
+    assert ledger.first("acme", "order-8", "one body") is None
+    assert ledger.first("rival", "order-7", "one body") is None
+    with pytest.raises(Conflict):
+        ledger.first("acme", "order-7", "another")
+
+
 def test_one_tenants_key_is_not_anothers(ledger: Ledger) -> None:
     ledger.create(job(), "order-7", "digest")
     assert ledger.create(job(tenant="zenith"), "order-7", "digest") is None

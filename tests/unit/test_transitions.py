@@ -276,6 +276,19 @@ def test_a_submit_in_doubt_gives_its_place_up_after_half_an_hour() -> None:
     assert let_go.due_at == NOW + DAY
 
 
+def test_a_submit_that_is_confirmed_after_its_place_was_given_up_holds_one_again() -> None:
+    let_go = job_in(State.UNCONFIRMED, {"let_go": True})
+    confirmed = after(let_go, events.Accepted("task-7", attempt=1))
+    assert (let_go.current.let_go, confirmed.current.let_go) == (True, False)
+
+
+def test_only_a_gateway_that_does_not_know_the_task_shows_that_its_name_was_made_up() -> None:
+    named = job_in(State.UNCONFIRMED, {"task_id": "task-7"})
+    for _ in range(2 * MADE_UP):
+        named = after(named, events.Unclear("HTTP 502", attempt=1))
+    assert (named.current.task_id, named.current.polls) == ("task-7", 0)
+
+
 def test_with_resubmit_a_doubted_job_is_decided_after_the_grace() -> None:
     eager = replace(PACE, resubmit_unconfirmed=True)
     doubted = transition(job_in(State.SUBMITTING), events.Lost("reset"), LATER, eager)
@@ -638,6 +651,17 @@ def test_a_fresh_link_is_fetched_at_once_and_nothing_is_made_again() -> None:
     renewed = after(before, events.Succeeded(link(video_url="https://fresh.example/clip.mp4"), asked_at=LATER))
     assert renewed.current.link == link(video_url="https://fresh.example/clip.mp4")
     assert (renewed.state, renewed.due_at, len(renewed.attempts)) == (State.ARCHIVING, LATER, 1)
+
+
+def test_a_fresh_link_without_a_date_lives_no_longer_than_the_clip() -> None:
+    renewed = after(job_in(State.ARCHIVING), events.Succeeded(link(expires_at=None)), now=NOW + HOUR)
+    assert renewed.current.link == link(expires_at=NOW + DAY)
+
+
+def test_a_link_that_was_asked_for_in_the_very_moment_of_the_end_is_no_late_news() -> None:
+    fresh = link(video_url="https://files.apimart.example/fresh.mp4")
+    asked = [after(job_in(State.ARCHIVING), events.Succeeded(fresh, asked_at=at)) for at in (NOW - 1, NOW)]
+    assert [each.current.link == fresh for each in asked] == [False, True]
 
 
 def test_the_same_link_once_more_is_not_fetched_in_a_hurry() -> None:
