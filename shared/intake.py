@@ -14,7 +14,7 @@ from marshmallow import ValidationError
 from shared.domain import pace, tracing
 from shared.domain.ids import new_id
 from shared.domain.job import Job, Note
-from shared.http import NotSent, Outside
+from shared.http import HttpClient, NotSent
 from shared.ledger.ledger import Conflict, Ledger, NotWhole
 from shared.providers.prices import PriceTable
 from shared.quotes import Quote, quotes
@@ -59,7 +59,7 @@ class Intake:
     settings: Settings
     ledger: Ledger
     prices: PriceTable
-    outside: Outside
+    outside: HttpClient
     fresh: Callable[[], bool] = lambda: True
     """Whether nothing was ever paid for: then an empty ledger has lost nothing."""
 

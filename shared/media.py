@@ -93,7 +93,7 @@ class _NotNow(Exception):
 
 def probe(
     request: Mapping[str, Any],
-    outside: http.Outside,
+    outside: http.HttpClient,
     resolve: Callable[[str], str],
     *,
     deadline_s: float = DEADLINE_S,
@@ -224,7 +224,7 @@ class _OnDisk:
 class _Remote:
     """A file behind an address, read forwards; what is passed over is not fetched where the server gives ranges."""
 
-    def __init__(self, outside: http.Outside, url: str, max_bytes: int, deadline_s: float) -> None:
+    def __init__(self, outside: http.HttpClient, url: str, max_bytes: int, deadline_s: float) -> None:
         self.at = 0  # where the next byte is taken; may be set further on
         self._outside, self._url, self._max_bytes = outside, url, max_bytes
         self._ends_at = time.monotonic() + deadline_s

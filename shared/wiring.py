@@ -11,7 +11,7 @@ from pathlib import Path
 from shared import __version__, logs, spans, tokens
 from shared.archive import Archive
 from shared.domain.job import Attempt, Job
-from shared.http import Outside, certificate_bundle
+from shared.http import HttpClient, certificate_bundle
 from shared.intake import Intake
 from shared.journal import Journal
 from shared.ledger.connection import connect
@@ -39,7 +39,7 @@ class Services:
 
     settings: Settings
     ledger: Ledger
-    outside: Outside
+    outside: HttpClient
     archive: Archive
     prices: PriceTable
     intake: Intake
@@ -100,10 +100,12 @@ def curl_put(s3: S3, links: Links, bucket: str) -> CurlPut | None:
     return CurlPut(lambda: links.client(bucket), credentials, bucket, s3.authorities) if credentials else None
 
 
-def http_client(environ: Mapping[str, str], settings: Settings) -> Outside:
+def http_client(environ: Mapping[str, str], settings: Settings) -> HttpClient:
     """The way out to gateways, inputs and callers."""
     authorities = certificate_bundle(environ, settings.ca_file)
-    return Outside(settings.egress_allow, f"rushes/{__version__}", authorities=authorities, proxy=settings.egress_proxy)
+    return HttpClient(
+        settings.egress_allow, f"rushes/{__version__}", authorities=authorities, proxy=settings.egress_proxy
+    )
 
 
 def clock() -> int:

@@ -8,8 +8,6 @@ from shared.http.proxy import Proxy
 from shared.http.stream import Stream, is_whole
 from shared.http.urls import origin
 
-Outside = HttpClient
-
 __all__ = [
     "FOR_S3",
     "AnswerLost",
@@ -18,7 +16,6 @@ __all__ = [
     "Forbidden",
     "HttpClient",
     "NotSent",
-    "Outside",
     "Oversized",
     "Proxy",
     "Stream",

@@ -65,14 +65,17 @@ def spoken(request: wire.Request, once: bool = False, sign: AwsSigV4 | None = No
         raise NotSent(f"{origin}: a path with . or .. is not signed")
     try:
         body = request.body()
-        headers = _headers(tuple(request.headers.items()), request.json is not None, once, sign)
+        headers = (_headers if sign else _kept_headers)(
+            tuple(request.headers.items()), request.json is not None, once, sign
+        )
     except ValueError as error:
         raise NotSent(f"{origin}: {type(error).__name__}") from None
     return Call(method, origin, target, headers, body, once, sign)
 
 
-@lru_cache(maxsize=256)  # of a gateway they are the same for each task
-def _headers(items: tuple[tuple[str, str], ...], is_json: bool, once: bool, sign: AwsSigV4 | None) -> list[bytes]:
+def _headers(
+    items: tuple[tuple[str, str], ...], is_json: bool, once: bool, sign: AwsSigV4 | None = None
+) -> list[bytes]:
     names = {name.lower() for name, _ in items} - OURS
     lines = [_line(name, value) for name, value in items if name.lower() not in OURS]
     if is_json and "content-type" not in names:
@@ -83,6 +86,10 @@ def _headers(items: tuple[tuple[str, str], ...], is_json: bool, once: bool, sign
     # Stores behind a front of their own (Google's) say this header anew, and what is signed must arrive as it is.
     lines += [] if sign else [b"Accept-Encoding: identity"]
     return [*lines, *([b"Connection: close"] if once else [])]
+
+
+# Of a gateway they are the same for each task; what is signed is never the same, and not kept.
+_kept_headers = lru_cache(maxsize=256)(_headers)
 
 
 def _line(name: str, value: str) -> bytes:

@@ -11,7 +11,7 @@ import pycurl
 
 from shared.http.address_guard import AddressGuard
 from shared.http.call import Call
-from shared.http.errors import AnswerLost, NotSent, Oversized
+from shared.http.errors import AnswerLost, NotSent
 from shared.http.multi import Multi
 
 WHOLE = re.compile(r"bytes[ =]0-(\d+)/(\d+)", re.IGNORECASE)
@@ -80,15 +80,6 @@ class Stream:
                 piece = rest[:missing]
             missing -= len(piece)
             yield piece
-
-    def whole(self, max_bytes: int) -> bytes:
-        """The body at once; raises Oversized as soon as it is known to be over `max_bytes`."""
-        body = bytearray()
-        for piece in self.chunks(max_bytes + 1):
-            body += piece
-            if len(body) > max_bytes:
-                raise Oversized(f"{self._handle.call.origin}: the answer is over {max_bytes} bytes")
-        return bytes(body)
 
     def close(self) -> None:
         """End the call; where the body was not read to its end, its connection is closed. Twice does no harm."""

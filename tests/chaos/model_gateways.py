@@ -105,7 +105,7 @@ class Told:
 
 
 class Gateways:
-    """What `Outside` reaches: three gateways, the inputs, and the caller who wants to be told.
+    """What `HttpClient` reaches: three gateways, the inputs, and the caller who wants to be told.
 
     `whim` says how the next submit is taken, `oddity` what a poll or a download says instead of the truth, `accepted`
     hears of each new task.
@@ -121,7 +121,7 @@ class Gateways:
         self.refused: Callable[[str, str], None] = lambda job, word: None
         self._effect, self._now = effect, now
 
-    # --- the doors of Outside
+    # --- the doors of HttpClient
 
     def send(self, request: Request, **_: Any) -> Response:
         host = urlsplit(request.url).netloc

@@ -24,7 +24,7 @@ from shared import wiring
 from shared.domain import books, pace
 from shared.domain.job import Chore, Job, State
 from shared.domain.wire import Request, Response
-from shared.http import AnswerLost, NotSent, Outside
+from shared.http import AnswerLost, HttpClient, NotSent
 from shared.ledger import keys
 from shared.ledger.ledger import Ticket
 from shared.providers import PROVIDERS
@@ -60,10 +60,10 @@ class Clock:
         return wiring.clock() + self.skipped_ms + self._ticks
 
 
-class Watched(Outside):
+class Watched(HttpClient):
     """The real way out, which also keeps what was asked, and may retouch the bodies that come back."""
 
-    def __init__(self, real: Outside) -> None:
+    def __init__(self, real: HttpClient) -> None:
         self._real = real
         self.sent: list[Request] = []
         self.fetched: list[Request] = []

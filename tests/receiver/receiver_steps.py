@@ -17,7 +17,7 @@ from werkzeug.test import TestResponse
 from shared import settings, tokens
 from shared.archive import Archive
 from shared.domain.job import Job, State
-from shared.http import Outside
+from shared.http import HttpClient
 from shared.intake import Intake
 from shared.journal import Journal
 from shared.ledger.ledger import Ledger
@@ -93,8 +93,8 @@ class Clock:
 
 
 @cache
-def outside(allow: tuple[Any, ...]) -> Outside:
-    return Outside(allow)
+def outside(allow: tuple[Any, ...]) -> HttpClient:
+    return HttpClient(allow)
 
 
 @cache

@@ -11,7 +11,7 @@ from fault_server import FaultServer, answer, flooding, keeping, redirecting
 from makings import clip, picture, song
 from shelf import Shelf
 
-from shared.http import Outside
+from shared.http import HttpClient
 from shared.media import MB, InputRejected, InputUnreachable, probe
 
 LOOPBACK = (ip_network("127.0.0.1/32"),)
@@ -23,7 +23,7 @@ JPEG, CLIP = picture(), clip(8.334)
 
 @pytest.fixture(scope="module")
 def outside():
-    outside = Outside(LOOPBACK)
+    outside = HttpClient(LOOPBACK)
     yield outside
     outside.close()
 

@@ -13,7 +13,7 @@ from shelf import Shelf
 
 from shared import formats, mp4
 from shared.clip import ClipFacts, ClipJudge, InvalidClip
-from shared.http import Outside
+from shared.http import HttpClient
 from shared.media import Clip, InputRejected, judged, probe
 
 WITHOUT_AN_END = ["media to the end", "fragments without an index"]
@@ -109,7 +109,7 @@ def test_what_can_be_no_clip_any_more_is_not_read_to_its_end(name):
 
 @pytest.fixture(scope="module")
 def outside():
-    outside = Outside((ip_network("127.0.0.1/32"),))
+    outside = HttpClient((ip_network("127.0.0.1/32"),))
     yield outside
     outside.close()
 

@@ -57,6 +57,16 @@ def test_a_question_that_is_lost_on_a_kept_connection_is_asked_again_on_another(
     assert (server.connections, len(server.requests)) == (2, 3)
 
 
+def test_a_large_body_that_is_lost_on_a_kept_connection_is_sent_again_whole(serve, client):
+    server = serve(answering(HELLO, b""), keeping(HELLO))
+    client.send(get(server.url), deadline_s=LONG_S)
+    body = bytes(range(256)) * 2000
+
+    client.send(Request("PUT", server.url, raw=body), deadline_s=LONG_S)
+
+    assert [request.endswith(b"\r\n\r\n" + body) for request in server.requests[1:]] == [True, True]
+
+
 def test_a_paid_call_is_sent_once_though_libcurl_would_send_it_again(serve, client, monkeypatch):
     def keeps_the_connection(self, call, max_bytes=0):
         loaded(self, call, max_bytes)
