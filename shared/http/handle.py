@@ -42,6 +42,7 @@ SEND, DO_NOT_SEND = int(pycurl.PREREQFUNC_OK), int(pycurl.PREREQFUNC_ABORT)
 NO_SOCKET, REWOUND = int(pycurl.SOCKET_BAD), int(pycurl.SEEKFUNC_OK)
 HINT, NO_CONTENT = re.compile(rb"HTTP/\S+ +1"), re.compile(rb"HTTP/\S+ +204")
 BODY = re.compile(rb"content-length: *[1-9]|transfer-encoding:", re.IGNORECASE)
+STATUS = re.compile(rb"[1-9]\d\d")
 HEAD_ENDS = (b"\r\n", b"\n")
 STATIC: dict[int, Any] = {
     pycurl.NOSIGNAL: 1,
@@ -172,7 +173,14 @@ class Handle:
             headers[name] = f"{headers[name]}, {value}" if name in headers else value
         if len(headers.get("content-length", "").partition(",")[0]) > LENGTH_DIGITS:  # libcurl passes it over
             raise self.failure(0, "the length of the answer is beyond all measure")
-        return int(self._lines[0].split(None, 2)[1]), headers
+        return self._status(), headers
+
+    def _status(self) -> int:
+        """The status; raises AnswerLost where the first line holds none: libcurl reads on behind `200OK`."""
+        words = self._lines[0].split(None, 2)
+        if len(words) < 2 or not STATUS.fullmatch(words[1]):
+            raise self.failure(0, "the answer has no status")
+        return int(words[1])
 
     def check_coding(self, headers: Mapping[str, str], begin: bytes | memoryview) -> None:
         """Raises AnswerRefused where a body is compressed: its length and checksum would not be the file's."""
