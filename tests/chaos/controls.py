@@ -74,7 +74,7 @@ def _not_written(plans: Any, services: Any) -> Any:
 
 def _overwrites(self: Any, key: str, body: Any, content_type: str, metadata: Any) -> bool:
     """PutObject without its condition."""
-    data = body if isinstance(body, bytes) else body.whole()
+    data = body if isinstance(body, bytes) else bytes(body.filled())
     self._bucket.ask(self._bucket.s3.put_object, Key=key, Body=data, ContentType=content_type, Metadata=dict(metadata))
     return True
 

@@ -159,7 +159,7 @@ def test_callbacks_are_counted_by_what_became_of_them(web_on_each: Web) -> None:
         called(web, callback_path(ended)),
         called(web, path, b"{"),
         called(web, path, b" " * (1 << 20) + b"{}"),
-        called(web, path[:-1] + "x"),
+        called(web, path[:-1] + ("x" if path[-1] != "x" else "y")),
         called(web, path.replace("evolink", "nobody")),
         called(web, path, COMPLETED.replace(b"task-1", b"task-9")),
     ]

@@ -20,8 +20,9 @@ from shared import doctor
 from shared.doctor import BAD, OK, WARN, Finding
 from shared.domain.events import Reason
 from shared.domain.pace import Pace
+from shared.ledger.connection import connect
 from shared.ledger.ledger import Ledger
-from shared.ledger.redis_store import RedisStore, connect
+from shared.ledger.redis_store import RedisStore
 from shared.ledger.server import Server, server
 from shared.settings import load
 from shared.storage.s3 import BucketFacts
