@@ -37,7 +37,9 @@ class Peer:
 
     def sense(self) -> None:
         """Wait until a request has come, and leave it unread."""
-        select.select([self.sock], [], [], 20)
+        readiness = select.poll()
+        readiness.register(self.sock, select.POLLIN)
+        readiness.poll(20_000)
 
     def say(self, data: bytes) -> None:
         self.sock.sendall(data)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-import select
+import selectors
 import socket
 import ssl
 from collections.abc import Iterator
@@ -22,6 +22,14 @@ PASSWORD = "pass:word/%"
 PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy", "https_proxy", "all_proxy", "NO_PROXY", "no_proxy")
 
 
+def readable(*ends: socket.socket) -> list[Any]:
+    """Those that have something to read; select(2) ends at file 1024."""
+    with selectors.DefaultSelector() as selector:
+        for end in ends:
+            selector.register(end, selectors.EVENT_READ)
+        return [key.fileobj for key, _ in selector.select(LONG_S)]
+
+
 def tunnelling(peer: Peer) -> None:
     """A proxy: it looks the name up for itself (here all are this machine), and hands bytes on."""
     _, port = peer.take().split(b" ")[1].rsplit(b":", 1)
@@ -29,7 +37,7 @@ def tunnelling(peer: Peer) -> None:
         peer.say(b"HTTP/1.1 200 Connection established\r\nX-Proxy: y\r\n\r\n")
         while True:
             pending = isinstance(peer.sock, ssl.SSLSocket) and peer.sock.pending()
-            for end in [peer.sock] if pending else select.select([peer.sock, server], [], [], LONG_S)[0]:
+            for end in [peer.sock] if pending else readable(peer.sock, server):
                 if not (data := end.recv(65536)):
                     return
                 (server if end is peer.sock else peer.sock).sendall(data)
