@@ -17,6 +17,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
+from patience import PATIENCE_S
 from strict_bucket import ERROR, Seen, signature_of_link, wrong
 
 # What a bucket's owner grants, by what the request is.
@@ -128,7 +129,7 @@ class Door(BaseHTTPRequestHandler):
         return f"/{self.server.bucket}{seen.target}" if virtual else seen.target
 
     def _forward(self, seen: Seen) -> None:
-        connection = http.client.HTTPConnection(self.server.behind, timeout=30)
+        connection = http.client.HTTPConnection(self.server.behind, timeout=PATIENCE_S)
         kept = {name: value for name, value in seen.headers.items() if name not in ("host", "connection", "expect")}
         connection.request(seen.method, self._path(seen), seen.body, kept)
         answer = connection.getresponse()

@@ -13,6 +13,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
+from patience import PATIENCE_S
 from strict_bucket import KEY_ID, SECRET
 from strict_store import LIST, UPLOADS, Manners, StrictStore
 
@@ -80,7 +81,7 @@ def source(data: bytes) -> Source:
 
 
 def fetched(link: str) -> bytes:
-    with urllib.request.urlopen(link, timeout=5) as answer:
+    with urllib.request.urlopen(link, timeout=PATIENCE_S) as answer:
         return bytes(answer.read())
 
 

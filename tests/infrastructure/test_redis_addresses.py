@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import datetime
 import ipaddress
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +17,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from factories import PACE, job
+from patience import PATIENCE_S, wait_until
 from receiver_steps import AWS, KEYS, TEXT, environment
 from redis_server import Certificates, RedisServer
 
@@ -38,7 +38,7 @@ def both_log_in(url: str) -> None:
     """The ledger keeps a job there, and a message and a result go through Celery there and back."""
     values = settings.load({**LEAST, "REDIS_URL": url})
     broker.check(values)
-    with connect(url, timeout_s=5) as client:
+    with connect(url, PATIENCE_S) as client:
         ledger, subject = Ledger(RedisStore(client), PACE), job()
         ledger.create(subject)
         assert ledger.get(subject.id) == subject
@@ -47,7 +47,7 @@ def both_log_in(url: str) -> None:
     app.conf.update(broker.options(values))
     with app.connection() as connection, connection.SimpleQueue("hints") as queue:
         queue.put({"job": subject.id})
-        assert queue.get(timeout=10).payload == {"job": subject.id}
+        assert queue.get(timeout=PATIENCE_S).payload == {"job": subject.id}
     if app.conf.result_backend != "rpc://":
         app.backend.store_result("a task", 42, "SUCCESS")
         assert app.AsyncResult("a task").result == 42
@@ -150,16 +150,10 @@ def test_a_worker_takes_what_another_service_sends_through_its_own_sentinel_sett
     env = {**AWS, **environment(REDIS_URL=url), "AWS_ENDPOINT_URL_S3": "http://127.0.0.1:1"}
     with real_server.running("worker", env, tmp_path / "log"):
         sent = service.send_task("rushes.enqueue", kwargs={"job": TEXT, "api_key": KEYS["acme"]}, queue="enqueue")
-        document = sent.get(timeout=60)
+        document = sent.get(timeout=PATIENCE_S)
     service.close()
-    with connect(url, timeout_s=5) as client:
+    with connect(url, PATIENCE_S) as client:
         assert Ledger(RedisStore(client), PACE).get(document["id"]) is not None
-
-
-def eventually(happened: Callable[[], object]) -> None:
-    """The test's own timeout ends it where it never does."""
-    while not happened():
-        time.sleep(0.05)
 
 
 def test_the_ledger_follows_a_failover(own_redis: RedisServer) -> None:
@@ -168,15 +162,15 @@ def test_the_ledger_follows_a_failover(own_redis: RedisServer) -> None:
         redis_server.watching(own_redis) as sentinel,
         redis.Redis(port=sentinel.port) as asking,
         redis.Redis(port=replica.port) as copy,
-        connect(f"sentinel://127.0.0.1:{sentinel.port}/mymaster", timeout_s=5) as client,
+        connect(f"sentinel://127.0.0.1:{sentinel.port}/mymaster", PATIENCE_S) as client,
     ):
         ledger, before, after = Ledger(RedisStore(client), PACE), job(), job()
         ledger.create(before)
-        eventually(lambda: asking.sentinel_slaves("mymaster"))
-        eventually(lambda: copy.dbsize() and copy.info("replication")["master_link_status"] == "up")
+        wait_until(lambda: bool(asking.sentinel_slaves("mymaster")), "a replica")
+        wait_until(lambda: bool(copy.dbsize() and copy.info("replication")["master_link_status"] == "up"), "its copy")
         asking.sentinel_failover("mymaster")
-        eventually(lambda: asking.sentinel_master("mymaster")["port"] == replica.port)
-        eventually(lambda: created(ledger, after))
+        wait_until(lambda: asking.sentinel_master("mymaster")["port"] == replica.port, "another master")
+        wait_until(lambda: created(ledger, after), "a master that takes writes")
         assert [ledger.get(each.id) for each in (before, after)] == [before, after]
 
 
@@ -265,7 +259,7 @@ def test_sentinels_and_their_server_are_reached_over_tls(
 def test_a_server_that_nobody_vouches_for_is_not_believed(secure: RedisServer, certificates: Certificates) -> None:
     files = CLIENT_FILES.format(public=certificates.public, private=certificates.private)
     url = f"rediss://localhost:{secure.port}/0?{files}"
-    with connect(url, timeout_s=5) as client, pytest.raises(redis.ConnectionError, match="CERTIFICATE_VERIFY_FAILED"):
+    with connect(url, PATIENCE_S) as client, pytest.raises(redis.ConnectionError, match="CERTIFICATE_VERIFY_FAILED"):
         client.ping()
     app = Celery("addresses")
     app.conf.update(**broker.options(settings.load({**LEAST, "REDIS_URL": url})))

@@ -3,29 +3,43 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from typing import Any
 
 import hiredis
 import pytest
 import redis
+from patience import PATIENCE_S
 from redis_server import RedisServer
 
 from shared.ledger.connection import Command, call_all, connect
 
-TIMEOUT_S = 0.2
-
 
 @pytest.fixture
 def client(own_redis: RedisServer) -> Iterator[redis.Redis]:
-    with connect(own_redis.url, TIMEOUT_S) as made:
+    with connect(own_redis.url, PATIENCE_S) as made:
         yield made
 
 
 @pytest.fixture
 def pool(client: redis.Redis) -> redis.ConnectionPool:
     return client.connection_pool
+
+
+@pytest.fixture
+def hasty(own_redis: RedisServer) -> Iterator[redis.ConnectionPool]:
+    """A pool on which nobody waits for long."""
+    with connect(own_redis.url, 0.2) as made:
+        yield made.connection_pool
+
+
+def in_time(commands: Callable[[], Any]) -> Any:
+    """What commands give once they are answered in time; a busy machine may be late for a hasty caller."""
+    while True:
+        with suppress(redis.TimeoutError):
+            return commands()
 
 
 def call(pool: redis.ConnectionPool, *command: str | bytes | int, raw: bool = False) -> Any:
@@ -57,14 +71,14 @@ def test_calls_one_after_another_share_a_connection_also_after_a_refusal(
 
 
 def test_an_answer_that_comes_too_late_is_not_taken_for_the_next_one(
-    pool: redis.ConnectionPool, own_redis: RedisServer
+    hasty: redis.ConnectionPool, own_redis: RedisServer
 ) -> None:
-    call(pool, "SET", "text", "one")
+    in_time(lambda: call(hasty, "SET", "text", "one"))
     own_redis.freeze()
     with pytest.raises(redis.TimeoutError):
-        call(pool, "INCR", "number")
+        call(hasty, "INCR", "number")
     own_redis.thaw()
-    assert call(pool, "GET", "text") == "one"
+    assert in_time(lambda: call(hasty, "GET", "text")) == "one"
 
 
 def test_a_connection_whose_answer_nobody_waited_for_is_closed(
@@ -174,19 +188,19 @@ def test_a_connection_on_which_not_all_answers_came_is_closed(
 
 
 def test_answers_that_come_too_late_are_not_taken_for_the_next_ones(
-    pool: redis.ConnectionPool, own_redis: RedisServer
+    hasty: redis.ConnectionPool, own_redis: RedisServer
 ) -> None:
-    call(pool, "SET", "text", "one")
+    in_time(lambda: call(hasty, "SET", "text", "one"))
     own_redis.freeze()
     with pytest.raises(redis.TimeoutError):
-        call_all(pool, [("INCR", "number")] * 3)
+        call_all(hasty, [("INCR", "number")] * 3)
     own_redis.thaw()
-    assert call_all(pool, [("GET", "text")] * 2) == ["one", "one"]
+    assert in_time(lambda: call_all(hasty, [("GET", "text")] * 2)) == ["one", "one"]
 
 
 def test_as_many_call_at_once_as_there_are_threads(own_redis: RedisServer) -> None:
-    with connect(own_redis.url, timeout_s=10) as client, ThreadPoolExecutor(150) as threads:
+    with connect(own_redis.url, PATIENCE_S) as client, ThreadPoolExecutor(150) as threads:
         pool = client.connection_pool
-        all_there = threading.Barrier(150, timeout=10)
+        all_there = threading.Barrier(150, timeout=PATIENCE_S)
         calls = threads.map(lambda number: (all_there.wait(), call(pool, "BLPOP", f"list-{number}", 1))[1], range(150))
         assert list(calls) == [None] * 150

@@ -128,7 +128,7 @@ def test_a_body_that_never_comes_is_waited_for_a_while_and_refused(served_redis_
         dripping = iter(BODY[9:-1])
         while not (answered := peeked(connection)):
             connection.sendall(bytes([next(dripping)]))
-        connection.settimeout(20)
+        connection.settimeout(PATIENCE_S)
         heard = answer(connection, time.monotonic())
 
         assert (heard.status, answered) == (400, True)

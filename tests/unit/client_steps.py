@@ -10,14 +10,15 @@ from ipaddress import ip_network
 from typing import Any
 
 from fault_server import FaultServer, Script, answer
+from patience import PATIENCE_S
 
 from shared.domain.wire import Request
 
 LOOPBACK = (ip_network("127.0.0.0/8"), ip_network("::1/128"))
 SECOND_ONLY = (ip_network("127.0.0.2/32"),)
 SECRET = "hush"
-LONG_S = 10.0  # a deadline that no test meets, save where something is broken
-SHORT_S = 2.0
+LONG_S = PATIENCE_S  # a deadline that no test meets, save where something is broken
+SHORT_S = 2.0  # long enough to connect and to send on a busy machine
 HEAD = b"HTTP/1.1 200 OK\r\n"
 CUT = HEAD + b"Content-Length: 200\r\n\r\n"
 CHUNKED = HEAD + b"Transfer-Encoding: chunked\r\n\r\n"

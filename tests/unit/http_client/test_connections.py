@@ -34,7 +34,7 @@ def test_a_fresh_call_takes_no_kept_connection_and_leaves_none(serve, client):
         client.send(post(server.url), deadline_s=LONG_S, fresh=True)
         assert server.connections == expected
         assert b"connection: close" in server.requests[-1].lower()
-        assert server.hung_up.wait(5)  # though the server would have kept it
+        assert server.hung_up.wait(LONG_S)  # though the server would have kept it
 
     client.send(get(server.url), deadline_s=LONG_S)
     assert server.connections == 3  # the kept one is still there

@@ -82,7 +82,7 @@ def test_a_stream_left_early_is_closed(serve, client):
     with client.stream(get(server.url), deadline_s=LONG_S) as stream:
         next(stream.chunks(10))
 
-    assert server.hung_up.wait(5)
+    assert server.hung_up.wait(LONG_S)
 
 
 def test_a_stream_closed_twice_leaves_the_connection_to_the_next_call(serve, client):
