@@ -121,6 +121,7 @@ def _value(store: RedisStore, name: str) -> Any:
     if name.startswith("rushes:job:"):
         return store.records([name.removeprefix("rushes:job:")])[0]
     reads: dict[str, Callable[[str], Any]] = {
+        "none": lambda _: None,  # it lived for a second only (rushes:rung)
         "string": client.get,
         "hash": client.hgetall,
         "set": client.smembers,
