@@ -44,7 +44,7 @@ class Manners:
 
 
 class StrictStore(ThreadingHTTPServer):
-    """`seen` are the requests, `wrong` what was wrong with their signatures."""
+    """`seen` are the requests, `wrong` what was wrong with signatures, `unadorned` those without a demanded header."""
 
     daemon_threads = True
 
@@ -55,6 +55,7 @@ class StrictStore(ThreadingHTTPServer):
         self.behind, self.bucket, self.manners = urlsplit(behind).netloc, bucket, manners or Manners()
         self.seen: list[Seen] = []
         self.wrong: list[str] = []
+        self.unadorned: list[Seen] = []
         self.port: int = self.server_address[1]
         self.url = f"{'https' if tls else 'http'}://127.0.0.1:{self.port}"
         if tls:
@@ -115,6 +116,7 @@ class Door(BaseHTTPRequestHandler):
         if bucket and _right(seen) in manners.denied:
             return 403, "AccessDenied"
         if _makes_an_object(seen) and any(seen.headers.get(name) != value for name, value in manners.demanded.items()):
+            self.server.unadorned.append(seen)
             return 403, "AccessDenied"
         if "x-amz-copy-source" in seen.headers and manners.copies != 200:
             return manners.copies, "NotImplemented"

@@ -294,6 +294,18 @@ def test_without_the_right_to_list_an_archive_is_tried_again_and_ends(
     assert archive.abort_stale_uploads(0, 0) == 0
 
 
+def test_a_wrong_secret_is_never_taken_for_a_key_at_which_nothing_stands(
+    store: Any, bucket: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store(denied={LIST})
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "another")
+    archive = archive_of(bucket)
+
+    for question in (archive.check, lambda: archive.head(KEY), lambda: archive.read_json(KEY)):
+        with pytest.raises(ArchiveUnavailable, match="secret key does not belong"):  # HEAD alone says 403, no more
+            question()
+
+
 def test_a_probe_says_which_rights_are_missing(store: Any, bucket: str) -> None:
     server = store()
     found = probe(Bucket(client, bucket), "")
@@ -384,7 +396,7 @@ def test_extra_arguments_are_said_of_every_object(
     write_all(archive, clips, tmp_path)
     found = probe(Bucket(client, bucket, load_extra(bucket)), "")
 
-    assert server.wrong == []
+    assert (server.wrong, server.unadorned) == ([], [])
     assert found.problem is None
     copies = [seen for seen in server.writes() if "x-amz-copy-source" in seen.headers]
     assert {seen.headers["x-amz-tagging-directive"] for seen in copies} == {"REPLACE"}
