@@ -8,6 +8,7 @@ import ssl
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from functools import cache
 
 import pytest
@@ -84,10 +85,13 @@ def open_world(
         opened.append(World(empty_redis_url, gateways_url, porch, callbacks, settings))
         return opened[-1]
 
-    yield open_
-    for world in opened:
-        world.services.journal.flush()
-        world.audit()
+    with ExitStack() as stack:
+        yield open_
+        for world in opened:
+            stack.callback(world.close)
+        for world in opened:
+            world.services.journal.flush()
+            world.audit()
 
 
 @pytest.fixture

@@ -91,6 +91,9 @@ class Watched(HttpClient):
         self.fetched.append(request)
         return self._real.stream(request, **options)
 
+    def close(self) -> None:
+        self._real.close()
+
 
 @dataclass(frozen=True)
 class Stored:
@@ -128,6 +131,14 @@ class World:
         self.broken_rules_are_meant = False
         self.s3.meta.events.register("provide-client-params.s3", self._note_write)
         self._note_direct_writes(self.services.archive._curl_put)
+
+    def close(self) -> None:
+        """Close every connection: a process of tests has many worlds, and on most machines 1,024 files."""
+        self.outside.close()
+        self.services.archive._curl_put._http.close()
+        self.s3.close()
+        self.redis.close()
+        self.ledger.store._client.close()
 
     def _environ(self, redis_url: str) -> dict[str, str]:
         gateways = {f"{name.upper()}_BASE_URL": f"{self.gateways_url}/{name}" for name in PROVIDERS}
