@@ -57,7 +57,7 @@ bench: $(READY)  ## measure, side by side with programs written by hand: BENCH
 	$(BIN)/python -m benchmarks.run $(BENCH)
 
 pictures: $(READY)  ## take the pictures of the README anew
-	$(BIN)/python -m deploy.sandbox.pictures
+	$(BIN)/python -m deploy.sandbox.screenshots
 
 # Known holes in what is installed; in an environment of its own, so that the audit is no dependency.
 audit: $(READY)  ## known vulnerabilities in the installed packages

@@ -2,9 +2,9 @@
 
 import os
 
-from shared import interpreter, logs
+from shared import logs, thread_switching
+from shared.services import load_prices
 from shared.settings import SettingsError, load
-from shared.wiring import load_prices
 
 # Before gunicorn makes its own handlers: they keep the stream that they find.
 logs.configure_process()
@@ -18,7 +18,7 @@ except SettingsError as error:
     raise SystemExit(str(error)) from None
 
 bind = f"0.0.0.0:{settings.port}"
-worker_class = "webhook_receiver.server.Worker"
+worker_class = "webhook_receiver.gunicorn_worker.Worker"
 workers = int(os.environ.get("WEB_CONCURRENCY", "1"))
 threads = int(os.environ.get("WEB_THREADS", "32"))
 timeout = 60
@@ -36,4 +36,4 @@ loglevel = "warning"
 
 def post_worker_init(worker: object) -> None:
     """As in worker/app.py."""
-    interpreter.settle()
+    thread_switching.settle()

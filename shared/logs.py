@@ -17,10 +17,10 @@ from typing import Any, TextIO, cast
 import structlog
 from structlog.typing import Processor
 
-from shared.domain import tracing
+from shared.compact_json import compact
+from shared.domain import trace_context
 from shared.domain.events import Event
 from shared.domain.job import Job
-from shared.ledger.compact import compact
 from shared.masking import MASK, masker, traced, withheld
 
 log = structlog.get_logger()
@@ -42,7 +42,7 @@ def moved(old: Job | None, new: Job, event: Event | None) -> None:
         provider=attempt.provider if attempt else None,
         task=attempt.task_id if attempt else None,
         error=new.error.code if new.error else None,
-        trace=tracing.trace_id(new),
+        trace=trace_context.trace_id(new),
     )
 
 

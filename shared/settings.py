@@ -13,8 +13,8 @@ from urllib.parse import urlsplit
 
 from marshmallow import EXCLUDE, Schema, ValidationError, fields, validate
 
-from shared import notify, tokens
-from shared.domain.pace import Pace
+from shared import credentials, notifications
+from shared.domain.schedule import Pace
 from shared.http import Proxy, check_certificates
 from shared.ledger import connection
 from shared.ledger.address import SCHEMES, SENTINELS
@@ -119,7 +119,7 @@ class Keys(Pairs):
         if not all(HASH.fullmatch(key) for _, key in pairs if key.lower().startswith("sha256")):
             raise ValidationError("give a hashed key as sha256$ and 64 hex digits in small letters, in single quotes")
         owners: dict[str, str] = {}
-        if any(owners.setdefault(tokens.hashed(key), name) != name for name, key in pairs):
+        if any(owners.setdefault(credentials.hashed(key), name) != name for name, key in pairs):
             raise ValidationError("the same key is given to two names; whose are its jobs?")
         return pairs
 
@@ -130,7 +130,7 @@ class Secrets(Pairs):
     def _deserialize(self, value: Any, attr: Any, data: Any, **kwargs: Any) -> tuple[tuple[str, str], ...]:
         pairs = super()._deserialize(value, attr, data, **kwargs)
         try:
-            whole = all(notify.secret_bytes(secret) for _, secret in pairs)
+            whole = all(notifications.secret_bytes(secret) for _, secret in pairs)
         except ValueError:
             whole = False
         if not whole:

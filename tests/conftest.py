@@ -10,10 +10,10 @@ from patience import PATIENCE_S
 from redis_server import RedisServer, running
 
 from shared.domain import ids
-from shared.domain.pace import Pace
+from shared.domain.schedule import Pace
 from shared.ledger.connection import connect
 from shared.ledger.ledger import Ledger
-from shared.ledger.memory import MemoryStore
+from shared.ledger.memory_store import MemoryStore
 from shared.ledger.redis_store import RedisStore
 from shared.ledger.store import Store
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from deploy.sandbox import ready
+from deploy.sandbox import ports
 
 PATIENCE_S = 120.0
 
 
 def wait_until(check: Callable[[], bool], what: str) -> None:
     """Return once it is so."""
-    ready.wait_until(check, PATIENCE_S, what)
+    ports.wait_until(check, PATIENCE_S, what)

@@ -10,19 +10,19 @@ from flask import Flask, Response, request
 from flask.json.provider import DefaultJSONProvider
 from werkzeug.exceptions import NotFound
 
-from shared.wiring import Services
+from shared.services import Services
 from webhook_receiver import errors
+from webhook_receiver.callback_counts import Visits
 from webhook_receiver.callbacks import callbacks
-from webhook_receiver.console import console, problems, session
+from webhook_receiver.console import console, error_pages, session
 from webhook_receiver.docs import assets, docs
 from webhook_receiver.gateways_api import gateways_api
 from webhook_receiver.health import health
 from webhook_receiver.history_api import history_api
 from webhook_receiver.jobs_api import jobs_api
 from webhook_receiver.metrics import metrics
-from webhook_receiver.rates import Rates
-from webhook_receiver.strays import strays_api
-from webhook_receiver.visits import Visits
+from webhook_receiver.quarantine_api import strays_api
+from webhook_receiver.rate_limits import Rates
 
 DOORS = (callbacks, jobs_api, gateways_api, health, metrics, docs, assets, console, strays_api, history_api)
 
@@ -65,7 +65,7 @@ def create_app(parts: Services) -> Flask:
     for door in DOORS:
         app.register_blueprint(door)
     errors.register(app)
-    app.register_error_handler(NotFound, problems.nowhere)
+    app.register_error_handler(NotFound, error_pages.nowhere)
     app.after_request(_headers)
     return app
 

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from flask import current_app, request
 from werkzeug.exceptions import Forbidden, TooManyRequests, Unauthorized
 
-from shared import tokens
+from shared import credentials
+from shared.services import Services
 from shared.settings import ADMIN
-from shared.wiring import Services
-from webhook_receiver.rates import Rates
+from webhook_receiver.rate_limits import Rates
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +45,7 @@ def rates() -> Rates:
 def caller() -> Caller:
     """Who sent this request; raises 401, or 429 where they ask too often."""
     scheme, _, key = request.headers.get("Authorization", "").partition(" ")
-    tenant = tokens.tenant_of(services().settings.api_keys, key.strip()) if scheme.lower() == "bearer" else None
+    tenant = credentials.tenant_of(services().settings.api_keys, key.strip()) if scheme.lower() == "bearer" else None
     if tenant is None:
         raise Unauthorized("Give a key of this service as a bearer token.")
     wait_s = rates().wait_s(tenant, time.monotonic_ns())

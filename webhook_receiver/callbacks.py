@@ -7,20 +7,20 @@ from dataclasses import replace
 from flask import Response, g, request
 from werkzeug.exceptions import NotFound
 
-from shared import tokens
-from shared.asking import result_of
+from shared import credentials
 from shared.domain import events
-from shared.intake import Unacceptable
+from shared.intake.intake import Unacceptable
 from shared.ledger.ledger import Ledger
+from shared.operations.task_query import result_of
 from shared.providers import PROVIDERS
 from shared.providers.base import Heard
 from shared.providers.reading import Malformed
-from shared.wiring import Services
+from shared.services import Services
 from webhook_receiver.auth import services
-from webhook_receiver.body import parsed, raw
+from webhook_receiver.callback_counts import REFUSED, visits
 from webhook_receiver.openapi import OPEN, answers, blueprint, notes, refuses, takes
-from webhook_receiver.strays import set_aside
-from webhook_receiver.visits import REFUSED, visits
+from webhook_receiver.quarantine_api import set_aside
+from webhook_receiver.request_body import parsed, raw
 
 callbacks = blueprint("callbacks", "For the gateways; the address is the proof.")
 
@@ -39,7 +39,7 @@ PICTURE_CHARS = 1000
 def receive(provider: str, job_id: str, token: str) -> Response:
     """Take a callback in; the work is done later."""
     parts = services()
-    attempt = tokens.attempt_of(parts.settings.secret_keys, provider, job_id, token)
+    attempt = credentials.attempt_of(parts.settings.secret_keys, provider, job_id, token)
     if attempt is None or provider not in PROVIDERS:
         raise NotFound(NOBODY)
     body = raw()

@@ -9,11 +9,11 @@ from typing import Any
 from flask import Response, jsonify, request
 from werkzeug.exceptions import NotFound
 
-from shared.document import moment
-from shared.domain import books, health, money, pace
-from shared.intake import Unacceptable
+from shared.domain import counters, gateway_pauses, money, schedule
+from shared.intake.intake import Unacceptable
+from shared.intake.job_document import moment
 from shared.settings import GatewaySettings
-from webhook_receiver import schemas
+from webhook_receiver import openapi_responses
 from webhook_receiver.auth import admin, caller, services
 from webhook_receiver.openapi import answers, blueprint, notes, query, refuses
 
@@ -30,7 +30,7 @@ STRETCH = [
 
 
 @gateways_api.get("/v1/gateways")
-@answers(200, schemas.Gateways, "They are.")
+@answers(200, openapi_responses.Gateways, "They are.")
 @refuses(401, 429, 503)
 def gateways() -> Response:
     """Each enabled gateway as it stands."""
@@ -48,7 +48,7 @@ def standing(gateway: GatewaySettings) -> dict[str, Any]:
         "name": gateway.name,
         "paused_until": moment(until) if until > now else None,
         "why": why,
-        "advice": health.advice(gateway.name, why) if why else None,
+        "advice": gateway_pauses.advice(gateway.name, why) if why else None,
         "in_flight": ledger.in_flight(gateway.name),
         "max_in_flight": gateway.max_in_flight,
         "submits_left_this_minute": max(gateway.submits_per_minute - used, 0),
@@ -83,7 +83,7 @@ def finishing(name: str, now: int) -> list[dict[str, Any]]:
 
 
 @gateways_api.post("/v1/gateways/<name>/resume")
-@answers(200, schemas.Gateway, "It has ended.")
+@answers(200, openapi_responses.Gateway, "It has ended.")
 @refuses(401, 403, 404, 429, 503)
 def resume(name: str) -> Response:
     """End a pause."""
@@ -92,7 +92,7 @@ def resume(name: str) -> Response:
 
 
 @gateways_api.post("/v1/gateways/<name>/pause")
-@answers(200, schemas.Gateway, "It has begun.")
+@answers(200, openapi_responses.Gateway, "It has begun.")
 @refuses(401, 403, 404, 429, 503)
 def pause(name: str) -> Response:
     """Send nothing new there until a resume."""
@@ -110,7 +110,7 @@ def resumed(name: str) -> dict[str, Any]:
 def paused(name: str) -> dict[str, Any]:
     """The gateway as it stands after an operator paused it; raises 404."""
     gateway = enabled(name)
-    services().ledger.pause(name, health.OPERATOR, pace.after(services().now(), UNTIL_RESUMED_S))
+    services().ledger.pause(name, gateway_pauses.OPERATOR, schedule.after(services().now(), UNTIL_RESUMED_S))
     return standing(gateway)
 
 
@@ -122,7 +122,7 @@ def enabled(name: str) -> GatewaySettings:
 
 
 @gateways_api.get("/v1/usage")
-@answers(200, schemas.Usage, "This.")
+@answers(200, openapi_responses.Usage, "This.")
 @refuses(401, 422, 429, 503)
 @notes(parameters=STRETCH)
 def usage() -> Response:
@@ -134,7 +134,7 @@ def usage() -> Response:
 
 def stretch(usual_days: int) -> tuple[date, date]:
     """First and last day that the query asks for; raises Unacceptable."""
-    last = day_of("to", date.fromisoformat(books.day_of(services().now())))
+    last = day_of("to", date.fromisoformat(counters.day_of(services().now())))
     first = day_of("from", date.fromordinal(max(last.toordinal() - usual_days + 1, 1)))
     if not 0 <= (last - first).days < DAYS_MAX:
         problem = {"from": [f"Not before `to`, or more than {DAYS_MAX} days."]}
@@ -161,7 +161,7 @@ def day_of(name: str, otherwise: date) -> date:
 
 def lines(day: str, tenant: str | None) -> list[dict[str, Any]]:
     """A day's lines, one for each tenant and gateway."""
-    totals = books.by_gateway(services().ledger.usage(day), tenant)
+    totals = counters.by_gateway(services().ledger.usage(day), tenant)
     return [
         {
             "day": day,

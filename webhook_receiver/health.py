@@ -7,11 +7,11 @@ from typing import Any
 
 from flask import Response, jsonify
 
-from shared import overdue
-from shared.archive import ArchiveUnavailable
 from shared.ledger.store import LedgerUnavailable
-from shared.look import Look
-from webhook_receiver import schemas
+from shared.operations import overdue
+from shared.single_flight import Look
+from shared.storage.archive import ArchiveUnavailable
+from webhook_receiver import openapi_responses
 from webhook_receiver.auth import services
 from webhook_receiver.openapi import OPEN, answers, blueprint, notes
 
@@ -19,7 +19,7 @@ health = blueprint("health", "For load balancers.")
 
 
 @health.get("/healthz")
-@answers(200, schemas.Alive, "It does.")
+@answers(200, openapi_responses.Alive, "It does.")
 @notes(security=OPEN)
 def healthz() -> Response:
     """The process answers."""
@@ -27,8 +27,8 @@ def healthz() -> Response:
 
 
 @health.get("/readyz")
-@answers(200, schemas.Readiness, "They are.")
-@answers(503, schemas.Readiness, "One of them is not; the body says which and why.")
+@answers(200, openapi_responses.Readiness, "They are.")
+@answers(503, openapi_responses.Readiness, "One of them is not; the body says which and why.")
 @notes(security=OPEN)
 def readyz() -> Response:
     """Redis and S3 are reached; how late the work is stands beside it, for jobs are taken all the same."""

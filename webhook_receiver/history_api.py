@@ -6,11 +6,11 @@ from typing import Any
 
 from flask import Response, jsonify
 
-from shared.document import moment
 from shared.domain import events
 from shared.domain.job import Job
-from shared.intake import Unacceptable
-from webhook_receiver import schemas
+from shared.intake.intake import Unacceptable
+from shared.intake.job_document import moment
+from webhook_receiver import openapi_responses
 from webhook_receiver.auth import Caller, caller, services
 from webhook_receiver.jobs_api import mine, shown
 from webhook_receiver.openapi import answers, blueprint, refuses
@@ -19,7 +19,7 @@ history_api = blueprint("history", "What became of a job, and who was told.")
 
 
 @history_api.get("/v1/jobs/<job_id>/history")
-@answers(200, schemas.History, "The lines.")
+@answers(200, openapi_responses.History, "The lines.")
 @refuses(401, 404, 429, 503)
 def told(job_id: str) -> Response:
     """A job's history, oldest first, with each try to notify its caller."""
@@ -27,7 +27,7 @@ def told(job_id: str) -> Response:
 
 
 @history_api.post("/v1/jobs/<job_id>/notify")
-@answers(202, schemas.Job, "It will be, under the same `webhook-id`, at growing pauses for a day.")
+@answers(202, openapi_responses.Job, "It will be, under the same `webhook-id`, at growing pauses for a day.")
 @refuses(401, 404, 409, 429, 503)
 def notify(job_id: str) -> Response:
     """Tell `callback_url` of the end once more."""

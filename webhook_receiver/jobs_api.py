@@ -14,23 +14,23 @@ from flask import Response, jsonify, redirect, request
 from werkzeug.exceptions import NotFound
 from werkzeug.wrappers import Response as AnyResponse
 
-from shared.document import document
 from shared.domain import events, money
 from shared.domain.ids import CROCKFORD
 from shared.domain.job import Job, State
-from shared.intake import KEY_CHARS, Receipt, Unacceptable, length_s
+from shared.intake.estimates import quotes
+from shared.intake.intake import KEY_CHARS, Receipt, Unacceptable, length_s
+from shared.intake.job_document import document
+from shared.intake.schema import JobRequest
 from shared.ledger.store import LedgerUnavailable
-from shared.media import InputRejected, InputUnreachable, probe
+from shared.media.probe import InputRejected, InputUnreachable, probe
+from shared.operations.retry import retry
 from shared.providers import PROVIDERS
 from shared.providers.base import Ask
-from shared.quotes import quotes
-from shared.request import JobRequest
-from shared.retrying import retry
-from webhook_receiver import schemas
+from webhook_receiver import openapi_responses
 from webhook_receiver.auth import Caller, caller, services
-from webhook_receiver.body import json_body
+from webhook_receiver.list_query import PAGE, PAGE_MAX, asked, bad_query, page_size
 from webhook_receiver.openapi import LOCATION, NOTICES, answers, blueprint, header, notes, query, refuses, takes
-from webhook_receiver.paging import PAGE, PAGE_MAX, asked, bad_query, page_size
+from webhook_receiver.request_body import json_body
 from webhook_receiver.shutdown import STOPPING
 
 jobs_api = blueprint("jobs", "Enqueue, look, decide.")
@@ -65,13 +65,13 @@ PAGING = [
     query("status", "Only these.", type="array", items={"type": "string", "enum": [*State]}),
     query("provider", "Only this gateway's.", type="string", enum=[*PROVIDERS]),
     query("limit", "Jobs on a page.", type="integer", minimum=1, maximum=PAGE_MAX, default=PAGE),
-    query("cursor", "`next_cursor` of the page before.", type="string", pattern=schemas.JOB_ID),
+    query("cursor", "`next_cursor` of the page before.", type="string", pattern=openapi_responses.JOB_ID),
 ]
 
 
 @jobs_api.post("/v1/jobs")
-@answers(202, schemas.Job, "Taken in.", LOCATION)
-@answers(200, schemas.Job, "Taken in before, under the same key.", {**LOCATION, **REPLAYED})
+@answers(202, openapi_responses.Job, "Taken in.", LOCATION)
+@answers(200, openapi_responses.Job, "Taken in before, under the same key.", {**LOCATION, **REPLAYED})
 @takes(JobRequest, **EXAMPLE)
 @refuses(400, 401, 409, 413, 415, 422, 429, 503)
 @notes(parameters=[IDEMPOTENCY_KEY, TRACEPARENT], callbacks=NOTICES)
@@ -94,7 +94,7 @@ def taken(receipt: Receipt) -> Response:
 
 
 @jobs_api.get("/v1/jobs")
-@answers(200, schemas.Jobs, "A page.")
+@answers(200, openapi_responses.Jobs, "A page.")
 @refuses(401, 422, 429, 503)
 @notes(parameters=PAGING)
 def newest() -> Response:
@@ -119,7 +119,7 @@ def states(text: str) -> list[State]:
 
 
 @jobs_api.get("/v1/jobs/<job_id>")
-@answers(200, schemas.Job, "The job.")
+@answers(200, openapi_responses.Job, "The job.")
 @refuses(401, 404, 429, 503)
 def show(job_id: str) -> Response:
     """One job."""
@@ -138,7 +138,7 @@ def content(job_id: str) -> AnyResponse:
 
 
 @jobs_api.post("/v1/jobs/<job_id>/cancel")
-@answers(200, schemas.Job, "It is canceled.")
+@answers(200, openapi_responses.Job, "It is canceled.")
 @refuses(401, 404, 409, 429, 503)
 def cancel(job_id: str) -> Response:
     """Take a job back that no gateway has yet."""
@@ -154,8 +154,10 @@ def canceled(job: Job) -> Job:
 
 
 @jobs_api.post("/v1/jobs/<job_id>/retry")
-@answers(202, schemas.Job, "The new job.", LOCATION)
-@answers(200, schemas.Job, "The new job that came of it before, under the same key.", {**LOCATION, **REPLAYED})
+@answers(202, openapi_responses.Job, "The new job.", LOCATION)
+@answers(
+    200, openapi_responses.Job, "The new job that came of it before, under the same key.", {**LOCATION, **REPLAYED}
+)
 @notes(parameters=[IDEMPOTENCY_KEY])
 @refuses(401, 404, 409, 422, 429, 503)
 def retry_job(job_id: str) -> Response:
@@ -168,8 +170,8 @@ ACTIONS = ("resubmit", "fail", "adopt")
 
 
 @jobs_api.post("/v1/jobs/<job_id>/resolve")
-@answers(200, schemas.Job, "It is decided.")
-@takes(schemas.DECISION)
+@answers(200, openapi_responses.Job, "It is decided.")
+@takes(openapi_responses.DECISION)
 @refuses(400, 401, 404, 409, 413, 415, 422, 429, 503)
 def resolve(job_id: str) -> Response:
     """Decide about a submit whose answer never came."""
@@ -193,7 +195,7 @@ def resolved(job: Job, action: Any, task_id: Any) -> Job:
 
 
 @jobs_api.get("/v1/jobs/<job_id>/events")
-@answers(200, schemas.Event, STREAM, kind="text/event-stream")
+@answers(200, openapi_responses.Event, STREAM, kind="text/event-stream")
 @answers(204, description="All was told before, and the job has ended: do not come back.")
 @refuses(401, 404, 429, 503)
 def follow(job_id: str) -> Response:
@@ -246,7 +248,7 @@ def told(job: Job, last_id: str, look: Any) -> Iterator[str]:
 
 
 @jobs_api.post("/v1/estimates")
-@answers(200, schemas.Estimates, "Able gateways first, cheapest first.")
+@answers(200, openapi_responses.Estimates, "Able gateways first, cheapest first.")
 @takes(JobRequest, **EXAMPLE)
 @refuses(400, 401, 413, 415, 422, 429)
 def estimates() -> Response:

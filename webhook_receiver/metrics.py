@@ -13,14 +13,15 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 
-from shared import __version__, overdue
-from shared.domain import books, money, pace
+from shared import __version__
+from shared.domain import counters, money, schedule
 from shared.domain.job import State
-from shared.wiring import Services
+from shared.operations import overdue
+from shared.services import Services
 from webhook_receiver.auth import services
-from webhook_receiver.counted import counted
+from webhook_receiver.callback_counts import visits
+from webhook_receiver.metric_families import counted
 from webhook_receiver.openapi import OPEN, answers, blueprint, notes, refuses
-from webhook_receiver.visits import visits
 
 metrics = blueprint("metrics", "For Prometheus.")
 
@@ -78,7 +79,7 @@ def ours(parts: Services, now: int) -> Iterator[Metric]:
     yield gauge("oldest_overdue_seconds", "How long the job that waits longest waits for us.", late.items(), "work")
     links = [job.current.link for job in ledger.oldest(State.ARCHIVING, LINKS_LOOKED_AT)]
     ends = [link.expires_at for link in links if link and link.expires_at]
-    left = [((), (min(ends) - now) / pace.SECOND)] if ends else []
+    left = [((), (min(ends) - now) / schedule.SECOND)] if ends else []
     yield gauge("link_life_left_seconds", "Until the first link of a clip that is not archived yet dies.", left)
     yield gauge("workers", "Workers that have shown themselves lately.", [((), ledger.workers(now))])
 
@@ -87,7 +88,7 @@ def at_gateways(parts: Services, now: int) -> Iterator[Metric]:
     """How full and how well each gateway is."""
     gateways, ledger = parts.settings.gateways, parts.ledger
     health = {name: ledger.health(name) for name in gateways}
-    pauses = {name: max(int(known.get("paused_until", 0)) - now, 0) / pace.SECOND for name, known in health.items()}
+    pauses = {name: max(int(known.get("paused_until", 0)) - now, 0) / schedule.SECOND for name, known in health.items()}
     why = {name: known.get("why", "") for name, known in health.items()}
     caps = {name: (held.max_in_flight, held.submits_per_minute) for name, held in gateways.items()}
     full: dict[str, tuple[str, dict[str, float]]] = {
@@ -119,12 +120,12 @@ def at_gateways(parts: Services, now: int) -> Iterator[Metric]:
 
 def spent(parts: Services, now: int) -> Iterator[Metric]:
     """The money of the UTC day."""
-    day, ledger, budget = books.day_of(now), parts.ledger, parts.settings.daily_budget_usd
+    day, ledger, budget = counters.day_of(now), parts.ledger, parts.settings.daily_budget_usd
     held = {(tenant,): usd(units) for tenant, units in ledger.held(day).items()}
     yield gauge("day_committed_usd", "Held or spent this UTC day.", held.items(), "tenant")
     limit = [((), float(budget))] if budget is not None else []
     yield gauge("day_budget_usd", "What a tenant may hold and spend in a UTC day, where it is bounded.", limit)
-    by_gateway = books.by_gateway(ledger.usage(day), None)
+    by_gateway = counters.by_gateway(ledger.usage(day), None)
     for what, told in (("estimated", "Estimated"), ("actual", "Actual"), ("wasted", "Paid for what failed")):
         samples = {names: usd(counts[what]) for names, counts in by_gateway.items()}
         yield gauge(f"day_{what}_usd", f"{told}, this UTC day.", samples.items(), "tenant", "gateway")

@@ -14,7 +14,7 @@ from flask_smorest import Api  # type: ignore[import-untyped]
 from flask_smorest import Blueprint as Telling
 
 from shared import __version__
-from webhook_receiver import request_schema, schemas
+from webhook_receiver import openapi_request, openapi_responses
 
 View = TypeVar("View", bound=Callable[..., Any])
 Headers = dict[str, dict[str, Any]]
@@ -34,7 +34,7 @@ OPEN: list[Any] = []  # the security of a call that needs no key
 class Described(Api):  # type: ignore[misc]
     """smorest's, with our own errors."""
 
-    ERROR_SCHEMA = schemas.Error
+    ERROR_SCHEMA = openapi_responses.Error
     DEFAULT_ERROR_RESPONSE_NAME = None
 
 
@@ -60,7 +60,7 @@ ERRORS: dict[int, tuple[str, Headers]] = {
 }
 IN_PATH: dict[str, dict[str, Any]] = {
     "job_id": {"description": "The job's `id`.", "schema": {"type": "string"}},
-    "provider": {"description": "The gateway that calls.", "schema": request_schema.GATEWAY},
+    "provider": {"description": "The gateway that calls.", "schema": openapi_request.GATEWAY},
     "name": {"description": "The gateway.", "schema": {"type": "string"}},
     "stray_id": {"description": "The `id` that the quarantine lists it under.", "schema": {"type": "string"}},
     "token": {"description": "Proves that the address was given to the gateway.", "schema": {"type": "string"}},
@@ -127,7 +127,7 @@ NOTICES = {
                     }
                     for name in ("id", "timestamp", "signature")
                 ],
-                "requestBody": {"required": True, "content": content(schemas.Notice)},
+                "requestBody": {"required": True, "content": content(openapi_responses.Notice)},
                 "responses": {"2XX": {"description": "Heard."}},
             }
         }
@@ -148,7 +148,7 @@ def document(blueprints: tuple[Blueprint, ...]) -> dict[str, Any]:
         api.register_blueprint(each)
     made: dict[str, Any] = api.spec.to_dict()
     made["components"]["schemas"].pop("PaginationMetadata", None)  # smorest's, used by nobody here
-    made["components"]["schemas"]["JobRequest"].update(request_schema.ACROSS)
+    made["components"]["schemas"]["JobRequest"].update(openapi_request.ACROSS)
     for path in made["paths"].values():
         for parameter in path.get("parameters", ()):
             parameter.update(IN_PATH[parameter["name"]])
@@ -158,11 +158,11 @@ def document(blueprints: tuple[Blueprint, ...]) -> dict[str, Any]:
 def _empty() -> Described:
     # On an app of its own: smorest takes over the handling of errors.
     api = Described(Flask("openapi", static_folder=None), spec_kwargs=ABOUT)
-    for field, known in request_schema.KINDS.items():
+    for field, known in openapi_request.KINDS.items():
         api.register_field(field, known.get("type"), None)
-    api.ma_plugin.converter.add_attribute_function(request_schema.told)
+    api.ma_plugin.converter.add_attribute_function(openapi_request.told)
     api.spec.components.security_scheme("bearer", KEY)
     for status, (description, headers) in ERRORS.items():
-        answer = {"description": description, "headers": headers, "content": content(schemas.Error)}
+        answer = {"description": description, "headers": headers, "content": content(openapi_responses.Error)}
         api.spec.components.response(str(status), answer)
     return api

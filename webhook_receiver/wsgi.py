@@ -6,9 +6,10 @@ import atexit
 import os
 import sys
 
-from shared import doctor, logs
+from shared import logs
+from shared.operations import doctor
+from shared.services import RECEIVER_TIMEOUT_S, build
 from shared.settings import SettingsError
-from shared.wiring import RECEIVER_TIMEOUT_S, build
 from webhook_receiver.app import create_app
 
 logs.configure_process()

@@ -15,8 +15,8 @@ import time
 import structlog
 
 from shared import logs
+from shared.services import load_prices
 from shared.settings import SettingsError, load
-from shared.wiring import load_prices
 from worker import broker
 
 log = structlog.get_logger()

@@ -12,11 +12,12 @@ from celery import Celery
 from celery.signals import setup_logging, worker_ready
 from kombu import Queue  # type: ignore[attr-defined]
 
-from shared import doctor, interpreter, logs
+from shared import logs, thread_switching
+from shared.operations import doctor
+from shared.services import Services, build
 from shared.settings import SettingsError
-from shared.wiring import Services, build
-from worker import broker, transports
-from worker.lanes import QUEUE
+from worker import broker, message_decoding
+from worker.lane_capacity import QUEUE
 
 
 @cache
@@ -61,7 +62,7 @@ def queues() -> list[Queue]:
 
 def make() -> Celery:
     """The app; a missing setting ends the process with one line that names it."""
-    transports.install()
+    message_decoding.install()
     try:
         settings = services().settings
         broker.check(settings)
@@ -82,9 +83,9 @@ def _log(**_: Any) -> None:
 
 @worker_ready.connect  # type: ignore[untyped-decorator]
 def _ready(**_: Any) -> None:
-    from worker import heartbeat
+    from worker import leases
 
-    heartbeat.start(services())
-    interpreter.settle()
+    leases.start(services())
+    thread_switching.settle()
     gc.set_threshold(20_000, 20, 20)
     doctor.warn_of_redis(services().settings)

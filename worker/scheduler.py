@@ -12,14 +12,15 @@ from collections.abc import Callable, Iterable, Sequence
 
 import structlog
 
-from shared import doctor, logs
-from shared.domain import pace
+from shared import logs
+from shared.domain import schedule
 from shared.ledger.ledger import Ticket
 from shared.ledger.store import LedgerUnavailable
-from shared.wiring import Services
-from worker import rounds
-from worker.lanes import QUEUE, SHARES, rooms
-from worker.watch import Watch
+from shared.operations import doctor
+from shared.services import Services
+from worker import audit_loop
+from worker.failover_guard import Watch
+from worker.lane_capacity import QUEUE, SHARES, rooms
 
 log = structlog.get_logger()
 
@@ -51,7 +52,7 @@ class Scheduler:
         self._count_workers(now)
         given = rooms(self._services.settings.gateways, self._workers)
         if not self._may_submit():
-            given = [room for room in given if pace.kind_of(room.lane) != "submit"]
+            given = [room for room in given if schedule.kind_of(room.lane) != "submit"]
         soonest, tickets = self._services.ledger.claim(given, now)
         self.breath_s = min(BREATH_S + len(tickets) * BREATH_PER_TICKET_S, BREATH_MAX_S) if tickets else 0.0
         for message in messages(tickets):
@@ -69,7 +70,7 @@ def messages(tickets: Iterable[Ticket]) -> list[list[Ticket]]:
     made: list[list[Ticket]] = []
     seen: Counter[str] = Counter()
     for ticket in tickets:
-        kind = pace.kind_of(ticket.lane)
+        kind = schedule.kind_of(ticket.lane)
         number = seen[kind] // SHARES[kind].batch
         seen[kind] += 1
         if number == len(made):
@@ -132,7 +133,7 @@ def main() -> None:
     log.info("scheduler started")
     watch = Watch(services())
     watch.start()
-    rounds.start(services())
+    audit_loop.start(services())
     watchdog = Watchdog()
     watchdog.start()
     run(Scheduler(services(), hand, lambda: watch.open), services(), lambda: bool(stop), watchdog)

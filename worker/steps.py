@@ -9,25 +9,25 @@ from functools import partial
 
 import structlog
 
-from shared import notify
-from shared.asking import question, understood
-from shared.domain import events, pace
+from shared import notifications
+from shared.domain import events, schedule
 from shared.domain.events import Event
+from shared.domain.http_messages import Request, Response
 from shared.domain.job import Chore, Job, State
-from shared.domain.wire import Request, Response
 from shared.http import AnswerLost, Forbidden, NotSent
 from shared.ledger.ledger import Ticket
 from shared.ledger.store import LedgerUnavailable
+from shared.operations.task_query import question, understood
 from shared.providers.reading import retry_after_s
-from shared.wiring import Services
-from worker import archiving
-from worker.archiving import Copied, write_manifest
-from worker.guarding import guarded, worn_out
-from worker.hands import Hands, InTurn
-from worker.heartbeat import Hold, hold
-from worker.polling import meant, poll, task_of, too_soon
-from worker.submitting import Plan, readied, send_all, submit, unmeasured
-from worker.writing import InHand, write_down
+from shared.services import Services
+from worker import archive
+from worker.archive import Copied, write_manifest
+from worker.group_commit import InHand, write_down
+from worker.leases import Hold, hold
+from worker.poll import meant, poll, task_of, too_soon
+from worker.step_failures import guarded, worn_out
+from worker.submit import Plan, readied, send_all, submit, unmeasured
+from worker.thread_pools import Hands, InTurn
 
 log = structlog.get_logger()
 
@@ -49,7 +49,7 @@ def run(tickets: Sequence[Ticket], services: Services, hands: Hands | None = Non
     # Held from now on, also while they wait for a free hand.
     by_kind = defaultdict[str, list[InHand]](list)
     for job, ticket in filter(None, opened):
-        by_kind[pace.kind_of(ticket.lane)].append((job, hold(ticket, services)))
+        by_kind[schedule.kind_of(ticket.lane)].append((job, hold(ticket, services)))
     each = partial(look, services=services)
     for kind, held in by_kind.items():
         if together := TOGETHER.get(kind):
@@ -96,7 +96,7 @@ def archive_all(clips: Sequence[InHand], services: Services, hands: Hands) -> No
     ready = {job.id: (job, mine) for job, mine in clips if archives_at_once(job)}
     try:
         hands.give("archive", partial(look, services=services), [one for one in clips if not archives_at_once(one[0])])
-        for group in archiving.archived([job for job, _ in ready.values()], services, hands):
+        for group in archive.archived([job for job, _ in ready.values()], services, hands):
             ends = [(ready.pop(job.id), end) for job, end in group]
             facts = [(one, _asked(end, now)) for one, end in ends if not isinstance(end, Copied)]
             copies = [(one, end) for one, end in ends if isinstance(end, Copied)]
@@ -112,14 +112,14 @@ def finish(copied: tuple[InHand, Copied], asked_at: int, services: Services) -> 
     (job, mine), copy = copied
     event: Event | None = None
     try:
-        event = guarded(job, lambda: archiving.manifested(job, copy, services), services)
+        event = guarded(job, lambda: archive.manifested(job, copy, services), services)
     finally:
         write_down([((job, mine), _asked(event, asked_at))], services)
 
 
 def archives_at_once(job: Job) -> bool:
     """Whether its step is the copy of a clip."""
-    return job.state is State.ARCHIVING and job.tries <= pace.CRASHES
+    return job.state is State.ARCHIVING and job.tries <= schedule.CRASHES
 
 
 def _asked(event: Event | None, at: int) -> Event | None:
@@ -128,7 +128,7 @@ def _asked(event: Event | None, at: int) -> Event | None:
 
 def submits_at_once(job: Job) -> bool:
     """Whether its step is a submit and nothing before it."""
-    return job.state is State.QUEUED and job.tries <= pace.CRASHES and not unmeasured(job)
+    return job.state is State.QUEUED and job.tries <= schedule.CRASHES and not unmeasured(job)
 
 
 def look_at_all(polls: Sequence[InHand], services: Services, hands: Hands) -> None:
@@ -147,7 +147,7 @@ def look_at_all(polls: Sequence[InHand], services: Services, hands: Hands) -> No
         questions = {number: question_ for number, question_ in found.items() if question_}
         leave(number for number in found if number not in questions)
         asked = list(questions)
-        for group in services.outside.send_all([*questions.values()], deadline_s=pace.POLL_DEADLINE_S):
+        for group in services.outside.send_all([*questions.values()], deadline_s=schedule.POLL_DEADLINE_S):
             leave(asked[place] for place, answer in group if answer is None)
             answered = {asked[place]: answer for place, answer in group if answer}
             facts = [heard(waiting[number][0], answer, now, services) for number, answer in answered.items()]
@@ -160,7 +160,7 @@ def look_at_all(polls: Sequence[InHand], services: Services, hands: Hands) -> No
 def asking(job: Job, now: int, services: Services) -> Request | None:
     """The call that asks about a job's task; None where there is more to its step than that."""
     task_id = task_of(job)
-    if task_id is None or job.tries > pace.CRASHES or too_soon(job, now):
+    if task_id is None or job.tries > schedule.CRASHES or too_soon(job, now):
         return None
     try:
         return question(job.current, task_id, services)
@@ -186,7 +186,7 @@ def _said(job: Job, answer: Response | AnswerLost, services: Services) -> Event:
 
 def perform(job: Job, mine: Hold, services: Services) -> Event | None:
     """The step of the job's state; a step that breaks is put off, and tried ever more slowly."""
-    if job.tries > pace.CRASHES:
+    if job.tries > schedule.CRASHES:
         return worn_out(job, services)
     return guarded(job, lambda: STEPS[job.state](job, mine, services), services)
 
@@ -211,8 +211,8 @@ def tell(job: Job, services: Services) -> Event:
     now = services.now()
     secrets = services.settings.webhook_secrets.get(job.tenant, ())
     try:
-        request = notify.notice(job, secrets, now)
-        answer = services.outside.send(request, deadline_s=pace.NOTICE_DEADLINE_S, max_bytes=1 << 16, fresh=True)
+        request = notifications.notice(job, secrets, now)
+        answer = services.outside.send(request, deadline_s=schedule.NOTICE_DEADLINE_S, max_bytes=1 << 16, fresh=True)
     except Forbidden as forbidden:
         return events.NoticeFailed(str(forbidden), final=True)
     except (NotSent, AnswerLost) as lost:

@@ -10,19 +10,19 @@ from typing import Any
 import structlog
 from celery import Task
 
-from shared import tokens
-from shared.archive import ArchiveUnavailable
-from shared.document import document
-from shared.intake import Unacceptable
+from shared import credentials
+from shared.intake.intake import Unacceptable
+from shared.intake.job_document import document
 from shared.ledger.ledger import Ticket
 from shared.ledger.store import LedgerUnavailable
-from worker import heartbeat, steps
+from shared.storage.archive import ArchiveUnavailable
+from worker import leases, steps
 from worker.app import app, services
-from worker.arguments import argument, job_body
-from worker.hands import Threads
-from worker.hints import Enqueue, Hint
-from worker.lanes import CALLS, SHARES
-from worker.messages import ENQUEUE
+from worker.lane_capacity import CALLS, SHARES
+from worker.message_checks import ENQUEUE
+from worker.task_arguments import argument, job_body
+from worker.task_classes import Enqueue, Hint
+from worker.thread_pools import Threads
 
 log = structlog.get_logger()
 
@@ -43,7 +43,7 @@ def _ring() -> None:
 @app.task(name="rushes.work", base=Hint)  # type: ignore[untyped-decorator]
 def work(tickets: Tickets) -> None:
     """Begin the steps of all that came due; nobody waits here for their ends."""
-    heartbeat.heard()
+    leases.heard()
     steps.run([Ticket(*ticket) for ticket in tickets], services(), hands())
 
 
@@ -70,7 +70,7 @@ def call(arguments: Sequence[Any], named: Mapping[str, Any]) -> Mapping[str, Any
     """The arguments of a call by their names; raises Unacceptable, before all where the key is none."""
     given = {**dict(zip(ARGUMENTS, arguments, strict=False)), **named}
     key = argument("api_key", given.get("api_key"))
-    tenant = tokens.tenant_of(services().settings.api_keys, key) if isinstance(key, str) else None
+    tenant = credentials.tenant_of(services().settings.api_keys, key) if isinstance(key, str) else None
     if tenant is None:
         raise Unacceptable("unauthorized", "api_key is not a key of this service.", 401)
     problems = {name: ["Unknown field."] for name in named if name not in ARGUMENTS}

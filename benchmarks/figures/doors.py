@@ -16,7 +16,7 @@ from benchmarks.rig.measure import cpu_s, percentile
 from benchmarks.rig.stack import READY_S, Rig
 from benchmarks.rig.wire import Client
 from benchmarks.table import Row, Size, at_least, below
-from deploy.sandbox.ready import free_ports, http_status, wait_until
+from deploy.sandbox.ports import free_ports, http_status, wait_until
 
 JOBS, CONNECTIONS = 200, 16
 AUTH = {"Authorization": "Bearer bench-key"}

@@ -16,10 +16,10 @@ from benchmarks.rig.measure import memory_mib, redis_info, spent
 from benchmarks.rig.stack import ROOT, Rig
 from benchmarks.rig.systems import wait_for_manifests
 from benchmarks.table import Row, Size, at_most, below
-from deploy.sandbox.supervise import procfile
-from shared.domain import pace
+from deploy.sandbox.supervisor import procfile
+from shared.domain import schedule
 from shared.ledger import keys
-from shared.wiring import Services, build
+from shared.services import Services, build
 from worker.scheduler import Scheduler
 
 MILLION = 1_000_000
@@ -80,7 +80,7 @@ class Turner:
         self._handed: list[tuple[str, str, int]] = []
         self._scheduler = Scheduler(self._services, self._handed.extend)
         self.taken_ms: list[float] = []
-        _fill(rig, "0", count, int(time.time() * 1000) - pace.DAY)
+        _fill(rig, "0", count, int(time.time() * 1000) - schedule.DAY)
 
     def turn(self) -> None:
         """One turn, timed."""

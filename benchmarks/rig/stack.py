@@ -16,9 +16,9 @@ from typing import Any, Self
 from benchmarks.rig.measure import Meter
 from benchmarks.rig.tls import Authority
 from deploy.sandbox import redis
-from deploy.sandbox.ready import free_ports, http_status, wait_until
+from deploy.sandbox.ports import free_ports, http_status, wait_until
 from deploy.sandbox.stack import FOREIGN
-from deploy.sandbox.supervise import Guardian, procfile
+from deploy.sandbox.supervisor import Guardian, procfile
 
 ROOT = Path(__file__).resolve().parents[2]
 BUCKET = "bench"

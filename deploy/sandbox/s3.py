@@ -13,8 +13,8 @@ import threading
 from collections.abc import Iterator
 
 from deploy.sandbox import ROOT
-from deploy.sandbox.ready import free_ports, http_status, wait_until
-from deploy.sandbox.supervise import Command, Supervisor
+from deploy.sandbox.ports import free_ports, http_status, wait_until
+from deploy.sandbox.supervisor import Command, Supervisor
 
 START_TIMEOUT_S = 60
 

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Self, TextIO
 
 from deploy.sandbox import ROOT, redis, s3
-from deploy.sandbox.ready import NotReady, free_ports, http_status, wait_until
-from deploy.sandbox.supervise import Command, Supervisor, procfile
+from deploy.sandbox.ports import NotReady, free_ports, http_status, wait_until
+from deploy.sandbox.supervisor import Command, Supervisor, procfile
 
 BUCKET = "rushes"
 GATEWAYS = ("apimaster", "apimart", "evolink", "newapi", "apimodels")

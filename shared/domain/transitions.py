@@ -19,11 +19,11 @@ from datetime import UTC, datetime
 from itertools import takewhile
 from typing import Any
 
-from shared.domain import events, money, pace, patience, routing
+from shared.domain import cheapest_wait, events, money, routing, schedule
 from shared.domain.events import Event
+from shared.domain.frozen import replace
 from shared.domain.job import Attempt, AttemptStatus, Chore, Error, Job, Link, Nudge, State
-from shared.domain.pace import Pace
-from shared.domain.values import replace
+from shared.domain.schedule import Pace
 
 
 def transition(job: Job, event: Event, now: int, pace_: Pace) -> Job:
@@ -80,7 +80,7 @@ def _measure(job: Job, event: events.Measured, now: int, _: Pace) -> Job:
 
 def _begin(job: Job, event: events.Begun, now: int, _: Pace) -> Job:
     plan = event.plan
-    lease = pace.after(now, pace.LEASE_S)
+    lease = schedule.after(now, schedule.LEASE_S)
     begun = replace(
         job,
         state=State.SUBMITTING,
@@ -104,7 +104,7 @@ def _trimmed(attempts: tuple[Attempt, ...]) -> tuple[Attempt, ...]:
 
 def _defer(job: Job, event: events.Deferred, now: int, pace_: Pace) -> Job:
     if job.state is State.QUEUED:  # until then it waits for something else than a gateway; a cap is not put off so
-        job = patience.resumed(job, now, event.until, pace_)
+        job = cheapest_wait.resumed(job, now, event.until, pace_)
     return replace(job, due_at=event.until, tries=job.tries if event.broke else 0)
 
 
@@ -136,7 +136,7 @@ def _run(job: Job, task_id: str | None, now: int, pace_: Pace) -> Job:
         status=AttemptStatus.RUNNING, task_id=task_id or job.current.task_id, body=None, let_go=False
     )
     running = replace(running, state=State.RUNNING, tries=0, setbacks=0)
-    return replace(running, due_at=pace.first_poll(running, now, pace_))
+    return replace(running, due_at=schedule.first_poll(running, now, pace_))
 
 
 def _withdraw(job: Job, event: events.Withdrawn, now: int, pace_: Pace) -> Job:
@@ -144,7 +144,7 @@ def _withdraw(job: Job, event: events.Withdrawn, now: int, pace_: Pace) -> Job:
     if job.current.submitted_at != event.submitted_at or asked_again:
         return job
     due_at = max(now, event.until)
-    job = patience.resumed(job, event.submitted_at, due_at, pace_)
+    job = cheapest_wait.resumed(job, event.submitted_at, due_at, pace_)
     return replace(job, state=State.QUEUED, attempts=job.attempts[:-1], due_at=due_at, tries=0, setbacks=0)
 
 
@@ -152,14 +152,14 @@ def _refuse(job: Job, event: events.Refused, now: int, pace_: Pace) -> Job:
     error = Error(event.reason.code, event.message, job.provider)
     job = job.with_attempt(status=AttemptStatus.REJECTED, ended_at=now, error=error, body=None)
     job = job.noted(now, "refused", f"{job.provider}: {event.reason.value}")
-    job = patience.resumed(job, job.current.submitted_at, now, pace_)
-    move = routing.after_refusal(job, event.reason, patience.allows(job, now, event.retry_after_s, pace_))
+    job = cheapest_wait.resumed(job, job.current.submitted_at, now, pace_)
+    move = routing.after_refusal(job, event.reason, cheapest_wait.allows(job, now, event.retry_after_s, pace_))
     since = routing.refused_since(job) or now
-    if isinstance(move, routing.Give) or pace.after(since, pace_.job_timeout_s) <= now:
+    if isinstance(move, routing.Give) or schedule.after(since, pace_.job_timeout_s) <= now:
         return _end(job, State.FAILED, now, error)
     if event.reason is not events.Reason.RATE or len(job.route) < 2:
         return _requeue(job, move, now, event.retry_after_s)
-    return _throttled(job, move, now, patience.until(job, pace_), event.retry_after_s)
+    return _throttled(job, move, now, cheapest_wait.until(job, pace_), event.retry_after_s)
 
 
 def _throttled(job: Job, move: routing.Move, now: int, ends_at: int, retry_after_s: float | None) -> Job:
@@ -177,7 +177,7 @@ def _throttled(job: Job, move: routing.Move, now: int, ends_at: int, retry_after
 def _requeue(job: Job, move: routing.Move, now: int, retry_after_s: float | None = None) -> Job:
     route = move.route if isinstance(move, routing.Go) else job.route
     fresh = isinstance(move, routing.Go) and job.setbacks < len(job.route) - 1
-    due_at = now if fresh else pace.retry(job, now, retry_after_s)
+    due_at = now if fresh else schedule.retry(job, now, retry_after_s)
     return replace(job, state=State.QUEUED, route=route, due_at=due_at, setbacks=job.setbacks + 1, tries=0, progress=0)
 
 
@@ -189,10 +189,10 @@ def _doubt(job: Job, event: events.Lost, now: int, pace_: Pace) -> Job:
 
 def _still_doubt(job: Job, event: Event, now: int, pace_: Pace) -> Job:
     """Asking again told nothing: a refusal of the second call says nothing about the first."""
-    if now >= pace.deadline(job.current, pace_):
+    if now >= schedule.deadline(job.current, pace_):
         message = "the submit was sent and its answer never came; it may have been paid for"
         return _end(job, State.FAILED, now, Error("submit_unconfirmed", message, job.provider))
-    let_go = now >= pace.after(job.current.submitted_at, pace.PLACE_S)
+    let_go = now >= schedule.after(job.current.submitted_at, schedule.PLACE_S)
     job = replace(job.with_attempt(let_go=let_go), setbacks=job.setbacks + 1, tries=0)
     return replace(job, due_at=_settle_due(job, now, pace_))
 
@@ -200,12 +200,12 @@ def _still_doubt(job: Job, event: Event, now: int, pace_: Pace) -> Job:
 def _settle_due(job: Job, now: int, pace_: Pace) -> int:
     """When an unconfirmed submit is looked at again: soon while it can be asked for, else when patience ends."""
     attempt = job.current
-    if attempt.task_id or (attempt.body is not None and job.setbacks < pace.ASK_AGAIN_TRIES):
-        return pace.retry(job, now)
+    if attempt.task_id or (attempt.body is not None and job.setbacks < schedule.ASK_AGAIN_TRIES):
+        return schedule.retry(job, now)
     if pace_.resubmit_unconfirmed:
-        return max(now, pace.after(attempt.submitted_at, pace_.callback_grace_s))
-    deadline = pace.deadline(attempt, pace_)
-    return deadline if attempt.let_go else min(deadline, pace.after(attempt.submitted_at, pace.PLACE_S))
+        return max(now, schedule.after(attempt.submitted_at, pace_.callback_grace_s))
+    deadline = schedule.deadline(attempt, pace_)
+    return deadline if attempt.let_go else min(deadline, schedule.after(attempt.submitted_at, schedule.PLACE_S))
 
 
 def _resolve(job: Job, event: events.Resolved, now: int, pace_: Pace) -> Job:
@@ -217,7 +217,7 @@ def _resubmit(job: Job, event: events.Resolved, now: int, pace_: Pace) -> Job:
     paid = sum(attempt.paid for attempt in job.attempts)
     if paid >= routing.MAX_PAID_ATTEMPTS:
         return _fail_unconfirmed(job, event, now, pace_)
-    job = patience.resumed(job, job.current.submitted_at, now, pace_)
+    job = cheapest_wait.resumed(job, job.current.submitted_at, now, pace_)
     return replace(job, state=State.QUEUED, due_at=now, setbacks=0, tries=0)
 
 
@@ -258,12 +258,12 @@ def _progress(job: Job, event: events.Progressed, now: int, pace_: Pace) -> Job:
 def _wait(job: Job, event: Event, now: int, pace_: Pace) -> Job:
     """No verdict: look again later, until we stop waiting, which says nothing of the gateway."""
     job = replace(job.with_attempt(polls=job.current.polls + 1, asked_at=event.asked_at), tries=0)
-    if now >= pace.deadline(job.current, pace_):
+    if now >= schedule.deadline(job.current, pace_):
         return _end(job, State.FAILED, now, _overdue(job, pace_))
     wait_s = getattr(event, "retry_after_s", None) or 0
     clear = isinstance(event, events.Progressed)
-    due_at = max(pace.next_poll(job, now, pace_, clear), pace.after(now, wait_s))
-    return replace(job, due_at=min(due_at, pace.deadline(job.current, pace_)))
+    due_at = max(schedule.next_poll(job, now, pace_, clear), schedule.after(now, wait_s))
+    return replace(job, due_at=min(due_at, schedule.deadline(job.current, pace_)))
 
 
 NO_LINK = "no link"
@@ -314,13 +314,13 @@ def _succeed(job: Job, event: events.Succeeded, now: int, pace_: Pace) -> Job:
         link=link,
         body=None,
     )
-    due_at = pace.archive_due(link.expires_at, now, pace_)
+    due_at = schedule.archive_due(link.expires_at, now, pace_)
     job = replace(job, state=State.ARCHIVING, progress=100, due_at=due_at, tries=0, setbacks=0)
     return job.noted(now, "finished", f"heard by {event.heard_by}")
 
 
 def _dated(link: Link, now: int, pace_: Pace) -> Link:
-    return link if link.expires_at else replace(link, expires_at=pace.after(now, pace_.result_ttl_s))
+    return link if link.expires_at else replace(link, expires_at=schedule.after(now, pace_.result_ttl_s))
 
 
 def _fail(job: Job, event: events.Failed, now: int, pace_: Pace) -> Job:
@@ -338,7 +338,7 @@ def _fail(job: Job, event: events.Failed, now: int, pace_: Pace) -> Job:
     move = routing.after_failure(job, event.reason)
     if isinstance(move, routing.Give):
         return _end(job, State.FAILED, now, error)
-    job = patience.resumed(job, job.current.submitted_at, now, pace_)
+    job = cheapest_wait.resumed(job, job.current.submitted_at, now, pace_)
     return replace(_requeue(job, move, now), due_at=now)
 
 
@@ -348,7 +348,7 @@ def _fail(job: Job, event: events.Failed, now: int, pace_: Pace) -> Job:
 def _renew(job: Job, event: events.Succeeded, now: int, pace_: Pace) -> Job:
     """The gateway gave a fresh link for the same clip; nothing is generated again."""
     link = _dated(event.link, job.current.ended_at or now, pace_)
-    due_at = now if job.setbacks == 0 and link != job.current.link else pace.archive_retry(job, now)
+    due_at = now if job.setbacks == 0 and link != job.current.link else schedule.archive_retry(job, now)
     bad_downloads = job.current.bad_downloads + event.bad_download
     renewed = job.with_attempt(link=link, bad_downloads=bad_downloads)
     return replace(renewed, due_at=due_at, setbacks=job.setbacks + 1, tries=0)
@@ -370,7 +370,7 @@ def _archive(job: Job, event: events.Archived, now: int, pace_: Pace) -> Job:
 def _archive_failed(job: Job, event: events.ArchiveFailed, now: int, _: Pace) -> Job:
     if event.final:
         return _end(job, State.FAILED, now, Error(event.code, event.message, job.provider))
-    later = replace(job, due_at=pace.archive_retry(job, now), setbacks=job.setbacks + 1, tries=0)
+    later = replace(job, due_at=schedule.archive_retry(job, now), setbacks=job.setbacks + 1, tries=0)
     if event.code == "result_invalid":
         later = later.with_attempt(bad_downloads=job.current.bad_downloads + 1)
     what = "link refused" if event.refused else "archive delayed"
@@ -379,7 +379,7 @@ def _archive_failed(job: Job, event: events.ArchiveFailed, now: int, _: Pace) ->
 
 
 def _archive_waits(job: Job, event: Event, now: int, _: Pace) -> Job:
-    return replace(job, due_at=pace.archive_retry(job, now), setbacks=job.setbacks + 1, tries=0)
+    return replace(job, due_at=schedule.archive_retry(job, now), setbacks=job.setbacks + 1, tries=0)
 
 
 # --- ended: what is still owed
@@ -405,7 +405,7 @@ def _end(job: Job, state: State, now: int, error: Error | None = None) -> Job:
 
 def _owed_at(job: Job, now: int, pace_: Pace) -> int:
     """When the next chore is due: at once, save that leaving the ledger waits for the retention to pass."""
-    return pace.after(job.ended_at or now, pace_.retention_s) if job.chores == (Chore.RETIRE,) else now
+    return schedule.after(job.ended_at or now, pace_.retention_s) if job.chores == (Chore.RETIRE,) else now
 
 
 def _done(chore: Chore) -> Callable[[Job, Event, int, Pace], Job]:
@@ -436,10 +436,10 @@ def _told(job: Job, event: events.Notified, now: int, pace_: Pace) -> Job:
 def _not_told(job: Job, event: events.NoticeFailed, now: int, pace_: Pace) -> Job:
     if Chore.NOTICE not in job.chores:
         return job
-    if event.final or now >= pace.after(_telling_since(job), pace.NOTICE_GIVE_UP_S):
+    if event.final or now >= schedule.after(_telling_since(job), schedule.NOTICE_GIVE_UP_S):
         job = job.noted(now, "notice failed", f"{event.message}; given up")
         return _done(Chore.NOTICE)(job, event, now, pace_)
-    due_at = pace.notice_retry(job, now, event.retry_after_s)
+    due_at = schedule.notice_retry(job, now, event.retry_after_s)
     job = job.noted(now, "notice failed", f"{event.message}, next try at {_clock(due_at)}")
     return replace(job, due_at=due_at, setbacks=job.setbacks + 1, tries=0)
 

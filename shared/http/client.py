@@ -11,15 +11,15 @@ from weakref import WeakSet
 
 import certifi
 
-from shared.domain import wire
+from shared.domain import http_messages
 from shared.http.address_guard import AddressGuard
-from shared.http.call import AwsSigV4, Call, next_hop, spoken
+from shared.http.curl_handle import Handle, Transport
 from shared.http.errors import NotSent
-from shared.http.handle import Handle, Transport
+from shared.http.handle_pool import Pool
 from shared.http.multi import Batch, Multi, Outcome
-from shared.http.pool import Pool
+from shared.http.prepared_request import AwsSigV4, Call, next_hop, spoken
 from shared.http.proxy import Proxy
-from shared.http.stream import Stream
+from shared.http.response_stream import Stream
 from shared.http.urls import origin
 
 # For the look-up of a name where no call is made.
@@ -49,14 +49,14 @@ class HttpClient:
 
     def send(
         self,
-        request: wire.Request,
+        request: http_messages.Request,
         *,
         deadline_s: float,
         max_bytes: int = 1 << 20,
         fresh: bool = False,
         redirects: int = 0,
         sign: AwsSigV4 | None = None,
-    ) -> wire.Response:
+    ) -> http_messages.Response:
         """Make one call and read its whole answer within `deadline_s`; whatever its status, it is an answer.
 
         `fresh` is for a call that is paid for: over a connection of its own, never sent a second time; so is any POST.
@@ -74,7 +74,7 @@ class HttpClient:
 
     @contextmanager
     def stream(
-        self, request: wire.Request, *, deadline_s: float, stall_s: float = 30, redirects: int = REDIRECTS
+        self, request: http_messages.Request, *, deadline_s: float, stall_s: float = 30, redirects: int = REDIRECTS
     ) -> Iterator[Stream]:
         """Make one call and give its answer, the body still to be read; it is over after `deadline_s` in any case.
 
@@ -92,7 +92,7 @@ class HttpClient:
 
     def send_all(
         self,
-        requests: Sequence[wire.Request],
+        requests: Sequence[http_messages.Request],
         *,
         deadline_s: float,
         max_bytes: int = 1 << 20,
@@ -125,7 +125,7 @@ class HttpClient:
         self._handles.start()
         self._multis.start()
 
-    def _exchange(self, call: Call, ends_at: float, max_bytes: int) -> wire.Response:
+    def _exchange(self, call: Call, ends_at: float, max_bytes: int) -> http_messages.Response:
         # A call that is sent once has no use for a connection; what signs is kept apart from what does not.
         key = (None if call.once else call.origin, call.sign is not None)
         handle = self._handles.take(key) or Handle(self._transport)
@@ -137,7 +137,7 @@ class HttpClient:
             self._handles.give(key, handle)
 
     @staticmethod
-    def _call(request: wire.Request, sign: AwsSigV4 | None) -> Call | None:
+    def _call(request: http_messages.Request, sign: AwsSigV4 | None) -> Call | None:
         try:
             return spoken(request, sign=sign)
         except NotSent:

@@ -11,11 +11,11 @@ from collections.abc import Iterator, Sequence
 
 import pycurl
 
-from shared.domain import wire
+from shared.domain import http_messages
 from shared.http.address_guard import AddressGuard
-from shared.http.call import Call
+from shared.http.curl_handle import PIECE_BYTES, Handle, Transport
 from shared.http.errors import AnswerLost, NotSent
-from shared.http.handle import PIECE_BYTES, Handle, Transport
+from shared.http.prepared_request import Call
 from shared.http.urls import Origin
 
 # Answers are waited for a moment longer, for each group of them costs whoever takes it a call to the ledger.
@@ -113,7 +113,7 @@ def _action(events: int) -> int:
     return (pycurl.CSELECT_IN if reads else 0) | (pycurl.CSELECT_OUT if writes else 0)
 
 
-Outcome = wire.Response | AnswerLost | None
+Outcome = http_messages.Response | AnswerLost | None
 
 
 class Batch:

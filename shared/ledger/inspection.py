@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Sequence
 
-from shared.domain import pace
+from shared.domain import schedule
 from shared.domain.job import IN_FLIGHT, Job, State
 from shared.ledger import keys, record
 from shared.ledger.store import Standing, Store
@@ -88,7 +88,7 @@ def _state(index: str) -> State:
 
 
 def _places(job: Job) -> tuple[str, ...]:
-    return (*map(keys.due, pace.places(job)), *map(keys.leased, pace.leasing(job)))
+    return (*map(keys.due, schedule.places(job)), *map(keys.leased, schedule.leasing(job)))
 
 
 def _belongs(job: Job) -> tuple[str, ...]:

@@ -7,16 +7,16 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
-from shared.domain import books, health, pace, patience, tallies, timing
+from shared.domain import cheapest_wait, counters, gateway_pauses, metric_counters, schedule, timing
 from shared.domain.events import Accepted, Event, Failed, Reason, Succeeded
+from shared.domain.frozen import replace
 from shared.domain.job import Attempt, Job, Nudge, State
-from shared.domain.pace import Pace
+from shared.domain.schedule import Pace
 from shared.domain.transitions import transition
-from shared.domain.values import replace
 from shared.ledger import keys, record
-from shared.ledger.experience import Experience
 from shared.ledger.quarantine import Quarantine
 from shared.ledger.store import Commit, LaneRoom, Once, Opening, Store, Verdict, Writes
+from shared.ledger.timings import Experience
 
 IDEMPOTENCY_S = 7 * 86_400
 # The caps say "a minute"; a second more, because our clock and the gateway's tick apart.
@@ -110,13 +110,13 @@ class Ledger:
         Raises Conflict where the key was used with another body; where it is `guarded` also NotWhole, if the key may
         have been used in what the ledger has lost.
         """
-        job = patience.begun(job, self._pace)
+        job = cheapest_wait.begun(job, self._pace)
         if key:  # told by the record too, so that a retry finds its job in a ledger that was put back
             job = replace(job, idempotency=f"{keys.digest(key)} {digest}")
         return self._create(job, guarded)
 
     def _create(self, job: Job, guarded: bool = False) -> Job | None:
-        writes = self._moves(None, job, books.difference(None, job))
+        writes = self._moves(None, job, counters.difference(None, job))
         mark = writes.number(keys.MARK) if guarded else 0
         key_digest, _, digest = (job.idempotency or "").partition(" ")
         once = Once(keys.sealed(job.tenant, key_digest), f"{job.id} {digest}", IDEMPOTENCY_S, mark)
@@ -148,7 +148,7 @@ class Ledger:
 
     def claim(self, rooms: Sequence[LaneRoom], now: int) -> tuple[int | None, list[Ticket]]:
         """Lease what is due, and say when the next will be."""
-        lease = pace.after(now, pace.HANDOUT_S)
+        lease = schedule.after(now, schedule.HANDOUT_S)
         soonest, given = self.store.claim(rooms, now, lease, WINDOW_MS)
         return soonest, [Ticket(lane, job_id, lease) for lane, job_id in given]
 
@@ -224,11 +224,11 @@ class Ledger:
         job, ticket, caps = submit.job, submit.ticket, submit.caps
         writes = Writes()
         gates = self._gates(writes, job, ticket, caps, now)
-        writes.add("ZADD", keys.leased(ticket.lane), pace.after(now, pace.LEASE_S), job.id)
+        writes.add("ZADD", keys.leased(ticket.lane), schedule.after(now, schedule.LEASE_S), job.id)
         writes.add("ZADD", keys.window(caps.gateway), now, f"{job.id}{moved.version}")
         self._stand_by(writes, job, moved)
         self._index(writes, job, moved)
-        _count(writes, books.difference(job, moved) | tallies.moved(job, moved))
+        _count(writes, counters.difference(job, moved) | metric_counters.moved(job, moved))
         return _commit(job.version, moved, writes, gates)
 
     def _engaged(self, submit: Submit, moved: Job, verdict: Verdict, now: int) -> Job | LeaseLost | CapReached:
@@ -361,16 +361,16 @@ class Ledger:
     def waiting(self, lanes: Sequence[str], now: int) -> dict[str, int]:
         """Lane → since when the job that waits longest there could have been handed out; of the first in line."""
         found = self._sample([(keys.due(lane), now) for lane in lanes])
-        return _longest(lanes, [[pace.ripe_since(job, now) for job, _ in held] for held in found])
+        return _longest(lanes, [[schedule.ripe_since(job, now) for job, _ in held] for held in found])
 
     def unopened(self, lanes: Sequence[str], now: int) -> dict[str, int]:
         """The same of jobs that were handed out and that nobody works at: their ticket is unused or ran out.
 
         A job that is worked at has more of its lease left than a ticket lives.
         """
-        found = self._sample([(keys.leased(lane), pace.after(now, pace.HANDOUT_S)) for lane in lanes])
+        found = self._sample([(keys.leased(lane), schedule.after(now, schedule.HANDOUT_S)) for lane in lanes])
         idle = [[job for job, lease in held if lease <= now or not job.tries] for held in found]
-        return _longest(lanes, [[pace.ripe_since(job, now) for job in held] for held in idle])
+        return _longest(lanes, [[schedule.ripe_since(job, now) for job in held] for held in idle])
 
     def oldest(self, state: State, limit: int) -> list[Job]:
         """Jobs of all tenants that stand in a state, oldest first."""
@@ -398,9 +398,9 @@ class Ledger:
         if self.paused_until(gateway) > now:
             return
         strikes = self.store.strike(keys.gateway(gateway), {"why": reason.value})
-        pause_s = health.pause_s(reason, strikes, retry_after_s)
+        pause_s = gateway_pauses.pause_s(reason, strikes, retry_after_s)
         if pause_s:
-            self.store.remember(keys.gateway(gateway), {"paused_until": pace.after(now, pause_s)})
+            self.store.remember(keys.gateway(gateway), {"paused_until": schedule.after(now, pause_s)})
 
     def pause(self, gateway: str, why: str, until: int) -> None:
         """Send nothing new there until then, whatever the gateway says meanwhile; jobs go elsewhere or wait."""
@@ -483,7 +483,7 @@ class Ledger:
     # --- writing
 
     def _commit(self, job: Job, moved: Job, now: int, event: Event) -> Commit:
-        change = books.difference(job, moved)
+        change = counters.difference(job, moved)
         writes = self._moves(job, moved, change)
         if isinstance(event, Accepted) and moved.provider and moved.state is State.RUNNING:
             writes.add("HDEL", keys.gateway(moved.provider), *SAID)  # it took a job, so it is well
@@ -492,26 +492,26 @@ class Ledger:
         due = moved.due_at is not None and moved.due_at <= now
         return _commit(job.version, moved, writes, ring=freed or due)
 
-    def _moves(self, old: Job | None, new: Job, change: dict[books.Line, int]) -> Writes:
+    def _moves(self, old: Job | None, new: Job, change: dict[counters.Line, int]) -> Writes:
         """The one due entry, the one index entry, the counters with the change of the books."""
         writes = Writes(first_key=3 if old is None else 2)
-        lane = pace.lane(new)
-        for was in pace.leasing(old) if old else ():
+        lane = schedule.lane(new)
+        for was in schedule.leasing(old) if old else ():
             writes.add("ZREM", keys.leased(was), new.id)
-        for was in pace.places(old) if old else ():
+        for was in schedule.places(old) if old else ():
             if was != lane:
                 writes.add("ZREM", keys.due(was), new.id)
         if lane and new.due_at is not None:
             writes.add("ZADD", keys.due(lane), new.due_at, new.id)
         self._stand_by(writes, old, new)
         self._index(writes, old, new)
-        _count(writes, change | tallies.moved(old, new))
+        _count(writes, change | metric_counters.moved(old, new))
         return writes
 
     def _stand_by(self, writes: Writes, old: Job | None, new: Job) -> None:
         """The further gateways of a job in line may take it, from the end of its wait for the first one on."""
-        stands = patience.standby(new, self._pace)
-        for name in patience.standby(old, self._pace) if old else ():
+        stands = cheapest_wait.standby(new, self._pace)
+        for name in cheapest_wait.standby(old, self._pace) if old else ():
             if name not in stands:
                 writes.add("ZREM", keys.standby(name), new.id)
         for name, at in stands.items():
@@ -544,7 +544,7 @@ class Ledger:
         writes.add("SADD", keys.INDEXES, name)
 
     def _gates(self, writes: Writes, job: Job, ticket: Ticket, caps: Caps, now: int) -> list[list[object]]:
-        window, day = keys.window(caps.gateway), books.day_of(now)
+        window, day = keys.window(caps.gateway), counters.day_of(now)
         gates: list[list[object]] = [
             ["lease", writes.number(keys.leased(ticket.lane)), job.id, ticket.lease],
             ["whole", writes.number(keys.MARK)],
@@ -560,11 +560,11 @@ class Ledger:
         if cap == "pause":
             return int(value)
         if cap == "whole":
-            return pace.after(now, WHOLE_S)
+            return schedule.after(now, WHOLE_S)
         if cap == "window":
             return int(float(value or now)) + WINDOW_MS + 1
         if cap == "budget":
-            return now - now % pace.DAY + pace.DAY
+            return now - now % schedule.DAY + schedule.DAY
         return now
 
 
@@ -576,7 +576,7 @@ def _commit(
 
 
 def _longer(tickets: Sequence[Ticket], now: int) -> tuple[list[Ticket], list[Opening]]:
-    new = [replace(ticket, lease=max(pace.after(now, pace.LEASE_S), ticket.lease + 1)) for ticket in tickets]
+    new = [replace(ticket, lease=max(schedule.after(now, schedule.LEASE_S), ticket.lease + 1)) for ticket in tickets]
     return new, [Opening(t.lane, t.job_id, t.lease, n.lease) for t, n in zip(tickets, new, strict=True)]
 
 
@@ -600,13 +600,13 @@ def _fits(name: str, tenant: str | None, states: set[State], provider: str | Non
     )
 
 
-def _count(writes: Writes, change: Mapping[books.Line, int]) -> None:
+def _count(writes: Writes, change: Mapping[counters.Line, int]) -> None:
     for line, step in change.items():
         key, field = COUNTERS[line[0]](line)
         writes.add("HINCRBY", key, field, step)
 
 
-COUNTERS: dict[str, Callable[[books.Line], tuple[str, str]]] = {
+COUNTERS: dict[str, Callable[[counters.Line], tuple[str, str]]] = {
     "inflight": lambda line: (keys.IN_FLIGHT, line[1]),
     "held": lambda line: (keys.held(line[1]), line[2]),
     "usage": lambda line: (keys.usage(line[1]), "|".join(line[2:])),

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from hashlib import sha256
 
-from shared.domain import pace
+from shared.domain import schedule
 from shared.ledger import keys
 from shared.ledger.store import Bounds, Store
 
@@ -47,7 +47,7 @@ class Quarantine:
 
     def keep(self, stray: Stray) -> bool:
         """Count it and keep it; False where the same was kept before, or its job has its share already."""
-        since = pace.after(stray.at, -KEPT_S)
+        since = schedule.after(stray.at, -KEPT_S)
         bounds = Bounds(OF_A_JOB, IN_ALL, since)
         told = json.dumps(asdict(stray))
         return self._store.set_aside(stray.id, stray.job_id, stray.provider, told, stray.at, bounds)
@@ -55,7 +55,7 @@ class Quarantine:
     def newest(self, tenant: str | None, now: int, limit: int = 100) -> list[Stray]:
         """What is kept, newest first; of one tenant, or of all."""
         held = [Stray(**json.loads(told)) for told in self._store.counters(keys.QUARANTINE).values()]
-        shown = [stray for stray in held if tenant in (None, stray.tenant) and stray.at > pace.after(now, -KEPT_S)]
+        shown = [stray for stray in held if tenant in (None, stray.tenant) and stray.at > schedule.after(now, -KEPT_S)]
         return sorted(shown, key=lambda stray: (stray.at, stray.id), reverse=True)[:limit]
 
     def get(self, stray_id: str, tenant: str | None, now: int) -> Stray | None:

@@ -11,10 +11,10 @@ from typing import Any, TypeVar, cast
 
 import redis
 
+from shared.compact_json import compact
 from shared.ledger import keys
-from shared.ledger.compact import compact
+from shared.ledger.compression import pack, unpack
 from shared.ledger.connection import call_all
-from shared.ledger.packing import pack, unpack
 from shared.ledger.store import Bounds, Commit, LaneRoom, LedgerUnavailable, Once, Opening, Standing, Verdict, Writes
 
 LUA = Path(__file__).with_name("lua")
@@ -132,7 +132,7 @@ class RedisStore:
     def begin(self, openings: Sequence[Opening], operation: str) -> list[str | None]:
         names = [name for o in openings for name in (keys.leased(o.lane), keys.record(o.job_id))]
         arguments = [value for o in openings for value in (o.job_id, o.lease, o.new_lease)]
-        return [_unpacked(held) for held in self._run("begin", names, [operation, *arguments], raw=True)]
+        return [_unpacked(held) for held in self._run("open_tickets", names, [operation, *arguments], raw=True)]
 
     def renew(self, openings: Sequence[Opening]) -> list[bool]:
         calls = [([keys.leased(o.lane)], [o.job_id, o.lease, o.new_lease]) for o in openings]
@@ -145,7 +145,7 @@ class RedisStore:
     def set_aside(self, stray_id: str, job_id: str, gateway: str, stray: str, now: int, bounds: Bounds) -> bool:
         names = [keys.QUARANTINE, keys.QUARANTINE_AT, keys.QUARANTINE_COUNT]
         limits = [bounds.of_a_job, bounds.in_all, bounds.since]
-        return bool(self._run("set_aside", names, [stray_id, stray, now, job_id, gateway, *limits]))
+        return bool(self._run("quarantine", names, [stray_id, stray, now, job_id, gateway, *limits]))
 
     def set_free(self, stray_id: str) -> bool:
         def write() -> bool:
@@ -242,13 +242,13 @@ class RedisStore:
         return [[(job_id, int(at)) for job_id, at in held] for held in self._reach(read)]
 
     def halve(self, key: str, prefix: str, above: int) -> None:
-        self._run("halve", [key], [prefix, above], again=0)
+        self._run("halve_counts", [key], [prefix, above], again=0)
 
     def count_since(self, key: str, since: int) -> int:
         return int(self._reach(lambda: self._client.zcount(key, since, "+inf")))
 
     def ring(self) -> None:
-        self._run("ring", [], [])
+        self._run("wake", [], [])
 
     def listen(self, timeout_s: float) -> None:
         """Sleep until the bell rings, at most so long. For one thread only."""
@@ -303,7 +303,7 @@ class RedisStore:
 
     def stray(self, name: str, job_id: str, version: int | None, repair: bool) -> bool:
         arguments = ["" if version is None else version, job_id, int(repair)]
-        return bool(self._run("stray", [keys.record(job_id), name], arguments))
+        return bool(self._run("remove_misplaced", [keys.record(job_id), name], arguments))
 
     def tally(self, key: str, indexes: Sequence[str]) -> tuple[Mapping[str, str], dict[str, int]]:
         """A hash of counters and the sizes of indexes, at one moment."""

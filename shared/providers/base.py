@@ -14,8 +14,8 @@ from urllib.parse import quote, urlsplit
 
 from shared.domain import events
 from shared.domain.events import Event, Reason
+from shared.domain.http_messages import Request, Response
 from shared.domain.job import Link
-from shared.domain.wire import Request, Response
 from shared.providers.complaints import Complaint, complaint, effective_status, names_task
 from shared.providers.links import clip_at
 from shared.providers.reading import (

@@ -14,8 +14,8 @@ from contextlib import closing, contextmanager, suppress
 from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
 from urllib.parse import quote
 
-from shared.clip import BLOCK_BYTES, Part
 from shared.storage import extra_args
+from shared.storage.clip_check import BLOCK_BYTES, Part
 from shared.storage.errors import Denied, Missing, Taken, translated
 from shared.storage.extra_args import ExtraArgs
 

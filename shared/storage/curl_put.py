@@ -21,7 +21,7 @@ from urllib.request import getproxies, proxy_bypass
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from shared.domain import wire
+from shared.domain.http_messages import Request, Response
 from shared.http import AnswerLost, AwsSigV4, HttpClient, NotSent
 
 # Larger bodies are boto's.
@@ -113,20 +113,20 @@ class CurlPut:
 
     def _response(
         self, key: str, query: str, body: bytes | memoryview, headers: Mapping[str, str], clear: Container[int]
-    ) -> wire.Response | None:
+    ) -> Response | None:
         """What S3 says, if that is clear; after an answer that is not, nothing is asked for a while."""
         with suppress(NotSent, AnswerLost, BotoCoreError, ClientError):
             if len(body) > MOST_BYTES or not self._takes(key):
                 return None
             deadline_s = DEADLINE_S + len(body) / SLOW_BYTES_PER_S
             request = self._request(key, query, body, headers)
-            response: wire.Response = self._http.send(request, deadline_s=deadline_s, sign=self._signature())
+            response: Response = self._http.send(request, deadline_s=deadline_s, sign=self._signature())
             if response.status in clear:
                 return response
         self._rest()
         return None
 
-    def _judged(self, outcome: wire.Response | AnswerLost) -> bool | None:
+    def _judged(self, outcome: Response | AnswerLost) -> bool | None:
         if isinstance(outcome, AnswerLost) or outcome.status not in WRITTEN:
             self._rest()
             return None
@@ -135,11 +135,11 @@ class CurlPut:
     def _rest(self) -> None:
         self._rests_until = time.monotonic() + REST_S
 
-    def _request(self, key: str, query: str, body: bytes | memoryview, headers: Mapping[str, str]) -> wire.Request:
+    def _request(self, key: str, query: str, body: bytes | memoryview, headers: Mapping[str, str]) -> Request:
         sha256 = headers.get(SHA256) or hashlib.sha256(body).hexdigest()
         signed = {**headers, "x-amz-content-sha256": sha256}
         # A part is sent from where it lies: any buffer will do.
-        return wire.Request("PUT", f"{self.target.root}{quote(key, safe='/~')}{query}", signed, raw=cast("bytes", body))
+        return Request("PUT", f"{self.target.root}{quote(key, safe='/~')}{query}", signed, raw=cast("bytes", body))
 
     def _signature(self) -> AwsSigV4:
         """Credentials are asked for at each call: they may be temporary, and botocore renews them."""

@@ -7,8 +7,8 @@ from decimal import Decimal
 
 import pytest
 
-from shared.clip import ClipFacts, ClipJudge, InvalidClip
-from shared.formats import HEAD_BYTES
+from shared.media.formats import HEAD_BYTES
+from shared.storage.clip_check import ClipFacts, ClipJudge, InvalidClip
 
 KINDS = ["plain", "faststart", "quicktime"]
 

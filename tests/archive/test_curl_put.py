@@ -21,13 +21,13 @@ from certificates import self_signed
 from fault_server import Names
 from strict_bucket import CUT_AFTER, CUT_BEFORE, KEY_ID, SECRET, UNSIGNED, Handler, StrictBucket
 
-from shared import wiring
-from shared.archive import Archive, ArchiveUnavailable, Source
-from shared.domain.wire import Request
+from shared import services
+from shared.domain.http_messages import Request
 from shared.storage import curl_put
+from shared.storage.archive import Archive, ArchiveUnavailable, Source
 from shared.storage.curl_put import MOST_BYTES, REST_S, CurlPut, Put
-from shared.storage.links import Links
-from shared.storage.s3 import S3
+from shared.storage.presigned_links import Links
+from shared.storage.s3_clients import S3
 
 KEY, BODY, BUCKET = "jobs/2026/09/21/job_1/manifest.json", b'{"schema": "rushes.manifest/1"}', "clips"
 HEADERS = {"Content-Type": "application/json", "x-amz-meta-sha256": hashlib.sha256(BODY).hexdigest()}
@@ -247,7 +247,7 @@ def test_a_large_body_is_botos(strict: StrictBucket) -> None:
 
 def test_without_credentials_there_is_no_short_way(strict: StrictBucket) -> None:
     s3: Any = SimpleNamespace(session=SimpleNamespace(get_credentials=lambda: None), signs_plainly=lambda: True)
-    assert wiring.curl_put(s3, Links(client(strict.url)), BUCKET) is None
+    assert services.curl_put(s3, Links(client(strict.url)), BUCKET) is None
 
 
 # --- many together
@@ -580,7 +580,7 @@ def test_authorities_of_the_users_own_are_believed_by_both_ways(
         monkeypatch.setenv(f"AWS_{name}", value)
     s3 = S3(certificate[0] if by == "RUSHES_CA_FILE" else None)
     s3.client().put_object(Bucket=BUCKET, Key="botos", Body=BODY)
-    short = wiring.curl_put(s3, Links(s3.client()), BUCKET)
+    short = services.curl_put(s3, Links(s3.client()), BUCKET)
     assert short
     assert short.put(KEY, BODY, HEADERS) is True
     assert ([seen.is_botos for seen in secure.seen], secure.wrong) == ([True, False], [])

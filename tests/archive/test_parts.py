@@ -14,8 +14,8 @@ from botocore.auth import S3SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 
-from shared.archive import Archive, Source
-from shared.clip import Buffers, Part
+from shared.storage.archive import Archive, Source
+from shared.storage.clip_check import Buffers, Part
 from shared.storage.curl_put import CurlPut
 
 KEY = "jobs/2026/11/20/job_1/video.mp4"

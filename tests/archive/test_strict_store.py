@@ -17,12 +17,12 @@ from patience import PATIENCE_S
 from strict_bucket import KEY_ID, SECRET
 from strict_store import LIST, UPLOADS, Manners, StrictStore
 
-from shared import wiring
-from shared.archive import Archive, ArchiveUnavailable, Source
+from shared import services as services_module
 from shared.settings import SettingsError, load
+from shared.storage.archive import Archive, ArchiveUnavailable, Source
 from shared.storage.bucket import Bucket
-from shared.storage.probe import probe
-from shared.storage.s3 import S3, BucketRegions, s3_client
+from shared.storage.bucket_probe import probe
+from shared.storage.s3_clients import S3, BucketRegions, s3_client
 
 KEY, METADATA = "jobs/2026/11/30/job_1/video.mp4", {"job-id": "job_1", "provider": "apimart", "task-id": "task-7"}
 NEEDED = {
@@ -69,7 +69,7 @@ def store(endpoint: str, bucket: str, monkeypatch: pytest.MonkeyPatch) -> Iterat
 
 def archive_of(bucket: str, **changes: str) -> Archive:
     """The archive as every process builds it from its environment."""
-    return wiring.build({**NEEDED, "RUSHES_S3_BUCKET": bucket, **changes}).archive
+    return services_module.build({**NEEDED, "RUSHES_S3_BUCKET": bucket, **changes}).archive
 
 
 def client() -> Any:
@@ -120,7 +120,7 @@ def test_a_link_is_signed_for_the_region_of_the_bucket(
 def test_an_input_in_a_bucket_elsewhere_is_signed_for_its_region(store: Any, bucket: str, s3: Any) -> None:
     store(region="eu-west-3")
     s3.put_object(Bucket=bucket, Key="in/picture é.png", Body=b"png")
-    services = wiring.build({**NEEDED, "RUSHES_S3_BUCKET": "another-one"})
+    services = services_module.build({**NEEDED, "RUSHES_S3_BUCKET": "another-one"})
 
     assert fetched(services.fetchable(f"s3://{bucket}/in/picture é.png")) == b"png"
 
@@ -158,7 +158,7 @@ def test_a_store_that_cannot_be_asked_stops_nothing_and_is_asked_again_later(mon
 
     assert [regions.region("clips") for _ in range(3)] == [None] * 3
     assert asked == ["asked"]
-    monkeypatch.setattr("shared.storage.s3.ASKED_AGAIN_S", 0)
+    monkeypatch.setattr("shared.storage.s3_clients.ASKED_AGAIN_S", 0)
     regions._known.clear()
     assert [regions.region("clips") for _ in range(2)] == [None] * 2
     assert len(asked) == 3

@@ -18,7 +18,7 @@ import boto3
 from botocore.config import Config
 from botocore.credentials import Credentials
 
-from shared.archive import Archive, Source
+from shared.storage.archive import Archive, Source
 from shared.storage.curl_put import CurlPut
 
 MIB = 1024 * 1024

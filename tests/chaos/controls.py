@@ -11,14 +11,14 @@ from typing import Any
 from parts import swapped
 from scenarios import SCENARIOS, broken, effects
 
-from shared import tokens
-from shared.archive import Archive
+from shared import credentials
 from shared.domain import events
 from shared.domain.job import AttemptStatus, State
 from shared.domain.transitions import TABLE
-from shared.journal import Journal
 from shared.ledger.redis_store import RedisStore
-from worker import heartbeat, submitting
+from shared.storage.archive import Archive
+from shared.storage.journal import Journal
+from worker import leases, submit
 
 Off = Callable[[], AbstractContextManager[None]]
 
@@ -96,7 +96,7 @@ def _takes_back(job: Any, event: Any, now: int, pace_: Any) -> Any:
 
 LEASE = (
     (
-        "begin",
+        "open_tickets",
         "if not score or tonumber(score) ~= tonumber(lease) then return false end",
         "",
     ),
@@ -104,7 +104,7 @@ LEASE = (
 VERSION = (("commit", "if version ~= ARGV[1] then return {'conflict', old} end", ""),)
 OPERATION = (
     ("commit", "if operation == ARGV[2] then return {'done'} end", ""),
-    ("begin", "if held == operation then return old end", ""),
+    ("open_tickets", "if held == operation then return old end", ""),
 )
 
 TWICE_PAID = "is paid for and not in the ledger"
@@ -130,7 +130,7 @@ SAFEGUARDS: dict[str, Safeguard] = {
         "a paid call is in the ledger before it is sent",
         ("polled", "lost"),
         "was not written down before",
-        off=lambda: replaced((submitting, "engaged", _not_written)),
+        off=lambda: replaced((submit, "engaged", _not_written)),
     ),
     "journal before POST": Safeguard(
         "a paid call is in the bucket before it is sent",
@@ -148,7 +148,7 @@ SAFEGUARDS: dict[str, Safeguard] = {
         "a callback is let in by its token alone",
         ("answer lost, forged, called back", "lost"),
         "is known as theirs",
-        off=lambda: replaced((tokens, "attempt_of", _any_token)),
+        off=lambda: replaced((credentials, "attempt_of", _any_token)),
     ),
     "doubt": Safeguard(
         "a submit whose answer was lost is not sent again",
@@ -166,7 +166,7 @@ SAFEGUARDS: dict[str, Safeguard] = {
         "a worker that lives keeps what it holds",
         ("refused, then the next", "slow"),
         FOR_NOTHING,
-        off=lambda: replaced((heartbeat.Hold, "renew", lambda *_: None)),
+        off=lambda: replaced((leases.Hold, "renew", lambda *_: None)),
     ),
 }
 

@@ -12,10 +12,10 @@ from ledger_steps import contents
 from model_gateways import Task, clip_of
 from simulation import Simulation, Violation
 
-from shared.document import document
-from shared.domain import books, pace
+from shared.domain import counters, schedule
 from shared.domain.job import Attempt, AttemptStatus, Job, State
 from shared.domain.transitions import MADE_UP
+from shared.intake.job_document import document
 from shared.ledger.ledger import COUNTERS
 
 IN_DOUBT = (AttemptStatus.SUBMITTING, AttemptStatus.UNCONFIRMED, AttemptStatus.RUNNING)
@@ -190,7 +190,7 @@ def whole(store: Any, jobs: list[Job]) -> Iterator[str]:
             for member in held[name]:
                 where[member].append(name)
     for job in jobs:
-        lane = pace.lane(job)
+        lane = schedule.lane(job)
         index = f"rushes:index:{job.tenant}:{job.state.value}:{job.provider or '-'}"
         places = [{index, f"rushes:{kind}:{lane}"} for kind in ("due", "leased")]
         if set(where[job.id]) not in places or len(where[job.id]) != 2:
@@ -201,7 +201,7 @@ def whole(store: Any, jobs: list[Job]) -> Iterator[str]:
 def _wrong_counters(held: dict[str, Any], jobs: list[Job]) -> Iterator[str]:
     expected: Counter[tuple[str, str]] = Counter()
     for job in jobs:
-        for line, count in books.entries(job).items():
+        for line, count in counters.entries(job).items():
             if line[0] in COUNTERS:
                 expected[COUNTERS[line[0]](line)] += count
     names = ("rushes:inflight", "rushes:held:", "rushes:usage:")

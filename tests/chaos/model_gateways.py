@@ -13,7 +13,7 @@ from urllib.parse import parse_qs, urlsplit
 
 from makings import clip, picture
 
-from shared.domain.wire import Request, Response
+from shared.domain.http_messages import Request, Response
 from shared.http import AnswerLost, NotSent
 from shared.providers import PROVIDERS
 

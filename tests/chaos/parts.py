@@ -14,23 +14,23 @@ from typing import Any, Protocol
 
 import redis
 
-from shared import wiring
-from shared.archive import Archive
+from shared import services as services_module
 from shared.domain import ids
-from shared.intake import Intake
-from shared.journal import Journal
+from shared.intake.intake import Intake
 from shared.ledger import keys, record, redis_store
 from shared.ledger import ledger as ledger_module
 from shared.ledger.ledger import Ledger, Ticket
-from shared.ledger.memory import MemoryStore
+from shared.ledger.memory_store import MemoryStore
 from shared.ledger.redis_store import RedisStore
 from shared.ledger.store import LedgerUnavailable
-from shared.wiring import Services
-from webhook_receiver import visits
+from shared.services import Services
+from shared.storage.archive import Archive
+from shared.storage.journal import Journal
+from webhook_receiver import callback_counts
 from webhook_receiver.app import create_app
-from worker import heartbeat, scheduler, steps, submitting
-from worker.hands import Hands
+from worker import leases, scheduler, steps, submit
 from worker.scheduler import Scheduler
+from worker.thread_pools import Hands
 
 ENVIRON = {
     "REDIS_URL": "redis://127.0.0.1:1/0",
@@ -155,7 +155,7 @@ def _built() -> tuple[Services, Any]:
     held = {name: os.environ.pop(name) for name in list(os.environ) if name.startswith("AWS_")}
     os.environ.update(AWS_ACCESS_KEY_ID="chaos", AWS_SECRET_ACCESS_KEY="chaos", AWS_DEFAULT_REGION="us-east-1")
     try:
-        built = wiring.build(ENVIRON)
+        built = services_module.build(ENVIRON)
     finally:
         for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_DEFAULT_REGION"):
             del os.environ[name]
@@ -180,7 +180,7 @@ def assemble(stage: Stage, bare: Any, outside: Any, s3: Any, resubmit: bool, han
         now=lambda: stage.now,
     )
     services = replace(services, journal=Desk(services.archive))
-    app.extensions["rushes"], app.extensions["visits"] = services, visits.Visits(ledger)
+    app.extensions["rushes"], app.extensions["visits"] = services, callback_counts.Visits(ledger)
     # What is handed over besides the tickets says only which queue they go to.
     return Parts(services, Scheduler(services, lambda *told: hand(told[-1])), app.test_client(), bare, stage)
 
@@ -290,15 +290,15 @@ def staged(stage: Stage) -> Iterator[None]:
     ids.FACTORY.reset()  # a seed gives the same ids, whatever ran before
     changes = [
         (redis_store, "time", clock),
-        (submitting, "time", clock),
-        (visits, "time", clock),
+        (submit, "time", clock),
+        (callback_counts, "time", clock),
         (ids, "secrets", luck),
         (ledger_module, "secrets", luck),
-        (heartbeat, "threading", locks),
-        (heartbeat, "HELD", ROSTER),
+        (leases, "threading", locks),
+        (leases, "HELD", ROSTER),
         (scheduler, "NAP_S", NAP_S),
         (steps, "log", Ear(stage)),
-        (submitting, "log", Ear(stage)),
+        (submit, "log", Ear(stage)),
     ]
     with ExitStack() as stack:
         for change in changes:

@@ -22,11 +22,11 @@ import redis
 from botocore.config import Config
 from whole_stack import Site
 
-from deploy.sandbox.ready import free_ports
+from deploy.sandbox.ports import free_ports
 from deploy.sandbox.stack import BUCKET, Ports, Stack
 from shared.client import ENDED
-from shared.domain.pace import Pace
-from shared.domain.wire import Request, Response
+from shared.domain.http_messages import Request, Response
+from shared.domain.schedule import Pace
 from shared.ledger.ledger import Ledger
 from shared.ledger.redis_store import RedisStore
 from shared.providers import PROVIDERS

@@ -15,14 +15,14 @@ from baton import Actor, Baton, Died
 from model_bucket import Bucket
 from model_gateways import INPUTS, Gateways, Task
 
-from shared.domain import pace
+from shared.domain import schedule
 from shared.domain.job import Chore, Job
 from shared.ledger.store import LedgerUnavailable
 
 NOW = 1_790_000_000_000
 MOST_TURNS, MOST_VIRTUAL_MS = 20_000, 12 * 3_600_000
 # Away for longer than this, a living worker may lose what it holds.
-AWAY_MS = (pace.LEASE_S - pace.RENEW_S) * 1000
+AWAY_MS = (schedule.LEASE_S - schedule.RENEW_S) * 1000
 WORKERS = ("worker-1", "worker-2", "worker-3")
 BATON = Baton()
 
@@ -412,7 +412,7 @@ class Simulation:
         self.start("message", home, lambda: parts.perform(tickets, self.services, Crew(self)))
         if home not in self.beating:
             self.beating.add(home)
-            self.at(self.now + pace.RENEW_S * 1000, lambda: self._beat(home))
+            self.at(self.now + schedule.RENEW_S * 1000, lambda: self._beat(home))
 
     def _beat(self, home: str) -> None:
         self.beating.discard(home)
@@ -421,7 +421,7 @@ class Simulation:
             if all(actor.name != "beat" for actor in held):
                 self.start("beat", home, lambda: parts.beat(home, self.services))
             self.beating.add(home)
-            next_at = max(self.frozen.get(home, 0), self.now) + pace.RENEW_S * 1000
+            next_at = max(self.frozen.get(home, 0), self.now) + schedule.RENEW_S * 1000
             self.at(next_at, lambda: self._beat(home))
 
     # --- callers, and the gateways' couriers

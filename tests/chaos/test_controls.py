@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 from controls import SAFEGUARDS, doctored, missed
 
-from shared.ledger.memory import MemoryStore
+from shared.ledger.memory_store import MemoryStore
 from shared.ledger.redis_store import RedisStore
 
 

@@ -19,7 +19,7 @@ from shared.domain import events
 from shared.domain.events import Event, Reason
 from shared.domain.job import AttemptStatus, Job, State
 from shared.ledger.ledger import CapReached, Caps, LeaseLost, Ledger, Ticket
-from shared.ledger.memory import MemoryStore
+from shared.ledger.memory_store import MemoryStore
 
 MOST_JOBS = 3
 IN_DOUBT = (AttemptStatus.SUBMITTING, AttemptStatus.UNCONFIRMED, AttemptStatus.RUNNING)

@@ -9,7 +9,7 @@ import pytest
 from effort import number
 from seeds import play, prepared
 
-from shared.ledger.memory import MemoryStore
+from shared.ledger.memory_store import MemoryStore
 from shared.ledger.store import Store
 
 FIRST, SEEDS, BLOCKS = number("CHAOS_SEED", 0), number("CHAOS_SEEDS", 100), 4

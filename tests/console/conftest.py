@@ -17,8 +17,8 @@ from whole_stack import Site
 
 from deploy.sandbox import s3
 from deploy.sandbox.stack import Stack
-from shared.ledger.memory import MemoryStore
-from shared.storage.s3 import s3_client
+from shared.ledger.memory_store import MemoryStore
+from shared.storage.s3_clients import s3_client
 from webhook_receiver import jobs_api
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")

@@ -10,7 +10,7 @@ from receiver_steps import Web
 
 from shared.domain.events import Reason
 from shared.domain.job import State
-from webhook_receiver.console.explain import explain
+from webhook_receiver.console.explanations import explain
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from receiver_steps import GATEWAYS, KEYS, Web, parts_over
 
 from shared.domain.events import Reason
 from shared.domain.job import State
-from shared.ledger.memory import MemoryStore
+from shared.ledger.memory_store import MemoryStore
 
 
 @pytest.fixture

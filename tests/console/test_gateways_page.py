@@ -10,10 +10,10 @@ from factories import NOW, SECOND, link
 from form_steps import Visitor
 from receiver_steps import GATEWAYS, Away, Web, parts_over
 
-from shared.domain import events, health
+from shared.domain import events, gateway_pauses
 from shared.domain.events import Reason
 from shared.domain.job import State
-from shared.ledger.memory import MemoryStore
+from shared.ledger.memory_store import MemoryStore
 from webhook_receiver.console import gateways
 
 
@@ -38,11 +38,11 @@ def test_a_pause_says_why_until_when_and_what_to_do(web: Web) -> None:
 
 
 @pytest.mark.parametrize(
-    "reason", [Reason.KEY, Reason.BALANCE, Reason.MOVED, Reason.RATE, Reason.DOWN, health.OPERATOR]
+    "reason", [Reason.KEY, Reason.BALANCE, Reason.MOVED, Reason.RATE, Reason.DOWN, gateway_pauses.OPERATOR]
 )
 def test_every_reason_of_a_pause_has_words_of_its_own(reason: str) -> None:
     assert reason in gateways.WHY
-    assert reason in health.ADVICE
+    assert reason in gateway_pauses.ADVICE
 
 
 def test_jobs_in_flight_are_shown_against_the_cap(web: Web) -> None:

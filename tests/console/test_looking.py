@@ -14,10 +14,10 @@ from receiver_steps import KEYS, SECRET, Away, Web, callback_path, parts_over, s
 from shared.domain import events, timing
 from shared.domain.job import AttemptStatus, Chore, Error, Note, State
 from shared.ledger import keys
-from shared.ledger.experience import FRESH_MS
-from shared.ledger.memory import MemoryStore
-from webhook_receiver.console import words
-from webhook_receiver.console.explain import explain
+from shared.ledger.memory_store import MemoryStore
+from shared.ledger.timings import FRESH_MS
+from webhook_receiver.console import labels
+from webhook_receiver.console.explanations import explain
 
 CODES = [
     "input_rejected",
@@ -160,7 +160,7 @@ def test_every_state_has_its_page(web: Web, state: State) -> None:
 
     told = visitor(web).reads(f"/jobs/{job.id}")
 
-    assert words.STATES[state][0] in told
+    assert labels.STATES[state][0] in told
     assert job.id in told
 
 
@@ -170,7 +170,7 @@ def test_a_failure_is_explained_with_the_money_at_stake_and_what_to_do(web: Web,
 
     told = visitor(web).reads(f"/jobs/{job.id}")
 
-    what, do = (text.replace("{gateway}", "apimart").partition(" {retry}")[0] for text in words.FAILURES[code])
+    what, do = (text.replace("{gateway}", "apimart").partition(" {retry}")[0] for text in labels.FAILURES[code])
     assert what in told
     assert do.replace("`", "") in told.replace(" . ", ". ").replace(" ; ", "; ").replace("`", "")
     assert "said by the gateway" in told

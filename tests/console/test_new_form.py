@@ -9,9 +9,9 @@ import pytest
 from form_steps import FORM_KEY, Visitor
 from receiver_steps import Web, parts_over, refused
 
-from shared.ledger.memory import MemoryStore
-from shared.request import JobRequest
-from webhook_receiver.console import fits
+from shared.intake.schema import JobRequest
+from shared.ledger.memory_store import MemoryStore
+from webhook_receiver.console import form_fields
 
 PICTURE, LAST, CLIP = "https://example.com/a.png", "https://example.com/b.png", "https://example.com/c.mp4"
 # For each operation what a person fills in, and the request that comes of it.
@@ -81,16 +81,18 @@ def fields_shown(page: str) -> set[str]:
 # --- which fields fit
 
 
-@pytest.mark.parametrize("key", fits.OPERATIONS)
+@pytest.mark.parametrize("key", form_fields.OPERATIONS)
 def test_every_field_that_is_shown_can_be_sent_and_no_other(key: str) -> None:
-    operation = fits.OPERATIONS[key]
+    operation = form_fields.OPERATIONS[key]
     for model in operation.models:
         for mode in ("std", "pro"):
-            wish = fits.wish(operation, model, mode)
+            wish = form_fields.wish(operation, model, mode)
             assert JobRequest().validate(wish) == {}
-            not_for_it = fits.refusals(key, model, mode, False)
-            for name in fits.SAMPLES.keys() - fits.DEFINING:
-                assert (name in not_for_it) == (name in JobRequest().validate({**wish, name: fits.SAMPLES[name]})), name
+            not_for_it = form_fields.refusals(key, model, mode, False)
+            for name in form_fields.SAMPLES.keys() - form_fields.DEFINING:
+                assert (name in not_for_it) == (
+                    name in JobRequest().validate({**wish, name: form_fields.SAMPLES[name]})
+                ), name
 
 
 def test_every_field_of_a_request_has_its_place_in_the_form(visitor: Visitor) -> None:
@@ -117,15 +119,15 @@ def test_the_form_shows_the_fields_of_its_operation(
 
 
 def test_a_model_that_nobody_offers_for_an_operation_is_not_to_be_chosen() -> None:
-    assert fits.offered("shots", ["newapi", "apimodels"]) == ["kling-v3"]
-    assert fits.offered("first_last", ["apimodels"]) == ["kling-v3"]
+    assert form_fields.offered("shots", ["newapi", "apimodels"]) == ["kling-v3"]
+    assert form_fields.offered("first_last", ["apimodels"]) == ["kling-v3"]
     # Where nobody can, the estimate says why.
-    assert fits.offered("motion", ["newapi"]) == list(fits.OPERATIONS["motion"].models)
+    assert form_fields.offered("motion", ["newapi"]) == list(form_fields.OPERATIONS["motion"].models)
 
 
 def test_lengths_are_those_of_the_model() -> None:
-    assert fits.durations_s("kling-v2-6") == [5, 10]
-    assert fits.durations_s("kling-v3") == list(range(3, 16))
+    assert form_fields.durations_s("kling-v2-6") == [5, 10]
+    assert form_fields.durations_s("kling-v3") == list(range(3, 16))
 
 
 # --- the estimate
@@ -171,7 +173,7 @@ def sent(visitor: Visitor, operation: str, key: str = "one", **fields: Any) -> A
     return visitor.script("/new", {"operation": operation, "form_key": key, **fields})
 
 
-@pytest.mark.parametrize("operation", fits.OPERATIONS)
+@pytest.mark.parametrize("operation", form_fields.OPERATIONS)
 def test_each_operation_becomes_the_job_that_it_says(web: Web, visitor: Visitor, operation: str) -> None:
     typed, request = FILLED[operation]
 
@@ -181,7 +183,7 @@ def test_each_operation_becomes_the_job_that_it_says(web: Web, visitor: Visitor,
     assert told["location"] == f"/jobs/{job.id}"
     assert job.tenant == "acme"
     assert {name: job.request[name] for name in request} == request
-    assert fits.DEFINING & job.request.keys() == fits.DEFINING & request.keys()
+    assert form_fields.DEFINING & job.request.keys() == form_fields.DEFINING & request.keys()
 
 
 def test_the_form_takes_the_longest_addresses(web: Web, visitor: Visitor) -> None:

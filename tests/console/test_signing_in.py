@@ -11,7 +11,7 @@ from console_steps import Visitor, visitor
 from receiver_steps import KEYS, SECRET, Web, parts_over
 
 from shared.domain.job import State
-from shared.ledger.memory import MemoryStore
+from shared.ledger.memory_store import MemoryStore
 from webhook_receiver.console import session
 from webhook_receiver.console.session import LIFE_S, WRONG_KEYS_A_MINUTE
 

@@ -39,7 +39,7 @@ def lose_redis(site: Site) -> None:
 
 
 def recover(site: Site) -> dict[str, Any]:
-    command = [sys.executable, "-m", "shared.cli", "recover", "--json"]
+    command = [sys.executable, "-m", "shared.cli.main", "recover", "--json"]
     done = subprocess.run(command, env=site.stack.env, cwd=ROOT, capture_output=True, text=True, check=True)
     return dict(json.loads(done.stdout))
 

@@ -18,7 +18,7 @@ from patience import PATIENCE_S
 from world import BUCKET, World
 
 from deploy.sandbox import ROOT, s3
-from deploy.sandbox.ready import free_ports, http_status, wait_until
+from deploy.sandbox.ports import free_ports, http_status, wait_until
 
 TASK_S = 0.1
 # Loading the authorities costs as much as all else that a world is made of.

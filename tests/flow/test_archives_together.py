@@ -13,15 +13,16 @@ from botocore.exceptions import ClientError
 from test_counted import some
 from world import Died, Stored, World, digest, why
 
-from shared.archive import ArchiveUnavailable, StoredFile
 from shared.domain.job import Chore, Job, Link, State
-from shared.domain.pace import CRASHES, HANDOUT_S, LEASE_S
+from shared.domain.schedule import CRASHES, HANDOUT_S, LEASE_S
 from shared.ledger.ledger import Ticket
 from shared.ledger.store import LedgerUnavailable
-from shared.wiring import Services
-from worker import archiving, heartbeat, steps
-from worker.hands import Hands, InTurn
+from shared.services import Services
+from shared.storage.archive import ArchiveUnavailable, StoredFile
+from worker import archive as archive_module
+from worker import leases, steps
 from worker.scheduler import messages
+from worker.thread_pools import Hands, InTurn
 
 DAY_S = 86_400
 GATEWAYS = ("apimart", "evolink", "apimodels")
@@ -39,10 +40,10 @@ EITHER_HANDS = pytest.mark.parametrize("hands", [InTurn(), AtOnce()], ids=["in t
 
 
 @pytest.fixture(autouse=True)
-def held(monkeypatch: pytest.MonkeyPatch) -> Iterator[set[heartbeat.Hold]]:
+def held(monkeypatch: pytest.MonkeyPatch) -> Iterator[set[leases.Hold]]:
     """What this worker holds; nothing any more when the test is over."""
-    mine: set[heartbeat.Hold] = set()
-    monkeypatch.setattr(heartbeat, "HELD", mine)
+    mine: set[leases.Hold] = set()
+    monkeypatch.setattr(leases, "HELD", mine)
     yield mine
     assert mine == set()
 
@@ -160,7 +161,7 @@ def test_a_picture_is_told_of_in_the_manifest_of_its_own_clip(world: World, monk
             return None
         return services.archive.put_bytes(folder + "thumbnail.jpg", b"\xff\xd8\xff", "image/jpeg")
 
-    monkeypatch.setattr(archiving, "thumbnail", picture)
+    monkeypatch.setattr(archive_module, "thumbnail", picture)
     work(world, message(world, ids), AtOnce())
 
     ended_well(world, ids)
@@ -196,7 +197,7 @@ def refusing(world: World, job_id: str, name: str) -> Iterator[None]:
 @contextmanager
 def breaking(job_id: str, step: str) -> Iterator[None]:
     """A step of ours breaks for this job."""
-    real = getattr(archiving, step)
+    real = getattr(archive_module, step)
 
     def broken(job: Job, *rest: Any) -> Any:
         if job.id == job_id:
@@ -204,7 +205,7 @@ def breaking(job_id: str, step: str) -> Iterator[None]:
         return real(job, *rest)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(archiving, step, broken)
+        patch.setattr(archive_module, step, broken)
         yield
 
 
@@ -286,13 +287,13 @@ def test_a_step_that_breaks_after_manifests_were_put_completes_their_jobs_all_th
 def test_one_that_needs_a_ledger_out_of_reach_is_offered_again_and_keeps_no_other(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    ids, real = due(world), archiving.fetched
+    ids, real = due(world), archive_module.fetched
 
     def needing(job: Job, *rest: Any) -> Any:
         return out_of_reach() if job.id == ids[1] else real(job, *rest)
 
     with monkeypatch.context() as patch:
-        patch.setattr(archiving, "fetched", needing)
+        patch.setattr(archive_module, "fetched", needing)
         work(world, message(world, ids), AtOnce())
     after = jobs(world, ids)
     lease_later(world)
@@ -417,7 +418,7 @@ def test_dead_between_the_manifests_and_the_ledger_each_is_completed_without_a_s
 
 
 def test_dead_between_two_manifests_only_those_without_one_are_downloaded_again(
-    world: World, held: set[heartbeat.Hold]
+    world: World, held: set[leases.Hold]
 ) -> None:
     ids = due(world)
     with put_alone(world), world.after(world.services.archive, "put_manifest", world.die):
@@ -524,7 +525,7 @@ def test_a_message_of_clips_that_comes_twice_is_done_once(world: World, hands: H
     assert ((jobs(world, ids), all_writes(world)), downloads(world)) == (once, 3)
 
 
-def test_one_that_is_twice_in_a_message_is_done_once_and_let_go(world: World, held: set[heartbeat.Hold]) -> None:
+def test_one_that_is_twice_in_a_message_is_done_once_and_let_go(world: World, held: set[leases.Hold]) -> None:
     ids = due(world)
     tickets = message(world, ids)
     work(world, [*tickets, *tickets], AtOnce())

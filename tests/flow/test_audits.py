@@ -9,9 +9,9 @@ from types import SimpleNamespace
 import pytest
 from world import BUCKET, World
 
-from shared.auditor import Finding, audit, whole_round
 from shared.domain.job import State
-from worker import rounds
+from shared.operations.auditor import Finding, audit, whole_round
+from worker import audit_loop
 
 DAY_S = 86_400
 
@@ -125,13 +125,13 @@ def test_the_scheduler_goes_round_a_page_at_a_time(world: World, monkeypatch: py
 
     def nap(seconds: float) -> None:
         naps.append(seconds)
-        if seconds == rounds.ROUND_S:
+        if seconds == audit_loop.ROUND_S:
             raise Enough
 
     busy(world)
-    monkeypatch.setattr(rounds, "time", SimpleNamespace(sleep=nap))
+    monkeypatch.setattr(audit_loop, "time", SimpleNamespace(sleep=nap))
     with pytest.raises(Enough):
-        rounds._go_on(world.services)
+        audit_loop._go_on(world.services)
 
-    assert (naps[0], naps[-1]) == (rounds.PAGE_S, rounds.ROUND_S)
+    assert (naps[0], naps[-1]) == (audit_loop.PAGE_S, audit_loop.ROUND_S)
     assert world.redis.hget("rushes:audit", "rounds") == "1"

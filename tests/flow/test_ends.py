@@ -13,8 +13,8 @@ from outsiders import Listener
 from standardwebhooks import Webhook, WebhookVerificationError
 from world import World, digest
 
-from shared.document import document
 from shared.domain.job import Job, State
+from shared.intake.job_document import document
 from shared.settings import SettingsError
 
 SECRET = "whsec_" + base64.b64encode(b"a secret of at least 24 bytes").decode()

@@ -8,12 +8,12 @@ from typing import Any
 import pytest
 from world import World, why
 
-from deploy.sandbox.ready import free_ports
-from shared.domain import health
+from deploy.sandbox.ports import free_ports
+from shared.domain import gateway_pauses
 from shared.domain.events import Reason
 from shared.domain.job import Job, State
 
-PAUSE_S = health.PAUSES[Reason.BALANCE][1]
+PAUSE_S = gateway_pauses.PAUSES[Reason.BALANCE][1]
 
 
 def ends(job: Job) -> list[tuple[str, str]]:

@@ -13,16 +13,16 @@ import pytest
 from patience import PATIENCE_S
 from world import Died, World, why
 
-from shared.archive import ArchiveUnavailable
 from shared.domain.events import Reason
 from shared.domain.job import AttemptStatus, State
-from shared.domain.pace import HANDOUT_S, LEASE_S, RENEW_S
-from shared.journal import Intent
+from shared.domain.schedule import HANDOUT_S, LEASE_S, RENEW_S
 from shared.ledger.ledger import Ticket
 from shared.ledger.store import LedgerUnavailable
-from worker import heartbeat, steps, submitting
-from worker.hands import Hands, InTurn, Threads
+from shared.storage.archive import ArchiveUnavailable
+from shared.storage.journal import Intent
+from worker import leases, steps, submit
 from worker.scheduler import Scheduler
+from worker.thread_pools import Hands, InTurn, Threads
 
 DUE, LEASED = "rushes:due:submit:newapi", "rushes:leased:submit:newapi"
 
@@ -35,10 +35,10 @@ class AtOnce(InTurn):
 
 
 @pytest.fixture(autouse=True)
-def held(monkeypatch: pytest.MonkeyPatch) -> set[heartbeat.Hold]:
+def held(monkeypatch: pytest.MonkeyPatch) -> set[leases.Hold]:
     """What this worker holds; of this test alone."""
-    mine: set[heartbeat.Hold] = set()
-    monkeypatch.setattr(heartbeat, "HELD", mine)
+    mine: set[leases.Hold] = set()
+    monkeypatch.setattr(leases, "HELD", mine)
     return mine
 
 
@@ -49,8 +49,8 @@ def enqueued(world: World, *gateways: str) -> list[str]:
 
 def ready(world: World, job_id: str) -> str:
     job = world.job(job_id)
-    if submitting.unmeasured(job):
-        world.ledger.apply(job_id, submitting.measure(job, world.services), world.clock())
+    if submit.unmeasured(job):
+        world.ledger.apply(job_id, submit.measure(job, world.services), world.clock())
     return job_id
 
 
@@ -90,7 +90,7 @@ def generous(world: World) -> Scheduler:
 
 
 def test_the_submits_of_a_message_are_written_down_together_and_each_is_paid_once(
-    world: World, held: set[heartbeat.Hold], monkeypatch: pytest.MonkeyPatch
+    world: World, held: set[leases.Hold], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     jobs = enqueued(world, "newapi", "newapi", "newapi", "apimodels", "apimodels")
     written, stored = noting(world, monkeypatch)
@@ -143,7 +143,7 @@ def test_all_stand_in_the_ledger_and_in_the_journal_before_the_first_is_sent(wor
     assert seen == [[State.SUBMITTING] * 3, [("intent", job_id) for job_id in jobs]]
 
 
-def test_in_threads_side_by_side_each_is_paid_once(world: World, held: set[heartbeat.Hold]) -> None:
+def test_in_threads_side_by_side_each_is_paid_once(world: World, held: set[leases.Hold]) -> None:
     jobs = enqueued(world, *["newapi"] * 4, *["apimodels"] * 4)
     done = threading.Event()
     threads = Threads({"submit": 2, "send": 4}, done.set)
@@ -157,7 +157,7 @@ def test_in_threads_side_by_side_each_is_paid_once(world: World, held: set[heart
 
 
 def test_each_is_held_until_its_outcome_is_written_and_no_longer(
-    world: World, held: set[heartbeat.Hold], monkeypatch: pytest.MonkeyPatch
+    world: World, held: set[leases.Hold], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     enqueued(world, "newapi", "newapi", "newapi")
     sizes: list[tuple[str, int]] = []
@@ -266,7 +266,7 @@ def test_those_of_a_gateway_that_was_paused_meanwhile_wait_and_the_others_are_se
 
 @pytest.mark.parametrize("trouble", [LedgerUnavailable("TimeoutError"), ZeroDivisionError()])
 def test_one_that_cannot_be_told_how_long_to_wait_keeps_no_other_from_being_sent(
-    world: World, held: set[heartbeat.Hold], trouble: Exception
+    world: World, held: set[leases.Hold], trouble: Exception
 ) -> None:
     jobs = enqueued(world, "newapi", "apimart", "newapi", "apimart")
     tickets = world.claim()
@@ -335,10 +335,10 @@ def test_one_that_changed_before_it_was_written_down_is_not_sent_unwritten(world
 
 @pytest.mark.parametrize("place", [0, 2])
 def test_one_that_a_heartbeat_found_to_be_anothers_is_left_to_it(
-    world: World, held: set[heartbeat.Hold], monkeypatch: pytest.MonkeyPatch, place: int
+    world: World, held: set[leases.Hold], monkeypatch: pytest.MonkeyPatch, place: int
 ) -> None:
     jobs = enqueued(world, "newapi", "newapi", "newapi")
-    prepare, beats = submitting.prepare, [lambda: taken_by_another(world, jobs[place])]
+    prepare, beats = submit.prepare, [lambda: taken_by_another(world, jobs[place])]
 
     def prepared(*args: Any) -> Any:
         while beats:
@@ -348,7 +348,7 @@ def test_one_that_a_heartbeat_found_to_be_anothers_is_left_to_it(
                 mine.renew(world.services)
         return prepare(*args)
 
-    monkeypatch.setattr(submitting, "prepare", prepared)
+    monkeypatch.setattr(submit, "prepare", prepared)
     send(world)
 
     assert (states(world, jobs), world.posts(), held) == ([State.RUNNING] * 3, 3, set())
@@ -420,12 +420,12 @@ def breaking(real: Callable[..., Any], job_id: str) -> Callable[..., Any]:
 
 
 BREAKS: dict[str, tuple[Callable[[World], tuple[Any, str]], State, int, int]] = {
-    "choosing": (lambda world: (submitting, "choice"), State.QUEUED, 2, 3),
-    "preparing": (lambda world: (submitting, "prepare"), State.QUEUED, 2, 3),
+    "choosing": (lambda world: (submit, "choice"), State.QUEUED, 2, 3),
+    "preparing": (lambda world: (submit, "prepare"), State.QUEUED, 2, 3),
     "writing down": (lambda world: (world.ledger, "engage_many"), State.QUEUED, 2, 3),
     "the journal": (lambda world: (world.services.journal, "intend"), State.QUEUED, 2, 3),
     "confirming": (lambda world: (world.ledger, "renew_many"), State.QUEUED, 2, 3),
-    "sending": (lambda world: (submitting, "send"), State.SUBMITTING, 2, 3),
+    "sending": (lambda world: (submit, "send"), State.SUBMITTING, 2, 3),
     "hearing": (lambda world: (world.services.journal, "answered"), State.SUBMITTING, 3, 4),
 }
 
@@ -434,7 +434,7 @@ BREAKS: dict[str, tuple[Callable[[World], tuple[Any, str]], State, int, int]] = 
 @pytest.mark.parametrize("place", [0, 2])
 def test_one_that_breaks_keeps_no_other_from_being_sent_and_none_is_paid_twice(
     world: World,
-    held: set[heartbeat.Hold],
+    held: set[leases.Hold],
     monkeypatch: pytest.MonkeyPatch,
     where: Callable[[World], tuple[Any, str]],
     left: State,
@@ -490,7 +490,7 @@ BROKEN_OFF: dict[str, Callable[[World], tuple[Any, str]]] = {
 
 @pytest.mark.parametrize("where", BROKEN_OFF.values(), ids=BROKEN_OFF)
 def test_whatever_breaks_a_message_off_none_of_it_stays_held(
-    world: World, held: set[heartbeat.Hold], where: Callable[[World], tuple[Any, str]]
+    world: World, held: set[leases.Hold], where: Callable[[World], tuple[Any, str]]
 ) -> None:
     enqueued(world, "newapi", "newapi", "newapi")
     with world.before(*where(world), world.die):
@@ -525,7 +525,7 @@ def test_a_worker_that_dies_with_all_answers_in_hand_leaves_none_to_be_paid_twic
 
 
 def test_without_the_journal_nothing_is_sent_and_all_come_back(
-    world: World, held: set[heartbeat.Hold], monkeypatch: pytest.MonkeyPatch
+    world: World, held: set[leases.Hold], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     jobs = enqueued(world, "newapi", "newapi", "apimart")
     with monkeypatch.context() as down:
@@ -551,7 +551,7 @@ GONE = {
 
 @pytest.mark.parametrize(("when", "door"), GONE.values(), ids=GONE)
 def test_while_the_ledger_is_gone_nothing_is_sent_and_all_come_back(
-    world: World, held: set[heartbeat.Hold], when: str, door: str
+    world: World, held: set[leases.Hold], when: str, door: str
 ) -> None:
     jobs = enqueued(world, "newapi", "newapi", "newapi")
     with getattr(world, when)(world.ledger, door, out_of_reach):
@@ -593,7 +593,7 @@ class Naps:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.slept_s: list[float] = []
-        monkeypatch.setattr(submitting, "time", SimpleNamespace(monotonic=self._now_s, sleep=self.slept_s.append))
+        monkeypatch.setattr(submit, "time", SimpleNamespace(monotonic=self._now_s, sleep=self.slept_s.append))
 
     def _now_s(self) -> float:
         return sum(self.slept_s)
@@ -644,7 +644,7 @@ def test_what_was_held_back_comes_back_once_the_ledger_does(
 
 
 def test_a_ledger_that_stays_away_is_given_up_in_the_end_and_none_is_paid_twice(
-    world: World, naps: Naps, held: set[heartbeat.Hold], monkeypatch: pytest.MonkeyPatch
+    world: World, naps: Naps, held: set[leases.Hold], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     jobs = enqueued(world, "apimart", "apimart", "apimart")
     with monkeypatch.context() as gone:
@@ -653,7 +653,7 @@ def test_a_ledger_that_stays_away_is_given_up_in_the_end_and_none_is_paid_twice(
     after = states(world, jobs)
 
     assert (after, held) == ([State.SUBMITTING] * 3, set())
-    assert len(naps.slept_s) == submitting.HOLD_ON_S + 1
+    assert len(naps.slept_s) == submit.HOLD_ON_S + 1
     assert finished(world, jobs) == [State.COMPLETED] * 3
     assert len(world.bills()) == 3
 

@@ -10,9 +10,9 @@ import pytest
 from world import World, digest, why
 
 from shared.domain.job import AttemptStatus, Job, State
-from shared.domain.pace import CRASHES, HANDOUT_S, LEASE_S
+from shared.domain.schedule import CRASHES, HANDOUT_S, LEASE_S
 from shared.ledger.store import LedgerUnavailable
-from worker import submitting
+from worker import submit
 
 
 def test_dead_before_a_submit_was_sent_it_is_asked_for_under_its_key(world: World) -> None:
@@ -266,10 +266,10 @@ def test_a_worker_that_could_not_write_its_submit_down_does_not_take_back_that_o
     job_id = world.submit(world.request_for("newapi"))
     left: list[tuple[Any, ...]] = []
     with monkeypatch.context() as frozen, world.before(world.ledger, "engage_many", out_of_reach):
-        frozen.setattr(submitting, "settle", lambda *told: left.append(told))
+        frozen.setattr(submit, "settle", lambda *told: left.append(told))
         world.step()
     world.advance(LEASE_S + 1)
-    with world.after(world.outside, "send", lambda: submitting.settle(*left[0])):
+    with world.after(world.outside, "send", lambda: submit.settle(*left[0])):
         world.exhaust()
     job = world.finish(job_id)
 

@@ -20,17 +20,17 @@ from outsiders import Letter, Listener
 from patience import PATIENCE_S
 from werkzeug.test import TestResponse
 
-from shared import wiring
-from shared.domain import books, pace
+from shared import services
+from shared.domain import counters, schedule
+from shared.domain.http_messages import Request, Response
 from shared.domain.job import Chore, Job, State
-from shared.domain.wire import Request, Response
 from shared.http import AnswerLost, HttpClient, NotSent
 from shared.ledger import keys
 from shared.ledger.ledger import Ticket
 from shared.providers import PROVIDERS
 from webhook_receiver.app import create_app
 from worker import steps
-from worker.lanes import lanes
+from worker.lane_capacity import lanes
 from worker.scheduler import Scheduler
 
 BUCKET = "rushes-flow"
@@ -57,7 +57,7 @@ class Clock:
         self._ticks += 1
 
     def __call__(self) -> int:
-        return wiring.clock() + self.skipped_ms + self._ticks
+        return services.clock() + self.skipped_ms + self._ticks
 
 
 class Watched(HttpClient):
@@ -118,7 +118,7 @@ class World:
         self.clock = Clock()
         self.control("DELETE", "/faults")
         environ = {**self._environ(redis_url), **({"RUSHES_PUBLIC_URL": porch.url} if callbacks else {}), **settings}
-        built = wiring.build({name: value for name, value in environ.items() if value})
+        built = services.build({name: value for name, value in environ.items() if value})
         self.outside = Watched(built.outside)
         self.services = replace(built, now=self.clock, outside=self.outside)
         self.ledger = self.services.ledger
@@ -429,8 +429,8 @@ class World:
         """Every unfinished job is due or leased once, the counters add up, and no gateway's rule was broken."""
         jobs = self.ledger.newest(None, 1000)
         places = Counter(job for name in [*PLACES, *PARKED.values()] for job in self.redis.zrange(name, 0, -1))
-        assert places == Counter(job.id for job in jobs if pace.lane(job))
-        held = sum((books.entries(job) for job in jobs), Counter[books.Line]())
+        assert places == Counter(job.id for job in jobs if schedule.lane(job))
+        held = sum((counters.entries(job) for job in jobs), Counter[counters.Line]())
         assert {name: self.ledger.in_flight(name) for name in PROVIDERS} == {
             name: held["inflight", name] for name in PROVIDERS
         }

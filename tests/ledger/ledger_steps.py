@@ -8,17 +8,17 @@ from typing import Any
 
 from factories import NOW, PACE, SECOND, attempt, job, link
 
-from shared.domain import events, pace
+from shared.domain import events, schedule
 from shared.domain.events import Event
 from shared.domain.job import Attempt, Job
 from shared.ledger.ledger import Caps, Ledger, Submit, Ticket
-from shared.ledger.memory import MemoryStore
+from shared.ledger.memory_store import MemoryStore
 from shared.ledger.redis_store import RedisStore
 from shared.ledger.store import LaneRoom, Store
 
 GATEWAYS = ("apimart", "evolink", "newapi")
 CAPS = Caps("apimart", max_in_flight=20, submits_per_minute=60)
-HANDOUT, LEASE = pace.HANDOUT_S * SECOND, pace.LEASE_S * SECOND
+HANDOUT, LEASE = schedule.HANDOUT_S * SECOND, schedule.LEASE_S * SECOND
 
 
 def submits(room: int = 100, gateway: str = "apimart", cap: int = 20, rate: int = 60) -> LaneRoom:

@@ -25,8 +25,8 @@ from shared.ledger.connection import connect
 from shared.ledger.ledger import Ledger
 from shared.ledger.quarantine import Stray
 from shared.ledger.redis_store import RedisStore
-from shared.ledger.server import server
-from worker.lanes import QUEUE
+from shared.ledger.server_info import server
+from worker.lane_capacity import QUEUE
 
 CONF = Path(__file__).parents[2] / "deploy" / "redis.conf"
 

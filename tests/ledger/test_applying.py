@@ -30,11 +30,11 @@ from ledger_steps import (
 
 from shared.domain import events
 from shared.domain.events import Event, Reason
+from shared.domain.frozen import replace
 from shared.domain.job import AttemptStatus, Job, State
-from shared.domain.values import replace
 from shared.ledger import keys, record
 from shared.ledger.ledger import Ledger
-from shared.ledger.memory import MemoryStore
+from shared.ledger.memory_store import MemoryStore
 from shared.ledger.redis_store import RedisStore
 from shared.ledger.store import Commit, LaneRoom, Store, Verdict, Writes
 

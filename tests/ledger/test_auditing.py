@@ -24,13 +24,13 @@ from ledger_steps import (
     taken,
 )
 
-from shared.domain import events, pace
+from shared.domain import events, schedule
 from shared.domain.events import Reason
 from shared.domain.job import Job
 from shared.ledger import keys
 from shared.ledger.inspection import Inspection
 from shared.ledger.ledger import Ledger
-from shared.ledger.memory import MemoryStore
+from shared.ledger.memory_store import MemoryStore
 from shared.ledger.store import Store, Writes
 
 LATER = NOW + 60 * SECOND
@@ -193,7 +193,7 @@ def test_places_in_flight_are_counted_without_those_that_were_let_go(ledger: Led
     created(ledger)
     doubted, _ = engaged(ledger, NOW)
     ledger.apply(doubted.id, events.Lost(""), NOW)
-    ledger.apply(doubted.id, events.Unclear(""), pace.after(NOW, pace.PLACE_S))
+    ledger.apply(doubted.id, events.Unclear(""), schedule.after(NOW, schedule.PLACE_S))
     well = Inspection(store).in_flight(["apimart", "evolink"])
     store.increase(keys.IN_FLIGHT, {"apimart": 3})
     off = Inspection(store).in_flight(["apimart", "evolink"])

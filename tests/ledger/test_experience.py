@@ -14,9 +14,9 @@ from shared.domain.events import Reason
 from shared.domain.job import Job, State
 from shared.domain.timing import Timing
 from shared.ledger import keys
-from shared.ledger.experience import FRESH_MS, Experience
 from shared.ledger.ledger import Ledger
 from shared.ledger.store import LedgerUnavailable, Store
+from shared.ledger.timings import FRESH_MS, Experience
 
 KIND = "apimart|kling-v3|std|5"
 FIELD = "kling-v3|std|5|{}"

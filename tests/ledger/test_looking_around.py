@@ -10,7 +10,7 @@ from factories import DAY, HOUR, MINUTE, NOW, PACE, SECOND, link, result
 from ledger_steps import LANES, archiving, claim, contents, created, engaged, polls, running, submits
 from patience import PATIENCE_S
 
-from shared.domain import books, events
+from shared.domain import counters, events
 from shared.domain.events import Reason
 from shared.domain.job import Job, State
 from shared.ledger.ledger import Ledger
@@ -185,9 +185,9 @@ def test_a_gateways_jobs_and_its_last_minute_are_counted(ledger: Ledger) -> None
 def test_a_days_usage_is_told_by_tenant_and_gateway(ledger: Ledger) -> None:
     running(ledger)
     running(ledger, NOW + SECOND, tenant="zenith")
-    mine = books.by_gateway(ledger.usage("2026-09-21"), "acme")
+    mine = counters.by_gateway(ledger.usage("2026-09-21"), "acme")
     assert {who: counted["estimated"] for who, counted in mine.items()} == {("acme", "apimart"): 42_000_000}
-    assert set(books.by_gateway(ledger.usage("2026-09-21"), None)) == {("acme", "apimart"), ("zenith", "apimart")}
+    assert set(counters.by_gateway(ledger.usage("2026-09-21"), None)) == {("acme", "apimart"), ("zenith", "apimart")}
     assert ledger.usage("2026-09-20") == {}
 
 

@@ -13,7 +13,7 @@ from shared.domain import events
 from shared.domain.job import Job, State
 from shared.ledger import keys
 from shared.ledger.ledger import IDEMPOTENCY_S, CapReached, Conflict, Ledger
-from shared.ledger.memory import MemoryStore
+from shared.ledger.memory_store import MemoryStore
 from shared.ledger.redis_store import RedisStore
 from shared.ledger.store import Store
 

@@ -8,7 +8,7 @@ import pytest
 from factories import NOW, PACE, SECOND
 from ledger_steps import HANDOUT, created, engage, places, plan, submits, taken
 
-from shared.domain import events, patience
+from shared.domain import cheapest_wait, events
 from shared.domain.events import Reason
 from shared.domain.job import Job
 from shared.ledger import keys
@@ -167,7 +167,7 @@ def test_what_stands_in_the_way_of_a_submit_is_no_wait_for_a_gateway(ledger: Led
     ledger.apply(subject.id, events.Deferred(until, "the picture does not answer"), NOW + 10 * SECOND)
     moved = ledger.get(subject.id)
     assert moved
-    assert patience.until(moved, PACE) == until + 20 * SECOND
+    assert cheapest_wait.until(moved, PACE) == until + 20 * SECOND
     assert claimed(ledger, until) == []
 
 

@@ -13,12 +13,12 @@ import pytest
 from factories import DAY, HOUR, MINUTE, NOW, PACE, SECOND, job, link, result
 from ledger_steps import ALL_ROOMS, GATEWAYS, LANES, Both, Twice, contents, engage, plan
 
-from shared.domain import books, events, pace, patience
+from shared.domain import cheapest_wait, counters, events, schedule
 from shared.domain.events import Event, Reason
 from shared.domain.job import Chore, Error, Job, State
 from shared.ledger import keys
 from shared.ledger.ledger import COUNTERS, CapReached, Caps, Conflict, LeaseLost, Ledger, Ticket
-from shared.ledger.memory import MemoryStore
+from shared.ledger.memory_store import MemoryStore
 from shared.ledger.redis_store import RedisStore
 
 STEPS = 300
@@ -201,10 +201,10 @@ def stands_in_one_place(held: dict[str, Any], jobs: list[Job]) -> None:
     assert Counter(member for member, _ in found) == Counter(each.id for each in jobs)
     places = dict(found)
     for each in jobs:
-        due, leased = map(keys.due, pace.places(each)), map(keys.leased, pace.leasing(each))
+        due, leased = map(keys.due, schedule.places(each)), map(keys.leased, schedule.leasing(each))
         assert places[each.id] in {*due, *leased}
     stands_by = {(member, name) for name, zset in held.items() if name.startswith(keys.standby("")) for member in zset}
-    assert stands_by <= {(each.id, keys.standby(name)) for each in jobs for name in patience.standby(each, PACE)}
+    assert stands_by <= {(each.id, keys.standby(name)) for each in jobs for name in cheapest_wait.standby(each, PACE)}
 
 
 def is_in_one_index(held: dict[str, Any], jobs: list[Job]) -> None:
@@ -216,7 +216,7 @@ def is_in_one_index(held: dict[str, Any], jobs: list[Job]) -> None:
 def counters_can_be_counted_anew(held: dict[str, Any], jobs: list[Job]) -> None:
     expected: Counter[tuple[str, str]] = Counter()
     for each in jobs:
-        for line, count in books.entries(each).items():
+        for line, count in counters.entries(each).items():
             expected[COUNTERS[line[0]](line)] += count
     hashes = ("rushes:inflight", "rushes:held:", "rushes:usage:")
     counted = {(name, field): int(n) for name in held if name.startswith(hashes) for field, n in held[name].items()}

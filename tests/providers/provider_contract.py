@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from shared.domain import events
 from shared.domain.events import Reason
-from shared.domain.wire import Request
+from shared.domain.http_messages import Request
 from shared.providers import PROVIDERS
 from shared.providers.base import Access, Ask, operation_of
 from shared.providers.reading import Malformed

@@ -12,10 +12,10 @@ from real_server import Server, serving
 from receiver_steps import AWS, BUCKET, Web, parts_over
 
 from deploy.sandbox import s3
-from shared.domain.pace import Pace
+from shared.domain.schedule import Pace
 from shared.ledger.connection import connect
 from shared.ledger.ledger import Ledger
-from shared.ledger.memory import MemoryStore
+from shared.ledger.memory_store import MemoryStore
 from shared.ledger.redis_store import RedisStore
 from shared.ledger.store import Store
 from webhook_receiver import jobs_api

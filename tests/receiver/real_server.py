@@ -19,8 +19,8 @@ from patience import PATIENCE_S, wait_until
 from receiver_steps import AWS, KEYS, environment
 
 from deploy.sandbox import ROOT
-from deploy.sandbox.ready import free_ports, http_status
-from deploy.sandbox.supervise import procfile
+from deploy.sandbox.ports import free_ports, http_status
+from deploy.sandbox.supervisor import procfile
 
 PATH = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
 

@@ -14,17 +14,17 @@ from flask import Flask
 from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
-from shared import settings, tokens
-from shared.archive import Archive
+from shared import credentials, settings
 from shared.domain.job import Job, State
 from shared.http import HttpClient
-from shared.intake import Intake
-from shared.journal import Journal
+from shared.intake.intake import Intake
 from shared.ledger.ledger import Ledger
 from shared.providers import PROVIDERS
-from shared.storage.links import Links
-from shared.storage.s3 import s3_client
-from shared.wiring import Services, load_prices
+from shared.services import Services, load_prices
+from shared.storage.archive import Archive
+from shared.storage.journal import Journal
+from shared.storage.presigned_links import Links
+from shared.storage.s3_clients import s3_client
 from webhook_receiver.app import create_app
 
 SECRET = "secret-of-tokens"
@@ -152,7 +152,7 @@ class Web:
 def callback_path(job: Job, key: str = SECRET, number: int | None = None) -> str:
     """Where the gateway of the job's newest attempt calls."""
     provider = job.current.provider
-    token = tokens.make([key], provider, job.id, job.current.number if number is None else number)
+    token = credentials.make([key], provider, job.id, job.current.number if number is None else number)
     return f"/callbacks/{provider}/{job.id}/{token}"
 
 

@@ -13,9 +13,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from receiver_steps import IMAGE, MOTION, TEXT, TEXT_26, Counting, Web, fields_of, parts_over, refused
 
-from shared.ledger.memory import MemoryStore
-from shared.request import JobRequest
-from webhook_receiver import body as bodies_read
+from shared.intake.schema import JobRequest
+from shared.ledger.memory_store import MemoryStore
+from webhook_receiver import request_body as bodies_read
 
 DOORS = ("/v1/jobs", "/v1/estimates")
 

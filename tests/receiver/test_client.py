@@ -17,11 +17,11 @@ from receiver_steps import KEYS, TEXT
 
 from shared.client import ApiError, Client, Unreachable
 from shared.client import client as calls
-from shared.document import document
 from shared.domain import events
 from shared.domain.job import Job, State
+from shared.intake.job_document import document
 from shared.ledger.ledger import Ledger
-from shared.wiring import clock
+from shared.services import clock
 
 
 @pytest.fixture

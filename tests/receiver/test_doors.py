@@ -18,8 +18,8 @@ from patience import PATIENCE_S
 from receiver_steps import BUCKET, KEYS, TEXT, Away, Counting, Web, parts_over, refused
 
 from shared.domain.job import State
-from shared.ledger.memory import MemoryStore
-from shared.storage.s3 import s3_client
+from shared.ledger.memory_store import MemoryStore
+from shared.storage.s3_clients import s3_client
 from webhook_receiver import health
 
 # Every door that wants a key.

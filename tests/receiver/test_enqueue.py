@@ -19,7 +19,7 @@ from receiver_steps import AWS, BUCKET, IMAGE, KEYS, TEXT, TEXT_26, Web, environ
 from shared.domain import events
 from shared.domain.job import Attempt, Link, State
 from shared.ledger.ledger import Ledger
-from shared.wiring import clock
+from shared.services import clock
 
 Enqueue = Callable[..., Any]
 

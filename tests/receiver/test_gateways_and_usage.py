@@ -13,8 +13,8 @@ from shared.domain import events, timing
 from shared.domain.events import Reason
 from shared.domain.job import AttemptStatus, State
 from shared.ledger import keys
-from shared.ledger.experience import FRESH_MS
-from shared.ledger.memory import MemoryStore
+from shared.ledger.memory_store import MemoryStore
+from shared.ledger.timings import FRESH_MS
 
 TODAY = "2026-09-21"  # the day of NOW
 

@@ -9,8 +9,8 @@ from receiver_steps import TEXT, Web, callback_path, environment, parts_over, re
 from test_doors import KEYED
 
 from shared import settings
-from shared.ledger.memory import MemoryStore
-from webhook_receiver.rates import Rates
+from shared.ledger.memory_store import MemoryStore
+from webhook_receiver.rate_limits import Rates
 
 
 def hashed(key: str) -> str:

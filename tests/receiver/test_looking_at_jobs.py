@@ -15,9 +15,9 @@ from receiver_steps import KEYS, TEXT, Away, Web, parts_over, refused
 
 from shared.domain import events
 from shared.domain.job import AttemptStatus, Job, State
-from shared.ledger.memory import MemoryStore
+from shared.ledger.memory_store import MemoryStore
 from shared.ledger.store import LedgerUnavailable
-from shared.storage.s3 import s3_client
+from shared.storage.s3_clients import s3_client
 from webhook_receiver import jobs_api
 
 STRANGE_IDS = [

@@ -16,15 +16,15 @@ from ledger_steps import CAPS, claim, created, engaged, polls, repeating, submit
 from prometheus_client.parser import text_string_to_metric_families
 from receiver_steps import GATEWAYS, SECRET, Away, Counting, Web, callback_path, parts_over, refused, secret_in
 
-from shared import overdue
 from shared.domain import events, timing
 from shared.domain.events import Reason
 from shared.domain.job import Job, State
 from shared.ledger import keys
 from shared.ledger.ledger import Ledger
-from shared.ledger.memory import MemoryStore
+from shared.ledger.memory_store import MemoryStore
 from shared.ledger.store import Store
-from webhook_receiver import visits
+from shared.operations import overdue
+from webhook_receiver import callback_counts
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
 
@@ -180,7 +180,7 @@ def test_no_answer_to_a_gateway_waits_for_the_count(monkeypatch: pytest.MonkeyPa
     counting = Counting(MemoryStore())
     web = Web(parts_over(counting))
     path = callback_path(web.running("evolink"))
-    monkeypatch.setattr(visits, "PAUSE_S", 0)
+    monkeypatch.setattr(callback_counts, "PAUSE_S", 0)
     counting.calls.clear()
 
     answer = web.nobody.post(path, data=COMPLETED, content_type="application/json", buffered=False)
@@ -191,7 +191,7 @@ def test_no_answer_to_a_gateway_waits_for_the_count(monkeypatch: pytest.MonkeyPa
 
 
 def test_callbacks_are_written_down_at_most_once_a_second(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(visits, "time", SimpleNamespace(monotonic=lambda: 100.0))
+    monkeypatch.setattr(callback_counts, "time", SimpleNamespace(monotonic=lambda: 100.0))
     counting = Counting(MemoryStore())
     web = Web(parts_over(counting))
     path, held = callback_path(web.running("evolink")), web.app.extensions["visits"]
@@ -209,7 +209,7 @@ def test_what_could_not_be_written_down_is_kept(monkeypatch: pytest.MonkeyPatch)
     web = Web(parts_over(store))
     path, held = callback_path(web.running("evolink")), web.app.extensions["visits"]
     held._ledger = Ledger(Away(), web.parts.settings.pace)  # type: ignore[arg-type]
-    monkeypatch.setattr(visits, "PAUSE_S", 0)
+    monkeypatch.setattr(callback_counts, "PAUSE_S", 0)
     assert [called(web, path), called(web, path)] == [200, 200]
 
     held._ledger = web.parts.ledger

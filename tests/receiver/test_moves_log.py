@@ -12,11 +12,11 @@ from ledger_steps import created, engaged
 from receiver_steps import TEXT, Web, parts_over
 from structlog.testing import capture_logs
 
-from shared import logs, notify
-from shared.domain import events, tracing
+from shared import logs, notifications
+from shared.domain import events, trace_context
 from shared.domain.events import Reason
 from shared.ledger.ledger import Ledger
-from shared.ledger.memory import MemoryStore
+from shared.ledger.memory_store import MemoryStore
 from shared.settings import Settings
 
 TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
@@ -52,7 +52,7 @@ def test_each_move_is_a_line(ledger: Ledger) -> None:
         ("archiving", "completed", "Archived"),
     ]
     assert {(line["job"], line["tenant"], line["trace"]) for line in lines} == {
-        (subject.id, "acme", tracing.trace_id(subject))
+        (subject.id, "acme", trace_context.trace_id(subject))
     }
     assert (lines[2]["attempt"], lines[2]["provider"], lines[2]["task"]) == (1, "apimart", "task-1")
 
@@ -74,10 +74,10 @@ def test_a_job_stays_in_the_trace_of_who_submitted_it(web_on_each: Web) -> None:
     subject = web.now(web.submitted({**TEXT, "callback_url": CALLER}, traceparent=TRACEPARENT)["id"])
     own = web.now(web.submitted({**TEXT, "callback_url": CALLER})["id"])
 
-    assert (tracing.trace_id(subject), own.trace) == (TRACE, None)
+    assert (trace_context.trace_id(subject), own.trace) == (TRACE, None)
     ended = replace(subject, ended_at=NOW)
-    assert notify.notice(ended, [], NOW).headers["traceparent"] == tracing.traceparent(subject)
-    assert tracing.traceparent(subject).startswith(f"00-{TRACE}-")
+    assert notifications.notice(ended, [], NOW).headers["traceparent"] == trace_context.traceparent(subject)
+    assert trace_context.traceparent(subject).startswith(f"00-{TRACE}-")
     assert web.submitted(traceparent="nonsense")["status"] == "queued"
 
 

@@ -22,13 +22,13 @@ from real_server import PATH, serving
 from receiver_steps import KEYS, Web, callback_path, without
 
 from shared.domain.job import Job, State
-from shared.domain.pace import Pace
-from shared.intake import Unacceptable
+from shared.domain.schedule import Pace
+from shared.intake.intake import Unacceptable
+from shared.intake.schema import MODELS
 from shared.ledger.connection import connect
 from shared.ledger.ledger import Ledger
 from shared.ledger.redis_store import RedisStore
-from shared.request import MODELS
-from shared.wiring import clock
+from shared.services import clock
 
 OURS = ("/v1/", "/callbacks/", "/healthz", "/readyz", "/metrics", "/openapi.json", "/docs")
 METHODS = {"get", "post", "put", "patch", "delete"}

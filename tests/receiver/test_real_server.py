@@ -22,12 +22,12 @@ from receiver_steps import TEXT, callback_path, error_of, secret_in
 from deploy.sandbox import redis as durable_redis
 from shared.domain import events
 from shared.domain.job import Job, State
-from shared.domain.pace import Pace
+from shared.domain.schedule import Pace
 from shared.ledger import redis_store
 from shared.ledger.connection import connect
 from shared.ledger.ledger import Ledger
 from shared.ledger.redis_store import RedisStore
-from shared.wiring import RECEIVER_TIMEOUT_S, clock
+from shared.services import RECEIVER_TIMEOUT_S, clock
 from webhook_receiver.jobs_api import STREAMS_MAX
 
 MIB = 1 << 20

@@ -18,14 +18,14 @@ from patience import PATIENCE_S, wait_until
 from real_server import Server, head, serving
 from receiver_steps import KEYS, MOTION, TEXT, without
 
-from deploy.sandbox.ready import free_ports
-from shared.cli import main
+from deploy.sandbox.ports import free_ports
+from shared.cli.job_options import WORDS
+from shared.cli.main import main
 from shared.client import ApiError, Client, Unreachable
 from shared.domain import events
 from shared.domain.job import Job, State
 from shared.ledger.ledger import Ledger
-from shared.shell.requests import WORDS
-from shared.wiring import clock
+from shared.services import clock
 from webhook_receiver import jobs_api
 
 Rushes = Callable[..., Result]

@@ -21,7 +21,7 @@ from receiver_steps import TEXT
 
 from shared.domain.job import State
 from shared.ledger.ledger import Ledger
-from shared.wiring import clock
+from shared.services import clock
 
 NEVER_S = 600
 BODY = json.dumps(TEXT).encode()

@@ -26,7 +26,7 @@ from receiver_steps import (
 )
 
 from shared.domain.job import State
-from shared.ledger.memory import MemoryStore
+from shared.ledger.memory_store import MemoryStore
 from shared.ledger.store import LaneRoom, Store
 
 CLIP_DEFAULTS = {"mode": "std", "duration": 5, "aspect_ratio": "16:9", "sound": False}

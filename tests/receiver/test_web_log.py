@@ -12,7 +12,7 @@ from receiver_steps import KEYS, TEXT, callback_path, secret_in
 
 from shared.domain.job import State
 from shared.ledger.ledger import Ledger
-from shared.wiring import clock
+from shared.services import clock
 
 PROMPT, STRANGERS_KEY = "a prompt of acme's own", "key-of-somebody-new"
 

@@ -10,7 +10,7 @@ import pytest
 from patience import PATIENCE_S
 
 from shared.domain.events import Accepted, Failed, Succeeded
-from shared.domain.wire import Response
+from shared.domain.http_messages import Response
 from shared.providers import PROVIDERS
 from shared.providers.base import Access, Ask
 

@@ -12,7 +12,7 @@ import pytest
 from gateway_client import DOCUMENTED, GATEWAYS, Client, task_id
 from patience import PATIENCE_S, wait_until
 
-from deploy.sandbox.ready import free_ports, http_status
+from deploy.sandbox.ports import free_ports, http_status
 
 KEY = "attempt-1"
 

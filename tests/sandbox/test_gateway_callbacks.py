@@ -9,8 +9,8 @@ from gateway_client import DOCUMENTED
 from patience import wait_until
 
 from deploy.sandbox.gateways.apimodels import ApiModels
-from deploy.sandbox.gateways.book import Callback
-from deploy.sandbox.gateways.courier import next_due
+from deploy.sandbox.gateways.billing import Callback
+from deploy.sandbox.gateways.callback_sender import next_due
 from deploy.sandbox.gateways.evolink import EvoLink
 
 ENDED_AT = 1000.0

@@ -10,7 +10,7 @@ import pytest
 from gateway_client import DOCUMENTED, MOTION, video_url
 
 from deploy.sandbox.gateways import drawing, render
-from deploy.sandbox.gateways.book import Clip
+from deploy.sandbox.gateways.billing import Clip
 
 SHORT = Clip(1.0, 320, 240)
 

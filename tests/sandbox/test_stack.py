@@ -15,7 +15,7 @@ from gateway_client import Client
 from patience import PATIENCE_S, wait_until
 
 from deploy.sandbox import redis, s3, stack
-from deploy.sandbox.ready import NotReady, http_status
+from deploy.sandbox.ports import NotReady, http_status
 from deploy.sandbox.stack import Ports, Stack
 
 WEB = """

@@ -14,8 +14,8 @@ from itertools import islice
 import pytest
 from patience import PATIENCE_S, wait_until
 
-from deploy.sandbox import supervise
-from deploy.sandbox.supervise import Command, Supervisor, procfile
+from deploy.sandbox import supervisor as supervisor_module
+from deploy.sandbox.supervisor import Command, Supervisor, procfile
 
 SLEEP = Command([sys.executable, "-c", "import time; time.sleep(60)"])
 # Starts a child of its own and tells its pid.
@@ -104,7 +104,7 @@ def test_what_a_killed_command_left_behind_is_killed_too(keep, out):
 
 
 def test_one_who_dies_at_once_is_started_ever_more_slowly(keep, out, monkeypatch):
-    monkeypatch.setattr(supervise, "SHORT_LIFE_S", PATIENCE_S)  # it may take a busy machine long to die
+    monkeypatch.setattr(supervisor_module, "SHORT_LIFE_S", PATIENCE_S)  # it may take a busy machine long to die
     began = time.monotonic()
     supervisor = keep(brief=Command([sys.executable, "-S", "-c", ""]), pause_s=0.05)
     wait_until(lambda: out.getvalue().count("ended") >= 4, "its fourth end")
@@ -131,7 +131,7 @@ def test_one_who_does_not_go_is_killed_after_the_grace(keep, out):
 
 
 def test_a_stop_between_two_lives_starts_nobody(keep, out, monkeypatch):
-    monkeypatch.setattr(supervise, "LONGEST_PAUSE_S", PATIENCE_S)
+    monkeypatch.setattr(supervisor_module, "LONGEST_PAUSE_S", PATIENCE_S)
     supervisor = keep(brief=Command([sys.executable, "-S", "-c", ""]), pause_s=PATIENCE_S)
     said(out, "ended")
     supervisor.stop()

@@ -11,13 +11,14 @@ import pytest
 from factories import NOW, PACE, SECOND, job_in, result
 from patience import PATIENCE_S
 
-from shared.archive import ArchiveUnavailable
-from shared.domain import events, pace
+from shared.domain import events, schedule
 from shared.domain.events import Event
 from shared.domain.job import Job, State
-from worker import archiving, guarding, steps
-from worker import hands as hands_module
-from worker.hands import Hands, InTurn, Threads
+from shared.storage.archive import ArchiveUnavailable
+from worker import archive as archive_module
+from worker import step_failures, steps
+from worker import thread_pools as hands_module
+from worker.thread_pools import Hands, InTurn, Threads
 
 LATER = NOW + 9 * SECOND
 BROKE = events.ArchiveFailed("archive_failed", "a step of ours broke; see the worker's log", asked_at=NOW)
@@ -26,7 +27,9 @@ BROKE = events.ArchiveFailed("archive_failed", "a step of ours broke; see the wo
 @pytest.fixture(autouse=True)
 def _quiet(monkeypatch: pytest.MonkeyPatch) -> None:
     """A traceback in colours takes a second."""
-    monkeypatch.setattr(guarding, "log", SimpleNamespace(exception=lambda *_, **__: None, error=lambda *_, **__: None))
+    monkeypatch.setattr(
+        step_failures, "log", SimpleNamespace(exception=lambda *_, **__: None, error=lambda *_, **__: None)
+    )
 
 
 class AtOnce(InTurn):
@@ -63,11 +66,11 @@ class Desk:
     def held(self) -> Any:
         return [(job, SimpleNamespace(let_go=lambda n=n: self._let_go(n))) for n, job in enumerate(self.jobs)]
 
-    def fetched(self, job: Job, folder: str, services: Any) -> archiving.Copied:
+    def fetched(self, job: Job, folder: str, services: Any) -> archive_module.Copied:
         number = self.jobs.index(job)
         self.copy(number)
         self.moment = LATER
-        return archiving.Copied(events.Archived(result(manifest_key=f"{number}"), None, attempt=1), [])
+        return archive_module.Copied(events.Archived(result(manifest_key=f"{number}"), None, attempt=1), [])
 
     def _put(self, manifests: Sequence[tuple[str, Any]]) -> list[bool]:
         if manifests:
@@ -100,7 +103,7 @@ def clip(**changes: Any) -> Job:
 def desk(monkeypatch: pytest.MonkeyPatch) -> Desk:
     """Three clips to be copied."""
     made = Desk(clip(), clip(), clip())
-    monkeypatch.setattr(archiving, "fetched", made.fetched)
+    monkeypatch.setattr(archive_module, "fetched", made.fetched)
     return made
 
 
@@ -230,14 +233,14 @@ class Noting(AtOnce):
 
 @pytest.mark.parametrize(
     "other",
-    [clip(tries=pace.CRASHES + 1), job_in(State.FAILED), job_in(State.COMPLETED)],
+    [clip(tries=schedule.CRASHES + 1), job_in(State.FAILED), job_in(State.COMPLETED)],
     ids=["begun too often", "failed", "completed"],
 )
 def test_one_that_is_not_to_be_copied_is_done_alone_and_let_go_there(
     monkeypatch: pytest.MonkeyPatch, other: Job
 ) -> None:
     desk, hands = Desk(clip(), other, clip()), Noting()
-    monkeypatch.setattr(archiving, "fetched", desk.fetched)
+    monkeypatch.setattr(archive_module, "fetched", desk.fetched)
     desk.archive(hands)
 
     assert hands.given == [("archive", other)]
@@ -245,9 +248,9 @@ def test_one_that_is_not_to_be_copied_is_done_alone_and_let_go_there(
 
 
 def test_one_that_was_begun_just_not_too_often_is_copied(monkeypatch: pytest.MonkeyPatch) -> None:
-    desk, hands = Desk(clip(tries=pace.CRASHES)), Noting()
+    desk, hands = Desk(clip(tries=schedule.CRASHES)), Noting()
     desk.services.archive.read_json = lambda key: None
-    monkeypatch.setattr(archiving, "fetched", desk.fetched)
+    monkeypatch.setattr(archive_module, "fetched", desk.fetched)
     desk.archive(hands)
 
     assert (hands.given, desk.numbers()) == ([], [[0]])
@@ -255,7 +258,7 @@ def test_one_that_was_begun_just_not_too_often_is_copied(monkeypatch: pytest.Mon
 
 def test_the_one_clip_of_a_message_is_archived_as_with_others(monkeypatch: pytest.MonkeyPatch) -> None:
     desk, hands = Desk(clip()), Noting()
-    monkeypatch.setattr(archiving, "fetched", desk.fetched)
+    monkeypatch.setattr(archive_module, "fetched", desk.fetched)
     desk.archive(hands)
 
     assert (hands.given, desk.puts, desk.numbers(), desk.let_go_times) == ([], [["0"]], [[0]], [1])
@@ -359,7 +362,7 @@ def test_one_manifest_that_breaks_alone_is_not_put_again(desk: Desk) -> None:
 
 def test_one_manifest_that_is_refused_past_the_life_of_its_link_is_tried_again(desk: Desk) -> None:
     def refused(number: int) -> None:
-        desk.moment = pace.after(NOW, 2 * PACE.result_ttl_s)
+        desk.moment = schedule.after(NOW, 2 * PACE.result_ttl_s)
         raise ArchiveUnavailable("so it is")
 
     desk.clear, desk.alone = (lambda number: False), refused

@@ -15,18 +15,18 @@ import structlog
 from redis_server import RedisServer, running
 
 from deploy.sandbox import s3
-from deploy.sandbox.ready import free_ports
-from shared import doctor
-from shared.doctor import BAD, OK, WARN, Finding
+from deploy.sandbox.ports import free_ports
 from shared.domain.events import Reason
-from shared.domain.pace import Pace
+from shared.domain.schedule import Pace
 from shared.ledger.connection import connect
 from shared.ledger.ledger import Ledger
 from shared.ledger.redis_store import RedisStore
-from shared.ledger.server import Server, server
+from shared.ledger.server_info import Server, server
+from shared.operations import doctor
+from shared.operations.doctor import BAD, OK, WARN, Finding
+from shared.services import clock
 from shared.settings import load
-from shared.storage.s3 import BucketFacts
-from shared.wiring import clock
+from shared.storage.s3_clients import BucketFacts
 
 BUCKET = "doctors-clips"
 SECRETS = {

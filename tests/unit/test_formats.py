@@ -8,7 +8,7 @@ from makings import Bytes, harm, picture
 from pictures import JPEGS, NEITHER, PNGS
 from PIL import Image
 
-from shared import formats, media
+from shared.media import formats, probe
 
 # As others read them
 
@@ -18,15 +18,15 @@ def test_a_picture_is_read_as_pillow_reads_it(made, name):
     data = {"jpeg": JPEGS, "png": PNGS}[name][made]()
     with Image.open(io.BytesIO(data)) as theirs:
         theirs.load()
-        expected = media.Picture(*theirs.size, len(data), name)
-    assert media.judged("image_url", io.BytesIO(data)) == expected
+        expected = probe.Picture(*theirs.size, len(data), name)
+    assert probe.judged("image_url", io.BytesIO(data)) == expected
 
 
 @pytest.mark.parametrize("kind", NEITHER)
 def test_what_is_neither_jpeg_nor_png_is_refused_with_its_field_and_what_it_is(kind):
     make, name = NEITHER[kind]
-    with pytest.raises(media.InputRejected) as caught:
-        media.judged("last_image_url", io.BytesIO(make()))
+    with pytest.raises(probe.InputRejected) as caught:
+        probe.judged("last_image_url", io.BytesIO(make()))
     assert str(caught.value) == f"last_image_url: the file is {name}, not JPG or PNG"
 
 

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 from patience import PATIENCE_S
 
-from worker import hands as subject
-from worker.hands import Hands, InTurn, Threads
+from worker import thread_pools as subject
+from worker.thread_pools import Hands, InTurn, Threads
 
 SIZES = {"poll": 2, "archive": 2, "send": 4}
 

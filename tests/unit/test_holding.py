@@ -10,25 +10,25 @@ from typing import Any
 import pytest
 from factories import NOW, SECOND, job_in
 
-from shared.domain import events, pace
+from shared.domain import events, schedule
 from shared.domain.events import Event
 from shared.domain.job import Job, State
 from shared.ledger.ledger import CapReached, LeaseLost, Ticket
 from shared.ledger.store import LedgerUnavailable
-from worker import heartbeat
-from worker.guarding import guarded, together
-from worker.heartbeat import SURE_S, Hold, engage, still
-from worker.writing import InHand, write, write_down
+from worker import leases
+from worker.group_commit import InHand, write, write_down
+from worker.leases import SURE_S, Hold, engage, still
+from worker.step_failures import guarded, together
 
 LATER = NOW + 3 * SECOND
-LEASE = pace.LEASE_S * SECOND
+LEASE = schedule.LEASE_S * SECOND
 
 
 @pytest.fixture(autouse=True)
 def held(monkeypatch: pytest.MonkeyPatch) -> set[Hold]:
     """What this worker holds; of this test alone."""
     mine: set[Hold] = set()
-    monkeypatch.setattr(heartbeat, "HELD", mine)
+    monkeypatch.setattr(leases, "HELD", mine)
     return mine
 
 
@@ -64,7 +64,7 @@ class Desk:
         self.tickets = [Ticket("submit:apimart", job.id, NOW + number) for number, job in enumerate(self.jobs)]
         self.book, self.moment = Book(), LATER
         self.services = makeshift(ledger=self.book, now=lambda: self.moment)
-        self.holds = [heartbeat.hold(ticket, self.services) for ticket in self.tickets]
+        self.holds = [leases.hold(ticket, self.services) for ticket in self.tickets]
         self.asked: list[Sequence[Ticket]] = []
 
     def lose(self, number: int) -> None:
@@ -293,7 +293,7 @@ def test_a_renewal_is_shut_off_from_a_write_and_begins_with_the_ticket_that_it_l
 
 def test_a_job_is_renewed_only_once_it_was_held_for_a_while() -> None:
     desk = Desk(1)
-    desk.moment = LATER + pace.RENEW_S * SECOND - 1
+    desk.moment = LATER + schedule.RENEW_S * SECOND - 1
     desk.holds[0].renew(desk.services)
     within = list(desk.book.renewed)
     desk.moment += 1

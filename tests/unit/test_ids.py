@@ -9,7 +9,7 @@ from itertools import pairwise
 import pytest
 from factories import NOW
 
-from shared.domain import ids, pace
+from shared.domain import ids, schedule
 
 TOP = (1 << ids.RANDOM_BITS) - 1
 
@@ -93,10 +93,10 @@ def test_an_id_can_be_read_back(number: int) -> None:
 
 
 @pytest.mark.parametrize(
-    ("back_ms", "later_ms"), [(0, 0), (1, 1), (pace.SET_BACK_MS, pace.SET_BACK_MS), (3_600_000, 0)]
+    ("back_ms", "later_ms"), [(0, 0), (1, 1), (schedule.SET_BACK_MS, schedule.SET_BACK_MS), (3_600_000, 0)]
 )
 def test_a_job_keeps_its_place_in_the_line_where_the_clock_was_set_back_a_little(back_ms: int, later_ms: int) -> None:
     ids.new_id(NOW)
     now = NOW - back_ms
 
-    assert pace.accepted(ids.new_id(now), now) == now + later_ms
+    assert schedule.accepted(ids.new_id(now), now) == now + later_ms

@@ -10,19 +10,19 @@ from typing import Any
 import pytest
 from factories import NOW, PACE, SECOND, job_in
 
-from shared.asking import understood
-from shared.domain import events, pace
+from shared.domain import events, schedule
 from shared.domain.events import Event
+from shared.domain.http_messages import Request, Response
 from shared.domain.job import Job, Nudge, State
-from shared.domain.wire import Request, Response
 from shared.http import AnswerLost
 from shared.ledger.ledger import Ledger
-from shared.ledger.memory import MemoryStore
+from shared.ledger.memory_store import MemoryStore
 from shared.ledger.store import LaneRoom, LedgerUnavailable
+from shared.operations.task_query import understood
 from shared.providers.base import Access
-from worker import heartbeat, steps
-from worker.hands import InTurn
-from worker.writing import InHand
+from worker import leases, steps
+from worker.group_commit import InHand
+from worker.thread_pools import InTurn
 
 Outcome = Response | AnswerLost | None
 Group = list[tuple[int, Outcome]]
@@ -157,19 +157,19 @@ def test_all_are_asked_in_one_call_and_what_is_heard_is_written_in_groups() -> N
     gateways = desk.look([(2, at_it(30)), (0, at_it(10))], [(1, at_it(20))])
 
     assert paths(gateways) == ["task-1", "task-2", "task-3"]
-    assert gateways.deadline_s == pace.POLL_DEADLINE_S
+    assert gateways.deadline_s == schedule.POLL_DEADLINE_S
     assert [percents(group) for group in desk.book.written] == [[("task-3", 30), ("task-1", 10)], [("task-2", 20)]]
     assert (desk.left_alone, desk.let_go) == ([], [1, 1, 1])
 
 
-MOMENT_AGO = {"asked_at": NOW - pace.NUDGE_GAP_S * SECOND + 1}
-GAP_AGO = {"asked_at": NOW - pace.NUDGE_GAP_S * SECOND}
+MOMENT_AGO = {"asked_at": NOW - schedule.NUDGE_GAP_S * SECOND + 1}
+GAP_AGO = {"asked_at": NOW - schedule.NUDGE_GAP_S * SECOND}
 NUDGED = Nudge(NOW, 1)
 LEFT_ALONE: dict[str, Job] = {
     "nudged, and asked a moment ago": running(9, MOMENT_AGO, nudge=NUDGED),
     "without a task": running(9, {"task_id": None}),
     "with a hint to another attempt's task": running(9, {"task_id": None}, nudge=Nudge(NOW, 2, "task-9")),
-    "begun too often": running(9, tries=pace.CRASHES + 1),
+    "begun too often": running(9, tries=schedule.CRASHES + 1),
     "of a gateway that nobody knows": running(9, {"provider": "gone"}),
     "with a task that cannot be asked for": running(9, {"task_id": "\ud83d"}),
 }
@@ -177,7 +177,7 @@ ASKED: dict[str, Job] = {
     "asked a moment ago, and not nudged": running(9, MOMENT_AGO),
     "nudged, and asked a while ago": running(9, GAP_AGO, nudge=NUDGED),
     "with a task that a callback named": running(9, {"task_id": None}, nudge=Nudge(NOW, 1, "task-9")),
-    "begun just not too often": running(9, tries=pace.CRASHES),
+    "begun just not too often": running(9, tries=schedule.CRASHES),
     "in doubt": job_in(State.UNCONFIRMED, {"task_id": "task-9"}),
 }
 
@@ -279,7 +279,7 @@ def test_one_that_needs_a_ledger_out_of_reach_is_not_written_and_the_others_are(
 
 def test_one_whose_answer_called_for_another_step_is_let_go_without_news(monkeypatch: pytest.MonkeyPatch) -> None:
     desk = Desk(doubted(), running(3))
-    monkeypatch.setattr("worker.polling.named_otherwise", lambda job, services: True)
+    monkeypatch.setattr("worker.poll.named_otherwise", lambda job, services: True)
 
     desk.look([(0, answer(404)), (1, at_it(30))])
 
@@ -367,15 +367,15 @@ def test_whoever_finds_no_hands_for_one_alone_lets_all_go(second: Job) -> None:
 
 
 @pytest.fixture
-def held(monkeypatch: pytest.MonkeyPatch) -> set[heartbeat.Hold]:
+def held(monkeypatch: pytest.MonkeyPatch) -> set[leases.Hold]:
     """What this worker holds; of this test alone."""
-    mine: set[heartbeat.Hold] = set()
-    monkeypatch.setattr(heartbeat, "HELD", mine)
+    mine: set[leases.Hold] = set()
+    monkeypatch.setattr(leases, "HELD", mine)
     return mine
 
 
 def test_the_polls_of_a_message_are_in_one_pair_of_hands_and_held_until_they_are_written(
-    held: set[heartbeat.Hold],
+    held: set[leases.Hold],
 ) -> None:
     ledger = Ledger(MemoryStore(), PACE)
     jobs = [running(number, due_at=NOW) for number in range(3)]
@@ -404,7 +404,7 @@ def test_the_polls_of_a_message_are_in_one_pair_of_hands_and_held_until_they_are
     assert held == set()
 
 
-def test_one_alone_is_given_to_hands_of_its_own_kind_and_let_go_after_its_step(held: set[heartbeat.Hold]) -> None:
+def test_one_alone_is_given_to_hands_of_its_own_kind_and_let_go_after_its_step(held: set[leases.Hold]) -> None:
     ledger = Ledger(MemoryStore(), PACE)
     ledger.create(running(1, due_at=NOW))
     _, tickets = ledger.claim([LaneRoom("poll:apimart", 9)], NOW)

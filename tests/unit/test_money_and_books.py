@@ -10,7 +10,7 @@ from factories import DAY, HOUR, NOW, PACE, attempt, failed, job, job_in, link, 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from shared.domain import books, events, money, pace
+from shared.domain import counters, events, money, schedule
 from shared.domain.events import Event, Reason
 from shared.domain.job import AttemptStatus, Error, Job, Nudge, State
 from shared.domain.transitions import transition
@@ -75,22 +75,22 @@ def test_what_is_not_known_is_not_zero() -> None:
 
 @pytest.mark.parametrize("state", State)
 def test_a_job_has_a_place_at_its_gateway_only_while_it_is_there(state: State) -> None:
-    places = books.entries(job_in(state))["inflight", "apimart"]
+    places = counters.entries(job_in(state))["inflight", "apimart"]
     assert places == int(state in (State.SUBMITTING, State.UNCONFIRMED, State.RUNNING))
 
 
 def test_a_submit_that_was_in_doubt_for_long_holds_no_place() -> None:
-    assert books.entries(job_in(State.UNCONFIRMED, {"let_go": True}))["inflight", "apimart"] == 0
+    assert counters.entries(job_in(State.UNCONFIRMED, {"let_go": True}))["inflight", "apimart"] == 0
 
 
 def test_a_day_begins_at_midnight_utc() -> None:
     midnight = NOW - NOW % DAY
-    assert [books.day_of(at) for at in (midnight - 1, midnight)] == ["2026-09-20", "2026-09-21"]
+    assert [counters.day_of(at) for at in (midnight - 1, midnight)] == ["2026-09-20", "2026-09-21"]
 
 
 def test_a_finished_clip_is_in_the_usage_of_the_day_of_its_submit() -> None:
     plan = {"cost_usd": Decimal("0.39"), "made_s": Decimal("5.041"), "submitted_at": NOW - DAY}
-    lines = books.entries(job_in(State.COMPLETED, plan))
+    lines = counters.entries(job_in(State.COMPLETED, plan))
     day = ("usage", "2026-09-20", "acme", "apimart")
     assert {line[-1]: lines[line] for line in lines if line[:4] == day and lines[line]} == {
         "jobs": 1,
@@ -103,17 +103,17 @@ def test_a_finished_clip_is_in_the_usage_of_the_day_of_its_submit() -> None:
 
 
 def test_a_refusal_is_in_nobodys_usage() -> None:
-    lines = books.entries(job(attempts=(rejected(),)))
+    lines = counters.entries(job(attempts=(rejected(),)))
     assert not any(lines.values())
 
 
 def test_an_attempt_without_a_price_is_counted_as_such() -> None:
-    lines = books.entries(job_in(State.RUNNING, {"estimated_usd": None}))
+    lines = counters.entries(job_in(State.RUNNING, {"estimated_usd": None}))
     assert lines["usage", "2026-09-21", "acme", "apimart", "unpriced"] == 1
 
 
 def wasted_of(subject: Job) -> int:
-    return sum(count for line, count in books.entries(subject).items() if line[-1] == "wasted")
+    return sum(count for line, count in counters.entries(subject).items() if line[-1] == "wasted")
 
 
 def test_what_a_failed_attempt_cost_is_wasted_although_another_made_the_clip() -> None:
@@ -182,18 +182,18 @@ def walk(steps: list[tuple[Event | str, int, bool]]) -> Iterator[tuple[Job, Job]
 @settings(max_examples=300, deadline=None)
 @given(STEPS)
 def test_the_differences_of_a_life_add_up_to_what_it_comes_to(steps: list[tuple[Event | str, int, bool]]) -> None:
-    counted, last = Counter[books.Line](), job()
+    counted, last = Counter[counters.Line](), job()
     for old, new in walk(steps):
-        counted.update(books.difference(old, new))
+        counted.update(counters.difference(old, new))
         last = new
-    assert {line: count for line, count in counted.items() if count} == books.difference(None, last)
+    assert {line: count for line, count in counted.items() if count} == counters.difference(None, last)
 
 
 @settings(max_examples=300, deadline=None)
 @given(STEPS)
 def test_whatever_happens_no_counter_goes_astray(steps: list[tuple[Event | str, int, bool]]) -> None:
     for old, new in walk(steps):
-        lines = books.entries(new)
+        lines = counters.entries(new)
         places = [count for line, count in lines.items() if line[0] == "inflight"]
         assert sum(places) in (0, 1)
         assert not (new.ended and any(places))
@@ -209,6 +209,6 @@ def test_whatever_happens_no_counter_goes_astray(steps: list[tuple[Event | str, 
 def test_whatever_happens_an_unfinished_job_is_due_in_a_lane(steps: list[tuple[Event | str, int, bool]]) -> None:
     for _, new in walk(steps):
         assert new.due_at is not None
-        assert pace.lane(new) is not None
+        assert schedule.lane(new) is not None
         assert record.decode(record.encode(new, "0a")) == new
         assert len(new.attempts) <= 36

@@ -10,7 +10,7 @@ from factories import DAY, HOUR, MINUTE, NOW, PACE, SECOND, job, job_in, link
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.domain import events, pace, timing
+from shared.domain import events, schedule, timing
 from shared.domain.job import Chore, Job, State
 from shared.domain.transitions import transition
 
@@ -30,18 +30,18 @@ def pauses(subject: Job) -> list[float]:
     now = NOW
     waits: list[float] = []
     while now < NOW + DAY:
-        due_at = pace.next_poll(replace(subject, version=len(waits)), now, PACE)
+        due_at = schedule.next_poll(replace(subject, version=len(waits)), now, PACE)
         waits.append(seconds(due_at, now))
         now = due_at
     return waits
 
 
 def test_the_first_poll_comes_soon() -> None:
-    assert seconds(pace.first_poll(running(), NOW, PACE)) == pytest.approx(15, rel=0.1)
+    assert seconds(schedule.first_poll(running(), NOW, PACE)) == pytest.approx(15, rel=0.1)
 
 
 def test_where_a_callback_is_asked_for_the_first_poll_comes_after_a_grace() -> None:
-    assert seconds(pace.first_poll(running(callback=True), NOW, PACE)) == pytest.approx(180, rel=0.1)
+    assert seconds(schedule.first_poll(running(callback=True), NOW, PACE)) == pytest.approx(180, rel=0.1)
 
 
 def test_a_task_of_a_minute_is_polled_a_few_times() -> None:
@@ -52,40 +52,40 @@ def test_a_task_of_a_minute_is_polled_a_few_times() -> None:
 
 def test_pauses_grow_to_two_minutes_within_the_first_hour() -> None:
     now, subject = NOW, running()
-    growth = [seconds(pace.next_poll(subject, now + age, PACE), now + age) for age in range(0, HOUR, MINUTE)]
+    growth = [seconds(schedule.next_poll(subject, now + age, PACE), now + age) for age in range(0, HOUR, MINUTE)]
     assert growth == sorted(growth)
     assert growth[-1] == pytest.approx(120, rel=0.1)
 
 
 def test_past_an_hour_a_stuck_task_decays_to_the_slow_lane() -> None:
     later = NOW + 10 * HOUR
-    assert seconds(pace.next_poll(running(), later, PACE), later) == pytest.approx(1800, rel=0.1)
+    assert seconds(schedule.next_poll(running(), later, PACE), later) == pytest.approx(1800, rel=0.1)
     assert len(pauses(running())) < 150
 
 
 def test_with_a_callback_safety_polls_are_two_minutes_apart() -> None:
-    assert seconds(pace.next_poll(running(callback=True), NOW, PACE)) == pytest.approx(120, rel=0.1)
+    assert seconds(schedule.next_poll(running(callback=True), NOW, PACE)) == pytest.approx(120, rel=0.1)
 
 
 @given(st.integers(0, DAY - 2 * SECOND), st.booleans(), st.integers(0, 999))
 def test_no_poll_is_put_off_past_the_deadline(age: int, callback: bool, version: int) -> None:
-    due_at = pace.next_poll(running(callback, version), NOW + age, PACE)
+    due_at = schedule.next_poll(running(callback, version), NOW + age, PACE)
     assert NOW + age + SECOND <= due_at <= NOW + DAY
 
 
 @given(st.integers(0, 10**6), st.floats(0.1, 10**5))
 def test_jitter_stays_within_a_tenth(version: int, wait_s: float) -> None:
-    assert wait_s * 0.9 <= pace.jittered(wait_s, job(version=version)) <= wait_s * 1.1
+    assert wait_s * 0.9 <= schedule.jittered(wait_s, job(version=version)) <= wait_s * 1.1
 
 
 def test_jitter_is_the_same_for_the_same_job_and_version() -> None:
     subject = job(version=3)
-    assert pace.jittered(100, subject) == pace.jittered(100, replace(subject, setbacks=2))
-    assert pace.jittered(100, subject) != pace.jittered(100, replace(subject, version=4))
+    assert schedule.jittered(100, subject) == schedule.jittered(100, replace(subject, setbacks=2))
+    assert schedule.jittered(100, subject) != schedule.jittered(100, replace(subject, version=4))
 
 
 def test_jitter_spreads_jobs_that_were_born_together() -> None:
-    waits = sorted(pace.jittered(100, job()) for _ in range(200))
+    waits = sorted(schedule.jittered(100, job()) for _ in range(200))
     assert waits[0] < 93
     assert waits[-1] > 107
 
@@ -93,7 +93,7 @@ def test_jitter_spreads_jobs_that_were_born_together() -> None:
 # --- setbacks
 
 
-@pytest.mark.parametrize(("again", "first_s", "last_s"), [(pace.retry, 2, 300), (pace.archive_retry, 2, 120)])
+@pytest.mark.parametrize(("again", "first_s", "last_s"), [(schedule.retry, 2, 300), (schedule.archive_retry, 2, 120)])
 def test_pauses_after_a_setback_double_up_to_a_cap(
     again: Callable[[Job, int], int], first_s: float, last_s: float
 ) -> None:
@@ -103,43 +103,43 @@ def test_pauses_after_a_setback_double_up_to_a_cap(
 
 
 def test_a_wish_for_patience_is_heeded_up_to_a_day() -> None:
-    assert seconds(pace.retry(job(), NOW, 60)) == 60
-    assert seconds(pace.retry(job(), NOW, 0.1)) > 1
-    assert seconds(pace.retry(job(), NOW, 10**9)) == 86_400
+    assert seconds(schedule.retry(job(), NOW, 60)) == 60
+    assert seconds(schedule.retry(job(), NOW, 0.1)) > 1
+    assert seconds(schedule.retry(job(), NOW, 10**9)) == 86_400
 
 
 def test_notices_follow_the_schedule_of_standard_webhooks() -> None:
-    waits = [seconds(pace.notice_retry(job(setbacks=number), NOW)) for number in range(10)]
+    waits = [seconds(schedule.notice_retry(job(setbacks=number), NOW)) for number in range(10)]
     expected = [5, 30, 120, 600, 1800, 3600, 7200, 10800, 10800, 10800]
     assert waits == [pytest.approx(wait_s, rel=0.1) for wait_s in expected]
-    assert seconds(pace.notice_retry(job(), NOW, 60)) == 60
+    assert seconds(schedule.notice_retry(job(), NOW, 60)) == 60
 
 
 # --- archives
 
 
 def test_of_two_clips_the_one_whose_link_dies_sooner_is_fetched_first() -> None:
-    dying = pace.archive_due(NOW + HOUR, NOW, PACE)
-    fresh = pace.archive_due(NOW + DAY, NOW - HOUR, PACE)
+    dying = schedule.archive_due(NOW + HOUR, NOW, PACE)
+    fresh = schedule.archive_due(NOW + DAY, NOW - HOUR, PACE)
     assert dying < fresh <= NOW
 
 
 @given(moments, st.integers(1, 2 * DAY))
 def test_a_clip_is_never_put_off(now: int, life: int) -> None:
-    assert pace.archive_due(now + life, now, PACE) <= now
-    assert pace.archive_due(None, now, PACE) == now
+    assert schedule.archive_due(now + life, now, PACE) <= now
+    assert schedule.archive_due(None, now, PACE) == now
 
 
 def test_an_archive_that_is_tried_again_waits_its_turn() -> None:
     subject = job_in(State.ARCHIVING, {"link": link(expires_at=NOW + HOUR)}, setbacks=1)
-    assert pace.archive_retry(subject, NOW) > NOW
+    assert schedule.archive_retry(subject, NOW) > NOW
 
 
 # --- leases and lanes
 
 
 def test_a_lease_outlives_two_renewals_that_failed() -> None:
-    assert pace.LEASE_S > 3 * pace.RENEW_S
+    assert schedule.LEASE_S > 3 * schedule.RENEW_S
 
 
 LANES = {
@@ -156,44 +156,44 @@ LANES = {
 
 @pytest.mark.parametrize("state", State)
 def test_every_state_waits_in_its_own_lane(state: State) -> None:
-    assert pace.lane(job_in(state)) == LANES[state]
+    assert schedule.lane(job_in(state)) == LANES[state]
 
 
 @pytest.mark.parametrize("chore", Chore)
 def test_every_chore_waits_in_a_lane(chore: Chore) -> None:
-    lane = pace.lane(job_in(State.FAILED, chores=(chore,)))
+    lane = schedule.lane(job_in(State.FAILED, chores=(chore,)))
     assert lane in ("archive", "notify", "retire")
 
 
 def test_a_job_that_owes_nothing_waits_nowhere() -> None:
-    assert pace.lane(job_in(State.COMPLETED, chores=())) is None
+    assert schedule.lane(job_in(State.COMPLETED, chores=())) is None
 
 
 def test_a_queued_job_waits_for_the_first_of_its_route() -> None:
     moved = transition(job_in(State.QUEUED), events.Rerouted(("newapi",), "paused"), NOW, PACE)
-    assert pace.lane(moved) == "submit:newapi"
-    assert pace.kind_of("submit:newapi") == "submit"
+    assert schedule.lane(moved) == "submit:newapi"
+    assert schedule.kind_of("submit:newapi") == "submit"
 
 
 # --- what finished jobs taught
 
 
-def taught(*times_s: float, silences: int = 0, **changes: Any) -> pace.Pace:
+def taught(*times_s: float, silences: int = 0, **changes: Any) -> schedule.Pace:
     """A pace that knows so long each of the jobs before took, and how many ends came without their callback."""
     known = timing.Timing(Counter(map(timing.bucket, times_s)))
-    return pace.Pace(timings=timing.Timings(of=lambda kind: known, silent=lambda gateway: silences), **changes)
+    return schedule.Pace(timings=timing.Timings(of=lambda kind: known, silent=lambda gateway: silences), **changes)
 
 
 MINUTE_LONG = [60.0] * 100
 
 
 def test_the_first_poll_comes_when_the_job_is_likely_to_be_done() -> None:
-    assert 60 <= seconds(pace.first_poll(running(), NOW, taught(*MINUTE_LONG))) < 90
+    assert 60 <= seconds(schedule.first_poll(running(), NOW, taught(*MINUTE_LONG))) < 90
 
 
 def test_a_few_jobs_do_not_move_the_first_poll() -> None:
     few, subject = taught(*MINUTE_LONG[: timing.FEWEST - 1]), running()
-    assert pace.first_poll(subject, NOW, few) == pace.first_poll(subject, NOW, PACE)
+    assert schedule.first_poll(subject, NOW, few) == schedule.first_poll(subject, NOW, PACE)
 
 
 def test_polls_follow_the_plan_while_it_goes_on() -> None:
@@ -202,50 +202,50 @@ def test_polls_follow_the_plan_while_it_goes_on() -> None:
     assert timings is not None
     then_s = timings.next_s(65)
     assert then_s is not None
-    assert pace.next_poll(running(), NOW + 65_000, known) == pace.after(NOW, then_s)
+    assert schedule.next_poll(running(), NOW + 65_000, known) == schedule.after(NOW, then_s)
 
 
 def test_past_all_experience_pauses_grow_with_the_age() -> None:
     late, subject = NOW + 600_000, running()
-    assert pace.next_poll(subject, late, taught(*MINUTE_LONG)) == pace.next_poll(subject, late, PACE)
+    assert schedule.next_poll(subject, late, taught(*MINUTE_LONG)) == schedule.next_poll(subject, late, PACE)
 
 
 def test_after_an_unclear_answer_pauses_are_the_classical_ones() -> None:
     soon, subject = NOW + 20_000, running()
-    unclear = pace.next_poll(subject, soon, taught(*MINUTE_LONG), clear=False)
-    assert unclear == pace.next_poll(subject, soon, PACE, clear=False)
-    assert unclear != pace.next_poll(subject, soon, taught(*MINUTE_LONG))
+    unclear = schedule.next_poll(subject, soon, taught(*MINUTE_LONG), clear=False)
+    assert unclear == schedule.next_poll(subject, soon, PACE, clear=False)
+    assert unclear != schedule.next_poll(subject, soon, taught(*MINUTE_LONG))
 
 
 def test_where_a_callback_is_awaited_polls_are_a_safety_net() -> None:
     known, awaited = taught(*MINUTE_LONG, silences=timing.SILENT - 1), running(callback=True)
-    assert seconds(pace.first_poll(awaited, NOW, known)) == pytest.approx(180, rel=0.1)
-    assert seconds(pace.next_poll(awaited, NOW + 30_000, known), NOW + 30_000) == pytest.approx(120, rel=0.1)
+    assert seconds(schedule.first_poll(awaited, NOW, known)) == pytest.approx(180, rel=0.1)
+    assert seconds(schedule.next_poll(awaited, NOW + 30_000, known), NOW + 30_000) == pytest.approx(120, rel=0.1)
 
 
 @pytest.mark.parametrize("times_s", [MINUTE_LONG, []], ids=["known", "unknown"])
 def test_where_callbacks_fell_silent_jobs_are_polled_as_if_none_were_asked_for(times_s: list[float]) -> None:
     known, subject = taught(*times_s, silences=timing.SILENT), running()
-    for ask in (pace.first_poll, pace.next_poll):
+    for ask in (schedule.first_poll, schedule.next_poll):
         assert ask(subject.with_attempt(callback=True), NOW, known) == ask(subject, NOW, known)
 
 
 def test_no_pause_is_longer_than_allowed_whatever_was_learned() -> None:
     known = taught(*[3000.0] * 100)
     later = NOW + 100_000
-    assert seconds(pace.next_poll(running(), later, known), later) == 120
+    assert seconds(schedule.next_poll(running(), later, known), later) == 120
     patient = replace(known, poll_max_s=600)
-    assert seconds(pace.next_poll(running(), later, patient), later) == 600
+    assert seconds(schedule.next_poll(running(), later, patient), later) == 600
 
 
 def test_nothing_learned_puts_a_poll_off_past_the_deadline() -> None:
     known = taught(*[3000.0] * 100, job_timeout_s=100.0)
-    assert seconds(pace.first_poll(running(), NOW, known)) == 100
-    assert seconds(pace.next_poll(running(), NOW + 99_500, known)) == 100.5
+    assert seconds(schedule.first_poll(running(), NOW, known)) == 100
+    assert seconds(schedule.next_poll(running(), NOW + 99_500, known)) == 100.5
 
 
 @given(st.integers(0, 200), st.integers(0, 2 * DAY))
 def test_a_learned_poll_is_never_at_once(length_s: int, age: int) -> None:
     known, now = taught(*[float(length_s)] * 30), NOW + age
-    for ask in (pace.first_poll, pace.next_poll):
-        assert ask(running(), now, known) >= pace.after(now, timing.GAP_S)
+    for ask in (schedule.first_poll, schedule.next_poll):
+        assert ask(running(), now, known) >= schedule.after(now, timing.GAP_S)

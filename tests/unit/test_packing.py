@@ -6,36 +6,36 @@ from factories import attempt, job, link
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.ledger import packing, record
+from shared.ledger import compression, record
 
 
 def test_what_was_packed_comes_back() -> None:
     held = record.encode(job(attempts=(attempt(link=link()),)), "0a1b2c")
-    assert packing.unpack(packing.pack(held)) == held
+    assert compression.unpack(compression.pack(held)) == held
 
 
 @given(st.text().map(lambda text: text.encode("utf-8", "backslashreplace").decode()))
 def test_any_words_come_back(words: str) -> None:
     held = f"1 0a 0 1 - -\n{words}"
-    assert packing.unpack(packing.pack(held)) == held
+    assert compression.unpack(compression.pack(held)) == held
 
 
 def test_the_header_stays_readable_for_the_programs() -> None:
     held = record.encode(job(), "0a1b2c")
-    assert packing.pack(held).partition(b"\n")[0].decode() == held.partition("\n")[0]
+    assert compression.pack(held).partition(b"\n")[0].decode() == held.partition("\n")[0]
 
 
 def test_a_record_that_was_never_packed_is_read() -> None:
     held = record.encode(job(), "0a1b2c")
-    assert packing.unpack(held.encode()) == held
+    assert compression.unpack(held.encode()) == held
 
 
 def test_a_typical_record_is_packed_to_less_than_half() -> None:
     held = record.encode(job(), "0a1b2c")
-    assert len(packing.pack(held)) < len(held) / 2
+    assert len(compression.pack(held)) < len(held) / 2
 
 
 def test_a_dictionary_is_never_changed() -> None:
     """Records packed with it may stand in any Redis: another text needs another number."""
-    sums = {number: zlib.crc32(text) for number, text in packing.DICTIONARIES.items()}
+    sums = {number: zlib.crc32(text) for number, text in compression.DICTIONARIES.items()}
     assert sums == {b"\x01": 2083770209}

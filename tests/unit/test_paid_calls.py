@@ -7,10 +7,10 @@ from typing import Any
 
 from factories import NOW, job_in
 
-from shared.domain import events, pace
+from shared.domain import events, schedule
+from shared.domain.http_messages import Request, Response
 from shared.domain.job import State
-from shared.domain.wire import Request, Response
-from worker import steps, submitting
+from worker import steps, submit
 
 PAID = Request("POST", "https://gateway.example/v1/video/generations", {}, {"prompt": "a kite"})
 
@@ -31,10 +31,10 @@ def test_a_paid_call_is_sent_once_over_a_connection_of_its_own() -> None:
     """A kept connection may have been closed by then: whether the call arrived would be in doubt for no cause."""
     outside = Outside(200, b'{"code": 200, "task_id": "task-7"}')
     services: Any = SimpleNamespace(outside=outside)
-    event, text = submitting.posted(PAID, "newapi", services)
+    event, text = submit.posted(PAID, "newapi", services)
 
     ((request, options),) = outside.calls
-    assert (request, options["fresh"], options["deadline_s"]) == (PAID, True, pace.SUBMIT_DEADLINE_S)
+    assert (request, options["fresh"], options["deadline_s"]) == (PAID, True, schedule.SUBMIT_DEADLINE_S)
     assert (event, text) == (events.Accepted("task-7"), 'HTTP 200 {"code": 200, "task_id": "task-7"}')
 
 
@@ -46,6 +46,6 @@ def test_a_notice_is_sent_over_a_connection_of_its_own_and_a_large_answer_is_not
     event = steps.tell(job_in(State.COMPLETED), services)
 
     ((request, options),) = outside.calls
-    assert (event, options["fresh"], options["deadline_s"]) == (events.Notified(), True, pace.NOTICE_DEADLINE_S)
+    assert (event, options["fresh"], options["deadline_s"]) == (events.Notified(), True, schedule.NOTICE_DEADLINE_S)
     assert options["max_bytes"] == 65_536
     assert "webhook-signature" not in request.headers  # the secret is another tenant's

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from factories import NOW, SECOND
 
-from worker import heartbeat, scheduler
+from worker import leases, scheduler
 
 
 class Board:
@@ -23,11 +23,11 @@ class Board:
 
 
 def deaf_after(monkeypatch: pytest.MonkeyPatch, unheard_s: float, lying_s: float | None) -> bool:
-    monkeypatch.setattr(heartbeat, "time", SimpleNamespace(monotonic=lambda: unheard_s))
-    monkeypatch.setattr(heartbeat.PULSE, "heard_at", 0.0)
+    monkeypatch.setattr(leases, "time", SimpleNamespace(monotonic=lambda: unheard_s))
+    monkeypatch.setattr(leases.PULSE, "heard_at", 0.0)
     since = None if lying_s is None else NOW - round(lying_s * SECOND)
     services: Any = SimpleNamespace(ledger=Board(since), now=lambda: NOW)
-    return heartbeat.deaf(services)
+    return leases.deaf(services)
 
 
 def test_a_worker_that_is_handed_nothing_while_work_waits_is_deaf(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -42,15 +42,15 @@ def test_a_worker_that_is_idle_or_busy_is_not(
 
 
 def test_a_worker_that_holds_a_job_does_not_end(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(heartbeat, "HELD", {object()})
+    monkeypatch.setattr(leases, "HELD", {object()})
     assert not deaf_after(monkeypatch, unheard_s=600, lying_s=600)
 
 
 def test_a_message_shows_that_a_worker_hears(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(heartbeat.PULSE, "heard_at", 0.0)
+    monkeypatch.setattr(leases.PULSE, "heard_at", 0.0)
     before = time.monotonic()
-    heartbeat.heard()
-    assert before <= heartbeat.PULSE.heard_at <= time.monotonic()
+    leases.heard()
+    assert before <= leases.PULSE.heard_at <= time.monotonic()
 
 
 def test_a_scheduler_that_does_not_turn_ends(monkeypatch: pytest.MonkeyPatch) -> None:

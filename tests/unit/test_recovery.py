@@ -6,7 +6,7 @@ import pytest
 from factories import MINUTE, NOW, attempt, job, job_in, rejected
 
 from shared.domain.job import State
-from shared.recovery import unanswered
+from shared.operations.recovery import unanswered
 
 LATER = NOW + MINUTE
 

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 from marshmallow import ValidationError
 
-from shared import request
-from shared.intake import digest
-from shared.request import validated
+from shared.intake import schema
+from shared.intake.intake import digest
+from shared.intake.schema import validated
 
 TEXT: dict[str, Any] = {"model": "kling-v3", "prompt": "a red kite over the sea"}
 MOTION: dict[str, Any] = {
@@ -53,10 +53,10 @@ def test_a_body_is_not_changed_by_being_read() -> None:
     assert json.dumps(said) == before
 
 
-@pytest.mark.parametrize("model", request.MODELS)
+@pytest.mark.parametrize("model", schema.MODELS)
 def test_a_field_of_the_other_models_is_told_where_it_stands(model: str) -> None:
-    motion = model in request.MOTION_MODELS
-    misfits = request.CLIP_FIELDS - request.MOTION_FIELDS if motion else request.MOTION_FIELDS - request.CLIP_FIELDS
+    motion = model in schema.MOTION_MODELS
+    misfits = schema.CLIP_FIELDS - schema.MOTION_FIELDS if motion else schema.MOTION_FIELDS - schema.CLIP_FIELDS
     values = {
         "multi_prompt": [{"prompt": "up"}],
         "last_image_url": "https://example.com/last.png",
@@ -80,7 +80,7 @@ def test_a_field_of_the_other_models_is_told_where_it_stands(model: str) -> None
 
 
 def test_every_field_of_the_schema_belongs_to_some_model() -> None:
-    assert set(request.JobRequest().fields) == request.CLIP_FIELDS | request.MOTION_FIELDS
+    assert set(schema.JobRequest().fields) == schema.CLIP_FIELDS | schema.MOTION_FIELDS
 
 
 @pytest.mark.parametrize(
@@ -122,7 +122,7 @@ def test_what_is_no_whole_number_is_none(other: str) -> None:
 ODD = [{"a"}, (1, 2), 1j, float("nan"), float("inf"), object(), print, Decimal(1), datetime.now(UTC), ...]
 
 
-@pytest.mark.parametrize("name", sorted(request.JobRequest().fields))
+@pytest.mark.parametrize("name", sorted(schema.JobRequest().fields))
 def test_no_value_whatever_breaks_the_reading(name: str) -> None:
     for value in ODD:
         assert name in problems({**TEXT, name: value})

@@ -12,12 +12,12 @@ from factories import NOW, PACE, job
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.domain import pace
+from shared.domain import schedule
 from shared.ledger.ledger import Ledger, Ticket
-from shared.ledger.memory import MemoryStore
+from shared.ledger.memory_store import MemoryStore
 from shared.ledger.store import LedgerUnavailable
 from worker import scheduler as schedulers
-from worker.lanes import CALLS, SHARES
+from worker.lane_capacity import CALLS, SHARES
 from worker.scheduler import BREATH_MAX_S, BREATH_S, NAP_S, Scheduler, messages
 
 LANES = ("submit:apimart", "submit:newapi", "poll:apimart", "poll:evolink", "archive", "notify", "retire")
@@ -27,7 +27,7 @@ many_tickets = st.lists(st.sampled_from(LANES), max_size=300).map(
 
 
 def kinds(message: list[Ticket]) -> Counter[str]:
-    return Counter(pace.kind_of(ticket.lane) for ticket in message)
+    return Counter(schedule.kind_of(ticket.lane) for ticket in message)
 
 
 # --- messages
@@ -44,7 +44,9 @@ def test_each_ticket_travels_once_and_in_its_order(tickets: list[Ticket]) -> Non
     sent = [ticket for message in messages(tickets) for ticket in message]
     assert sorted(sent, key=lambda ticket: ticket.job_id) == sorted(tickets, key=lambda ticket: ticket.job_id)
     for kind in SHARES:
-        assert [t for t in sent if pace.kind_of(t.lane) == kind] == [t for t in tickets if pace.kind_of(t.lane) == kind]
+        assert [t for t in sent if schedule.kind_of(t.lane) == kind] == [
+            t for t in tickets if schedule.kind_of(t.lane) == kind
+        ]
 
 
 @given(many_tickets)
@@ -88,7 +90,7 @@ def test_what_is_due_is_handed_out_once(stand: Stand) -> None:
     stand.turn()
     (message,) = stand.handed
     assert {lane for lane, _, _ in message} == {"submit:apimart"}
-    assert {lease for _, _, lease in message} == {pace.after(NOW, pace.HANDOUT_S)}
+    assert {lease for _, _, lease in message} == {schedule.after(NOW, schedule.HANDOUT_S)}
 
 
 def test_a_turn_that_hands_nothing_out_needs_no_breath(stand: Stand) -> None:
@@ -192,7 +194,7 @@ def test_hints_are_taken_without_a_receipt_and_what_others_enqueue_with_one(task
 def test_a_hint_asks_the_broker_for_nothing_unless_it_waits_for_a_receipt(
     tasks: Any, awaited: dict[str, str], calls: list[str]
 ) -> None:
-    from worker.hints import UnreceiptedRequest
+    from worker.task_classes import UnreceiptedRequest
 
     assert tasks.work.Request is UnreceiptedRequest
     made: list[str] = []

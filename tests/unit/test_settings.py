@@ -12,7 +12,7 @@ import certifi
 import pytest
 
 from shared import settings
-from shared.domain.pace import Pace
+from shared.domain.schedule import Pace
 from shared.http import Proxy
 from shared.providers import PROVIDERS
 

@@ -11,7 +11,7 @@ from factories import REQUEST, job_in, result
 
 from shared.domain.job import State
 from shared.providers.prices import PriceTable
-from worker.archiving import settled
+from worker.archive import settled
 
 MOTION = {"model": "kling-v3-motion-control", "mode": "std"}
 REFERENCE = {"video_url": {"duration_s": "7"}}

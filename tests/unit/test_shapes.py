@@ -11,10 +11,10 @@ from makings import Bytes
 from shapes import CUT, HEIGHT, ODD, OTHER, SECONDS, WHOLE, WIDTH, frames
 from shelf import Shelf
 
-from shared import formats, mp4
-from shared.clip import ClipFacts, ClipJudge, InvalidClip
 from shared.http import HttpClient
-from shared.media import Clip, InputRejected, judged, probe
+from shared.media import formats, mp4_boxes
+from shared.media.probe import Clip, InputRejected, judged, probe
+from shared.storage.clip_check import ClipFacts, ClipJudge, InvalidClip
 
 WITHOUT_AN_END = ["media to the end", "fragments without an index"]
 LARGE = [name for name in WHOLE if "large" in name or "MiB" in name]
@@ -80,7 +80,7 @@ def test_a_clip_that_breaks_off_is_neither_an_input_nor_a_result(name, end_known
     data = CUT[name]()
 
     with pytest.raises(formats.Unreadable, match="cut short"):
-        mp4.header(Bytes(data))
+        mp4_boxes.header(Bytes(data))
     with pytest.raises(InvalidClip, match=r"breaks off|has no"):
         result(data, end_known=end_known)
 

@@ -7,10 +7,11 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
-from shared import logs, spans
-from shared.domain import events, tracing
+from shared import logs
+from shared import tracing as tracing_module
+from shared.domain import events, trace_context
 from shared.ledger.ledger import Ledger
-from shared.ledger.memory import MemoryStore
+from shared.ledger.memory_store import MemoryStore
 
 TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
 
@@ -18,7 +19,7 @@ TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
 def test_each_state_that_a_job_leaves_is_a_span_of_the_callers_trace() -> None:
     seen, provider = InMemorySpanExporter(), TracerProvider()
     provider.add_span_processor(SimpleSpanProcessor(seen))
-    ledger = Ledger(MemoryStore(), PACE, spans.exporting(provider.get_tracer("rushes")))
+    ledger = Ledger(MemoryStore(), PACE, tracing_module.exporting(provider.get_tracer("rushes")))
     created(ledger, trace=f"{TRACE}-01")
     subject, _ = engaged(ledger, NOW + SECOND)
     ledger.apply(subject.id, events.Accepted("task-1", attempt=1), NOW + 3 * SECOND)
@@ -29,17 +30,17 @@ def test_each_state_that_a_job_leaves_is_a_span_of_the_callers_trace() -> None:
     ]
     assert told == [("job queued", NOW + SECOND, TRACE), ("job submitting", NOW + 3 * SECOND, TRACE)]
     assert {span.parent.span_id for span in seen.get_finished_spans() if span.parent} == {
-        int(tracing.traceparent(subject).split("-")[2], 16)
+        int(trace_context.traceparent(subject).split("-")[2], 16)
     }
 
 
 def test_where_no_collector_is_named_nothing_is_loaded() -> None:
-    assert spans.observed({}, logs.moved) is logs.moved
+    assert tracing_module.observed({}, logs.moved) is logs.moved
 
 
 def test_where_one_is_named_the_log_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
     told: list[str] = []
-    both = spans.observed(
+    both = tracing_module.observed(
         {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:1"}, lambda old, new, event: told.append(new.id)
     )
     subject = job()

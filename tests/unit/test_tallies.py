@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from factories import HOUR, MINUTE, NOW, PACE, SECOND, attempt, job, job_in, link, rejected, result
 
-from shared.domain import events, tallies
+from shared.domain import events, metric_counters
 from shared.domain.events import Event, Reason
 from shared.domain.job import AttemptStatus, Job, State
 from shared.domain.transitions import transition
@@ -17,11 +17,11 @@ from shared.domain.transitions import transition
 def counted(subject: Job, event: Event, now: int = NOW) -> dict[str, int]:
     """What the move that an event makes is counted as, each line as the ledger writes it."""
     moved = transition(subject, event, now, PACE)
-    return {"|".join(line[1:]): step for line, step in tallies.moved(subject, moved).items()}
+    return {"|".join(line[1:]): step for line, step in metric_counters.moved(subject, moved).items()}
 
 
 def test_a_new_job_is_counted() -> None:
-    assert tallies.moved(None, job()) == {("tally", "created"): 1}
+    assert metric_counters.moved(None, job()) == {("tally", "created"): 1}
 
 
 def test_what_moves_nothing_is_counted_as_nothing() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from factories import job
 
-from shared.domain import tracing
+from shared.domain import trace_context
 
 TRACE, PARENT = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
 
@@ -29,20 +29,20 @@ TRACE, PARENT = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
     ],
 )
 def test_of_a_traceparent_the_trace_and_its_flags_are_kept(told: str | None, kept: str | None) -> None:
-    assert tracing.heard(told) == kept
+    assert trace_context.heard(told) == kept
 
 
 def test_a_job_goes_on_in_its_callers_trace() -> None:
     subject = job(trace=f"{TRACE}-00")
-    version, trace, span, flags = tracing.traceparent(subject).split("-")
+    version, trace, span, flags = trace_context.traceparent(subject).split("-")
 
-    assert (version, trace, flags, tracing.trace_id(subject)) == ("00", TRACE, "00", TRACE)
+    assert (version, trace, flags, trace_context.trace_id(subject)) == ("00", TRACE, "00", TRACE)
     assert span != PARENT
-    assert tracing.heard(tracing.traceparent(subject)) == f"{TRACE}-00"
+    assert trace_context.heard(trace_context.traceparent(subject)) == f"{TRACE}-00"
 
 
 def test_a_job_without_a_callers_trace_has_one_of_its_own() -> None:
     one, other = job(), job()
 
-    assert tracing.trace_id(one) == tracing.trace_id(one) != tracing.trace_id(other)
-    assert tracing.heard(tracing.traceparent(one)) == f"{tracing.trace_id(one)}-01"
+    assert trace_context.trace_id(one) == trace_context.trace_id(one) != trace_context.trace_id(other)
+    assert trace_context.heard(trace_context.traceparent(one)) == f"{trace_context.trace_id(one)}-01"

@@ -22,7 +22,7 @@ from factories import (
     result,
 )
 
-from shared.domain import events, pace
+from shared.domain import events, schedule
 from shared.domain.events import Event, Reason
 from shared.domain.job import AttemptStatus, Chore, Error, Job, Nudge, State
 from shared.domain.transitions import MADE_UP, transition
@@ -181,7 +181,7 @@ def test_a_begun_submit_is_written_down_with_its_attempt() -> None:
     begun = after(job(tries=3), events.Begun(plan))
     assert begun.attempts == (plan,)
     assert (begun.tries, begun.estimated_usd) == (0, Decimal("0.5"))
-    assert begun.due_at == pace.after(LATER, pace.LEASE_S)
+    assert begun.due_at == schedule.after(LATER, schedule.LEASE_S)
 
 
 def test_a_measured_job_keeps_its_place_in_the_line_under_its_new_order() -> None:
@@ -231,7 +231,7 @@ def test_an_accepted_submit_runs_and_is_looked_at_first_after_a_while() -> None:
 def test_a_submit_whose_answer_is_lost_is_in_doubt(word: str) -> None:
     doubted = after(job_in(State.SUBMITTING), EVENTS[word])
     assert (doubted.state, doubted.current.status) == (State.UNCONFIRMED, AttemptStatus.UNCONFIRMED)
-    assert (doubted.current.ended_at, doubted.due_at) == (None, NOW + pace.PLACE_S * SECOND)
+    assert (doubted.current.ended_at, doubted.due_at) == (None, NOW + schedule.PLACE_S * SECOND)
 
 
 ANSWERS_IN_DOUBT = ["lost", "unclear", "refused"]
@@ -264,12 +264,12 @@ def test_a_submit_that_may_be_repeated_is_asked_again_soon_and_not_for_ever() ->
     for _ in range(9):
         waits.append((doubted.due_at or 0) - LATER)
         doubted = after(doubted, events.Lost("reset"))
-    assert [wait < 5 * MINUTE for wait in waits] == [True] * pace.ASK_AGAIN_TRIES + [False] * 3
-    assert doubted.due_at == NOW + pace.PLACE_S * SECOND
+    assert [wait < 5 * MINUTE for wait in waits] == [True] * schedule.ASK_AGAIN_TRIES + [False] * 3
+    assert doubted.due_at == NOW + schedule.PLACE_S * SECOND
 
 
 def test_a_submit_in_doubt_gives_its_place_up_after_half_an_hour() -> None:
-    over = NOW + pace.PLACE_S * SECOND
+    over = NOW + schedule.PLACE_S * SECOND
     held = after(job_in(State.UNCONFIRMED), events.Unclear("no answer"), now=over - 1)
     let_go = after(held, events.Unclear("no answer"), now=over)
     assert (held.current.let_go, let_go.current.let_go) == (False, True)
@@ -580,7 +580,7 @@ def test_a_task_that_the_gateway_does_not_know_shows_that_the_hint_was_forged() 
         assert asked.current.task_id == "forged"  # one odd answer is no verdict
         asked = after(asked, events.Unclear("404", missing=True, asked_at=NOW + look * SECOND))
     assert (asked.state, asked.current.task_id, asked.nudge) == (State.UNCONFIRMED, None, None)
-    assert asked.due_at == NOW + pace.PLACE_S * SECOND
+    assert asked.due_at == NOW + schedule.PLACE_S * SECOND
     again = after(replace(asked, nudge=Nudge(LATER, 1, "task-7")), events.Lost("reset"))
     assert again.current.task_id == "task-7"
 

@@ -6,9 +6,9 @@ import dataclasses
 
 import pytest
 
+from shared.domain.frozen import replace
 from shared.domain.job import Attempt, Job, Link
-from shared.domain.pace import Pace
-from shared.domain.values import replace
+from shared.domain.schedule import Pace
 from shared.ledger.ledger import Ticket
 
 LINK = Link("https://clips.test/1.mp4", None, 7)

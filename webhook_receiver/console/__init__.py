@@ -10,14 +10,13 @@ console = Blueprint(
 
 # Every page puts its routes on the blueprint.
 from webhook_receiver.console import (  # noqa: E402
-    calls,  # noqa: F401
+    content_security_policy,
+    error_pages,
+    gateway_calls,  # noqa: F401
     gateways,  # noqa: F401
     job,  # noqa: F401
     jobs,  # noqa: F401
-    looks,  # noqa: F401
-    new,  # noqa: F401
-    policy,
-    problems,
+    new_job,  # noqa: F401
     quarantine,  # noqa: F401
     session,
     sign_in,  # noqa: F401
@@ -26,5 +25,5 @@ from webhook_receiver.console import (  # noqa: E402
 )
 
 console.before_request(session.checked_form)
-console.after_request(policy.tell)
-problems.register(console)
+console.after_request(content_security_policy.tell)
+error_pages.register(console)

@@ -12,7 +12,7 @@ from flask import redirect, render_template
 from werkzeug.exceptions import Forbidden
 from werkzeug.wrappers import Response
 
-from shared.domain import books, health, money, timing
+from shared.domain import counters, gateway_pauses, money, timing
 from shared.providers import PROVIDERS
 from webhook_receiver import gateways_api
 from webhook_receiver.auth import Caller, services
@@ -21,7 +21,7 @@ from webhook_receiver.console.session import visitor
 
 # Why a gateway is paused; what to do about it says the API.
 WHY = {
-    health.OPERATOR: "Paused by an operator",
+    gateway_pauses.OPERATOR: "Paused by an operator",
     "key_rejected": "Its key is refused",
     "insufficient_balance": "The account there is empty",
     "address_moved": "Its address has moved",
@@ -58,7 +58,7 @@ class Budget:
 def gateways() -> str:
     """Every enabled gateway."""
     asking = visitor()
-    today = books.day_of(services().now())
+    today = counters.day_of(services().now())
     spent = spent_today(today, asking)
     shown = [
         view(gateways_api.standing(gateway), spent.get(gateway.name, money.ZERO))
@@ -95,7 +95,7 @@ def view(standing: dict[str, Any], spent_usd: Decimal) -> dict[str, Any]:
     return {
         **standing,
         "up": until is None,
-        "by_hand": standing["why"] == health.OPERATOR,
+        "by_hand": standing["why"] == gateway_pauses.OPERATOR,
         "until": moment_ms(until),
         "heard_at": moment_ms(standing["callbacks"]["last_heard_at"]),
         "why": WHY.get(standing["why"] or "", "Paused"),
@@ -142,7 +142,7 @@ def finish_times(gateway: str) -> FinishTimes:
 def spent_today(day: str, asking: Caller) -> dict[str, Decimal]:
     """What the visitor may see of today's spending, by gateway."""
     spent: dict[str, Decimal] = {}
-    for (_, gateway), counts in books.by_gateway(services().ledger.usage(day), asking.scope).items():
+    for (_, gateway), counts in counters.by_gateway(services().ledger.usage(day), asking.scope).items():
         spent[gateway] = spent.get(gateway, money.ZERO) + money.from_units(counts["actual"])
     return spent
 

@@ -9,14 +9,14 @@ from urllib.parse import urlsplit
 from flask import redirect, render_template, request, url_for
 from werkzeug.wrappers import Response as AnyResponse
 
-from shared.archive import ArchiveUnavailable
 from shared.domain.job import Chore, Job
-from shared.intake import Unacceptable
-from shared.retrying import retry
+from shared.intake.intake import Unacceptable
+from shared.operations.retry import retry
+from shared.storage.archive import ArchiveUnavailable
 from webhook_receiver.auth import Caller, services
-from webhook_receiver.console import console, explain, policy, timeline
+from webhook_receiver.console import console, content_security_policy, explanations, timeline
+from webhook_receiver.console.formatting import redacted, span
 from webhook_receiver.console.jobs import dying, picture, presigned
-from webhook_receiver.console.looks import redacted, span
 from webhook_receiver.console.session import visitor
 from webhook_receiver.history_api import recalled
 from webhook_receiver.jobs_api import canceled, mine, resolved
@@ -40,14 +40,14 @@ def job(job_id: str) -> str:
     """A job, from its acceptance to the notice of its end."""
     asking = visitor()
     found, now = mine(job_id, asking), services().now()
-    policy.show_from(presigned("any"))  # a clip that is archived while the page is open is shown
+    content_security_policy.show_from(presigned("any"))  # a clip that is archived while the page is open is shown
     return render_template(
         "job.html",
         job=found,
         now=now,
         asking=asking,
-        explained=explain.explain(found, services(), now),
-        a_retry=explain.a_retry(found),
+        explained=explanations.explain(found, services(), now),
+        a_retry=explanations.a_retry(found),
         lines=timeline.lines(found),
         upcoming=timeline.upcoming(found),
         clip=presigned(found.result.key) if found.result else None,
@@ -77,12 +77,12 @@ def viewable(address: str, asking: Caller) -> str | None:
     the console, whose names nobody guesses.
     """
     if not address.startswith("s3://"):
-        return policy.show_from(address)
+        return content_security_policy.show_from(address)
     held = services().settings
     if not asking.is_admin and not address.startswith(f"s3://{held.bucket}/{held.prefix}inputs/"):
         return None
     with suppress(ArchiveUnavailable):
-        return policy.show_from(services().fetchable(address))
+        return content_security_policy.show_from(services().fetchable(address))
     return None
 
 

@@ -10,12 +10,12 @@ from urllib.parse import urlencode
 from flask import abort, redirect, render_template, request, url_for
 from werkzeug.exceptions import NotFound
 
-from shared.archive import ArchiveUnavailable
 from shared.domain.job import ENDED, Job, State
 from shared.providers import PROVIDERS
 from shared.settings import ADMIN
+from shared.storage.archive import ArchiveUnavailable
 from webhook_receiver.auth import Caller, services
-from webhook_receiver.console import console, policy, words
+from webhook_receiver.console import console, content_security_policy, labels
 from webhook_receiver.console.session import visitor
 from webhook_receiver.jobs_api import JOB_ID, mine
 
@@ -78,7 +78,7 @@ def jobs() -> str:
     wanted = Filters.asked(asking)
     _straight_to(wanted.text, asking)
     found, older = looked_up(wanted, asking)
-    policy.show_from(presigned("any"))  # a job that ends while the page is open shows its thumbnail
+    content_security_policy.show_from(presigned("any"))  # a job that ends while the page is open shows its thumbnail
     return render_template(
         "jobs.html",
         now=services().now(),
@@ -87,7 +87,7 @@ def jobs() -> str:
         rows=[(job, looks_of(job)) for job in found],
         older=older,
         tiles=tiles(asking, wanted),
-        states=words.STATES,
+        states=labels.STATES,
         gateways=sorted({*services().settings.gateways, *(job.provider for job in found if job.provider)}),
         tenants=sorted({name for name, _ in services().settings.api_keys} - {ADMIN}),
         looked_through=LOOKED_THROUGH,
@@ -160,7 +160,7 @@ def picture(job: Job) -> str | None:
 def presigned(key: str) -> str | None:
     """An address in the bucket that this page may show; None where there are no credentials to sign with."""
     try:
-        return policy.show_from(services().archive.presign(key))
+        return content_security_policy.show_from(services().archive.presign(key))
     except ArchiveUnavailable:
         return None
 

@@ -15,9 +15,9 @@ from flask import Flask, Request, Response, abort, redirect, request, session
 from flask.sessions import SecureCookieSession, SecureCookieSessionInterface, SessionMixin
 from werkzeug.exceptions import Forbidden, TooManyRequests, Unauthorized
 
-from shared import tokens
+from shared import credentials
 from webhook_receiver.auth import Caller, rates, services
-from webhook_receiver.console.problems import for_script
+from webhook_receiver.console.error_pages import for_script
 
 LIFE_S = 12 * 3600
 # A form of the console; a page that takes files says more for itself (Request.max_content_length).
@@ -98,7 +98,7 @@ def signed_in() -> str | None:
 
 def sign_in(key: str) -> str | None:
     """Begin a session and answer its tenant, or None for a key that is none; the key itself is kept nowhere."""
-    tenant = tokens.tenant_of(services().settings.api_keys, key)
+    tenant = credentials.tenant_of(services().settings.api_keys, key)
     if tenant is None:
         return None
     session.clear()
@@ -148,7 +148,7 @@ def _marks(tenant: str) -> Iterator[str]:
     for name, key in held.api_keys:
         if name == tenant:
             for secret in held.secret_keys:
-                yield _mark(secret, tenant, key if key.startswith(tokens.HASHED) else _hashed(key))
+                yield _mark(secret, tenant, key if key.startswith(credentials.HASHED) else _hashed(key))
 
 
 def _mark(secret: str, tenant: str, hashed: str) -> str:
@@ -157,7 +157,7 @@ def _mark(secret: str, tenant: str, hashed: str) -> str:
 
 
 def _hashed(key: str) -> str:
-    return tokens.HASHED + sha256(key.encode("utf-8", "surrogatepass")).hexdigest()
+    return credentials.HASHED + sha256(key.encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def _derived(secret: str) -> bytes:

@@ -10,7 +10,7 @@ from typing import Any
 
 from flask import render_template
 
-from shared.domain import books
+from shared.domain import counters
 from shared.providers import PROVIDERS
 from webhook_receiver import gateways_api
 from webhook_receiver.auth import services
@@ -90,7 +90,7 @@ def spend() -> str:
         "spend.html",
         first=first,
         last=last,
-        today=date.fromisoformat(books.day_of(services().now())),
+        today=date.fromisoformat(counters.day_of(services().now())),
         presets=presets(),
         total=summed(lines),
         by_gateway=grouped(lines, "provider"),
@@ -103,7 +103,7 @@ def spend() -> str:
 
 def presets() -> list[tuple[int, date, date]]:
     """Stretches that end today: how many days, the first, the last."""
-    today = date.fromisoformat(books.day_of(services().now()))
+    today = date.fromisoformat(counters.day_of(services().now()))
     return [(count, today - timedelta(days=count - 1), today) for count in PRESETS]
 
 

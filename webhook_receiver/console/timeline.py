@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from shared.domain.job import Attempt, Job, Note
-from webhook_receiver.console import words
+from webhook_receiver.console import labels
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,19 +32,19 @@ def upcoming(job: Job) -> Line | None:
     if job.due_at is None:
         return None
     if not job.ended:
-        return Line(job.due_at, "next", words.NEXT[job.state])
-    return Line(job.due_at, "next", words.CHORES[job.chores[0]]) if job.chores else None
+        return Line(job.due_at, "next", labels.NEXT[job.state])
+    return Line(job.due_at, "next", labels.CHORES[job.chores[0]]) if job.chores else None
 
 
 def _told(job: Job) -> Iterator[Line]:
     for note in job.history:
         yield _note(note)
     if not job.history:  # a job of which only the record is left
-        yield Line(job.created_at, *words.NOTES["queued"])
+        yield Line(job.created_at, *labels.NOTES["queued"])
 
 
 def _note(note: Note) -> Line:
-    tone, text = words.NOTES.get(note.what, ("", note.what.capitalize()))
+    tone, text = labels.NOTES.get(note.what, ("", note.what.capitalize()))
     if "{detail}" in text:
         return Line(note.at, tone, text.replace("{detail}", note.detail or "?"))
     return Line(note.at, tone, text, note.detail)

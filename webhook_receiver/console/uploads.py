@@ -14,14 +14,14 @@ from flask import Response, jsonify, request
 from werkzeug.exceptions import RequestEntityTooLarge
 from werkzeug.sansio.multipart import Data, Epilogue, Event, Field, File, MultipartDecoder, NeedData
 
-from shared.archive import StoredFile
 from shared.domain.ids import new_id
-from shared.intake import Unacceptable
-from shared.media import FIELDS, MB, Clip, InputRejected, Picture, judged
-from webhook_receiver import body
+from shared.intake.intake import Unacceptable
+from shared.media.probe import FIELDS, MB, Clip, InputRejected, Picture, judged
+from shared.storage.archive import StoredFile
+from webhook_receiver import request_body
 from webhook_receiver.auth import services
 from webhook_receiver.console import console
-from webhook_receiver.console.fits import MEDIA_TYPES
+from webhook_receiver.console.form_fields import MEDIA_TYPES
 from webhook_receiver.console.session import visitor
 
 # Each holds a thread of the server, and as much of the disk as the file has: the rest is left for callbacks.
@@ -124,9 +124,9 @@ def _pieces() -> Iterator[bytes | None]:
     if left is None:
         raise Unacceptable("bad_request", "Say how long the body is.", 411)
     while left:
-        piece = body.read(min(PIECE_BYTES, left))
+        piece = request_body.read(min(PIECE_BYTES, left))
         if not piece:
-            raise body.cut_short()
+            raise request_body.cut_short()
         left -= len(piece)
         yield piece
     yield None

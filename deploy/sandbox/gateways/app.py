@@ -15,19 +15,19 @@ from deploy.sandbox.gateways import faults, files
 from deploy.sandbox.gateways.apimart import Apimart
 from deploy.sandbox.gateways.apimaster import ApiMaster
 from deploy.sandbox.gateways.apimodels import ApiModels
-from deploy.sandbox.gateways.book import Book, Task
-from deploy.sandbox.gateways.courier import Courier
+from deploy.sandbox.gateways.billing import Book, Task
+from deploy.sandbox.gateways.callback_sender import Courier
+from deploy.sandbox.gateways.context import Shop
 from deploy.sandbox.gateways.evolink import EvoLink
 from deploy.sandbox.gateways.faults import Faults
-from deploy.sandbox.gateways.links import Links
+from deploy.sandbox.gateways.gateway import Player
 from deploy.sandbox.gateways.newapi import NewApi
-from deploy.sandbox.gateways.player import Player
-from deploy.sandbox.gateways.references import References
+from deploy.sandbox.gateways.reference_inputs import References
 from deploy.sandbox.gateways.render import Studio
-from deploy.sandbox.gateways.rules import Refusal
+from deploy.sandbox.gateways.request_rules import Refusal
 from deploy.sandbox.gateways.server import Answer, Request, json_answer
 from deploy.sandbox.gateways.settings import Settings
-from deploy.sandbox.gateways.shop import Shop
+from deploy.sandbox.gateways.signed_links import Links
 
 PLAYERS: tuple[type[Player], ...] = (Apimart, ApiMaster, ApiModels, EvoLink, NewApi)
 NAMES = tuple(player.name for player in PLAYERS)

@@ -14,8 +14,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from deploy.sandbox.gateways.book import Book
-from deploy.sandbox.gateways.rules import Refusal
+from deploy.sandbox.gateways.billing import Book
+from deploy.sandbox.gateways.request_rules import Refusal
 from deploy.sandbox.gateways.server import Answer, HangUp, Piece
 
 CALLS = ("submit", "query")

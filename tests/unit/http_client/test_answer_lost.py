@@ -8,7 +8,7 @@ import pytest
 from client_steps import CHUNKED, CUT, HEAD, HELLO, LONG_S, SECRET, SHORT_S, all_of, closed_port, get, post
 from fault_server import answer, answering, flooding, hanging, keeping, trickling
 
-from shared.domain.wire import Request
+from shared.domain.http_messages import Request
 from shared.http import AnswerLost, NotSent, Oversized
 
 FAULTS = {

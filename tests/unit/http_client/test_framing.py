@@ -16,7 +16,7 @@ from fault_server import FaultServer, Peer, answer, keeping
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from shared.domain.wire import Request, Response
+from shared.domain.http_messages import Request, Response
 from shared.http import AnswerLost, HttpClient, NotSent
 
 quick = settings(max_examples=100, deadline=None)

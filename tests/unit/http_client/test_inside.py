@@ -11,8 +11,8 @@ from client_steps import HELLO, LONG_S, LOOPBACK, SECOND_ONLY, SECRET, all_of, g
 from fault_server import FaultServer, Names, answering, keeping
 
 from shared.http import Forbidden, HttpClient, NotSent, address_guard
-from shared.http.call import spoken
-from shared.http.handle import Handle, Transport
+from shared.http.curl_handle import Handle, Transport
+from shared.http.prepared_request import spoken
 
 SPELLINGS = [
     "127.0.0.1",

@@ -31,7 +31,7 @@ from client_steps import (
 )
 from fault_server import FaultServer, Peer, Script, answer, answering, flooding, hanging, keeping
 
-from shared.domain.wire import Request, Response
+from shared.domain.http_messages import Request, Response
 from shared.http import AnswerLost, HttpClient, Oversized, multi
 from shared.http.multi import Outcome
 

@@ -13,7 +13,7 @@ from botocore.credentials import Credentials
 from client_steps import HELLO, LONG_S, SECRET, Serve, get
 from fault_server import FaultServer, keeping
 
-from shared.domain.wire import Request
+from shared.domain.http_messages import Request
 from shared.http import AwsSigV4, HttpClient, NotSent
 
 SIGN = AwsSigV4("eu-west-1", "AKIAKEY", f"{SECRET}/+=", f"{SECRET}-token")

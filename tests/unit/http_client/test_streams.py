@@ -8,7 +8,7 @@ import pytest
 from client_steps import CHUNKED, CUT, HEAD, HELLO, LONG_S, SHORT_S, get
 from fault_server import answer, answering, flooding, hanging, keeping, trickling
 
-from shared.domain.wire import Response
+from shared.domain.http_messages import Response
 from shared.http import AnswerLost, is_whole
 
 

@@ -8,7 +8,7 @@ import pytest
 from client_steps import CHUNKED, HEAD, HELLO, LONG_S, SECRET, closed_port, get, post
 from fault_server import answer, answering, keeping
 
-from shared.domain.wire import Request
+from shared.domain.http_messages import Request
 from shared.http import AnswerLost
 
 

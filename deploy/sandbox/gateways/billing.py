@@ -1,0 +1,250 @@
+"""The gateways' own books: what was accepted, billed, broken and told, in one SQLite file.
+
+The books are the judge of crash tests, so what was answered must stand in them: each method is one transaction, and in
+WAL mode with `synchronous=NORMAL` what is committed outlives a kill -9 of the process (not always a loss of power).
+"""
+
+from __future__ import annotations
+
+import json
+import secrets
+import sqlite3
+import threading
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+from deploy.sandbox.gateways.billing_tables import SCHEMA
+from deploy.sandbox.gateways.request_rules import Refusal
+
+PENDING_SHARE = 0.15  # of a task's time it waits in the queue
+FORGED_SHARE = 0.3  # of a task's time passes before somebody forges its end
+
+
+@dataclass(frozen=True, slots=True)
+class Clip:
+    """What the finished task shows: the stored reference image `picture`, or without one the landscape `mood`."""
+
+    seconds: float
+    width: int
+    height: int
+    picture: str | None = None
+    mood: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """One accepted submit; its state follows from the clock alone, so a restart changes nothing."""
+
+    gateway: str
+    id: str
+    api_key: str
+    body: Mapping[str, Any]
+    clip: Clip
+    usd: Decimal
+    accepted_at: float
+    takes_s: float
+    idempotency_key: str | None = None
+    fate: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def ends_at(self) -> float:
+        return self.accepted_at + self.takes_s
+
+    def state(self, now: float) -> str:
+        """pending, processing, completed or failed."""
+        if now >= self.ends_at:
+            return "failed" if "failed" in self.fate else "completed"
+        return "pending" if now < self.accepted_at + self.takes_s * PENDING_SHARE else "processing"
+
+    def progress(self, now: float) -> int:
+        """0 to 100; 100 only at the end."""
+        if now >= self.ends_at:
+            return 100
+        return min(99, max(0, int(100 * (now - self.accepted_at) / self.takes_s)))
+
+
+@dataclass(frozen=True, slots=True)
+class Callback:
+    """A message that is due: `tries` were sent, `delivered` of them arrived."""
+
+    id: int
+    gateway: str
+    task_id: str
+    url: str
+    forged: bool
+    tries: int
+    delivered: int
+
+
+class Book:
+    """The books in the file at `path`; safe to use from any thread."""
+
+    def __init__(self, path: Path) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._lock = threading.Lock()
+        self._db = sqlite3.connect(path, check_same_thread=False)
+        self._db.row_factory = sqlite3.Row
+        self._db.executescript(SCHEMA)
+
+    def _rows(self, sql: str, *values: Any) -> list[sqlite3.Row]:
+        with self._lock:
+            return self._db.execute(sql, values).fetchall()
+
+    def _write(self, sql: str, *values: Any) -> None:
+        with self._lock, self._db:
+            self._db.execute(sql, values)
+
+    def secret(self) -> bytes:
+        """The key that signs links: made once, the same after a restart."""
+        self._write("INSERT OR IGNORE INTO meta VALUES ('secret', ?)", secrets.token_hex(32))
+        return bytes.fromhex(self._rows("SELECT value FROM meta WHERE name = 'secret'")[0]["value"])
+
+    # -- tasks and bills
+
+    def accept(self, task: Task, callbacks: Iterable[tuple[str, bool]] = ()) -> tuple[Task, bool]:
+        """Write down task, bill and callbacks `(url, forged)` at once → the task, and whether its key came before.
+
+        Raises Refusal (409) where the idempotency key came with another body.
+        """
+        with self._lock, self._db:
+            first = self._first(task.gateway, task.api_key, task.idempotency_key, task.body)
+            if first:
+                return first, True
+            self._db.execute(
+                "INSERT INTO tasks VALUES (:gateway, :id, :api_key, :body, :clip, :usd, :accepted_at, :takes_s,"
+                " :idempotency_key, :fate)",
+                _columns(task),
+            )
+            self._db.execute(
+                "INSERT INTO bills (gateway, task_id, usd, at) VALUES (?, ?, ?, ?)",
+                (task.gateway, task.id, str(task.usd), task.accepted_at),
+            )
+            self._db.executemany(
+                "INSERT INTO callbacks (gateway, task_id, url, forged, due_at) VALUES (?, ?, ?, ?, ?)",
+                [(task.gateway, task.id, url, forged, _callback_at(task, forged)) for url, forged in callbacks],
+            )
+        return task, False
+
+    def first(self, gateway: str, api_key: str, idempotency_key: str | None, body: Mapping[str, Any]) -> Task | None:
+        """The task that this key brought before, if any; raises Refusal (409) where it came with another body."""
+        if idempotency_key is None:
+            return None
+        with self._lock:
+            return self._first(gateway, api_key, idempotency_key, body)
+
+    def _first(self, gateway: str, api_key: str, idempotency_key: str | None, body: Mapping[str, Any]) -> Task | None:
+        row = self._db.execute(
+            "SELECT * FROM tasks WHERE gateway = ? AND api_key = ? AND idempotency_key = ?",
+            (gateway, api_key, idempotency_key),
+        ).fetchone()
+        if row and json.loads(row["body"]) != body:
+            raise Refusal(409, "the idempotency key came before with another body", "idempotency_conflict")
+        return _task(row) if row else None
+
+    def task(self, gateway: str, task_id: str) -> Task | None:
+        """The task of that id, if the gateway has one."""
+        rows = self._rows("SELECT * FROM tasks WHERE gateway = ? AND id = ?", gateway, task_id)
+        return _task(rows[0]) if rows else None
+
+    def tasks(self, gateway: str = "") -> list[Task]:
+        """Every task, oldest first."""
+        rows = self._rows("SELECT * FROM tasks WHERE ? IN ('', gateway) ORDER BY accepted_at", gateway)
+        return [_task(row) for row in rows]
+
+    def bills(self, gateway: str = "") -> list[dict[str, Any]]:
+        """Every bill, oldest first: one for each accepted submit."""
+        sql = "SELECT gateway, task_id, usd, at FROM bills WHERE ? IN ('', gateway) ORDER BY id"
+        return [dict(row) for row in self._rows(sql, gateway)]
+
+    # -- callbacks
+
+    def claim(self, now: float, lease_s: float, limit: int) -> list[Callback]:
+        """The callbacks that are due, put off by the lease: one whose sender dies comes due again."""
+        with self._lock, self._db:
+            rows = self._db.execute(
+                "UPDATE callbacks SET due_at = ? WHERE id IN"
+                " (SELECT id FROM callbacks WHERE due_at <= ? ORDER BY due_at LIMIT ?)"
+                " RETURNING id, gateway, task_id, url, forged, tries, delivered",
+                (now + lease_s, now, limit),
+            ).fetchall()
+        return [Callback(**{**dict(row), "forged": bool(row["forged"])}) for row in rows]
+
+    def next_callback_at(self) -> float | None:
+        """When the next callback is due."""
+        at: float | None = self._rows("SELECT min(due_at) AS at FROM callbacks")[0]["at"]
+        return at
+
+    def sent(self, callback: Callback, at: float, outcome: int | str, due_at: float | None) -> None:
+        """Write down one try: the HTTP status it met or the error, and when the next is due, if any."""
+        arrived = isinstance(outcome, int) and 200 <= outcome < 300
+        with self._lock, self._db:
+            self._db.execute(
+                "UPDATE callbacks SET due_at = ?, tries = tries + 1, delivered = delivered + ? WHERE id = ?",
+                (due_at, arrived, callback.id),
+            )
+            self._db.execute(
+                "INSERT INTO deliveries VALUES (?, ?, ?, ?, ?, ?)",
+                (callback.gateway, callback.task_id, callback.url, callback.forged, at, str(outcome)),
+            )
+
+    def deliveries(self) -> list[dict[str, Any]]:
+        """Every callback that was sent, with what it met, oldest first."""
+        rows = self._rows("SELECT * FROM deliveries ORDER BY rowid")
+        return [{**dict(row), "forged": bool(row["forged"])} for row in rows]
+
+    # -- faults and violations
+
+    def store_faults(self, faults: Iterable[Mapping[str, Any]]) -> None:
+        """Keep the armed faults over a restart."""
+        with self._lock, self._db:
+            self._db.execute("DELETE FROM faults")
+            self._db.executemany("INSERT INTO faults VALUES (?)", [(json.dumps(fault),) for fault in faults])
+
+    def stored_faults(self) -> list[dict[str, Any]]:
+        """The faults that were armed when the process ended, in their order."""
+        return [json.loads(row["fault"]) for row in self._rows("SELECT fault FROM faults ORDER BY rowid")]
+
+    def note_violation(self, gateway: str, at: float, call: str, problem: str, body: str) -> None:
+        """Keep a request that broke a gateway's rules; `call` is its method and path."""
+        self._write("INSERT INTO violations VALUES (?, ?, ?, ?, ?)", gateway, at, call, problem, body)
+
+    def violations(self, gateway: str = "") -> list[dict[str, Any]]:
+        """Every request that broke a rule, oldest first."""
+        sql = "SELECT * FROM violations WHERE ? IN ('', gateway) ORDER BY rowid"
+        return [dict(row) for row in self._rows(sql, gateway)]
+
+
+def _callback_at(task: Task, forged: bool) -> float:
+    return task.accepted_at + task.takes_s * FORGED_SHARE if forged else task.ends_at
+
+
+def _columns(task: Task) -> dict[str, Any]:
+    clip = [task.clip.seconds, task.clip.width, task.clip.height, task.clip.picture, task.clip.mood]
+    return {
+        "gateway": task.gateway,
+        "id": task.id,
+        "api_key": task.api_key,
+        "body": json.dumps(task.body, ensure_ascii=False),
+        "clip": json.dumps(clip),
+        "usd": str(task.usd),
+        "accepted_at": task.accepted_at,
+        "takes_s": task.takes_s,
+        "idempotency_key": task.idempotency_key,
+        "fate": json.dumps(task.fate),
+    }
+
+
+def _task(row: sqlite3.Row) -> Task:
+    columns = dict(row)
+    return Task(
+        **{
+            **columns,
+            "body": json.loads(columns["body"]),
+            "clip": Clip(*json.loads(columns["clip"])),
+            "usd": Decimal(columns["usd"]),
+            "fate": json.loads(columns["fate"]),
+        }
+    )

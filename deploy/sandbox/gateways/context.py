@@ -1,0 +1,37 @@
+"""What every player works with, and the news it brings of a task."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from deploy.sandbox.gateways.billing import Book
+from deploy.sandbox.gateways.faults import Faults
+from deploy.sandbox.gateways.reference_inputs import References
+from deploy.sandbox.gateways.render import Studio
+from deploy.sandbox.gateways.settings import Settings
+from deploy.sandbox.gateways.signed_links import Links
+
+
+@dataclass(frozen=True, slots=True)
+class Shop:
+    """The parts behind the counter, shared by all gateways."""
+
+    book: Book
+    faults: Faults
+    links: Links
+    references: References
+    studio: Studio
+    settings: Settings
+
+
+@dataclass(frozen=True, slots=True)
+class News:
+    """How a task stands, to be put in its gateway's words; `state` is ours, `word` is theirs."""
+
+    state: str
+    word: str
+    progress: int
+    now: float
+    url: str | None = None
+    link_expires_at: float = 0
+    failure: tuple[str, str] = ("", "")

@@ -1,0 +1,168 @@
+"""`rushes`: the Jobs API from a shell, and the stack on one machine."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, TextIO
+
+import click
+from rich.console import Console
+from rich.table import Table
+
+from shared import __version__
+from shared.cli import job_commands, service_commands
+from shared.cli.output import CODES, FAILED, UNREACHABLE, Group, as_json, json_option, tell
+
+console = Console()
+
+
+@click.group(cls=Group, epilog=CODES)
+@click.version_option(__version__)
+def main() -> None:
+    """AI-video jobs, paid for once: from enqueue to your own S3 bucket."""
+
+
+FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
+
+
+@main.command()
+@click.option("--image", type=FILE, help="A picture of yours (JPG or PNG).")
+@click.option("--video", type=FILE, help="A reference clip of yours (MP4 or MOV, 3 to 30 s).")
+@click.option("--out", type=click.Path(path_type=Path), default=Path("rushes-demo"), show_default=True)
+@json_option
+def demo(image: Path | None, video: Path | None, out: Path) -> None:
+    """Everything embedded, one job through each gateway's sandbox."""
+    from deploy.sandbox import demo as stage
+
+    passed = stage.run(image, video, out, Console(stderr=True) if as_json() else console)
+    if as_json():
+        tell({"passed": passed, "out": str(out)})
+    sys.exit(0 if passed else FAILED)
+
+
+@main.command()
+@click.option("--data", type=click.Path(path_type=Path), default=Path(".rushes"), show_default=True)
+@click.option(
+    "--inputs", type=click.Path(exists=True, file_okay=False, path_type=Path), help="Files offered as inputs."
+)
+@click.option("--quiet", is_flag=True, help="Keep the processes' lines in the log file only.")
+@json_option
+def up(data: Path, inputs: Path | None, quiet: bool) -> None:
+    """The same stack, kept up until Ctrl-C."""
+    from deploy.sandbox.stack import USUAL, Stack
+
+    outputs: list[TextIO] = [] if quiet else [sys.stderr if as_json() else sys.stdout]
+    with Stack(data, USUAL, inputs=inputs, outputs=outputs) as stack:
+        keys = {"api_key": stack.secrets.demo_key, "admin_key": stack.secrets.admin_key}
+        where = {"inputs_url": stack.inputs_url, "gateways_url": stack.gateways_url}
+        welcome = f"""
+Rushes is up: {stack.url}
+
+  in a browser, sign in with the API key {stack.secrets.demo_key}
+  in a shell, export RUSHES_URL={stack.url} RUSHES_API_KEY={stack.secrets.demo_key}
+
+  admin key   {stack.secrets.admin_key}
+  inputs      {stack.inputs_url}/sample.jpg and sample.mp4
+  gateways    {stack.gateways_url}/_sandbox/tasks, /bills, /faults (deploy/sandbox/README.md)
+"""
+        tell({"url": stack.url, **keys, **where}, welcome)
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
+        try:
+            signal.pause()
+        except KeyboardInterrupt:
+            console.print("Stopping…")
+
+
+for command in (*job_commands.COMMANDS, *service_commands.COMMANDS):
+    main.add_command(command)
+
+
+@main.command("doctor")
+@json_option
+def check_up() -> None:
+    """Check every setting, Redis, the bucket and the shape of keys; exit 1 where anything is bad."""
+    from shared.operations import doctor
+
+    findings = doctor.examine(os.environ)
+    tell([asdict(one) for one in findings], "\n".join(map(doctor.line, findings)))
+    sys.exit(FAILED if doctor.worst(findings) == doctor.BAD else 0)
+
+
+@contextmanager
+def own_parts() -> Iterator[Any]:
+    """The parts as the processes have them: these commands work on ledger and bucket themselves, not over the API."""
+    from shared import logs
+    from shared.ledger.store import LedgerUnavailable
+    from shared.services import build
+    from shared.settings import SettingsError
+    from shared.storage.archive import ArchiveUnavailable
+
+    logs.configure()
+    try:
+        yield build(os.environ)
+    except (SettingsError, LedgerUnavailable, ArchiveUnavailable) as error:
+        click.echo(f"error: {error}", err=True)
+        sys.exit(UNREACHABLE)
+
+
+@main.command()
+@click.option("--since", type=click.DateTime(["%Y-%m-%d"]), help="A UTC day; what is older is not read.")
+@click.option("--dry-run", is_flag=True, help="Tell what would be put back, and write nothing.")
+@click.option("--json", "as_json", is_flag=True)
+def recover(since: datetime | None, dry_run: bool, as_json: bool) -> None:
+    """Put back into the ledger what the journal in the bucket knows and Redis lost; nothing is paid."""
+    from shared.operations.recovery import recover as put_back
+
+    from_ms = int(since.replace(tzinfo=UTC).timestamp() * 1000) if since else 0
+    with own_parts() as services:
+        report = put_back(services, from_ms, dry_run)
+    tasks = [job.attempt.task_id if job.attempt else None for job in report.put_back]
+    put = [
+        (j.id, j.state.value, j.provider or "-", task or "-") for j, task in zip(report.put_back, tasks, strict=True)
+    ]
+    counts = {"known": report.known, "ended": report.ended, "unreadable": report.unreadable}
+    if as_json:
+        told = [dict(zip(("id", "status", "provider", "task_id"), row, strict=True)) for row in put]
+        click.echo(json.dumps({"put_back": told, "answered": report.answered, **counts, "dry_run": dry_run}))
+        return
+    show_table("Would be put back" if dry_run else "Put back", ("job", "status", "gateway", "task"), put)
+    totals = {"put back": len(put), "answer added": len(report.answered), **counts}
+    show_table("In the journal", ("", "jobs"), [(name, str(count)) for name, count in totals.items()])
+
+
+@main.command()
+@click.option("--repair/--dry-run", default=True, show_default=True)
+@click.option("--json", "as_json", is_flag=True)
+def audit(repair: bool, as_json: bool) -> None:
+    """Hold the whole ledger against its records, put right what does not agree; exit 1 where something does not."""
+    from shared.operations.auditor import whole_round
+
+    with own_parts() as services:
+        found = whole_round(services, repair)
+    if as_json:
+        click.echo(json.dumps([asdict(finding) for finding in found]))
+    else:
+        rows = [(finding.what, finding.where, "yes" if finding.repaired else "no") for finding in found]
+        show_table(f"{len(rows)} found", ("what", "where", "put right"), rows)
+    sys.exit(0 if all(finding.repaired for finding in found) else FAILED)
+
+
+def show_table(title: str, names: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    table = Table(title=title, title_justify="left")
+    for name in names:
+        table.add_column(name, overflow="fold")
+    for row in rows:
+        table.add_row(*row)
+    console.print(table)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,33 @@
+"""Records as Redis keeps them: the header as it is, for the programs read it; the JSON behind it packed small.
+
+A million jobs wait in a gigabyte so, and in two without. What is packed begins with a byte that JSON never begins with;
+it names the dictionary. A dictionary is never changed, for records that were packed with it may stand in any Redis: a
+better one gets a number of its own.
+"""
+
+from __future__ import annotations
+
+import zlib
+from pathlib import Path
+
+RAW = -15  # no zlib header, no checksum: Redis checks its own
+LEVEL = 6
+
+DICTIONARIES = {b"\x01": Path(__file__).with_name("dictionary-1.txt").read_bytes()}
+CURRENT = b"\x01"
+
+
+def pack(record: str) -> bytes:
+    """The record as it is stored."""
+    header, _, body = record.encode().partition(b"\n")
+    packer = zlib.compressobj(LEVEL, zlib.DEFLATED, RAW, zdict=DICTIONARIES[CURRENT])
+    packed = packer.compress(body) + packer.flush()
+    return header + b"\n" + CURRENT + packed
+
+
+def unpack(stored: bytes) -> str:
+    """The record that was stored; one that was never packed too."""
+    header, _, body = stored.partition(b"\n")
+    if dictionary := DICTIONARIES.get(body[:1]):
+        body = zlib.decompressobj(RAW, zdict=dictionary).decompress(body[1:])
+    return f"{header.decode()}\n{body.decode()}"

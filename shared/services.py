@@ -1,0 +1,123 @@
+"""The only place that joins the parts."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from shared import __version__, logs, tracing
+from shared import credentials as credentials_module
+from shared.domain.job import Attempt, Job
+from shared.http import HttpClient, certificate_bundle
+from shared.intake.intake import Intake
+from shared.ledger.connection import connect
+from shared.ledger.ledger import Ledger
+from shared.ledger.redis_store import RedisStore
+from shared.providers import PROVIDERS
+from shared.providers.base import Access
+from shared.providers.prices import PriceTable
+from shared.settings import Settings, SettingsError, load
+from shared.storage.archive import Archive
+from shared.storage.curl_put import CurlPut
+from shared.storage.extra_args import ONLY_BOTO
+from shared.storage.journal import Journal
+from shared.storage.presigned_links import Links
+from shared.storage.s3_clients import S3, BucketRegions
+
+# A request in the receiver fails sooner than the gateway that calls would give up (10 s, PROVIDERS.md): a call to a
+# ledger that does not answer is made three times, so it is given up within two seconds.
+RECEIVER_TIMEOUT_S, WORKER_TIMEOUT_S = 0.6, 5.0
+# Of 5 MiB each, for the clips on their way through all workers of a machine: 16 clips at once stay below 64 MiB.
+BUFFERS = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """Everything a step or a view needs."""
+
+    settings: Settings
+    ledger: Ledger
+    outside: HttpClient
+    archive: Archive
+    prices: PriceTable
+    intake: Intake
+    fetchable: Callable[[str], str]
+    """An input's address as a gateway can fetch it."""
+    now: Callable[[], int]
+    """The moment, in ms since the epoch."""
+    journal: Journal
+
+    def access(self, provider: str, attempt: Attempt | None = None) -> Access:
+        """Where a gateway is and its key; for an attempt as they were when it was made."""
+        gateway = self.settings.gateways.get(provider)
+        key = gateway.key if gateway else os.environ.get(attempt.key_name if attempt else "", "")
+        base_url = attempt.base_url if attempt else (gateway.base_url if gateway else "")
+        return Access(base_url, key)
+
+    def callback_url(self, job: Job, provider: str, attempt: int) -> str | None:
+        """The address at which this attempt's gateway may call back; None where it does not, or nobody could."""
+        if self.settings.public_url is None or not PROVIDERS[provider].calls_back:
+            return None
+        token = credentials_module.make(self.settings.secret_keys, provider, job.id, attempt)
+        return f"{self.settings.public_url}/callbacks/{provider}/{job.id}/{token}"
+
+
+def build(environ: Mapping[str, str], ledger_timeout_s: float = WORKER_TIMEOUT_S) -> Services:
+    """Join everything; raises SettingsError with one line."""
+    settings = load(environ)
+    prices = load_prices(settings)
+    ledger = Ledger(
+        RedisStore(connect(settings.redis_url, ledger_timeout_s)), settings.pace, tracing.observed(environ, logs.moved)
+    )
+    outside = http_client(environ, settings)
+    s3 = S3(settings.ca_file)
+    links = Links(s3.client(), s3.client, BucketRegions(s3).region)
+    archive = archive_over(s3, links, settings)
+    journal = Journal(archive, settings.journal)
+    intake = Intake(settings, ledger, prices, outside, journal.empty)
+    return Services(settings, ledger, outside, archive, prices, intake, links.fetchable, clock, journal)
+
+
+def archive_over(s3: S3, links: Links, settings: Settings) -> Archive:
+    """The archive of these settings."""
+    extra = settings.s3_extra_args
+    return Archive(
+        links.home,
+        settings.bucket,
+        settings.prefix,
+        buffers=max(2, BUFFERS // settings.worker_processes),
+        curl_put=curl_put(s3, links, settings.bucket) if extra.keys().isdisjoint(ONLY_BOTO) else None,
+        links=links,
+        extra=extra,
+    )
+
+
+def curl_put(s3: S3, links: Links, bucket: str) -> CurlPut | None:
+    """The short way for small objects and parts, where the user wants them put as it puts them, and can sign."""
+    credentials = s3.session.get_credentials() if s3.signs_plainly() else None
+    return CurlPut(lambda: links.client(bucket), credentials, bucket, s3.authorities) if credentials else None
+
+
+def http_client(environ: Mapping[str, str], settings: Settings) -> HttpClient:
+    """The way out to gateways, inputs and callers."""
+    authorities = certificate_bundle(environ, settings.ca_file)
+    return HttpClient(
+        settings.egress_allow, f"rushes/{__version__}", authorities=authorities, proxy=settings.egress_proxy
+    )
+
+
+def clock() -> int:
+    """The wall clock, in ms since the epoch."""
+    return time.time_ns() // 1_000_000
+
+
+def load_prices(settings: Settings) -> PriceTable:
+    """The price table with the user's laid over it."""
+    try:
+        overlay = Path(settings.prices_file).read_text() if settings.prices_file else None
+        return PriceTable.load(overlay)
+    except (OSError, ValueError) as error:
+        raise SettingsError(f"settings: RUSHES_PRICES_FILE: {error}") from None

@@ -1,0 +1,126 @@
+"""What comes over the broker: no message can end the worker, and nothing that one holds is written down.
+
+Celery logs the whole body of a message that it cannot run, api_key and all, and ends or restarts for ever where its
+form is not Celery's (5.7.0, kombu 5.7.0).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import structlog
+from celery.exceptions import InvalidTaskError, NotRegistered
+from celery.utils.objects import Bunch
+from celery.worker.consumer import Consumer as CeleryConsumer
+from celery.worker.request import Request
+from kombu.exceptions import ContentDisallowed
+from kombu.log import get_logger
+
+from shared.intake.intake import Unacceptable
+
+log = structlog.get_logger()
+
+ENQUEUE = "rushes.enqueue"
+# What Python raises where data has another form than expected. Anything else is the process's or the broker's trouble.
+MALFORMED = (TypeError, ValueError, LookupError, AttributeError, RecursionError)
+
+NOT_JSON = Unacceptable("bad_request", "The message is not JSON in UTF-8.", 400)
+NOT_CELERY = Unacceptable("invalid_request", "The message is not one of Celery's.", 422)
+SERIALIZER = Unacceptable("unsupported_media_type", "The message is not JSON: send it with serializer='json'.", 415)
+
+
+class CheckedRequest(Request):  # type: ignore[misc]
+    """A call whose envelope has Celery's form; raises InvalidTaskError where it has not."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        try:
+            super().__init__(*args, **kwargs)
+            fits = self._fits(*self._payload)
+        except MALFORMED:
+            fits = False
+        if not fits:
+            raise InvalidTaskError("not a call of Celery's form")
+
+    def _fits(self, arguments: Any, named: Any, embed: Any) -> bool:
+        str.encode(self.id)  # it becomes a key in Redis
+        limits = self.time_limits
+        return (
+            isinstance(arguments, (list, tuple))
+            and isinstance(named, Mapping)
+            and isinstance(limits, (list, tuple))
+            and len(limits) == 2
+            and all(limit is None or isinstance(limit, (int, float)) for limit in limits)
+            and isinstance(self.stamped_headers, list)
+            and (not embed or (isinstance(embed, Mapping) and all(map(is_followed_up, embed.values()))))
+        )
+
+
+def is_followed_up(signatures: Any) -> bool:
+    """Whether this is what Celery calls a signature, or several, or none."""
+    several = signatures if isinstance(signatures, (list, tuple)) else [signatures]
+    return all(one is None or isinstance(one, Mapping) for one in several)
+
+
+class Consumer(CeleryConsumer):  # type: ignore[misc]
+    """Celery's, save that it tells of a message that it cannot run without what the message holds."""
+
+    def create_task_handler(self, *args: Any, **kwargs: Any) -> Callable[[Any], None]:
+        handle = super().create_task_handler(*args, **kwargs)
+
+        def handle_or_refuse(message: Any) -> None:
+            try:
+                handle(message)
+            except MALFORMED as error:
+                self.refuse(message, error, NOT_CELERY)
+
+        return handle_or_refuse
+
+    def on_decode_error(self, message: Any, exc: Exception) -> None:
+        self.refuse(message, exc, NOT_JSON)
+
+    def on_unknown_message(self, body: Any, message: Any) -> None:
+        self.refuse(message, None, NOT_CELERY)
+
+    def on_unknown_task(self, body: Any, message: Any, exc: Exception) -> None:
+        self.refuse(message, NotRegistered(), None)
+
+    def on_invalid_task(self, body: Any, message: Any, exc: Exception) -> None:
+        self.refuse(message, exc, SERIALIZER if isinstance(exc, ContentDisallowed) else NOT_CELERY)
+
+    def refuse(self, message: Any, error: Exception | None, envelope: Unacceptable | None) -> None:
+        """Take a message away for good; who waits for its result is told why."""
+        reason = type(error).__name__ if error else "unknown form"
+        log.error("message refused", reason=reason, bytes=len(message.body or ""))
+        try:
+            self._answer(message, envelope)
+        except (*self.connection_errors, *MALFORMED) as lost:
+            log.warning("nobody could be told of it", reason=type(lost).__name__)
+        if not message.acknowledged and not taken_unreceipted(message):
+            message.reject_log_error(get_logger(__name__), self.connection_errors)
+
+    def _answer(self, message: Any, envelope: Unacceptable | None) -> None:
+        """Where the caller looks for its result; one whose message names none is not told."""
+        task, task_id = message.headers.get("task"), message.headers.get("id")
+        if not isinstance(task, str) or not isinstance(task_id, str) or message.headers.get("ignore_result"):
+            return
+        properties = message.properties
+        request = Bunch(
+            name=task,
+            id=task_id,
+            chord=None,
+            root_id=None,
+            errbacks=None,
+            ignore_result=False,
+            reply_to=properties.get("reply_to"),
+            correlation_id=properties.get("correlation_id"),
+        )
+        if task == ENQUEUE and envelope:
+            self.app.backend.mark_as_done(task_id, envelope.envelope(), request=request)
+        elif envelope is None:
+            self.app.backend.mark_as_failure(task_id, NotRegistered(task), request=request)
+
+
+def taken_unreceipted(message: Any) -> bool:
+    """Whether its queue is consumed without receipts (app.py); RabbitMQ closes the channel where it gets one."""
+    return message.delivery_info.get("consumer_tag") in (message.channel.no_ack_consumers or ())
