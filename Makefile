@@ -24,10 +24,11 @@ demo: $(READY)  ## everything on this machine, one job through each gateway's sa
 up: $(READY)  ## the same stack, kept up, with the console's address
 	$(BIN)/rushes up
 
-lint: $(READY)  ## ruff, formatting and types
+lint: $(READY)  ## ruff, formatting, types and the map of imports
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache
 
 types: $(READY)  ## types alone
 	$(BIN)/mypy
@@ -57,7 +58,7 @@ bench: $(READY)  ## measure, side by side with programs written by hand: BENCH
 	$(BIN)/python -m benchmarks.run $(BENCH)
 
 pictures: $(READY)  ## take the pictures of the README anew
-	$(BIN)/python -m deploy.sandbox.screenshots
+	$(BIN)/python -m rushes.deploy.sandbox.screenshots
 
 # Known holes in what is installed; in an environment of its own, so that the audit is no dependency.
 audit: $(READY)  ## known vulnerabilities in the installed packages

@@ -13,8 +13,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
 
-from shared.domain import timing
-from shared.domain.timing import Timing
+from rushes.shared.domain import timing
+from rushes.shared.domain.timing import Timing
 
 Policy = Callable[[float], float]
 """Age of the last poll → age of the next, seconds."""

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 
-from deploy.sandbox import redis
+from rushes.deploy.sandbox import redis
 
 HEADS = ("figure", "Rushes", "measured against", "ratio or bound", "target", "met")
 PACKAGES = ("rushes", "celery", "kombu", "redis", "requests", "boto3", "gunicorn", "flask")

@@ -1,9 +1,10 @@
-"""Who may pass: the secret part of a callback address (gateways do not sign), and the keys of the API."""
+"""Secrets and their checks: the token in a callback address (gateways do not sign), API keys, webhook secrets."""
 
 from __future__ import annotations
 
+import binascii
 import hmac
-from base64 import urlsafe_b64encode
+from base64 import b64decode, urlsafe_b64encode
 from collections.abc import Sequence
 from hashlib import sha256
 
@@ -43,6 +44,14 @@ def tenant_of(api_keys: Sequence[tuple[str, str]], key: str) -> str | None:
 def hashed(key: str) -> str:
     """The hash that may stand for a key; of a hash, itself."""
     return key if key.startswith(HASHED) else HASHED + sha256(key.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def webhook_secret(secret: str) -> bytes:
+    """The key of a `whsec_…`; raises ValueError where it is none."""
+    try:
+        return b64decode(secret.removeprefix("whsec_"), validate=True)
+    except binascii.Error:
+        raise ValueError("not whsec_ and base64") from None
 
 
 def _digest(key: str, provider: str, job_id: str, attempt: int) -> str:

@@ -17,11 +17,11 @@ from typing import Any, TextIO, cast
 import structlog
 from structlog.typing import Processor
 
-from shared.compact_json import compact
-from shared.domain import trace_context
-from shared.domain.events import Event
-from shared.domain.job import Job
-from shared.masking import MASK, masker, traced, withheld
+from rushes.shared.compact_json import compact
+from rushes.shared.domain import trace_context
+from rushes.shared.domain.events import Event
+from rushes.shared.domain.job import Job
+from rushes.shared.masking import MASK, masker, traced, withheld
 
 log = structlog.get_logger()
 

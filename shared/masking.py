@@ -114,13 +114,12 @@ def name_of(kind: type) -> str:
 def reason(error: BaseException) -> str:
     """What an error says, where it speaks of connections or is one of our own: those are made of our words."""
     kinds = type(error).__mro__
-    ours = any(kind.__module__.partition(".")[0] in OURS for kind in kinds)
+    ours = any(kind.__module__.partition(".")[0] == "rushes" for kind in kinds)
     if isinstance(error, OSError) or ours or type(error).__name__.endswith(LOST):
         return f": {error}"
     return ""
 
 
-OURS = ("shared", "worker", "webhook_receiver", "deploy")
 LOST = ("ConnectionError", "TimeoutError", "OperationalError")
 
 

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import binascii
 import hmac
-from base64 import b64decode, b64encode
+from base64 import b64encode
 from collections.abc import Sequence
 from hashlib import sha256
 
-from shared.domain import trace_context
-from shared.domain.http_messages import Request
-from shared.domain.job import Job
-from shared.intake.job_document import document, moment
+from rushes.shared.credentials import webhook_secret
+from rushes.shared.domain import trace_context
+from rushes.shared.domain.http_messages import Request
+from rushes.shared.domain.job import Job
+from rushes.shared.intake.job_document import document, moment
 
 
 def notice(job: Job, secrets: Sequence[str], now: int) -> Request:
@@ -32,13 +32,5 @@ def notice(job: Job, secrets: Sequence[str], now: int) -> Request:
 def signature(secrets: Sequence[str], message_id: str, timestamp: int, body: bytes) -> dict[str, str]:
     """The signature header, one signature for each secret while they rotate; none where the tenant has no secret."""
     signed = f"{message_id}.{timestamp}.".encode() + body
-    made = [b64encode(hmac.new(secret_bytes(secret), signed, sha256).digest()).decode() for secret in secrets]
+    made = [b64encode(hmac.new(webhook_secret(secret), signed, sha256).digest()).decode() for secret in secrets]
     return {"webhook-signature": " ".join(f"v1,{one}" for one in made)} if made else {}
-
-
-def secret_bytes(secret: str) -> bytes:
-    """The key of a `whsec_…`; raises ValueError where it is none."""
-    try:
-        return b64decode(secret.removeprefix("whsec_"), validate=True)
-    except binascii.Error:
-        raise ValueError("not whsec_ and base64") from None

@@ -8,24 +8,24 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from shared import __version__, logs, tracing
-from shared import credentials as credentials_module
-from shared.domain.job import Attempt, Job
-from shared.http import HttpClient, certificate_bundle
-from shared.intake.intake import Intake
-from shared.ledger.connection import connect
-from shared.ledger.ledger import Ledger
-from shared.ledger.redis_store import RedisStore
-from shared.providers import PROVIDERS
-from shared.providers.base import Access
-from shared.providers.prices import PriceTable
-from shared.settings import Settings, SettingsError, load
-from shared.storage.archive import Archive
-from shared.storage.curl_put import CurlPut
-from shared.storage.extra_args import ONLY_BOTO
-from shared.storage.journal import Journal
-from shared.storage.presigned_links import Links
-from shared.storage.s3_clients import S3, BucketRegions
+from rushes.shared import __version__, logs, tracing
+from rushes.shared import credentials as credentials_module
+from rushes.shared.domain.job import Attempt, Job
+from rushes.shared.http import HttpClient, certificate_bundle
+from rushes.shared.intake.intake import Intake
+from rushes.shared.ledger.connection import connect
+from rushes.shared.ledger.ledger import Ledger
+from rushes.shared.ledger.redis_store import RedisStore
+from rushes.shared.providers import PROVIDERS
+from rushes.shared.providers.base import Access
+from rushes.shared.providers.prices import PriceTable
+from rushes.shared.settings import Settings, SettingsError, load
+from rushes.shared.storage.archive import Archive
+from rushes.shared.storage.curl_put import CurlPut
+from rushes.shared.storage.extra_args import ONLY_BOTO
+from rushes.shared.storage.journal import Journal
+from rushes.shared.storage.presigned_links import Links
+from rushes.shared.storage.s3_clients import S3, BucketRegions
 
 # A request in the receiver fails sooner than the gateway that calls would give up (10 s, PROVIDERS.md): a call to a
 # ledger that does not answer is made three times, so it is given up within two seconds.

@@ -13,23 +13,20 @@ from urllib.parse import urlsplit
 
 from marshmallow import EXCLUDE, Schema, ValidationError, fields, validate
 
-from shared import credentials, notifications
-from shared.domain.schedule import Pace
-from shared.http import Proxy, check_certificates
-from shared.ledger import connection
-from shared.ledger.address import SCHEMES, SENTINELS
-from shared.providers import PROVIDERS
-from shared.storage import extra_args
-from shared.storage.extra_args import ExtraArgs
+from rushes.shared import credentials
+from rushes.shared.domain.schedule import Pace
+from rushes.shared.http import Proxy, check_certificates
+from rushes.shared.ledger import connection
+from rushes.shared.ledger.address import SCHEMES, SENTINELS
+from rushes.shared.providers import PROVIDERS
+from rushes.shared.settings_error import SettingsError as SettingsError
+from rushes.shared.storage import extra_args
+from rushes.shared.storage.extra_args import ExtraArgs
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 TENANT = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 ADMIN = "admin"
 HASH = re.compile(r"sha256\$[0-9a-f]{64}")
-
-
-class SettingsError(Exception):
-    """One line that names every setting that is missing or malformed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +127,7 @@ class Secrets(Pairs):
     def _deserialize(self, value: Any, attr: Any, data: Any, **kwargs: Any) -> tuple[tuple[str, str], ...]:
         pairs = super()._deserialize(value, attr, data, **kwargs)
         try:
-            whole = all(notifications.secret_bytes(secret) for _, secret in pairs)
+            whole = all(credentials.webhook_secret(secret) for _, secret in pairs)
         except ValueError:
             whole = False
         if not whole:

@@ -9,9 +9,9 @@ import sys
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from shared.domain import trace_context
-from shared.domain.events import Event
-from shared.domain.job import Job
+from rushes.shared.domain import trace_context
+from rushes.shared.domain.events import Event
+from rushes.shared.domain.job import Job
 
 Moved = Callable[[Job | None, Job, Event | None], None]
 ENDPOINT = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")

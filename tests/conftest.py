@@ -9,13 +9,13 @@ import redis
 from patience import PATIENCE_S
 from redis_server import RedisServer, running
 
-from shared.domain import ids
-from shared.domain.schedule import Pace
-from shared.ledger.connection import connect
-from shared.ledger.ledger import Ledger
-from shared.ledger.memory_store import MemoryStore
-from shared.ledger.redis_store import RedisStore
-from shared.ledger.store import Store
+from rushes.shared.domain import ids
+from rushes.shared.domain.schedule import Pace
+from rushes.shared.ledger.connection import connect
+from rushes.shared.ledger.ledger import Ledger
+from rushes.shared.ledger.memory_store import MemoryStore
+from rushes.shared.ledger.redis_store import RedisStore
+from rushes.shared.ledger.store import Store
 
 
 @pytest.fixture(autouse=True)

@@ -7,9 +7,9 @@ from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 
-from shared.domain import ids
-from shared.domain.job import Attempt, AttemptStatus, Chore, Error, Job, Link, Result, State
-from shared.domain.schedule import Pace
+from rushes.shared.domain import ids
+from rushes.shared.domain.job import Attempt, AttemptStatus, Chore, Error, Job, Link, Result, State
+from rushes.shared.domain.schedule import Pace
 
 # 2026-09-21, 14:13:20 UTC: far enough from midnight for a day's budget.
 NOW = 1_790_000_000_000

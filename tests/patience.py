@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from deploy.sandbox import ports
+from rushes.deploy.sandbox import ports
 
 PATIENCE_S = 120.0
 

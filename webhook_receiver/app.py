@@ -10,19 +10,19 @@ from flask import Flask, Response, request
 from flask.json.provider import DefaultJSONProvider
 from werkzeug.exceptions import NotFound
 
-from shared.services import Services
-from webhook_receiver import errors
-from webhook_receiver.callback_counts import Visits
-from webhook_receiver.callbacks import callbacks
-from webhook_receiver.console import console, error_pages, session
-from webhook_receiver.docs import assets, docs
-from webhook_receiver.gateways_api import gateways_api
-from webhook_receiver.health import health
-from webhook_receiver.history_api import history_api
-from webhook_receiver.jobs_api import jobs_api
-from webhook_receiver.metrics import metrics
-from webhook_receiver.quarantine_api import strays_api
-from webhook_receiver.rate_limits import Rates
+from rushes.shared.services import Services
+from rushes.webhook_receiver import errors
+from rushes.webhook_receiver.callback_counts import Visits
+from rushes.webhook_receiver.callbacks import callbacks
+from rushes.webhook_receiver.console import console, error_pages, session
+from rushes.webhook_receiver.docs import assets, docs
+from rushes.webhook_receiver.gateways_api import gateways_api
+from rushes.webhook_receiver.health import health
+from rushes.webhook_receiver.history_api import history_api
+from rushes.webhook_receiver.jobs_api import jobs_api
+from rushes.webhook_receiver.metrics import metrics
+from rushes.webhook_receiver.quarantine_api import strays_api
+from rushes.webhook_receiver.rate_limits import Rates
 
 DOORS = (callbacks, jobs_api, gateways_api, health, metrics, docs, assets, console, strays_api, history_api)
 

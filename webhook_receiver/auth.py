@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from flask import current_app, request
 from werkzeug.exceptions import Forbidden, TooManyRequests, Unauthorized
 
-from shared import credentials
-from shared.services import Services
-from shared.settings import ADMIN
-from webhook_receiver.rate_limits import Rates
+from rushes.shared import credentials
+from rushes.shared.services import Services
+from rushes.shared.settings import ADMIN
+from rushes.webhook_receiver.rate_limits import Rates
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,9 +13,9 @@ from threading import Lock
 
 from flask import current_app
 
-from shared.ledger.ledger import Ledger
-from shared.ledger.store import LedgerUnavailable
-from shared.providers import PROVIDERS
+from rushes.shared.ledger.ledger import Ledger
+from rushes.shared.ledger.store import LedgerUnavailable
+from rushes.shared.providers import PROVIDERS
 
 PAUSE_S = 1.0
 # What the status of the answer says; of what was taken, the ledger says more.

@@ -7,20 +7,20 @@ from dataclasses import replace
 from flask import Response, g, request
 from werkzeug.exceptions import NotFound
 
-from shared import credentials
-from shared.domain import events
-from shared.intake.intake import Unacceptable
-from shared.ledger.ledger import Ledger
-from shared.operations.task_query import result_of
-from shared.providers import PROVIDERS
-from shared.providers.base import Heard
-from shared.providers.reading import Malformed
-from shared.services import Services
-from webhook_receiver.auth import services
-from webhook_receiver.callback_counts import REFUSED, visits
-from webhook_receiver.openapi import OPEN, answers, blueprint, notes, refuses, takes
-from webhook_receiver.quarantine_api import set_aside
-from webhook_receiver.request_body import parsed, raw
+from rushes.shared import credentials
+from rushes.shared.domain import events
+from rushes.shared.intake.intake import Unacceptable
+from rushes.shared.ledger.ledger import Ledger
+from rushes.shared.operations.task_query import result_of
+from rushes.shared.providers import PROVIDERS
+from rushes.shared.providers.base import Heard
+from rushes.shared.providers.reading import Malformed
+from rushes.shared.services import Services
+from rushes.webhook_receiver.auth import services
+from rushes.webhook_receiver.callback_counts import REFUSED, visits
+from rushes.webhook_receiver.openapi import OPEN, answers, blueprint, notes, refuses, takes
+from rushes.webhook_receiver.quarantine_api import set_aside
+from rushes.webhook_receiver.request_body import parsed, raw
 
 callbacks = blueprint("callbacks", "For the gateways; the address is the proof.")
 

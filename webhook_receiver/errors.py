@@ -8,9 +8,9 @@ from typing import Any
 from flask import Flask, Response, jsonify
 from werkzeug.exceptions import HTTPException, InternalServerError, MethodNotAllowed, TooManyRequests
 
-from shared.intake.intake import Unacceptable
-from shared.ledger.store import LedgerUnavailable
-from shared.storage.archive import ArchiveUnavailable
+from rushes.shared.intake.intake import Unacceptable
+from rushes.shared.ledger.store import LedgerUnavailable
+from rushes.shared.storage.archive import ArchiveUnavailable
 
 CODES = {
     400: "bad_request",

@@ -9,13 +9,13 @@ from typing import Any
 from flask import Response, jsonify, request
 from werkzeug.exceptions import NotFound
 
-from shared.domain import counters, gateway_pauses, money, schedule
-from shared.intake.intake import Unacceptable
-from shared.intake.job_document import moment
-from shared.settings import GatewaySettings
-from webhook_receiver import openapi_responses
-from webhook_receiver.auth import admin, caller, services
-from webhook_receiver.openapi import answers, blueprint, notes, query, refuses
+from rushes.shared.domain import counters, gateway_pauses, money, schedule
+from rushes.shared.intake.intake import Unacceptable
+from rushes.shared.intake.job_document import moment
+from rushes.shared.settings import GatewaySettings
+from rushes.webhook_receiver import openapi_responses
+from rushes.webhook_receiver.auth import admin, caller, services
+from rushes.webhook_receiver.openapi import answers, blueprint, notes, query, refuses
 
 gateways_api = blueprint("gateways", "Their health, and what was spent at them.")
 

@@ -13,13 +13,13 @@ from typing import Any
 
 from gunicorn.workers.gthread import TConn, ThreadWorker
 
-from webhook_receiver.shutdown import STOPPING
+from rushes.webhook_receiver.shutdown import STOPPING
 
 # For each piece of a header; a body has its own limit (body.py).
 STALL_S = 5.0
 # What is left of a body that nobody asked for is waited for this long; then the connection is closed.
 DRAIN_S = 0.2
-# No header is longer (gunicorn.conf.py).
+# No header is longer (deploy/gunicorn_config.py).
 HEADER_BYTES = 1 << 16
 HEADER_END = b"\r\n\r\n"
 # A process that is to end waits for the rest of a body for this part of its graceful time, then answers 400.

@@ -7,13 +7,13 @@ from typing import Any
 
 from flask import Response, jsonify
 
-from shared.ledger.store import LedgerUnavailable
-from shared.operations import overdue
-from shared.single_flight import Look
-from shared.storage.archive import ArchiveUnavailable
-from webhook_receiver import openapi_responses
-from webhook_receiver.auth import services
-from webhook_receiver.openapi import OPEN, answers, blueprint, notes
+from rushes.shared.ledger.store import LedgerUnavailable
+from rushes.shared.operations import overdue
+from rushes.shared.single_flight import Look
+from rushes.shared.storage.archive import ArchiveUnavailable
+from rushes.webhook_receiver import openapi_responses
+from rushes.webhook_receiver.auth import services
+from rushes.webhook_receiver.openapi import OPEN, answers, blueprint, notes
 
 health = blueprint("health", "For load balancers.")
 

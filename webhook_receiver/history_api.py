@@ -6,14 +6,14 @@ from typing import Any
 
 from flask import Response, jsonify
 
-from shared.domain import events
-from shared.domain.job import Job
-from shared.intake.intake import Unacceptable
-from shared.intake.job_document import moment
-from webhook_receiver import openapi_responses
-from webhook_receiver.auth import Caller, caller, services
-from webhook_receiver.jobs_api import mine, shown
-from webhook_receiver.openapi import answers, blueprint, refuses
+from rushes.shared.domain import events
+from rushes.shared.domain.job import Job
+from rushes.shared.intake.intake import Unacceptable
+from rushes.shared.intake.job_document import moment
+from rushes.webhook_receiver import openapi_responses
+from rushes.webhook_receiver.auth import Caller, caller, services
+from rushes.webhook_receiver.jobs_api import mine, shown
+from rushes.webhook_receiver.openapi import answers, blueprint, refuses
 
 history_api = blueprint("history", "What became of a job, and who was told.")
 

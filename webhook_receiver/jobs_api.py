@@ -14,24 +14,24 @@ from flask import Response, jsonify, redirect, request
 from werkzeug.exceptions import NotFound
 from werkzeug.wrappers import Response as AnyResponse
 
-from shared.domain import events, money
-from shared.domain.ids import CROCKFORD
-from shared.domain.job import Job, State
-from shared.intake.estimates import quotes
-from shared.intake.intake import KEY_CHARS, Receipt, Unacceptable, length_s
-from shared.intake.job_document import document
-from shared.intake.schema import JobRequest
-from shared.ledger.store import LedgerUnavailable
-from shared.media.probe import InputRejected, InputUnreachable, probe
-from shared.operations.retry import retry
-from shared.providers import PROVIDERS
-from shared.providers.base import Ask
-from webhook_receiver import openapi_responses
-from webhook_receiver.auth import Caller, caller, services
-from webhook_receiver.list_query import PAGE, PAGE_MAX, asked, bad_query, page_size
-from webhook_receiver.openapi import LOCATION, NOTICES, answers, blueprint, header, notes, query, refuses, takes
-from webhook_receiver.request_body import json_body
-from webhook_receiver.shutdown import STOPPING
+from rushes.shared.domain import events, money
+from rushes.shared.domain.ids import CROCKFORD
+from rushes.shared.domain.job import Job, State
+from rushes.shared.intake.estimates import quotes
+from rushes.shared.intake.intake import KEY_CHARS, Receipt, Unacceptable, length_s
+from rushes.shared.intake.job_document import document
+from rushes.shared.intake.schema import JobRequest
+from rushes.shared.ledger.store import LedgerUnavailable
+from rushes.shared.media.probe import InputRejected, InputUnreachable, probe
+from rushes.shared.operations.retry import retry
+from rushes.shared.providers import PROVIDERS
+from rushes.shared.providers.base import Ask
+from rushes.webhook_receiver import openapi_responses
+from rushes.webhook_receiver.auth import Caller, caller, services
+from rushes.webhook_receiver.list_query import PAGE, PAGE_MAX, asked, bad_query, page_size
+from rushes.webhook_receiver.openapi import LOCATION, NOTICES, answers, blueprint, header, notes, query, refuses, takes
+from rushes.webhook_receiver.request_body import json_body
+from rushes.webhook_receiver.shutdown import STOPPING
 
 jobs_api = blueprint("jobs", "Enqueue, look, decide.")
 

@@ -6,7 +6,7 @@ import re
 
 from flask import request
 
-from shared.intake.intake import Unacceptable
+from rushes.shared.intake.intake import Unacceptable
 
 PAGE, PAGE_MAX = 20, 100
 

@@ -7,8 +7,8 @@ from collections.abc import Iterable, Iterator, Mapping
 
 from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily, Metric
 
-from shared.domain.metric_counters import BEYOND, EDGES_S, VERDICTS
-from webhook_receiver import callback_counts
+from rushes.shared.domain.metric_counters import BEYOND, EDGES_S, VERDICTS
+from rushes.webhook_receiver import callback_counts
 
 # What is counted: (name, help, labels); the fields of the ledger hold the labels in this order.
 COUNTERS: dict[str, tuple[str, str, tuple[str, ...]]] = {

@@ -13,15 +13,15 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 
-from shared import __version__
-from shared.domain import counters, money, schedule
-from shared.domain.job import State
-from shared.operations import overdue
-from shared.services import Services
-from webhook_receiver.auth import services
-from webhook_receiver.callback_counts import visits
-from webhook_receiver.metric_families import counted
-from webhook_receiver.openapi import OPEN, answers, blueprint, notes, refuses
+from rushes.shared import __version__
+from rushes.shared.domain import counters, money, schedule
+from rushes.shared.domain.job import State
+from rushes.shared.operations import overdue
+from rushes.shared.services import Services
+from rushes.webhook_receiver.auth import services
+from rushes.webhook_receiver.callback_counts import visits
+from rushes.webhook_receiver.metric_families import counted
+from rushes.webhook_receiver.openapi import OPEN, answers, blueprint, notes, refuses
 
 metrics = blueprint("metrics", "For Prometheus.")
 

@@ -13,8 +13,8 @@ from flask import Blueprint, Flask
 from flask_smorest import Api  # type: ignore[import-untyped]
 from flask_smorest import Blueprint as Telling
 
-from shared import __version__
-from webhook_receiver import openapi_request, openapi_responses
+from rushes.shared import __version__
+from rushes.webhook_receiver import openapi_request, openapi_responses
 
 View = TypeVar("View", bound=Callable[..., Any])
 Headers = dict[str, dict[str, Any]]

@@ -8,9 +8,9 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from shared.http.address_guard import HOUSE_NAMES
-from shared.intake import schema
-from shared.providers import PROVIDERS
+from rushes.shared.http.address_guard import HOUSE_NAMES
+from rushes.shared.intake import schema
+from rushes.shared.providers import PROVIDERS
 
 GATEWAYS = list(PROVIDERS)
 GATEWAY = {"type": "string", "enum": GATEWAYS}

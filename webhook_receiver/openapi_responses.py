@@ -9,9 +9,9 @@ from typing import Any
 
 from marshmallow import EXCLUDE, Schema, fields, validate
 
-from shared.domain.ids import CROCKFORD
-from shared.domain.job import AttemptStatus, State
-from webhook_receiver.openapi_request import GATEWAYS, AcceptedRequest
+from rushes.shared.domain.ids import CROCKFORD
+from rushes.shared.domain.job import AttemptStatus, State
+from rushes.webhook_receiver.openapi_request import GATEWAYS, AcceptedRequest
 
 JOB_ID = f"^job_[{CROCKFORD}]{{26}}$"
 

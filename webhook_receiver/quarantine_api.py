@@ -9,18 +9,18 @@ from typing import Any
 from flask import Response, jsonify
 from werkzeug.exceptions import NotFound
 
-from shared.domain import events
-from shared.domain.job import Job
-from shared.intake.intake import Unacceptable
-from shared.intake.job_document import document, moment
-from shared.ledger.quarantine import BODY_BYTES, Stray
-from shared.operations.task_query import redacted
-from shared.providers import PROVIDERS
-from webhook_receiver import openapi_responses
-from webhook_receiver.auth import Caller, caller, services
-from webhook_receiver.list_query import page_size
-from webhook_receiver.openapi import answers, blueprint, notes, query, refuses
-from webhook_receiver.request_body import BODY_BYTES as MOST_BYTES
+from rushes.shared.domain import events
+from rushes.shared.domain.job import Job
+from rushes.shared.intake.intake import Unacceptable
+from rushes.shared.intake.job_document import document, moment
+from rushes.shared.ledger.quarantine import BODY_BYTES, Stray
+from rushes.shared.operations.task_query import redacted
+from rushes.shared.providers import PROVIDERS
+from rushes.webhook_receiver import openapi_responses
+from rushes.webhook_receiver.auth import Caller, caller, services
+from rushes.webhook_receiver.list_query import page_size
+from rushes.webhook_receiver.openapi import answers, blueprint, notes, query, refuses
+from rushes.webhook_receiver.request_body import BODY_BYTES as MOST_BYTES
 
 strays_api = blueprint("quarantine", "Callbacks that named another task: nothing was done about them.")
 

@@ -8,7 +8,7 @@ from typing import Any
 from flask import request
 from werkzeug.exceptions import RequestEntityTooLarge
 
-from shared.intake.intake import Unacceptable
+from rushes.shared.intake.intake import Unacceptable
 
 BODY_BYTES = 1 << 20
 # For each piece of it: a caller who is gone holds no thread.

@@ -6,11 +6,11 @@ import atexit
 import os
 import sys
 
-from shared import logs
-from shared.operations import doctor
-from shared.services import RECEIVER_TIMEOUT_S, build
-from shared.settings import SettingsError
-from webhook_receiver.app import create_app
+from rushes.shared import logs
+from rushes.shared.operations import doctor
+from rushes.shared.services import RECEIVER_TIMEOUT_S, build
+from rushes.shared.settings import SettingsError
+from rushes.webhook_receiver.app import create_app
 
 logs.configure_process()
 try:

@@ -14,10 +14,10 @@ import time
 
 import structlog
 
-from shared import logs
-from shared.services import load_prices
-from shared.settings import SettingsError, load
-from worker import broker
+from rushes.shared import logs
+from rushes.shared.services import load_prices
+from rushes.shared.settings import SettingsError, load
+from rushes.worker import broker
 
 log = structlog.get_logger()
 
@@ -29,7 +29,7 @@ YOUNG_S, YOUNG_MOST = 15, 3
 
 def command(number: int) -> list[str]:
     """The Celery worker with this number."""
-    celery = [sys.executable, "-m", "celery", "--app", "worker.app", "worker", "--without-heartbeat", *OPTIONS]
+    celery = [sys.executable, "-m", "celery", "--app", "rushes.worker.app", "worker", "--without-heartbeat", *OPTIONS]
     return [*celery, "--hostname", f"rushes-{number}@%h"]
 
 

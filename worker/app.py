@@ -12,12 +12,12 @@ from celery import Celery
 from celery.signals import setup_logging, worker_ready
 from kombu import Queue  # type: ignore[attr-defined]
 
-from shared import logs, thread_switching
-from shared.operations import doctor
-from shared.services import Services, build
-from shared.settings import SettingsError
-from worker import broker, message_decoding
-from worker.lane_capacity import QUEUE
+from rushes.shared import logs, thread_switching
+from rushes.shared.operations import doctor
+from rushes.shared.services import Services, build
+from rushes.shared.settings import SettingsError
+from rushes.worker import broker, message_decoding
+from rushes.worker.lane_capacity import QUEUE
 
 
 @cache
@@ -41,14 +41,14 @@ CONFIG = {
     "task_serializer": "json",
     "accept_content": ["json"],
     "worker_soft_shutdown_timeout": 70,  # longer than the longest paid call
-    "worker_consumer": "worker.messages:Consumer",
+    "worker_consumer": "rushes.worker.message_checks:Consumer",
     "worker_pool": "threads",
     "worker_concurrency": 8,  # for `rushes.enqueue`; the work is done by the threads of tasks.py
     "worker_send_task_events": False,
     "worker_hijack_root_logger": False,
     "task_create_missing_queues": True,
     "task_default_queue": QUEUE,
-    "imports": ["worker.tasks"],
+    "imports": ["rushes.worker.tasks"],
 }
 
 
@@ -83,7 +83,7 @@ def _log(**_: Any) -> None:
 
 @worker_ready.connect  # type: ignore[untyped-decorator]
 def _ready(**_: Any) -> None:
-    from worker import leases
+    from rushes.worker import leases
 
     leases.start(services())
     thread_switching.settle()

@@ -12,22 +12,22 @@ from typing import Any
 
 import structlog
 
-from shared.domain import events, schedule
-from shared.domain.events import Event
-from shared.domain.http_messages import Request, Response
-from shared.domain.job import Attempt, Job, Link, Result
-from shared.domain.transitions import transition
-from shared.http import AnswerLost, AnswerRefused, Forbidden, NotSent, Stream, is_whole, origin
-from shared.intake.job_document import document
-from shared.ledger.store import LedgerUnavailable
-from shared.media import formats
-from shared.media.formats import VIDEOS
-from shared.operations.task_query import ask, result_of
-from shared.providers import PROVIDERS
-from shared.services import Services
-from shared.storage.archive import ArchivedClip, ArchiveUnavailable, InvalidClip, Source, StoredFile
-from worker.step_failures import guarded
-from worker.thread_pools import Hands
+from rushes.shared.domain import events, schedule
+from rushes.shared.domain.events import Event
+from rushes.shared.domain.http_messages import Request, Response
+from rushes.shared.domain.job import Attempt, Job, Link, Result
+from rushes.shared.domain.transitions import transition
+from rushes.shared.http import AnswerLost, AnswerRefused, Forbidden, NotSent, Stream, is_whole, origin
+from rushes.shared.intake.job_document import document
+from rushes.shared.ledger.store import LedgerUnavailable
+from rushes.shared.media import formats
+from rushes.shared.media.formats import VIDEOS
+from rushes.shared.operations.task_query import ask, result_of
+from rushes.shared.providers import PROVIDERS
+from rushes.shared.services import Services
+from rushes.shared.storage.archive import ArchivedClip, ArchiveUnavailable, InvalidClip, Source, StoredFile
+from rushes.worker.step_failures import guarded
+from rushes.worker.thread_pools import Hands
 
 log = structlog.get_logger()
 

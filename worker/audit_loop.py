@@ -7,10 +7,10 @@ import time
 
 import structlog
 
-from shared.ledger.store import LedgerUnavailable
-from shared.operations.auditor import audit, finished, tell
-from shared.services import Services
-from shared.storage.archive import ArchiveUnavailable
+from rushes.shared.ledger.store import LedgerUnavailable
+from rushes.shared.operations.auditor import audit, finished, tell
+from rushes.shared.services import Services
+from rushes.shared.storage.archive import ArchiveUnavailable
 
 log = structlog.get_logger()
 

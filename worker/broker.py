@@ -8,9 +8,9 @@ from urllib.parse import quote
 from kombu import Connection  # type: ignore[attr-defined]
 from kombu.utils import url as kombu_url
 
-from shared.ledger import address, connection
-from shared.ledger.address import RedisAddress
-from shared.settings import Settings, SettingsError
+from rushes.shared.ledger import address, connection
+from rushes.shared.ledger.address import RedisAddress
+from rushes.shared.settings import Settings, SettingsError
 
 # Timeouts measured 2026-11: with the defaults a publish to a frozen broker still blocked after 100 s.
 TRANSPORT = {

@@ -17,12 +17,12 @@ from collections.abc import Mapping
 
 import structlog
 
-from shared.domain import schedule
-from shared.ledger.ledger import IDEMPOTENCY_S
-from shared.ledger.store import LedgerUnavailable
-from shared.operations.recovery import Report, recover
-from shared.services import Services
-from shared.storage.archive import ArchiveUnavailable
+from rushes.shared.domain import schedule
+from rushes.shared.ledger.ledger import IDEMPOTENCY_S
+from rushes.shared.ledger.store import LedgerUnavailable
+from rushes.shared.operations.recovery import Report, recover
+from rushes.shared.services import Services
+from rushes.shared.storage.archive import ArchiveUnavailable
 
 log = structlog.get_logger()
 

@@ -6,13 +6,13 @@ from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from typing import Any
 
-from shared.domain import cheapest_wait, events
-from shared.domain.events import Event, Reason
-from shared.domain.job import Error, Job
-from shared.intake.estimates import Quote, quotes
-from shared.intake.intake import length_s
-from shared.ledger.ledger import CapReached
-from shared.services import Services
+from rushes.shared.domain import cheapest_wait, events
+from rushes.shared.domain.events import Event, Reason
+from rushes.shared.domain.job import Error, Job
+from rushes.shared.intake.estimates import Quote, quotes
+from rushes.shared.intake.intake import length_s
+from rushes.shared.ledger.ledger import CapReached
+from rushes.shared.services import Services
 
 
 def duration_s(request: Mapping[str, Any], inputs: Mapping[str, Any]) -> Decimal | None:

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 
 import structlog
 
-from shared.domain.events import Event
-from shared.domain.job import Job
-from shared.ledger.store import LedgerUnavailable
-from shared.services import Services
-from worker.leases import Hold
+from rushes.shared.domain.events import Event
+from rushes.shared.domain.job import Job
+from rushes.shared.ledger.store import LedgerUnavailable
+from rushes.shared.services import Services
+from rushes.worker.leases import Hold
 
 log = structlog.get_logger()
 

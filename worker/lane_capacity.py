@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from shared.ledger.store import LaneRoom
-from shared.providers import PROVIDERS
-from shared.settings import GatewaySettings
+from rushes.shared.ledger.store import LaneRoom
+from rushes.shared.providers import PROVIDERS
+from rushes.shared.settings import GatewaySettings
 
 
 @dataclass(frozen=True, slots=True)

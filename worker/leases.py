@@ -13,12 +13,12 @@ from dataclasses import replace
 
 import structlog
 
-from shared.domain import schedule
-from shared.domain.job import Job
-from shared.ledger.ledger import Ticket
-from shared.ledger.store import LedgerUnavailable
-from shared.services import Services
-from worker.lane_capacity import lanes
+from rushes.shared.domain import schedule
+from rushes.shared.domain.job import Job
+from rushes.shared.ledger.ledger import Ticket
+from rushes.shared.ledger.store import LedgerUnavailable
+from rushes.shared.services import Services
+from rushes.worker.lane_capacity import lanes
 
 log = structlog.get_logger()
 EXIT_DEAF = 70

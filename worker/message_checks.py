@@ -17,7 +17,7 @@ from celery.worker.request import Request
 from kombu.exceptions import ContentDisallowed
 from kombu.log import get_logger
 
-from shared.intake.intake import Unacceptable
+from rushes.shared.intake.intake import Unacceptable
 
 log = structlog.get_logger()
 

@@ -12,7 +12,7 @@ from kombu.serialization import register
 from kombu.transport import TRANSPORT_ALIASES, redis, virtual
 from kombu.utils import json as kombu_json
 
-from worker.message_checks import MALFORMED
+from rushes.worker.message_checks import MALFORMED
 
 log = structlog.get_logger()
 

@@ -5,15 +5,15 @@ from __future__ import annotations
 from dataclasses import replace
 from urllib.parse import urlsplit
 
-from shared.domain import events, schedule
-from shared.domain.events import Event
-from shared.domain.job import Job, Link, State
-from shared.domain.transitions import MADE_UP
-from shared.ledger.quarantine import IN_ALL
-from shared.operations.task_query import ask, result_of
-from shared.services import Services
-from worker.leases import Hold
-from worker.submit import ask_again
+from rushes.shared.domain import events, schedule
+from rushes.shared.domain.events import Event
+from rushes.shared.domain.job import Job, Link, State
+from rushes.shared.domain.transitions import MADE_UP
+from rushes.shared.ledger.quarantine import IN_ALL
+from rushes.shared.operations.task_query import ask, result_of
+from rushes.shared.services import Services
+from rushes.worker.leases import Hold
+from rushes.worker.submit import ask_again
 
 
 def poll(job: Job, mine: Hold, services: Services) -> Event | None:

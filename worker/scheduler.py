@@ -12,15 +12,15 @@ from collections.abc import Callable, Iterable, Sequence
 
 import structlog
 
-from shared import logs
-from shared.domain import schedule
-from shared.ledger.ledger import Ticket
-from shared.ledger.store import LedgerUnavailable
-from shared.operations import doctor
-from shared.services import Services
-from worker import audit_loop
-from worker.failover_guard import Watch
-from worker.lane_capacity import QUEUE, SHARES, rooms
+from rushes.shared import logs
+from rushes.shared.domain import schedule
+from rushes.shared.ledger.ledger import Ticket
+from rushes.shared.ledger.store import LedgerUnavailable
+from rushes.shared.operations import doctor
+from rushes.shared.services import Services
+from rushes.worker import audit_loop
+from rushes.worker.failover_guard import Watch
+from rushes.worker.lane_capacity import QUEUE, SHARES, rooms
 
 log = structlog.get_logger()
 
@@ -118,7 +118,7 @@ def run(scheduler: Scheduler, services: Services, stopping: Callable[[], bool], 
 
 
 def main() -> None:
-    from worker.app import app, services
+    from rushes.worker.app import app, services
 
     logs.configure_process()
     stop: list[int] = []

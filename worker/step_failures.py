@@ -8,11 +8,11 @@ from typing import TypeVar
 
 import structlog
 
-from shared.domain import events, schedule
-from shared.domain.events import Event
-from shared.domain.job import Chore, Error, Job, State
-from shared.ledger.store import LedgerUnavailable
-from shared.services import Services
+from rushes.shared.domain import events, schedule
+from rushes.shared.domain.events import Event
+from rushes.shared.domain.job import Chore, Error, Job, State
+from rushes.shared.ledger.store import LedgerUnavailable
+from rushes.shared.services import Services
 
 log = structlog.get_logger()
 T = TypeVar("T")

@@ -9,25 +9,25 @@ from functools import partial
 
 import structlog
 
-from shared import notifications
-from shared.domain import events, schedule
-from shared.domain.events import Event
-from shared.domain.http_messages import Request, Response
-from shared.domain.job import Chore, Job, State
-from shared.http import AnswerLost, Forbidden, NotSent
-from shared.ledger.ledger import Ticket
-from shared.ledger.store import LedgerUnavailable
-from shared.operations.task_query import question, understood
-from shared.providers.reading import retry_after_s
-from shared.services import Services
-from worker import archive
-from worker.archive import Copied, write_manifest
-from worker.group_commit import InHand, write_down
-from worker.leases import Hold, hold
-from worker.poll import meant, poll, task_of, too_soon
-from worker.step_failures import guarded, worn_out
-from worker.submit import Plan, readied, send_all, submit, unmeasured
-from worker.thread_pools import Hands, InTurn
+from rushes.shared import notifications
+from rushes.shared.domain import events, schedule
+from rushes.shared.domain.events import Event
+from rushes.shared.domain.http_messages import Request, Response
+from rushes.shared.domain.job import Chore, Job, State
+from rushes.shared.http import AnswerLost, Forbidden, NotSent
+from rushes.shared.ledger.ledger import Ticket
+from rushes.shared.ledger.store import LedgerUnavailable
+from rushes.shared.operations.task_query import question, understood
+from rushes.shared.providers.reading import retry_after_s
+from rushes.shared.services import Services
+from rushes.worker import archive
+from rushes.worker.archive import Copied, write_manifest
+from rushes.worker.group_commit import InHand, write_down
+from rushes.worker.leases import Hold, hold
+from rushes.worker.poll import meant, poll, task_of, too_soon
+from rushes.worker.step_failures import guarded, worn_out
+from rushes.worker.submit import Plan, readied, send_all, submit, unmeasured
+from rushes.worker.thread_pools import Hands, InTurn
 
 log = structlog.get_logger()
 

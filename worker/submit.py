@@ -11,29 +11,29 @@ from operator import attrgetter
 
 import structlog
 
-from shared.domain import events, gateway_pauses, money, schedule
-from shared.domain.events import Event, Reason
-from shared.domain.http_messages import Request
-from shared.domain.job import Attempt, Error, Job
-from shared.domain.transitions import transition
-from shared.http import AnswerLost, Forbidden, NotSent
-from shared.intake.estimates import Quote
-from shared.ledger.ledger import CapReached, Caps, Submit, Ticket
-from shared.ledger.store import LedgerUnavailable
-from shared.media.probe import InputRejected, InputUnreachable, probe
-from shared.operations.task_query import INPUTS, redacted
-from shared.providers import PROVIDERS
-from shared.providers.base import Ask
-from shared.services import Services
-from shared.settings import GatewaySettings
-from shared.storage.archive import ArchiveUnavailable
-from shared.storage.journal import ANSWER_CHARS
-from worker import leases
-from worker.gateway_choice import choice, duration_s, elsewhere, offered, put_off
-from worker.group_commit import InHand, write
-from worker.leases import Hold
-from worker.step_failures import guarded, together
-from worker.thread_pools import Hands, InTurn
+from rushes.shared.domain import events, gateway_pauses, money, schedule
+from rushes.shared.domain.events import Event, Reason
+from rushes.shared.domain.http_messages import Request
+from rushes.shared.domain.job import Attempt, Error, Job
+from rushes.shared.domain.transitions import transition
+from rushes.shared.http import AnswerLost, Forbidden, NotSent
+from rushes.shared.intake.estimates import Quote
+from rushes.shared.ledger.ledger import CapReached, Caps, Submit, Ticket
+from rushes.shared.ledger.store import LedgerUnavailable
+from rushes.shared.media.probe import InputRejected, InputUnreachable, probe
+from rushes.shared.operations.task_query import INPUTS, redacted
+from rushes.shared.providers import PROVIDERS
+from rushes.shared.providers.base import Ask
+from rushes.shared.services import Services
+from rushes.shared.settings import GatewaySettings
+from rushes.shared.storage.archive import ArchiveUnavailable
+from rushes.shared.storage.journal import ANSWER_CHARS
+from rushes.worker import leases
+from rushes.worker.gateway_choice import choice, duration_s, elsewhere, offered, put_off
+from rushes.worker.group_commit import InHand, write
+from rushes.worker.leases import Hold
+from rushes.worker.step_failures import guarded, together
+from rushes.worker.thread_pools import Hands, InTurn
 
 log = structlog.get_logger()
 

@@ -11,8 +11,8 @@ from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
-from shared.intake.intake import Unacceptable
-from shared.intake.schema import NUMBER_FIELDS
+from rushes.shared.intake.intake import Unacceptable
+from rushes.shared.intake.schema import NUMBER_FIELDS
 
 # Python writes no longer integer as text, and so as JSON.
 INTEGER_BITS = 14_000

@@ -6,7 +6,7 @@ from typing import Any
 
 from celery import Task
 
-from worker.message_checks import CheckedRequest
+from rushes.worker.message_checks import CheckedRequest
 
 
 class UnreceiptedRequest(CheckedRequest):

@@ -10,19 +10,19 @@ from typing import Any
 import structlog
 from celery import Task
 
-from shared import credentials
-from shared.intake.intake import Unacceptable
-from shared.intake.job_document import document
-from shared.ledger.ledger import Ticket
-from shared.ledger.store import LedgerUnavailable
-from shared.storage.archive import ArchiveUnavailable
-from worker import leases, steps
-from worker.app import app, services
-from worker.lane_capacity import CALLS, SHARES
-from worker.message_checks import ENQUEUE
-from worker.task_arguments import argument, job_body
-from worker.task_classes import Enqueue, Hint
-from worker.thread_pools import Threads
+from rushes.shared import credentials
+from rushes.shared.intake.intake import Unacceptable
+from rushes.shared.intake.job_document import document
+from rushes.shared.ledger.ledger import Ticket
+from rushes.shared.ledger.store import LedgerUnavailable
+from rushes.shared.storage.archive import ArchiveUnavailable
+from rushes.worker import leases, steps
+from rushes.worker.app import app, services
+from rushes.worker.lane_capacity import CALLS, SHARES
+from rushes.worker.message_checks import ENQUEUE
+from rushes.worker.task_arguments import argument, job_body
+from rushes.worker.task_classes import Enqueue, Hint
+from rushes.worker.thread_pools import Threads
 
 log = structlog.get_logger()
 

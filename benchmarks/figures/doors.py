@@ -16,7 +16,7 @@ from benchmarks.rig.measure import cpu_s, percentile
 from benchmarks.rig.stack import READY_S, Rig
 from benchmarks.rig.wire import Client
 from benchmarks.table import Row, Size, at_least, below
-from deploy.sandbox.ports import free_ports, http_status, wait_until
+from rushes.deploy.sandbox.ports import free_ports, http_status, wait_until
 
 JOBS, CONNECTIONS = 200, 16
 AUTH = {"Authorization": "Bearer bench-key"}
@@ -96,7 +96,7 @@ class Door:
 
 
 def _web(rig: Rig, name: str, app: str, port: int, ready_path: str) -> int:
-    argv = ["gunicorn", "--config", "deploy/gunicorn.conf.py", app]
+    argv = ["gunicorn", "--config", "python:rushes.deploy.gunicorn_config", app]
     pid = rig.processes.start(name, argv, {**rig.env, "PORT": str(port), "RUSHES_PUBLIC_URL": rig.web_url})
     wait_until(lambda: http_status(port, ready_path) == 200, READY_S, name)
     return pid
@@ -165,7 +165,7 @@ def _callback(told: dict[str, Any]) -> Knock:
 def post(size: Size) -> list[Row]:
     """New jobs, each under an idempotency key of its own; nothing but web runs."""
     with Rig() as rig:
-        _web(rig, "web", "webhook_receiver.wsgi:app", rig.web_port, "/readyz")
+        _web(rig, "web", "rushes.webhook_receiver.wsgi:app", rig.web_port, "/readyz")
         ours, bare = _compared(rig, _new_jobs, 2 if size.quick else 4, 2)
     return [
         at_least("POST /v1/jobs", ours.rate, bare.rate, "requests/s", "bare Flask view", 0.5),

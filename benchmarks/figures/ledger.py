@@ -16,11 +16,11 @@ from benchmarks.rig.measure import memory_mib, redis_info, spent
 from benchmarks.rig.stack import ROOT, Rig
 from benchmarks.rig.systems import wait_for_manifests
 from benchmarks.table import Row, Size, at_most, below
-from deploy.sandbox.supervisor import procfile
-from shared.domain import schedule
-from shared.ledger import keys
-from shared.services import Services, build
-from worker.scheduler import Scheduler
+from rushes.deploy.sandbox.supervisor import procfile
+from rushes.shared.domain import schedule
+from rushes.shared.ledger import keys
+from rushes.shared.services import Services, build
+from rushes.worker.scheduler import Scheduler
 
 MILLION = 1_000_000
 CHUNK = 10_000

@@ -15,10 +15,10 @@ from typing import Any, Self
 
 from benchmarks.rig.measure import Meter
 from benchmarks.rig.tls import Authority
-from deploy.sandbox import redis
-from deploy.sandbox.ports import free_ports, http_status, wait_until
-from deploy.sandbox.stack import FOREIGN
-from deploy.sandbox.supervisor import Guardian, procfile
+from rushes.deploy.sandbox import redis
+from rushes.deploy.sandbox.ports import free_ports, http_status, wait_until
+from rushes.deploy.sandbox.stack import FOREIGN
+from rushes.deploy.sandbox.supervisor import Guardian, procfile
 
 ROOT = Path(__file__).resolve().parents[2]
 BUCKET = "bench"
@@ -127,7 +127,9 @@ class Rig:
     def start_rushes(self, root: Path = ROOT, **env: str) -> None:
         """Rushes of a checkout, by its own Procfile; BENCH_WORKERS says how many workers."""
         if root != ROOT:
-            env["PYTHONPATH"] = os.pathsep.join(filter(None, [self.env.get("PYTHONPATH"), str(root)]))
+            # An earlier commit has its packages at its top, a later one behind links.
+            paths = [self.env.get("PYTHONPATH"), str(root / ".src"), str(root)]
+            env["PYTHONPATH"] = os.pathsep.join(filter(None, paths))
         full = {**self.env, **env}
         commands = {name: command.argv for name, command in procfile(root / "Procfile", full).items()}
         more = range(2, 1 + int(os.environ.get("BENCH_WORKERS", "1")))

@@ -4,4 +4,5 @@ from __future__ import annotations
 
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[2]
+# A link to the one at the top of the repository; a copy in the wheel.
+PROCFILE = Path(__file__).parents[1] / "Procfile"

@@ -17,8 +17,8 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from deploy.sandbox.stack import Stack
-from shared.client import ENDED, Client, Unreachable
+from rushes.deploy.sandbox.stack import Stack
+from rushes.shared.client import ENDED, Client, Unreachable
 
 PATIENCE_S = 600
 LOOK_S = 0.3

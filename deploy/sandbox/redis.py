@@ -9,8 +9,8 @@ import socket
 from collections.abc import Iterator
 from pathlib import Path
 
-from deploy.sandbox.ports import free_ports, wait_until
-from deploy.sandbox.supervisor import Command, Supervisor
+from rushes.deploy.sandbox.ports import free_ports, wait_until
+from rushes.deploy.sandbox.supervisor import Command, Supervisor
 
 START_TIMEOUT_S = 60  # a long append-only file takes its time to load
 

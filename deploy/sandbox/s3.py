@@ -1,6 +1,7 @@
 """An S3 API of one's own: moto's server with a bucket in it.
 
-`python -m deploy.sandbox.s3 --port 9000 --bucket rushes`. Objects live in its memory: a restart empties the bucket.
+`python -m rushes.deploy.sandbox.s3 --port 9000 --bucket rushes`.
+Objects live in its memory: a restart empties the bucket.
 """
 
 from __future__ import annotations
@@ -12,16 +13,15 @@ import sys
 import threading
 from collections.abc import Iterator
 
-from deploy.sandbox import ROOT
-from deploy.sandbox.ports import free_ports, http_status, wait_until
-from deploy.sandbox.supervisor import Command, Supervisor
+from rushes.deploy.sandbox.ports import free_ports, http_status, wait_until
+from rushes.deploy.sandbox.supervisor import Command, Supervisor
 
 START_TIMEOUT_S = 60
 
 
 def command(port: int, bucket: str) -> Command:
     """How to run it."""
-    return Command([sys.executable, "-m", "deploy.sandbox.s3", "--port", str(port), "--bucket", bucket], cwd=ROOT)
+    return Command([sys.executable, "-m", "rushes.deploy.sandbox.s3", "--port", str(port), "--bucket", bucket])
 
 
 def has_bucket(port: int, bucket: str) -> bool:
@@ -40,7 +40,7 @@ def running(bucket: str, port: int = 0) -> Iterator[str]:
 
 def main() -> None:
     """Serve until told to stop."""
-    parser = argparse.ArgumentParser(prog="python -m deploy.sandbox.s3", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m rushes.deploy.sandbox.s3", description=__doc__)
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--bucket", required=True)
     wanted = parser.parse_args()

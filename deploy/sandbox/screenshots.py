@@ -1,4 +1,4 @@
-"""The README's pictures, taken of the sandbox: `python -m deploy.sandbox.pictures`; needs Chromium."""
+"""The README's pictures, taken of the sandbox: `python -m rushes.deploy.sandbox.pictures`; needs Chromium."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ from rich.console import Console
 from rich.terminal_theme import MONOKAI
 from rich.text import Text
 
-from deploy.sandbox import ROOT, demo
-from deploy.sandbox.stack import Stack
-from shared.client import Client
+from rushes.deploy.sandbox import demo
+from rushes.deploy.sandbox.stack import Stack
+from rushes.shared.client import Client
 
-OUT = ROOT / "deploy" / "pictures"
+OUT = Path(__file__).resolve().parents[1] / "pictures"
 TASK_S = "7-9"
 PATIENCE_S = 120
 RUNNING_MS, SETTLED_MS = 6000, 1500
@@ -151,7 +151,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="rushes-pictures-") as scratch:
         play(Path(scratch))
     for path in sorted(OUT.iterdir()):
-        print(f"{path.relative_to(ROOT)}  {path.stat().st_size / 1000:.0f} kB")
+        print(f"{path.name}  {path.stat().st_size / 1000:.0f} kB")
         if path.stat().st_size > SIZE_MAX_BYTES:
             sys.exit(f"{path.name} is larger than {SIZE_MAX_BYTES} bytes")
 

@@ -11,9 +11,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Self, TextIO
 
-from deploy.sandbox import ROOT, redis, s3
-from deploy.sandbox.ports import NotReady, free_ports, http_status, wait_until
-from deploy.sandbox.supervisor import Command, Supervisor, procfile
+from rushes.deploy.sandbox import PROCFILE, redis, s3
+from rushes.deploy.sandbox.ports import NotReady, free_ports, http_status, wait_until
+from rushes.deploy.sandbox.supervisor import Command, Supervisor, procfile
 
 BUCKET = "rushes"
 GATEWAYS = ("apimaster", "apimart", "evolink", "newapi", "apimodels")
@@ -53,8 +53,8 @@ class Secrets:
 class Stack:
     """The whole stack; what must last is kept in `data_dir`, all lines of all processes in `data_dir/stack.log` too.
 
-    `extra_env` is laid over the environment of all processes; `inputs` is a directory whose files the gateways' server
-    offers under `inputs_url`.
+    `commands` is the Procfile, `extra_env` is laid over the environment of all processes; `inputs` is a directory whose
+    files the gateways' server offers under `inputs_url`.
     """
 
     def __init__(
@@ -62,13 +62,13 @@ class Stack:
         data_dir: Path,
         ports: Ports = Ports(),
         *,
-        root: Path = ROOT,
+        commands: Path = PROCFILE,
         inputs: Path | None = None,
         extra_env: Mapping[str, str] | None = None,
         outputs: Iterable[TextIO] = (),
     ) -> None:
         data_dir.mkdir(parents=True, exist_ok=True)
-        self.data_dir, self.ports, self.root = data_dir.resolve(), ports.settled(), root
+        self.data_dir, self.ports = data_dir.resolve(), ports.settled()
         self.secrets = _secrets(self.data_dir / "secrets.json")
         self.url = f"http://127.0.0.1:{self.ports.web}"
         self.gateways_url = f"http://127.0.0.1:{self.ports.gateways}"
@@ -76,7 +76,7 @@ class Stack:
         self.env = {**_own(os.environ), **self._settings(), **(extra_env or {})}
         self._log = (self.data_dir / "stack.log").open("a", encoding="utf-8", buffering=1)
         self._parts = Supervisor(self._part_commands(inputs), [self._log, *outputs])
-        self._processes = Supervisor(procfile(root / "Procfile", self.env), [self._log, *outputs])
+        self._processes = Supervisor(procfile(commands, self.env), [self._log, *outputs])
 
     def start(self) -> None:
         """Start everything, return when all answers; else stop all of it and raise NotReady, with the log's end."""
@@ -112,7 +112,7 @@ class Stack:
         wait_until(lambda: http_status(ports.gateways, "/_sandbox/health") == 200, PART_TIMEOUT_S, "gateways")
 
     def _part_commands(self, inputs: Path | None) -> dict[str, Command]:
-        gateways = [sys.executable, "-m", "deploy.sandbox.gateways", "--port", str(self.ports.gateways)]
+        gateways = [sys.executable, "-m", "rushes.deploy.sandbox.gateways", "--port", str(self.ports.gateways)]
         gateways += [
             "--data",
             str(self.data_dir / "gateways"),
@@ -123,7 +123,7 @@ class Stack:
             "s3": s3.command(self.ports.s3, BUCKET),
             "gateways": Command(gateways),
         }
-        return {name: replace(command, env=self.env, cwd=ROOT) for name, command in commands.items()}
+        return {name: replace(command, env=self.env) for name, command in commands.items()}
 
     def _settings(self) -> dict[str, str]:
         settings = {

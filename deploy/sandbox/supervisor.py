@@ -22,7 +22,7 @@ from honcho.colour import get_colours
 from honcho.environ import parse_procfile
 from honcho.printer import Message, Printer
 
-from deploy.sandbox import process_reaper
+from rushes.deploy.sandbox import process_reaper
 
 PAUSE_S = 0.5
 LONGEST_PAUSE_S = 5.0
@@ -42,11 +42,9 @@ class Command:
 
 
 def procfile(path: Path, env: Mapping[str, str] | None = None) -> dict[str, Command]:
-    """The commands of a Procfile, by name, each to run in the Procfile's directory through a shell that it replaces."""
+    """The commands of a Procfile, by name, each to run here, through a shell that it replaces."""
     lines = parse_procfile(path.read_text(encoding="utf-8")).processes
-    return {
-        name: Command(["/bin/sh", "-c", f"exec {line}"], env, path.resolve().parent) for name, line in lines.items()
-    }
+    return {name: Command(["/bin/sh", "-c", f"exec {line}"], env) for name, line in lines.items()}
 
 
 class Supervisor:

@@ -8,10 +8,10 @@ from typing import Any, TextIO
 
 import click
 
-from shared.cli.job_options import job_options, offered, request_of
-from shared.cli.output import json_option, tell, tell_table
-from shared.cli.progress import changes, left_alone, see_to_the_end
-from shared.client import ApiError, Client, Job, Unreachable
+from rushes.shared.cli.job_options import job_options, offered, request_of
+from rushes.shared.cli.output import json_option, tell, tell_table
+from rushes.shared.cli.progress import changes, left_alone, see_to_the_end
+from rushes.shared.client import ApiError, Client, Job, Unreachable
 
 TIMEOUT = click.option("--timeout", "timeout_s", type=click.FloatRange(min=0), help="Wait at most so many seconds.")
 KEY = click.option("--idempotency-key", help="The same key gives the same job, however often it is sent.")

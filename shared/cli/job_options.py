@@ -8,8 +8,8 @@ from typing import Any, TextIO
 
 import click
 
-from shared.domain.job import State
-from shared.providers import PROVIDERS
+from rushes.shared.domain.job import State
+from rushes.shared.providers import PROVIDERS
 
 # The request's fields that have a flag of their own; the rest are given in a file.
 FLAGS: dict[str, Callable[[str], Any]] = {

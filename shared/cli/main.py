@@ -17,9 +17,9 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from shared import __version__
-from shared.cli import job_commands, service_commands
-from shared.cli.output import CODES, FAILED, UNREACHABLE, Group, as_json, json_option, tell
+from rushes.shared import __version__
+from rushes.shared.cli import job_commands, service_commands
+from rushes.shared.cli.output import CODES, FAILED, UNREACHABLE, Group, as_json, json_option, tell
 
 console = Console()
 
@@ -40,7 +40,7 @@ FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 @json_option
 def demo(image: Path | None, video: Path | None, out: Path) -> None:
     """Everything embedded, one job through each gateway's sandbox."""
-    from deploy.sandbox import demo as stage
+    from rushes.deploy.sandbox import demo as stage
 
     passed = stage.run(image, video, out, Console(stderr=True) if as_json() else console)
     if as_json():
@@ -57,7 +57,7 @@ def demo(image: Path | None, video: Path | None, out: Path) -> None:
 @json_option
 def up(data: Path, inputs: Path | None, quiet: bool) -> None:
     """The same stack, kept up until Ctrl-C."""
-    from deploy.sandbox.stack import USUAL, Stack
+    from rushes.deploy.sandbox.stack import USUAL, Stack
 
     outputs: list[TextIO] = [] if quiet else [sys.stderr if as_json() else sys.stdout]
     with Stack(data, USUAL, inputs=inputs, outputs=outputs) as stack:
@@ -89,7 +89,7 @@ for command in (*job_commands.COMMANDS, *service_commands.COMMANDS):
 @json_option
 def check_up() -> None:
     """Check every setting, Redis, the bucket and the shape of keys; exit 1 where anything is bad."""
-    from shared.operations import doctor
+    from rushes.shared.operations import doctor
 
     findings = doctor.examine(os.environ)
     tell([asdict(one) for one in findings], "\n".join(map(doctor.line, findings)))
@@ -99,11 +99,11 @@ def check_up() -> None:
 @contextmanager
 def own_parts() -> Iterator[Any]:
     """The parts as the processes have them: these commands work on ledger and bucket themselves, not over the API."""
-    from shared import logs
-    from shared.ledger.store import LedgerUnavailable
-    from shared.services import build
-    from shared.settings import SettingsError
-    from shared.storage.archive import ArchiveUnavailable
+    from rushes.shared import logs
+    from rushes.shared.ledger.store import LedgerUnavailable
+    from rushes.shared.services import build
+    from rushes.shared.settings import SettingsError
+    from rushes.shared.storage.archive import ArchiveUnavailable
 
     logs.configure()
     try:
@@ -119,7 +119,7 @@ def own_parts() -> Iterator[Any]:
 @click.option("--json", "as_json", is_flag=True)
 def recover(since: datetime | None, dry_run: bool, as_json: bool) -> None:
     """Put back into the ledger what the journal in the bucket knows and Redis lost; nothing is paid."""
-    from shared.operations.recovery import recover as put_back
+    from rushes.shared.operations.recovery import recover as put_back
 
     from_ms = int(since.replace(tzinfo=UTC).timestamp() * 1000) if since else 0
     with own_parts() as services:
@@ -143,7 +143,7 @@ def recover(since: datetime | None, dry_run: bool, as_json: bool) -> None:
 @click.option("--json", "as_json", is_flag=True)
 def audit(repair: bool, as_json: bool) -> None:
     """Hold the whole ledger against its records, put right what does not agree; exit 1 where something does not."""
-    from shared.operations.auditor import whole_round
+    from rushes.shared.operations.auditor import whole_round
 
     with own_parts() as services:
         found = whole_round(services, repair)

@@ -10,7 +10,7 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from shared.client import ApiError, Unreachable
+from rushes.shared.client import ApiError, Unreachable
 
 DONE, FAILED, REFUSED, UNREACHABLE, STILL_WAITING, STOPPED = 0, 1, 2, 3, 4, 130
 CODES = """\b

@@ -13,8 +13,8 @@ import click
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-from shared.cli.output import FAILED, STOPPED, StillWaiting, as_json, tell
-from shared.client import ENDED, ApiError, Client, Job, Unreachable
+from rushes.shared.cli.output import FAILED, STOPPED, StillWaiting, as_json, tell
+from rushes.shared.client import ENDED, ApiError, Client, Job, Unreachable
 
 # A stream that is not to be had (429, or something on the way that lets none through) is not waited for.
 STREAM_PATIENCE_S = 2

@@ -7,9 +7,9 @@ from typing import Any
 import click
 from click.shell_completion import get_completion_class
 
-from shared.cli.job_options import offered
-from shared.cli.output import json_option, tell, tell_table
-from shared.client import Client, Gateway
+from rushes.shared.cli.job_options import offered
+from rushes.shared.cli.output import json_option, tell, tell_table
+from rushes.shared.client import Client, Gateway
 
 NAME = click.argument("name", shell_complete=offered("provider"))
 

@@ -1,6 +1,6 @@
 """The Jobs API from Python, on requests. It needs nothing of the server: `requests` is all that it imports.
 
-from shared.client import Client
+from rushes.client import Client
 
 with Client("https://rushes.example", key) as client:
     job = client.submit({"model": "kling-v3", "prompt": "a red kite"}, idempotency_key="order-17")
@@ -9,8 +9,8 @@ with Client("https://rushes.example", key) as client:
 
 from __future__ import annotations
 
-from shared.client.client import ENDED, Client
-from shared.client.documents import (
+from rushes.shared.client.client import ENDED, Client
+from rushes.shared.client.documents import (
     Action,
     Attempt,
     Callbacks,
@@ -25,7 +25,7 @@ from shared.client.documents import (
     Status,
     Used,
 )
-from shared.client.errors import (
+from rushes.shared.client.errors import (
     ApiError,
     Conflict,
     Forbidden,

@@ -11,10 +11,10 @@ from urllib.parse import quote
 
 import requests
 
-from shared.client import events
-from shared.client.documents import Action, Estimate, Event, Gateway, Job, Line, Page, Used
-from shared.client.errors import ApiError, RateLimited, Unreachable
-from shared.client.transport import Call, Timeout, Transport
+from rushes.shared.client import events
+from rushes.shared.client.documents import Action, Estimate, Event, Gateway, Job, Line, Page, Used
+from rushes.shared.client.errors import ApiError, RateLimited, Unreachable
+from rushes.shared.client.transport import Call, Timeout, Transport
 
 ENDED = frozenset({"completed", "failed", "canceled"})
 # The service says something every 15 s; a stream that is silent for longer than this is taken up anew.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator
 
-from shared.client.documents import Event
+from rushes.shared.client.documents import Event
 
 
 def parse(lines: Iterable[bytes]) -> Iterator[Event | None]:

@@ -17,9 +17,9 @@ from requests.auth import AuthBase
 from urllib3.exceptions import HTTPError
 from urllib3.util import Retry
 
-from shared import __version__
-from shared.client import errors
-from shared.client.errors import ApiError, RateLimited, Unavailable, Unreachable
+from rushes.shared import __version__
+from rushes.shared.client import errors
+from rushes.shared.client.errors import ApiError, RateLimited, Unavailable, Unreachable
 
 AWAY = frozenset({502, 503, 504})
 USER_AGENT = f"rushes-client/{__version__} {requests.utils.default_user_agent()}"

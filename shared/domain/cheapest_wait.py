@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from shared.domain import schedule
-from shared.domain.frozen import replace
-from shared.domain.job import Job, State
-from shared.domain.schedule import Pace
+from rushes.shared.domain import schedule
+from rushes.shared.domain.frozen import replace
+from rushes.shared.domain.job import Job, State
+from rushes.shared.domain.schedule import Pace
 
 
 def until(job: Job, pace_: Pace) -> int:

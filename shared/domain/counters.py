@@ -9,8 +9,8 @@ from functools import lru_cache
 from itertools import takewhile
 from operator import attrgetter
 
-from shared.domain import money
-from shared.domain.job import Attempt, AttemptStatus, Job, State
+from rushes.shared.domain import money
+from rushes.shared.domain.job import Attempt, AttemptStatus, Job, State
 
 HOLDS_A_PLACE = frozenset({State.SUBMITTING, State.UNCONFIRMED, State.RUNNING})
 

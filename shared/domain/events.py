@@ -8,7 +8,7 @@ from decimal import Decimal
 from enum import StrEnum
 from typing import Any
 
-from shared.domain.job import Attempt, Error, Link, Result
+from rushes.shared.domain.job import Attempt, Error, Link, Result
 
 
 class Reason(StrEnum):

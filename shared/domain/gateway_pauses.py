@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from shared.domain.events import Reason
+from rushes.shared.domain.events import Reason
 
 # Reason: (strikes until it is paused, first pause s, longest pause s); each further strike doubles the pause.
 PAUSES: dict[Reason, tuple[int, float, float]] = {

@@ -11,7 +11,7 @@ from decimal import Decimal
 from enum import StrEnum
 from typing import Any
 
-from shared.domain.frozen import replace
+from rushes.shared.domain.frozen import replace
 
 
 class State(StrEnum):

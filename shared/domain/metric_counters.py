@@ -9,8 +9,8 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Callable
 
-from shared.domain.counters import Line
-from shared.domain.job import Attempt, AttemptStatus, Job, State
+from rushes.shared.domain.counters import Line
+from rushes.shared.domain.job import Attempt, AttemptStatus, Job, State
 
 # Upper edges of the buckets, in seconds.
 EDGES_S: dict[str, tuple[int, ...]] = {

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from decimal import ROUND_CEILING, ROUND_HALF_UP, Decimal
 
-from shared.domain.job import Attempt, AttemptStatus
+from rushes.shared.domain.job import Attempt, AttemptStatus
 
 # Counters are whole numbers: 1 USD is 10^8 of them, so that a price of five decimals times milliseconds is exact.
 UNITS_PER_USD = 10**8

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from shared.domain.events import Reason
-from shared.domain.job import AttemptStatus, Job
+from rushes.shared.domain.events import Reason
+from rushes.shared.domain.job import AttemptStatus, Job
 
 MAX_PAID_ATTEMPTS = 3
 

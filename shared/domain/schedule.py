@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from zlib import crc32
 
-from shared.domain import ids
-from shared.domain.job import Attempt, Job, State
-from shared.domain.timing import GAP_S, Timings
+from rushes.shared.domain import ids
+from rushes.shared.domain.job import Attempt, Job, State
+from rushes.shared.domain.timing import GAP_S, Timings
 
 SECOND = 1000
 DAY = 86_400 * SECOND

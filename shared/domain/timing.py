@@ -16,7 +16,7 @@ from itertools import accumulate, pairwise
 from math import ceil, exp, log, sqrt
 from zlib import crc32
 
-from shared.domain.job import Attempt, AttemptStatus, Job
+from rushes.shared.domain.job import Attempt, AttemptStatus, Job
 
 SHORTEST_S, WIDTH, BUCKETS = 0.25, 1.05, 260  # up to 0.25 s * 1.05^260 = 22 h
 # Fewer finished jobs than this teach nothing; of more than MOST the older half is forgotten.

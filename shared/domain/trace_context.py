@@ -8,8 +8,8 @@ from __future__ import annotations
 import re
 from hashlib import sha256
 
-from shared.domain import ids
-from shared.domain.job import Job
+from rushes.shared.domain import ids
+from rushes.shared.domain.job import Job
 
 # version-trace id-parent id-flags; a later version may say more behind that.
 TRACEPARENT = re.compile(r"((?!ff)[0-9a-f]{2})-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})(-.*)?")

@@ -19,11 +19,11 @@ from datetime import UTC, datetime
 from itertools import takewhile
 from typing import Any
 
-from shared.domain import cheapest_wait, events, money, routing, schedule
-from shared.domain.events import Event
-from shared.domain.frozen import replace
-from shared.domain.job import Attempt, AttemptStatus, Chore, Error, Job, Link, Nudge, State
-from shared.domain.schedule import Pace
+from rushes.shared.domain import cheapest_wait, events, money, routing, schedule
+from rushes.shared.domain.events import Event
+from rushes.shared.domain.frozen import replace
+from rushes.shared.domain.job import Attempt, AttemptStatus, Chore, Error, Job, Link, Nudge, State
+from rushes.shared.domain.schedule import Pace
 
 
 def transition(job: Job, event: Event, now: int, pace_: Pace) -> Job:

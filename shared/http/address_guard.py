@@ -10,8 +10,8 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_add
 from math import inf
 from threading import Lock, Thread
 
-from shared.http.errors import Forbidden, NotSent
-from shared.http.urls import Origin, origin
+from rushes.shared.http.errors import Forbidden, NotSent
+from rushes.shared.http.urls import Origin, origin
 
 PUBLIC_PORTS = frozenset({443, 8443})
 # Looking a name up for each paid call would cost more than the call.

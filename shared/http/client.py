@@ -11,16 +11,16 @@ from weakref import WeakSet
 
 import certifi
 
-from shared.domain import http_messages
-from shared.http.address_guard import AddressGuard
-from shared.http.curl_handle import Handle, Transport
-from shared.http.errors import NotSent
-from shared.http.handle_pool import Pool
-from shared.http.multi import Batch, Multi, Outcome
-from shared.http.prepared_request import AwsSigV4, Call, next_hop, spoken
-from shared.http.proxy import Proxy
-from shared.http.response_stream import Stream
-from shared.http.urls import origin
+from rushes.shared.domain import http_messages
+from rushes.shared.http.address_guard import AddressGuard
+from rushes.shared.http.curl_handle import Handle, Transport
+from rushes.shared.http.errors import NotSent
+from rushes.shared.http.handle_pool import Pool
+from rushes.shared.http.multi import Batch, Multi, Outcome
+from rushes.shared.http.prepared_request import AwsSigV4, Call, next_hop, spoken
+from rushes.shared.http.proxy import Proxy
+from rushes.shared.http.response_stream import Stream
+from rushes.shared.http.urls import origin
 
 # For the look-up of a name where no call is made.
 CHECK_S = 10.0

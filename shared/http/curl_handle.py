@@ -17,12 +17,12 @@ from typing import Any
 
 import pycurl
 
-from shared.domain import http_messages
-from shared.http.address_guard import AddressGuard
-from shared.http.errors import AnswerLost, AnswerRefused, NotSent, Oversized
-from shared.http.prepared_request import Call
-from shared.http.proxy import Proxy
-from shared.http.urls import Origin
+from rushes.shared.domain import http_messages
+from rushes.shared.http.address_guard import AddressGuard
+from rushes.shared.http.errors import AnswerLost, AnswerRefused, NotSent, Oversized
+from rushes.shared.http.prepared_request import Call
+from rushes.shared.http.proxy import Proxy
+from rushes.shared.http.urls import Origin
 
 # TCP, TLS and a proxy's answer together.
 CONNECT_S = 10.0

@@ -11,12 +11,12 @@ from collections.abc import Iterator, Sequence
 
 import pycurl
 
-from shared.domain import http_messages
-from shared.http.address_guard import AddressGuard
-from shared.http.curl_handle import PIECE_BYTES, Handle, Transport
-from shared.http.errors import AnswerLost, NotSent
-from shared.http.prepared_request import Call
-from shared.http.urls import Origin
+from rushes.shared.domain import http_messages
+from rushes.shared.http.address_guard import AddressGuard
+from rushes.shared.http.curl_handle import PIECE_BYTES, Handle, Transport
+from rushes.shared.http.errors import AnswerLost, NotSent
+from rushes.shared.http.prepared_request import Call
+from rushes.shared.http.urls import Origin
 
 # Answers are waited for a moment longer, for each group of them costs whoever takes it a call to the ledger.
 GROUP_S = 0.004

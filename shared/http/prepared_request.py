@@ -8,10 +8,10 @@ from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import NamedTuple
 
-from shared.domain import http_messages
-from shared.http import urls
-from shared.http.errors import NotSent
-from shared.http.urls import Origin
+from rushes.shared.domain import http_messages
+from rushes.shared.http import urls
+from rushes.shared.http.errors import NotSent
+from rushes.shared.http.urls import Origin
 
 # What goes along to another origin; any other header may hold a key, whatever its name.
 TRAVELLERS = frozenset({"accept", "if-none-match", "if-range", "range"})

@@ -9,10 +9,10 @@ from typing import Protocol
 
 import pycurl
 
-from shared.http.address_guard import AddressGuard
-from shared.http.errors import AnswerLost, NotSent
-from shared.http.multi import Multi
-from shared.http.prepared_request import Call
+from rushes.shared.http.address_guard import AddressGuard
+from rushes.shared.http.errors import AnswerLost, NotSent
+from rushes.shared.http.multi import Multi
+from rushes.shared.http.prepared_request import Call
 
 WHOLE = re.compile(r"bytes[ =]0-(\d+)/(\d+)", re.IGNORECASE)
 

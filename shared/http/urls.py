@@ -9,7 +9,7 @@ from urllib.parse import urljoin, urlsplit
 
 import idna
 
-from shared.http.errors import Forbidden
+from rushes.shared.http.errors import Forbidden
 
 # All of a URL that says where it points.
 HEAD = re.compile(r"[a-z]+://[^/?#]*", re.IGNORECASE)

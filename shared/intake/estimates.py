@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
-from shared.providers import PROVIDERS
-from shared.providers.prices import PriceTable
+from rushes.shared.providers import PROVIDERS
+from rushes.shared.providers.prices import PriceTable
 
 # Gateways are put in order before a reference clip was measured; prices are per second, so any length does.
 SUPPOSED_S = Decimal(5)

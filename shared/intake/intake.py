@@ -11,15 +11,15 @@ from typing import Any
 
 from marshmallow import ValidationError
 
-from shared.domain import schedule, trace_context
-from shared.domain.ids import new_id
-from shared.domain.job import Job, Note
-from shared.http import HttpClient, NotSent
-from shared.intake.estimates import Quote, quotes
-from shared.intake.schema import MOTION_MODELS, sayable, validated
-from shared.ledger.ledger import Conflict, Ledger, NotWhole
-from shared.providers.prices import PriceTable
-from shared.settings import Settings
+from rushes.shared.domain import schedule, trace_context
+from rushes.shared.domain.ids import new_id
+from rushes.shared.domain.job import Job, Note
+from rushes.shared.http import HttpClient, NotSent
+from rushes.shared.intake.estimates import Quote, quotes
+from rushes.shared.intake.schema import MOTION_MODELS, sayable, validated
+from rushes.shared.ledger.ledger import Conflict, Ledger, NotWhole
+from rushes.shared.providers.prices import PriceTable
+from rushes.shared.settings import Settings
 
 KEY_CHARS = 255
 ADDRESSES = ("image_url", "last_image_url", "video_url", "callback_url")

@@ -7,8 +7,8 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 
-from shared.domain import money
-from shared.domain.job import Attempt, Error, Job, Result
+from rushes.shared.domain import money
+from rushes.shared.domain.job import Attempt, Error, Job, Result
 
 
 def document(job: Job, presign: Callable[[str], str] | None = None) -> dict[str, Any]:

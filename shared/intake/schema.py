@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 from marshmallow import RAISE, Schema, ValidationError, fields, validate, validates_schema
 
-from shared.providers import PROVIDERS
+from rushes.shared.providers import PROVIDERS
 
 MOTION_MODELS = ("kling-v3-motion-control", "kling-v2-6-motion-control")
 CLIP_MODELS = ("kling-v3", "kling-v2-6")

@@ -12,7 +12,7 @@ from redis.connection import AbstractConnection
 from redis.retry import Retry
 from redis.sentinel import Sentinel, SentinelConnectionPool
 
-from shared.ledger.address import RedisAddress, parse
+from rushes.shared.ledger.address import RedisAddress, parse
 
 pack_command: Any = hiredis.pack_command  # its stub knows tuples of one element only
 Command = Sequence[str | bytes | int]

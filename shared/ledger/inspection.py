@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Sequence
 
-from shared.domain import schedule
-from shared.domain.job import IN_FLIGHT, Job, State
-from shared.ledger import keys, record
-from shared.ledger.store import Standing, Store
+from rushes.shared.domain import schedule
+from rushes.shared.domain.job import IN_FLIGHT, Job, State
+from rushes.shared.ledger import keys, record
+from rushes.shared.ledger.store import Standing, Store
 
 PAGE = 100
 # More submits in doubt than this are not counted one by one.

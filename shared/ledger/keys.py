@@ -21,7 +21,7 @@
 | `rushes:quarantine:count` | hash | gateway → how many such callbacks came, kept or not |
 | `rushes:held:{day}` | hash | tenant → money held or spent that day, 10^-8 USD |
 | `rushes:usage:{day}` | hash | `tenant|gateway|what` → count |
-| `rushes:tally` | hash | `what|…` → count for the metrics (tallies.py, webhook_receiver/metrics.py) |
+| `rushes:tally` | hash | `what|…` → count for the metrics (metric_counters.py, webhook_receiver/metrics.py) |
 | `rushes:mark` | hash | `server` on which the ledger was last found whole, and `at`, ms |
 | `rushes:afterlooks` | hash | when the journal is to be read once more, ms → since when it is read, ms |
 | `rushes:audit` | hash | what the auditor found (auditor.py) → how often; `rounds`, and `round_at`, ms |
@@ -36,7 +36,7 @@ from __future__ import annotations
 
 from hashlib import sha256
 
-from shared.domain.job import Job
+from rushes.shared.domain.job import Job
 
 BELL = "rushes:bell"
 INDEXES = "rushes:indexes"

@@ -7,16 +7,16 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
-from shared.domain import cheapest_wait, counters, gateway_pauses, metric_counters, schedule, timing
-from shared.domain.events import Accepted, Event, Failed, Reason, Succeeded
-from shared.domain.frozen import replace
-from shared.domain.job import Attempt, Job, Nudge, State
-from shared.domain.schedule import Pace
-from shared.domain.transitions import transition
-from shared.ledger import keys, record
-from shared.ledger.quarantine import Quarantine
-from shared.ledger.store import Commit, LaneRoom, Once, Opening, Store, Verdict, Writes
-from shared.ledger.timings import Experience
+from rushes.shared.domain import cheapest_wait, counters, gateway_pauses, metric_counters, schedule, timing
+from rushes.shared.domain.events import Accepted, Event, Failed, Reason, Succeeded
+from rushes.shared.domain.frozen import replace
+from rushes.shared.domain.job import Attempt, Job, Nudge, State
+from rushes.shared.domain.schedule import Pace
+from rushes.shared.domain.transitions import transition
+from rushes.shared.ledger import keys, record
+from rushes.shared.ledger.quarantine import Quarantine
+from rushes.shared.ledger.store import Commit, LaneRoom, Once, Opening, Store, Verdict, Writes
+from rushes.shared.ledger.timings import Experience
 
 IDEMPOTENCY_S = 7 * 86_400
 # The caps say "a minute"; a second more, because our clock and the gateway's tick apart.

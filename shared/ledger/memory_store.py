@@ -7,8 +7,8 @@ from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from shared.ledger import keys, memory_nudges
-from shared.ledger.store import Bounds, Commit, LaneRoom, Once, Opening, Standing, Verdict, Writes
+from rushes.shared.ledger import keys, memory_nudges
+from rushes.shared.ledger.store import Bounds, Commit, LaneRoom, Once, Opening, Standing, Verdict, Writes
 
 
 class MemoryStore:

@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from hashlib import sha256
 
-from shared.domain import schedule
-from shared.ledger import keys
-from shared.ledger.store import Bounds, Store
+from rushes.shared.domain import schedule
+from rushes.shared.ledger import keys
+from rushes.shared.ledger.store import Bounds, Store
 
 KEPT_S = 7 * 86_400
 OF_A_JOB, IN_ALL = 20, 1000

@@ -18,8 +18,8 @@ from operator import attrgetter
 from typing import Any
 from urllib.parse import quote, unquote
 
-from shared.compact_json import compact
-from shared.domain.job import Attempt, AttemptStatus, Chore, Error, Job, Link, Note, Nudge, Result, State
+from rushes.shared.compact_json import compact
+from rushes.shared.domain.job import Attempt, AttemptStatus, Chore, Error, Job, Link, Note, Nudge, Result, State
 
 IN_HEADER = frozenset({"version", "tries", "nudge"})
 

@@ -11,11 +11,21 @@ from typing import Any, TypeVar, cast
 
 import redis
 
-from shared.compact_json import compact
-from shared.ledger import keys
-from shared.ledger.compression import pack, unpack
-from shared.ledger.connection import call_all
-from shared.ledger.store import Bounds, Commit, LaneRoom, LedgerUnavailable, Once, Opening, Standing, Verdict, Writes
+from rushes.shared.compact_json import compact
+from rushes.shared.ledger import keys
+from rushes.shared.ledger.compression import pack, unpack
+from rushes.shared.ledger.connection import call_all
+from rushes.shared.ledger.store import (
+    Bounds,
+    Commit,
+    LaneRoom,
+    LedgerUnavailable,
+    Once,
+    Opening,
+    Standing,
+    Verdict,
+    Writes,
+)
 
 LUA = Path(__file__).with_name("lua")
 # A call whose answer was lost is sent again this often; every program stands being run twice.

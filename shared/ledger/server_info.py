@@ -8,7 +8,7 @@ from typing import Any
 
 import redis
 
-from shared.ledger.connection import connect
+from rushes.shared.ledger.connection import connect
 
 ASKED = ("appendonly", "appendfsync", "maxmemory-policy")
 

@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from contextlib import suppress
 from functools import partial
 
-from shared.domain.timing import MOST, Timing, Timings
-from shared.ledger import keys
-from shared.ledger.store import LedgerUnavailable, Store
+from rushes.shared.domain.timing import MOST, Timing, Timings
+from rushes.shared.ledger import keys
+from rushes.shared.ledger.store import LedgerUnavailable, Store
 
 FRESH_MS = 15_000
 # A plan is made anew when so many more jobs are known; making it takes a few milliseconds.

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import NamedTuple, TypeVar
 
-from shared.media.formats import File, Unreadable
-from shared.media.mp4_movie import INSIDE, TABLES, Movie, Table, number
+from rushes.shared.media.formats import File, Unreadable
+from rushes.shared.media.mp4_movie import INSIDE, TABLES, Movie, Table, number
 
 T = TypeVar("T")
 

@@ -11,9 +11,9 @@ from decimal import Decimal
 from io import SEEK_END
 from typing import Any, BinaryIO
 
-from shared import http
-from shared.domain.http_messages import Request
-from shared.media import formats, mp4_boxes
+from rushes.shared import http
+from rushes.shared.domain.http_messages import Request
+from rushes.shared.media import formats, mp4_boxes
 
 DEADLINE_S = 20.0  # for one input
 MB = 1 << 20  # no gateway says which MB it means; the larger refuses nobody wrongly

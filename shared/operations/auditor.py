@@ -12,13 +12,13 @@ from dataclasses import dataclass
 
 import structlog
 
-from shared.domain import counters, schedule
-from shared.domain.job import Job
-from shared.ledger import keys
-from shared.ledger.inspection import Inspection
-from shared.ledger.ledger import COUNTERS
-from shared.providers import PROVIDERS
-from shared.services import Services
+from rushes.shared.domain import counters, schedule
+from rushes.shared.domain.job import Job
+from rushes.shared.ledger import keys
+from rushes.shared.ledger.inspection import Inspection
+from rushes.shared.ledger.ledger import COUNTERS
+from rushes.shared.providers import PROVIDERS
+from rushes.shared.services import Services
 
 log = structlog.get_logger()
 

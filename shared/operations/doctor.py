@@ -13,24 +13,23 @@ from urllib.parse import urlsplit
 
 import structlog
 
-from shared import notifications
-from shared.credentials import HASHED
-from shared.domain import gateway_pauses
-from shared.domain.events import Reason
-from shared.domain.http_messages import Request
-from shared.http import AnswerLost, HttpClient, NotSent
-from shared.ledger.connection import connect
-from shared.ledger.ledger import Ledger
-from shared.ledger.redis_store import RedisStore
-from shared.ledger.server_info import Server, server
-from shared.ledger.store import LedgerUnavailable
-from shared.services import clock, load_prices
-from shared.settings import ADMIN, Settings, SettingsError, load
-from shared.storage.bucket import Bucket
-from shared.storage.bucket_probe import Probe, probe
-from shared.storage.curl_put import ANYWHERE
-from shared.storage.presigned_links import Links
-from shared.storage.s3_clients import S3, BucketFacts, BucketRegions, bucket_facts
+from rushes.shared.credentials import HASHED, webhook_secret
+from rushes.shared.domain import gateway_pauses
+from rushes.shared.domain.events import Reason
+from rushes.shared.domain.http_messages import Request
+from rushes.shared.http import AnswerLost, HttpClient, NotSent
+from rushes.shared.ledger.connection import connect
+from rushes.shared.ledger.ledger import Ledger
+from rushes.shared.ledger.redis_store import RedisStore
+from rushes.shared.ledger.server_info import Server, server
+from rushes.shared.ledger.store import LedgerUnavailable
+from rushes.shared.services import clock, load_prices
+from rushes.shared.settings import ADMIN, Settings, SettingsError, load
+from rushes.shared.storage.bucket import Bucket
+from rushes.shared.storage.bucket_probe import Probe, probe
+from rushes.shared.storage.curl_put import ANYWHERE
+from rushes.shared.storage.presigned_links import Links
+from rushes.shared.storage.s3_clients import S3, BucketFacts, BucketRegions, bucket_facts
 
 log = structlog.get_logger()
 
@@ -139,7 +138,7 @@ def _api_key(tenant: str, key: str) -> Finding:
 
 
 def _webhook(tenant: str, secret: str) -> Finding:
-    size = len(notifications.secret_bytes(secret))
+    size = len(webhook_secret(secret))
     if size in WEBHOOK_BYTES:
         return Finding(f"webhook_secrets.{tenant}", OK, f"{size} bytes")
     return Finding(f"webhook_secrets.{tenant}", WARN, f"{size} bytes", "Standard Webhooks wants 24 to 64: whsec_…")

@@ -13,10 +13,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from shared.domain import schedule
-from shared.ledger.ledger import Ledger
-from shared.providers import PROVIDERS
-from shared.settings import GatewaySettings
+from rushes.shared.domain import schedule
+from rushes.shared.ledger.ledger import Ledger
+from rushes.shared.providers import PROVIDERS
+from rushes.shared.settings import GatewaySettings
 
 KINDS = ("submit", "poll", "archive", "notify", "retire")
 # Leaving the ledger is late for nobody.

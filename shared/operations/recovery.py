@@ -15,12 +15,12 @@ from typing import Self
 
 import structlog
 
-from shared.domain import events, schedule
-from shared.domain.events import Event
-from shared.domain.job import Job, State
-from shared.domain.transitions import transition
-from shared.services import Services
-from shared.storage.journal import Answer, Intent
+from rushes.shared.domain import events, schedule
+from rushes.shared.domain.events import Event
+from rushes.shared.domain.job import Job, State
+from rushes.shared.domain.transitions import transition
+from rushes.shared.services import Services
+from rushes.shared.storage.journal import Answer, Intent
 
 log = structlog.get_logger()
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from shared.domain import events, money, schedule
-from shared.domain.ids import new_id
-from shared.domain.job import Attempt, AttemptStatus, Job, State
-from shared.intake.intake import Receipt, Unacceptable, digest
-from shared.operations.task_query import ask
-from shared.services import Services
+from rushes.shared.domain import events, money, schedule
+from rushes.shared.domain.ids import new_id
+from rushes.shared.domain.job import Attempt, AttemptStatus, Job, State
+from rushes.shared.intake.intake import Receipt, Unacceptable, digest
+from rushes.shared.operations.task_query import ask
+from rushes.shared.services import Services
 
 # The caller waits for the answer.
 ASK_S = 8

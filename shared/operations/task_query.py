@@ -8,15 +8,15 @@ from urllib.parse import SplitResult, unquote, urlsplit
 
 import structlog
 
-from shared.domain import events, schedule
-from shared.domain.events import Event, Reason
-from shared.domain.http_messages import Request, Response
-from shared.domain.job import Attempt, Job
-from shared.http import AnswerLost, NotSent
-from shared.ledger.store import LedgerUnavailable
-from shared.providers import PROVIDERS
-from shared.providers.base import NO_LINK
-from shared.services import Services
+from rushes.shared.domain import events, schedule
+from rushes.shared.domain.events import Event, Reason
+from rushes.shared.domain.http_messages import Request, Response
+from rushes.shared.domain.job import Attempt, Job
+from rushes.shared.http import AnswerLost, NotSent
+from rushes.shared.ledger.store import LedgerUnavailable
+from rushes.shared.providers import PROVIDERS
+from rushes.shared.providers.base import NO_LINK
+from rushes.shared.services import Services
 
 log = structlog.get_logger()
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from shared.providers.apimart import Apimart
-from shared.providers.apimaster import Apimaster
-from shared.providers.apimodels import Apimodels
-from shared.providers.base import Provider
-from shared.providers.evolink import Evolink
-from shared.providers.newapi import Newapi
+from rushes.shared.providers.apimart import Apimart
+from rushes.shared.providers.apimaster import Apimaster
+from rushes.shared.providers.apimodels import Apimodels
+from rushes.shared.providers.base import Provider
+from rushes.shared.providers.evolink import Evolink
+from rushes.shared.providers.newapi import Newapi
 
 PROVIDERS: dict[str, Provider] = {
     provider.name: provider for provider in (Apimart(), Apimaster(), Apimodels(), Evolink(), Newapi())

@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any
 
-from shared.domain.job import Link
-from shared.providers.base import MOTION, Access, Ask, Offer, Provider
-from shared.providers.links import url_at
-from shared.providers.reading import decimal_at, kept, moment_at, span_s
+from rushes.shared.domain.job import Link
+from rushes.shared.providers.base import MOTION, Access, Ask, Offer, Provider
+from rushes.shared.providers.links import url_at
+from rushes.shared.providers.reading import decimal_at, kept, moment_at, span_s
 
 FIELDS = frozenset(
     {"prompt", "image_url", "video_url", "character_orientation", "keep_original_sound", "mode", "watermark"}

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from shared.domain.money import whole_seconds_up
-from shared.providers.apimart import FIELDS, motion_body
-from shared.providers.base import MOTION, Ask, Offer, Provider
-from shared.providers.vocabulary import STATUSES
+from rushes.shared.domain.money import whole_seconds_up
+from rushes.shared.providers.apimart import FIELDS, motion_body
+from rushes.shared.providers.base import MOTION, Ask, Offer, Provider
+from rushes.shared.providers.vocabulary import STATUSES
 
 MODEL = "kling-v3-motion-control"
 # The longest reference by orientation (seed 000); a container's 10.02 s are still 10 s to it.

@@ -6,12 +6,23 @@ from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any
 
-from shared.domain.events import Event
-from shared.domain.job import Link
-from shared.providers.base import FIRST_LAST, IMAGE, MOTION, TEXT, Access, Ask, Heard, Offer, Provider, operation_of
-from shared.providers.links import url_at
-from shared.providers.reading import Malformed, at, decimal_at, kept, span_s, text_at, unwrapped, word_at
-from shared.providers.vocabulary import STATUS_PATHS, STATUSES
+from rushes.shared.domain.events import Event
+from rushes.shared.domain.job import Link
+from rushes.shared.providers.base import (
+    FIRST_LAST,
+    IMAGE,
+    MOTION,
+    TEXT,
+    Access,
+    Ask,
+    Heard,
+    Offer,
+    Provider,
+    operation_of,
+)
+from rushes.shared.providers.links import url_at
+from rushes.shared.providers.reading import Malformed, at, decimal_at, kept, span_s, text_at, unwrapped, word_at
+from rushes.shared.providers.vocabulary import STATUS_PATHS, STATUSES
 
 # No document gives these names; they are Kling's own. A real answer corrects them here.
 MOTION_NAMES = {"version": "version", "orientation": "character_orientation", "sound": "keep_original_sound"}

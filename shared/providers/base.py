@@ -12,13 +12,13 @@ from decimal import Decimal
 from typing import Any, ClassVar
 from urllib.parse import quote, urlsplit
 
-from shared.domain import events
-from shared.domain.events import Event, Reason
-from shared.domain.http_messages import Request, Response
-from shared.domain.job import Link
-from shared.providers.complaints import Complaint, complaint, effective_status, names_task
-from shared.providers.links import clip_at
-from shared.providers.reading import (
+from rushes.shared.domain import events
+from rushes.shared.domain.events import Event, Reason
+from rushes.shared.domain.http_messages import Request, Response
+from rushes.shared.domain.job import Link
+from rushes.shared.providers.complaints import Complaint, complaint, effective_status, names_task
+from rushes.shared.providers.links import clip_at
+from rushes.shared.providers.reading import (
     MESSAGE_CHARS,
     NOTHING,
     Malformed,
@@ -29,7 +29,7 @@ from shared.providers.reading import (
     text_at,
     word_at,
 )
-from shared.providers.vocabulary import GATE_KIND, ID_PATHS, STATUS_PATHS, STATUSES, status_meaning, telltale
+from rushes.shared.providers.vocabulary import GATE_KIND, ID_PATHS, STATUS_PATHS, STATUSES, status_meaning, telltale
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,9 +7,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from shared.domain.events import Reason
-from shared.providers.reading import at, decimal_at, text_at
-from shared.providers.vocabulary import ERROR_KINDS, KLING_CODES, telltale
+from rushes.shared.domain.events import Reason
+from rushes.shared.providers.reading import at, decimal_at, text_at
+from rushes.shared.providers.vocabulary import ERROR_KINDS, KLING_CODES, telltale
 
 # Codes of an envelope that is no error.
 WELL = frozenset({None, "0", "200", "success", "succeed", "ok"})

@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any
 
-from shared.domain.events import Reason
-from shared.domain.money import whole_seconds_up
-from shared.providers.base import MOTION, Ask, Offer, Provider
-from shared.providers.reading import decimal_at, kept
+from rushes.shared.domain.events import Reason
+from rushes.shared.domain.money import whole_seconds_up
+from rushes.shared.providers.base import MOTION, Ask, Offer, Provider
+from rushes.shared.providers.reading import decimal_at, kept
 
 MODEL = "kling-v3-motion-control"
 FIELDS = frozenset(

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from typing import Any
 from urllib.parse import urlsplit
 
-from shared.providers.reading import URL_CHARS, at
+from rushes.shared.providers.reading import URL_CHARS, at
 
 ADDRESS = re.compile(rf"https?://[^\x00-\x1f\ud800-\udfff]{{1,{URL_CHARS}}}")
 SCHEME = re.compile(r"(https?:)?//", re.IGNORECASE)

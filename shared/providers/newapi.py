@@ -9,10 +9,10 @@ from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any
 
-from shared.domain.events import Reason
-from shared.providers.base import FIRST_LAST, IMAGE, TEXT, Ask, Offer, Provider
-from shared.providers.reading import decimal_at, kept, span_s, text_at
-from shared.providers.vocabulary import STATUSES
+from rushes.shared.domain.events import Reason
+from rushes.shared.providers.base import FIRST_LAST, IMAGE, TEXT, Ask, Offer, Provider
+from rushes.shared.providers.reading import decimal_at, kept, span_s, text_at
+from rushes.shared.providers.vocabulary import STATUSES
 
 # By mode and sound.
 MODELS = {

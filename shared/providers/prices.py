@@ -10,8 +10,8 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-from shared.providers import PROVIDERS
-from shared.providers.base import Provider
+from rushes.shared.providers import PROVIDERS
+from rushes.shared.providers.base import Provider
 
 BUILT_IN = Path(__file__).with_name("prices.toml")
 USD = re.compile(r"\d{1,9}(\.\d{1,12})?")

@@ -10,7 +10,7 @@ from decimal import Decimal, InvalidOperation
 from email.utils import parsedate_to_datetime
 from typing import Any
 
-from shared.domain.http_messages import Response
+from rushes.shared.domain.http_messages import Response
 
 MESSAGE_CHARS = 500
 URL_CHARS = 8192

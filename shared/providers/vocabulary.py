@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
-from shared.domain.events import Reason
+from rushes.shared.domain.events import Reason
 
 # Status words by meaning (PROVIDERS.md 11.8). A gateway's own words come on top, in its file.
 RUNNING = ("submitted", "pending", "queued", "processing", "in_progress", "running")

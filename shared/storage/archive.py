@@ -23,14 +23,14 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 import structlog
 
-from shared.compact_json import compact
-from shared.storage import extra_args
-from shared.storage.bucket import Bucket, metadata_of, plain, read_back, sha256_of
-from shared.storage.clip_check import BLOCK_BYTES, Buffers, ClipFacts, Intake, InvalidClip, Part, Source
-from shared.storage.curl_put import CurlPut
-from shared.storage.errors import ArchiveUnavailable, Conflict, Denied, Missing, translated
-from shared.storage.extra_args import ExtraArgs
-from shared.storage.presigned_links import Links
+from rushes.shared.compact_json import compact
+from rushes.shared.storage import extra_args
+from rushes.shared.storage.bucket import Bucket, metadata_of, plain, read_back, sha256_of
+from rushes.shared.storage.clip_check import BLOCK_BYTES, Buffers, ClipFacts, Intake, InvalidClip, Part, Source
+from rushes.shared.storage.curl_put import CurlPut
+from rushes.shared.storage.errors import ArchiveUnavailable, Conflict, Denied, Missing, translated
+from rushes.shared.storage.extra_args import ExtraArgs
+from rushes.shared.storage.presigned_links import Links
 
 if TYPE_CHECKING:
     from types_boto3_s3 import S3Client

@@ -14,10 +14,10 @@ from contextlib import closing, contextmanager, suppress
 from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
 from urllib.parse import quote
 
-from shared.storage import extra_args
-from shared.storage.clip_check import BLOCK_BYTES, Part
-from shared.storage.errors import Denied, Missing, Taken, translated
-from shared.storage.extra_args import ExtraArgs
+from rushes.shared.storage import extra_args
+from rushes.shared.storage.clip_check import BLOCK_BYTES, Part
+from rushes.shared.storage.errors import Denied, Missing, Taken, translated
+from rushes.shared.storage.extra_args import ExtraArgs
 
 if TYPE_CHECKING:
     from types_boto3_s3 import S3Client

@@ -6,9 +6,9 @@ import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from shared.storage.bucket import Bucket, sha256_of
-from shared.storage.clip_check import Buffers, Part
-from shared.storage.errors import ArchiveUnavailable, Missing
+from rushes.shared.storage.bucket import Bucket, sha256_of
+from rushes.shared.storage.clip_check import Buffers, Part
+from rushes.shared.storage.errors import ArchiveUnavailable, Missing
 
 SHA256 = "6b86b273ff34fce19d6b804eff5a3f5747ada4eaa22f1d49c01e52ddb7875b4b"
 """Of what is written here: a `1`."""

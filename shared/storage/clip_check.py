@@ -14,9 +14,9 @@ from decimal import Decimal
 from io import SEEK_CUR, SEEK_END, SEEK_SET
 from threading import BoundedSemaphore, Lock
 
-from shared.media import formats, mp4_boxes
-from shared.media.formats import Unreadable
-from shared.media.mp4_movie import Movie
+from rushes.shared.media import formats, mp4_boxes
+from rushes.shared.media.formats import Unreadable
+from rushes.shared.media.mp4_movie import Movie
 
 BLOCK_BYTES = 64 * 1024  # handed on at a time: small enough for malloc to use the same memory again and again
 KEPT_WARM_BYTES = 512 * 1024  # of a buffer that nobody uses: one small clip after the other finds its pages there

@@ -21,8 +21,8 @@ from urllib.request import getproxies, proxy_bypass
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from shared.domain.http_messages import Request, Response
-from shared.http import AnswerLost, AwsSigV4, HttpClient, NotSent
+from rushes.shared.domain.http_messages import Request, Response
+from rushes.shared.http import AnswerLost, AwsSigV4, HttpClient, NotSent
 
 # Larger bodies are boto's.
 MOST_BYTES = 8 << 20

@@ -26,14 +26,14 @@ from typing import Any
 
 import structlog
 
-from shared.compact_json import compact
-from shared.domain import events, ids
-from shared.domain.events import Event
-from shared.domain.http_messages import Request
-from shared.domain.job import Job
-from shared.ledger import record
-from shared.single_flight import Look
-from shared.storage.archive import Archive, ArchiveUnavailable
+from rushes.shared.compact_json import compact
+from rushes.shared.domain import events, ids
+from rushes.shared.domain.events import Event
+from rushes.shared.domain.http_messages import Request
+from rushes.shared.domain.job import Job
+from rushes.shared.ledger import record
+from rushes.shared.single_flight import Look
+from rushes.shared.storage.archive import Archive, ArchiveUnavailable
 
 log = structlog.get_logger()
 

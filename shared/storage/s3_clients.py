@@ -32,8 +32,8 @@ from botocore.exceptions import (
     UnknownRegionError,
 )
 
-from shared.http import certificate_bundle
-from shared.settings import SettingsError
+from rushes.shared.http import certificate_bundle
+from rushes.shared.settings_error import SettingsError
 
 CONNECTIONS = 32
 CONNECT_S = 5.0

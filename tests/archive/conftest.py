@@ -15,7 +15,7 @@ from archive_steps import MIB, connect
 from botocore.awsrequest import AWSResponse
 from moto.server import ThreadedMotoServer
 
-from shared.storage.archive import Archive
+from rushes.shared.storage.archive import Archive
 
 ERROR = "<?xml version='1.0' encoding='UTF-8'?><Error><Code>{code}</Code><Message>so it is</Message></Error>"
 

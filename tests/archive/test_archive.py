@@ -23,10 +23,10 @@ from botocore.credentials import Credentials
 from botocore.exceptions import ClientError
 from patience import PATIENCE_S
 
-from shared.storage.archive import Archive, ArchiveUnavailable, ClipFacts, InvalidClip, Source, StoredFile
-from shared.storage.bucket import Bucket
-from shared.storage.bucket_probe import Probe, probe
-from shared.storage.curl_put import CurlPut
+from rushes.shared.storage.archive import Archive, ArchiveUnavailable, ClipFacts, InvalidClip, Source, StoredFile
+from rushes.shared.storage.bucket import Bucket
+from rushes.shared.storage.bucket_probe import Probe, probe
+from rushes.shared.storage.curl_put import CurlPut
 
 KEY = "jobs/2026/11/20/job_1/video.mp4"
 METADATA = {"job-id": "job_1", "provider": "apimart", "task-id": "task-7"}

@@ -7,8 +7,8 @@ from decimal import Decimal
 
 import pytest
 
-from shared.media.formats import HEAD_BYTES
-from shared.storage.clip_check import ClipFacts, ClipJudge, InvalidClip
+from rushes.shared.media.formats import HEAD_BYTES
+from rushes.shared.storage.clip_check import ClipFacts, ClipJudge, InvalidClip
 
 KINDS = ["plain", "faststart", "quicktime"]
 

@@ -21,13 +21,13 @@ from certificates import self_signed
 from fault_server import Names
 from strict_bucket import CUT_AFTER, CUT_BEFORE, KEY_ID, SECRET, UNSIGNED, Handler, StrictBucket
 
-from shared import services
-from shared.domain.http_messages import Request
-from shared.storage import curl_put
-from shared.storage.archive import Archive, ArchiveUnavailable, Source
-from shared.storage.curl_put import MOST_BYTES, REST_S, CurlPut, Put
-from shared.storage.presigned_links import Links
-from shared.storage.s3_clients import S3
+from rushes.shared import services
+from rushes.shared.domain.http_messages import Request
+from rushes.shared.storage import curl_put
+from rushes.shared.storage.archive import Archive, ArchiveUnavailable, Source
+from rushes.shared.storage.curl_put import MOST_BYTES, REST_S, CurlPut, Put
+from rushes.shared.storage.presigned_links import Links
+from rushes.shared.storage.s3_clients import S3
 
 KEY, BODY, BUCKET = "jobs/2026/09/21/job_1/manifest.json", b'{"schema": "rushes.manifest/1"}', "clips"
 HEADERS = {"Content-Type": "application/json", "x-amz-meta-sha256": hashlib.sha256(BODY).hexdigest()}

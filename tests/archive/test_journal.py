@@ -11,13 +11,13 @@ import pytest
 from factories import MINUTE, NOW, attempt, job_in, rejected
 from patience import PATIENCE_S, wait_until
 
-from shared.domain import events
-from shared.domain.events import Reason
-from shared.domain.http_messages import Request
-from shared.domain.job import Job, State
-from shared.storage import journal as journals
-from shared.storage.archive import Archive, ArchiveUnavailable
-from shared.storage.journal import Answer, Entry, Intent, Journal
+from rushes.shared.domain import events
+from rushes.shared.domain.events import Reason
+from rushes.shared.domain.http_messages import Request
+from rushes.shared.domain.job import Job, State
+from rushes.shared.storage import journal as journals
+from rushes.shared.storage.archive import Archive, ArchiveUnavailable
+from rushes.shared.storage.journal import Answer, Entry, Intent, Journal
 
 TOKEN = "1-abcDEF_ghi-123"
 BODY = {"prompt": "a kite", "image_url": "https://clips.example/who.jpg?X-Amz-Signature=abc"}

@@ -14,9 +14,9 @@ from botocore.auth import S3SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 
-from shared.storage.archive import Archive, Source
-from shared.storage.clip_check import Buffers, Part
-from shared.storage.curl_put import CurlPut
+from rushes.shared.storage.archive import Archive, Source
+from rushes.shared.storage.clip_check import Buffers, Part
+from rushes.shared.storage.curl_put import CurlPut
 
 KEY = "jobs/2026/11/20/job_1/video.mp4"
 CREDENTIALS = Credentials("test", "test")

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 from shapes import CUT, ODD, OTHER, WHOLE
 
-from shared.storage.archive import InvalidClip, Source
+from rushes.shared.storage.archive import InvalidClip, Source
 
 KEY = "jobs/2026/11/30/job_1/video.mp4"
 

@@ -17,12 +17,12 @@ from patience import PATIENCE_S
 from strict_bucket import KEY_ID, SECRET
 from strict_store import LIST, UPLOADS, Manners, StrictStore
 
-from shared import services as services_module
-from shared.settings import SettingsError, load
-from shared.storage.archive import Archive, ArchiveUnavailable, Source
-from shared.storage.bucket import Bucket
-from shared.storage.bucket_probe import probe
-from shared.storage.s3_clients import S3, BucketRegions, s3_client
+from rushes.shared import services as services_module
+from rushes.shared.settings import SettingsError, load
+from rushes.shared.storage.archive import Archive, ArchiveUnavailable, Source
+from rushes.shared.storage.bucket import Bucket
+from rushes.shared.storage.bucket_probe import probe
+from rushes.shared.storage.s3_clients import S3, BucketRegions, s3_client
 
 KEY, METADATA = "jobs/2026/11/30/job_1/video.mp4", {"job-id": "job_1", "provider": "apimart", "task-id": "task-7"}
 NEEDED = {
@@ -158,7 +158,7 @@ def test_a_store_that_cannot_be_asked_stops_nothing_and_is_asked_again_later(mon
 
     assert [regions.region("clips") for _ in range(3)] == [None] * 3
     assert asked == ["asked"]
-    monkeypatch.setattr("shared.storage.s3_clients.ASKED_AGAIN_S", 0)
+    monkeypatch.setattr("rushes.shared.storage.s3_clients.ASKED_AGAIN_S", 0)
     regions._known.clear()
     assert [regions.region("clips") for _ in range(2)] == [None] * 2
     assert len(asked) == 3

@@ -18,8 +18,8 @@ import boto3
 from botocore.config import Config
 from botocore.credentials import Credentials
 
-from shared.storage.archive import Archive, Source
-from shared.storage.curl_put import CurlPut
+from rushes.shared.storage.archive import Archive, Source
+from rushes.shared.storage.curl_put import CurlPut
 
 MIB = 1024 * 1024
 CHUNK = bytes(range(256)) * 256  # 64 KiB

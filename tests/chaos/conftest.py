@@ -8,9 +8,9 @@ from collections.abc import Callable, Iterator
 import pytest
 import structlog
 
-from shared.ledger.memory_store import MemoryStore
-from shared.ledger.redis_store import RedisStore
-from shared.ledger.store import Store
+from rushes.shared.ledger.memory_store import MemoryStore
+from rushes.shared.ledger.redis_store import RedisStore
+from rushes.shared.ledger.store import Store
 
 
 @pytest.fixture(autouse=True)

@@ -11,14 +11,14 @@ from typing import Any
 from parts import swapped
 from scenarios import SCENARIOS, broken, effects
 
-from shared import credentials
-from shared.domain import events
-from shared.domain.job import AttemptStatus, State
-from shared.domain.transitions import TABLE
-from shared.ledger.redis_store import RedisStore
-from shared.storage.archive import Archive
-from shared.storage.journal import Journal
-from worker import leases, submit
+from rushes.shared import credentials
+from rushes.shared.domain import events
+from rushes.shared.domain.job import AttemptStatus, State
+from rushes.shared.domain.transitions import TABLE
+from rushes.shared.ledger.redis_store import RedisStore
+from rushes.shared.storage.archive import Archive
+from rushes.shared.storage.journal import Journal
+from rushes.worker import leases, submit
 
 Off = Callable[[], AbstractContextManager[None]]
 

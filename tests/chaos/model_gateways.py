@@ -13,9 +13,9 @@ from urllib.parse import parse_qs, urlsplit
 
 from makings import clip, picture
 
-from shared.domain.http_messages import Request, Response
-from shared.http import AnswerLost, NotSent
-from shared.providers import PROVIDERS
+from rushes.shared.domain.http_messages import Request, Response
+from rushes.shared.http import AnswerLost, NotSent
+from rushes.shared.providers import PROVIDERS
 
 Effect = Callable[..., Any]
 NAMES = ("apimart", "newapi", "apimodels")

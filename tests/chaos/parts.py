@@ -14,23 +14,23 @@ from typing import Any, Protocol
 
 import redis
 
-from shared import services as services_module
-from shared.domain import ids
-from shared.intake.intake import Intake
-from shared.ledger import keys, record, redis_store
-from shared.ledger import ledger as ledger_module
-from shared.ledger.ledger import Ledger, Ticket
-from shared.ledger.memory_store import MemoryStore
-from shared.ledger.redis_store import RedisStore
-from shared.ledger.store import LedgerUnavailable
-from shared.services import Services
-from shared.storage.archive import Archive
-from shared.storage.journal import Journal
-from webhook_receiver import callback_counts
-from webhook_receiver.app import create_app
-from worker import leases, scheduler, steps, submit
-from worker.scheduler import Scheduler
-from worker.thread_pools import Hands
+from rushes.shared import services as services_module
+from rushes.shared.domain import ids
+from rushes.shared.intake.intake import Intake
+from rushes.shared.ledger import keys, record, redis_store
+from rushes.shared.ledger import ledger as ledger_module
+from rushes.shared.ledger.ledger import Ledger, Ticket
+from rushes.shared.ledger.memory_store import MemoryStore
+from rushes.shared.ledger.redis_store import RedisStore
+from rushes.shared.ledger.store import LedgerUnavailable
+from rushes.shared.services import Services
+from rushes.shared.storage.archive import Archive
+from rushes.shared.storage.journal import Journal
+from rushes.webhook_receiver import callback_counts
+from rushes.webhook_receiver.app import create_app
+from rushes.worker import leases, scheduler, steps, submit
+from rushes.worker.scheduler import Scheduler
+from rushes.worker.thread_pools import Hands
 
 ENVIRON = {
     "REDIS_URL": "redis://127.0.0.1:1/0",

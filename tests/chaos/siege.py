@@ -22,15 +22,15 @@ import redis
 from botocore.config import Config
 from whole_stack import Site
 
-from deploy.sandbox.ports import free_ports
-from deploy.sandbox.stack import BUCKET, Ports, Stack
-from shared.client import ENDED
-from shared.domain.http_messages import Request, Response
-from shared.domain.schedule import Pace
-from shared.ledger.ledger import Ledger
-from shared.ledger.redis_store import RedisStore
-from shared.providers import PROVIDERS
-from shared.providers.base import Access
+from rushes.deploy.sandbox.ports import free_ports
+from rushes.deploy.sandbox.stack import BUCKET, Ports, Stack
+from rushes.shared.client import ENDED
+from rushes.shared.domain.http_messages import Request, Response
+from rushes.shared.domain.schedule import Pace
+from rushes.shared.ledger.ledger import Ledger
+from rushes.shared.ledger.redis_store import RedisStore
+from rushes.shared.providers import PROVIDERS
+from rushes.shared.providers.base import Access
 
 EVERY_S = 2.0
 # A held job is one that is still in doubt when nothing has moved for so long.

@@ -15,9 +15,9 @@ from baton import Actor, Baton, Died
 from model_bucket import Bucket
 from model_gateways import INPUTS, Gateways, Task
 
-from shared.domain import schedule
-from shared.domain.job import Chore, Job
-from shared.ledger.store import LedgerUnavailable
+from rushes.shared.domain import schedule
+from rushes.shared.domain.job import Chore, Job
+from rushes.shared.ledger.store import LedgerUnavailable
 
 NOW = 1_790_000_000_000
 MOST_TURNS, MOST_VIRTUAL_MS = 20_000, 12 * 3_600_000

@@ -7,8 +7,8 @@ from collections.abc import Callable
 import pytest
 from controls import SAFEGUARDS, doctored, missed
 
-from shared.ledger.memory_store import MemoryStore
-from shared.ledger.redis_store import RedisStore
+from rushes.shared.ledger.memory_store import MemoryStore
+from rushes.shared.ledger.redis_store import RedisStore
 
 
 @pytest.mark.parametrize("name", SAFEGUARDS)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from scenarios import SCENARIOS, broken, effects
 
-from shared.ledger.memory_store import MemoryStore
+from rushes.shared.ledger.memory_store import MemoryStore
 
 
 def test_a_submit_whose_worker_died_before_the_journal_is_journalled_before_it_is_asked_again() -> None:

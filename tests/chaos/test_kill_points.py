@@ -9,8 +9,8 @@ from controls import SAFEGUARDS
 from effort import AT_LENGTH
 from scenarios import MODES, SCENARIOS, broken, effects
 
-from shared.ledger.redis_store import RedisStore
-from shared.ledger.store import Store
+from rushes.shared.ledger.redis_store import RedisStore
+from rushes.shared.ledger.store import Store
 
 DEATHS = MODES[:3]
 # The stores are held against each other in test_simulation.py; all of it over Redis takes minutes.

@@ -15,11 +15,11 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from judge import whole
 from ledger_steps import ALL_ROOMS, GATEWAYS, Twice, engage, plan
 
-from shared.domain import events
-from shared.domain.events import Event, Reason
-from shared.domain.job import AttemptStatus, Job, State
-from shared.ledger.ledger import CapReached, Caps, LeaseLost, Ledger, Ticket
-from shared.ledger.memory_store import MemoryStore
+from rushes.shared.domain import events
+from rushes.shared.domain.events import Event, Reason
+from rushes.shared.domain.job import AttemptStatus, Job, State
+from rushes.shared.ledger.ledger import CapReached, Caps, LeaseLost, Ledger, Ticket
+from rushes.shared.ledger.memory_store import MemoryStore
 
 MOST_JOBS = 3
 IN_DOUBT = (AttemptStatus.SUBMITTING, AttemptStatus.UNCONFIRMED, AttemptStatus.RUNNING)

@@ -9,8 +9,8 @@ import pytest
 from effort import number
 from seeds import play, prepared
 
-from shared.ledger.memory_store import MemoryStore
-from shared.ledger.store import Store
+from rushes.shared.ledger.memory_store import MemoryStore
+from rushes.shared.ledger.store import Store
 
 FIRST, SEEDS, BLOCKS = number("CHAOS_SEED", 0), number("CHAOS_SEEDS", 100), 4
 SHARE = -(-SEEDS // BLOCKS)

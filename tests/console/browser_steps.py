@@ -14,7 +14,7 @@ from playwright.sync_api import Browser, BrowserContext, Page, Playwright, expec
 from receiver_steps import KEYS, Web
 from werkzeug.serving import make_server
 
-from shared.domain.job import Note, State
+from rushes.shared.domain.job import Note, State
 
 FLAGS = [
     "--headless",

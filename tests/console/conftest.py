@@ -15,11 +15,11 @@ from playwright.sync_api import Browser, Page, expect, sync_playwright
 from receiver_steps import AWS, BUCKET, Web, parts_over
 from whole_stack import Site
 
-from deploy.sandbox import s3
-from deploy.sandbox.stack import Stack
-from shared.ledger.memory_store import MemoryStore
-from shared.storage.s3_clients import s3_client
-from webhook_receiver import jobs_api
+from rushes.deploy.sandbox import s3
+from rushes.deploy.sandbox.stack import Stack
+from rushes.shared.ledger.memory_store import MemoryStore
+from rushes.shared.storage.s3_clients import s3_client
+from rushes.webhook_receiver import jobs_api
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 NONE_HERE = "no Chromium on PATH: the console's browser tests cannot run"

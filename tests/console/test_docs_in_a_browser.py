@@ -14,7 +14,7 @@ from receiver_steps import KEYS, Web
 from werkzeug.exceptions import NotFound
 from werkzeug.middleware.dispatcher import DispatcherMiddleware
 
-from shared.domain.job import State
+from rushes.shared.domain.job import State
 
 
 @pytest.fixture(params=["", "/films/rushes"], ids=["at the root", "under a path"])

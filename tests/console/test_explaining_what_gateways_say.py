@@ -8,9 +8,9 @@ import pytest
 from factories import NOW, SECOND, job, job_in
 from receiver_steps import Web
 
-from shared.domain.events import Reason
-from shared.domain.job import State
-from webhook_receiver.console.explanations import explain
+from rushes.shared.domain.events import Reason
+from rushes.shared.domain.job import State
+from rushes.webhook_receiver.console.explanations import explain
 
 
 @pytest.mark.parametrize(

@@ -12,9 +12,9 @@ from factories import DAY, NOW
 from playwright.sync_api import Browser, Page, expect
 from receiver_steps import GATEWAYS, KEYS, Web, parts_over
 
-from shared.domain.events import Reason
-from shared.domain.job import State
-from shared.ledger.memory_store import MemoryStore
+from rushes.shared.domain.events import Reason
+from rushes.shared.domain.job import State
+from rushes.shared.ledger.memory_store import MemoryStore
 
 
 @pytest.fixture

@@ -10,11 +10,11 @@ from factories import NOW, SECOND, link
 from form_steps import Visitor
 from receiver_steps import GATEWAYS, Away, Web, parts_over
 
-from shared.domain import events, gateway_pauses
-from shared.domain.events import Reason
-from shared.domain.job import State
-from shared.ledger.memory_store import MemoryStore
-from webhook_receiver.console import gateways
+from rushes.shared.domain import events, gateway_pauses
+from rushes.shared.domain.events import Reason
+from rushes.shared.domain.job import State
+from rushes.shared.ledger.memory_store import MemoryStore
+from rushes.webhook_receiver.console import gateways
 
 
 def section(page: str, name: str) -> str:

@@ -20,8 +20,8 @@ from factories import REQUEST
 from playwright.sync_api import Browser, Page, expect
 from receiver_steps import Web
 
-from shared.domain import events
-from shared.domain.job import Error, State
+from rushes.shared.domain import events
+from rushes.shared.domain.job import Error, State
 
 STAYED = "window.stayed = true"
 

@@ -11,13 +11,13 @@ from console_steps import BROWSERS_ACCEPT, Visitor, visitor
 from factories import HOUR, NOW, REQUEST, SECOND, attempt, failed, job_in, link
 from receiver_steps import KEYS, SECRET, Away, Web, callback_path, parts_over, secret_in
 
-from shared.domain import events, timing
-from shared.domain.job import AttemptStatus, Chore, Error, Note, State
-from shared.ledger import keys
-from shared.ledger.memory_store import MemoryStore
-from shared.ledger.timings import FRESH_MS
-from webhook_receiver.console import labels
-from webhook_receiver.console.explanations import explain
+from rushes.shared.domain import events, timing
+from rushes.shared.domain.job import AttemptStatus, Chore, Error, Note, State
+from rushes.shared.ledger import keys
+from rushes.shared.ledger.memory_store import MemoryStore
+from rushes.shared.ledger.timings import FRESH_MS
+from rushes.webhook_receiver.console import labels
+from rushes.webhook_receiver.console.explanations import explain
 
 CODES = [
     "input_rejected",

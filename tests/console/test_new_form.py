@@ -9,9 +9,9 @@ import pytest
 from form_steps import FORM_KEY, Visitor
 from receiver_steps import Web, parts_over, refused
 
-from shared.intake.schema import JobRequest
-from shared.ledger.memory_store import MemoryStore
-from webhook_receiver.console import form_fields
+from rushes.shared.intake.schema import JobRequest
+from rushes.shared.ledger.memory_store import MemoryStore
+from rushes.webhook_receiver.console import form_fields
 
 PICTURE, LAST, CLIP = "https://example.com/a.png", "https://example.com/b.png", "https://example.com/c.mp4"
 # For each operation what a person fills in, and the request that comes of it.

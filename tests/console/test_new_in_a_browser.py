@@ -13,8 +13,8 @@ from media_samples import ONE_MB, clip, picture
 from playwright.sync_api import Browser, Page, expect
 from receiver_steps import BUCKET, Web, parts_over
 
-from shared.ledger.memory_store import MemoryStore
-from shared.storage.s3_clients import s3_client
+from rushes.shared.ledger.memory_store import MemoryStore
+from rushes.shared.storage.s3_clients import s3_client
 
 IN_BUCKET = re.compile(rf"s3://{BUCKET}/inputs/.*")
 OPERATIONS = ["Text to video", "Image to video", "First and last frame", "Multi-shot", "Motion control"]

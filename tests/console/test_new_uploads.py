@@ -16,7 +16,7 @@ from patience import PATIENCE_S
 from receiver_steps import BUCKET, Web, refused
 from werkzeug.test import TestResponse
 
-from webhook_receiver.console import uploads
+from rushes.webhook_receiver.console import uploads
 
 TODAY = "2026/09/21"  # the day of the tests' clock
 

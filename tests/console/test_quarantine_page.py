@@ -7,7 +7,7 @@ import json
 from console_steps import Visitor
 from receiver_steps import KEYS, Web, callback_path
 
-from shared.domain.job import Job
+from rushes.shared.domain.job import Job
 
 NAMED = {"id": "task-<b>7", "status": "completed", "results": ["https://files.example/clip.mp4?sig=hidden"]}
 

@@ -10,10 +10,10 @@ import pytest
 from console_steps import Visitor, visitor
 from receiver_steps import KEYS, SECRET, Web, parts_over
 
-from shared.domain.job import State
-from shared.ledger.memory_store import MemoryStore
-from webhook_receiver.console import session
-from webhook_receiver.console.session import LIFE_S, WRONG_KEYS_A_MINUTE
+from rushes.shared.domain.job import State
+from rushes.shared.ledger.memory_store import MemoryStore
+from rushes.webhook_receiver.console import session
+from rushes.webhook_receiver.console.session import LIFE_S, WRONG_KEYS_A_MINUTE
 
 PAGES = ["/", "/jobs/job_x", "/jobs/job_x/calls"]
 ACTIONS = ["cancel", "retry", "resolve", "notify"]
@@ -55,12 +55,12 @@ def test_signing_in_leads_to_no_other_site(web: Web, onward: str) -> None:
 
 
 def test_who_tries_many_keys_has_to_wait_even_with_a_right_one(web: Web, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("webhook_receiver.console.sign_in.time.time", lambda: 1_800_000_000.0)
+    monkeypatch.setattr("rushes.webhook_receiver.console.sign_in.time.time", lambda: 1_800_000_000.0)
     guesser = Visitor(web.app)
     tried = [guesser.sign_in(f"guess-{number}").status_code for number in range(WRONG_KEYS_A_MINUTE)]
 
     at_once = guesser.sign_in(KEYS["acme"]).status_code
-    monkeypatch.setattr("webhook_receiver.console.sign_in.time.time", lambda: 1_800_000_060.0)
+    monkeypatch.setattr("rushes.webhook_receiver.console.sign_in.time.time", lambda: 1_800_000_060.0)
 
     assert set(tried) == {401}
     assert at_once == 429

@@ -10,8 +10,8 @@ from factories import DAY, NOW
 from form_steps import Visitor
 from receiver_steps import Web
 
-from shared.domain.job import State
-from webhook_receiver.console import spend
+from rushes.shared.domain.job import State
+from rushes.webhook_receiver.console import spend
 
 TODAY = "2026-09-21"
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from whole_stack import Site
 
-from deploy.sandbox.stack import Stack
+from rushes.deploy.sandbox.stack import Stack
 
 
 @pytest.fixture(scope="module")

@@ -17,7 +17,7 @@ def test_the_demo_brings_a_clip_home_through_every_gateway(tmp_path: Path) -> No
     out = tmp_path / "clips"
 
     played = subprocess.run(
-        [sys.executable, "-m", "shared.cli.main", "demo", "--out", str(out)],
+        [sys.executable, "-m", "rushes.shared.cli.main", "demo", "--out", str(out)],
         check=False,
         capture_output=True,
         text=True,

@@ -1,4 +1,4 @@
-"""`python -m worker`: one Celery worker a core, and none that outlives its launcher."""
+"""`python -m rushes.worker`: one Celery worker a core, and none that outlives its launcher."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from whole_stack import PATIENCE_S, Site
 
-from deploy.sandbox.stack import Stack
+from rushes.deploy.sandbox.stack import Stack
 
 
 @pytest.fixture(scope="module")
@@ -69,6 +69,5 @@ def test_told_to_stop_all_of_them_end_at_once(crew: Site) -> None:
 
 def test_where_no_worker_can_start_the_launcher_gives_up(crew: Site, tmp_path: Path) -> None:
     env = {**crew.stack.env, "RUSHES_BROKER_URL": "redis://127.0.0.1:1/0?socket_timeout=never"}
-    root = Path(__file__).parents[2]
-    ended = subprocess.run(["python", "-m", "worker"], env=env, cwd=root, capture_output=True, check=False)
+    ended = subprocess.run(["python", "-m", "rushes.worker"], env=env, capture_output=True, check=False)
     assert ended.returncode != 0

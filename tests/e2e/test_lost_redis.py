@@ -15,8 +15,7 @@ from typing import Any
 import redis
 from whole_stack import PATIENCE_S, Site
 
-from deploy.sandbox import ROOT
-from shared.client import ENDED, ApiError
+from rushes.shared.client import ENDED, ApiError
 
 
 def wait(site: Site, job_id: str) -> dict[str, Any]:
@@ -39,8 +38,8 @@ def lose_redis(site: Site) -> None:
 
 
 def recover(site: Site) -> dict[str, Any]:
-    command = [sys.executable, "-m", "shared.cli.main", "recover", "--json"]
-    done = subprocess.run(command, env=site.stack.env, cwd=ROOT, capture_output=True, text=True, check=True)
+    command = [sys.executable, "-m", "rushes.shared.cli.main", "recover", "--json"]
+    done = subprocess.run(command, env=site.stack.env, capture_output=True, text=True, check=True)
     return dict(json.loads(done.stdout))
 
 

@@ -8,8 +8,8 @@ import urllib.request
 from collections.abc import Callable
 from typing import Any
 
-from deploy.sandbox.stack import Stack
-from shared.client import ENDED, Client, Unreachable
+from rushes.deploy.sandbox.stack import Stack
+from rushes.shared.client import ENDED, Client, Unreachable
 
 # Processes are killed here, and start again beside all others.
 PATIENCE_S = 300

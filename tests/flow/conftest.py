@@ -17,8 +17,8 @@ from outsiders import Listener
 from patience import PATIENCE_S
 from world import BUCKET, World
 
-from deploy.sandbox import ROOT, s3
-from deploy.sandbox.ports import free_ports, http_status, wait_until
+from rushes.deploy.sandbox import s3
+from rushes.deploy.sandbox.ports import free_ports, http_status, wait_until
 
 TASK_S = 0.1
 # Loading the authorities costs as much as all else that a world is made of.
@@ -38,9 +38,9 @@ def gateways_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """Where the gateways play, in a process of their own."""
     port = free_ports(1)[0]
     data = str(tmp_path_factory.mktemp("gateways"))
-    command = [sys.executable, "-m", "deploy.sandbox.gateways", "--port", str(port), "--data", data]
+    command = [sys.executable, "-m", "rushes.deploy.sandbox.gateways", "--port", str(port), "--data", data]
     env = {**os.environ, "SANDBOX_TASK_SECONDS": str(TASK_S), "SANDBOX_CALLBACK_REPEATS": "1"}
-    process = subprocess.Popen(command, env=env, cwd=ROOT, stderr=subprocess.DEVNULL)
+    process = subprocess.Popen(command, env=env, stderr=subprocess.DEVNULL)
     try:
         wait_until(lambda: http_status(port, "/_sandbox/health") == 200, PATIENCE_S, "gateways")
         yield f"http://127.0.0.1:{port}"

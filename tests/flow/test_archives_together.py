@@ -13,16 +13,16 @@ from botocore.exceptions import ClientError
 from test_counted import some
 from world import Died, Stored, World, digest, why
 
-from shared.domain.job import Chore, Job, Link, State
-from shared.domain.schedule import CRASHES, HANDOUT_S, LEASE_S
-from shared.ledger.ledger import Ticket
-from shared.ledger.store import LedgerUnavailable
-from shared.services import Services
-from shared.storage.archive import ArchiveUnavailable, StoredFile
-from worker import archive as archive_module
-from worker import leases, steps
-from worker.scheduler import messages
-from worker.thread_pools import Hands, InTurn
+from rushes.shared.domain.job import Chore, Job, Link, State
+from rushes.shared.domain.schedule import CRASHES, HANDOUT_S, LEASE_S
+from rushes.shared.ledger.ledger import Ticket
+from rushes.shared.ledger.store import LedgerUnavailable
+from rushes.shared.services import Services
+from rushes.shared.storage.archive import ArchiveUnavailable, StoredFile
+from rushes.worker import archive as archive_module
+from rushes.worker import leases, steps
+from rushes.worker.scheduler import messages
+from rushes.worker.thread_pools import Hands, InTurn
 
 DAY_S = 86_400
 GATEWAYS = ("apimart", "evolink", "apimodels")

@@ -9,9 +9,9 @@ from types import SimpleNamespace
 import pytest
 from world import BUCKET, World
 
-from shared.domain.job import State
-from shared.operations.auditor import Finding, audit, whole_round
-from worker import audit_loop
+from rushes.shared.domain.job import State
+from rushes.shared.operations.auditor import Finding, audit, whole_round
+from rushes.worker import audit_loop
 
 DAY_S = 86_400
 

@@ -9,8 +9,8 @@ import pytest
 from outsiders import Letter
 from world import World, why
 
-from shared.domain.job import AttemptStatus, Job, State
-from shared.http import AnswerLost
+from rushes.shared.domain.job import AttemptStatus, Job, State
+from rushes.shared.http import AnswerLost
 
 CALLING = ("evolink", "apimodels")
 MADE_UP = "task-unified-0-none"

@@ -7,8 +7,8 @@ from decimal import Decimal
 
 from world import World, why
 
-from shared.domain.job import State
-from shared.domain.schedule import PLACE_S
+from rushes.shared.domain.job import State
+from rushes.shared.domain.schedule import PLACE_S
 
 
 def test_no_more_are_in_flight_than_allowed_and_the_oldest_goes_first(open_world: Callable[..., World]) -> None:

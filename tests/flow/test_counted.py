@@ -7,7 +7,7 @@ from collections.abc import Callable
 from outsiders import Listener
 from world import World
 
-from shared.domain.job import State
+from rushes.shared.domain.job import State
 
 
 def told(world: World) -> dict[str, float]:

@@ -13,9 +13,9 @@ from outsiders import Listener
 from standardwebhooks import Webhook, WebhookVerificationError
 from world import World, digest
 
-from shared.domain.job import Job, State
-from shared.intake.job_document import document
-from shared.settings import SettingsError
+from rushes.shared.domain.job import Job, State
+from rushes.shared.intake.job_document import document
+from rushes.shared.settings import SettingsError
 
 SECRET = "whsec_" + base64.b64encode(b"a secret of at least 24 bytes").decode()
 WEEK_S, DAY_S = 604_800, 86_400

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 from world import World
 
-from shared.domain.job import State
-from shared.intake.job_document import document
+from rushes.shared.domain.job import State
+from rushes.shared.intake.job_document import document
 
 WORDS = {"prompt": "a red kite over the sea", "duration": 3}
 SHOTS = [{"prompt": "a kite rises", "duration": 2}, {"prompt": "it falls", "duration": 1}]

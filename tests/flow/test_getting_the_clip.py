@@ -13,11 +13,11 @@ import pytest
 from fault_server import FaultServer, Peer, answer
 from world import BUCKET, World, digest, why
 
-from deploy.sandbox.ports import free_ports
-from shared.domain.job import Job, State
-from shared.providers import PROVIDERS
-from shared.storage.archive import Archive
-from shared.storage.s3_clients import s3_client
+from rushes.deploy.sandbox.ports import free_ports
+from rushes.shared.domain.job import Job, State
+from rushes.shared.providers import PROVIDERS
+from rushes.shared.storage.archive import Archive
+from rushes.shared.storage.s3_clients import s3_client
 
 DAY_S = 86_400
 

@@ -9,7 +9,7 @@ import pytest
 from outsiders import Letter
 from world import BUCKET, World, why
 
-from shared.domain.job import AttemptStatus, State
+from rushes.shared.domain.job import AttemptStatus, State
 
 DAY_S = 86_400
 

@@ -7,8 +7,8 @@ from collections.abc import Callable
 import pytest
 from world import World, why
 
-from shared.domain.job import AttemptStatus, State
-from shared.providers import PROVIDERS
+from rushes.shared.domain.job import AttemptStatus, State
+from rushes.shared.providers import PROVIDERS
 
 ODD = (
     ("apimart", "unknown_status"),

@@ -13,16 +13,16 @@ from click.testing import CliRunner, Result
 from outsiders import Letter
 from world import Died, World
 
-from shared import services
-from shared.cli.main import main
-from shared.domain import events
-from shared.domain.job import AttemptStatus, Job, State
-from shared.domain.schedule import LEASE_S
-from shared.ledger.store import LedgerUnavailable
-from shared.operations.recovery import SKEW_MS, Report, recover
-from shared.storage.archive import ArchiveUnavailable
-from worker.failover_guard import AFTERLOOK_S, MARGIN_S, Watch
-from worker.scheduler import Scheduler
+from rushes.shared import services
+from rushes.shared.cli.main import main
+from rushes.shared.domain import events
+from rushes.shared.domain.job import AttemptStatus, Job, State
+from rushes.shared.domain.schedule import LEASE_S
+from rushes.shared.ledger.store import LedgerUnavailable
+from rushes.shared.operations.recovery import SKEW_MS, Report, recover
+from rushes.shared.storage.archive import ArchiveUnavailable
+from rushes.worker.failover_guard import AFTERLOOK_S, MARGIN_S, Watch
+from rushes.worker.scheduler import Scheduler
 
 ANOTHER = "another-server/another-line"
 
@@ -369,7 +369,7 @@ def test_what_is_held_back_while_the_journal_is_read_is_not_put_back_as_sent(
         world.advance(-late_s)  # the worker's clock, which names the journal's lines
         raise LedgerUnavailable("TimeoutError")
 
-    monkeypatch.setattr("shared.storage.journal.LINGER_S", 60)
+    monkeypatch.setattr("rushes.shared.storage.journal.LINGER_S", 60)
     monkeypatch.setattr(world.services.journal, "flush", lambda: None)
     with world.before(world.ledger, "renew_many", out_of_reach):
         world.step()

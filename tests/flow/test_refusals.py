@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 from world import World, why
 
-from deploy.sandbox.ports import free_ports
-from shared.domain import gateway_pauses
-from shared.domain.events import Reason
-from shared.domain.job import Job, State
+from rushes.deploy.sandbox.ports import free_ports
+from rushes.shared.domain import gateway_pauses
+from rushes.shared.domain.events import Reason
+from rushes.shared.domain.job import Job, State
 
 PAUSE_S = gateway_pauses.PAUSES[Reason.BALANCE][1]
 

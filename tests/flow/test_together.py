@@ -13,16 +13,16 @@ import pytest
 from patience import PATIENCE_S
 from world import Died, World, why
 
-from shared.domain.events import Reason
-from shared.domain.job import AttemptStatus, State
-from shared.domain.schedule import HANDOUT_S, LEASE_S, RENEW_S
-from shared.ledger.ledger import Ticket
-from shared.ledger.store import LedgerUnavailable
-from shared.storage.archive import ArchiveUnavailable
-from shared.storage.journal import Intent
-from worker import leases, steps, submit
-from worker.scheduler import Scheduler
-from worker.thread_pools import Hands, InTurn, Threads
+from rushes.shared.domain.events import Reason
+from rushes.shared.domain.job import AttemptStatus, State
+from rushes.shared.domain.schedule import HANDOUT_S, LEASE_S, RENEW_S
+from rushes.shared.ledger.ledger import Ticket
+from rushes.shared.ledger.store import LedgerUnavailable
+from rushes.shared.storage.archive import ArchiveUnavailable
+from rushes.shared.storage.journal import Intent
+from rushes.worker import leases, steps, submit
+from rushes.worker.scheduler import Scheduler
+from rushes.worker.thread_pools import Hands, InTurn, Threads
 
 DUE, LEASED = "rushes:due:submit:newapi", "rushes:leased:submit:newapi"
 

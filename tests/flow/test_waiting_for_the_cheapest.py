@@ -8,7 +8,7 @@ from email.utils import formatdate
 import pytest
 from world import World
 
-from shared.domain.job import Job, State
+from rushes.shared.domain.job import Job, State
 
 ROUTE = ["evolink", "apimodels"]
 WAIT_S = 30

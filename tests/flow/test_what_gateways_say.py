@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 from world import World, why
 
-from deploy.sandbox.gateways.faults import SHAPES
-from shared.domain.job import Job, State
-from shared.providers import PROVIDERS
+from rushes.deploy.sandbox.gateways.faults import SHAPES
+from rushes.shared.domain.job import Job, State
+from rushes.shared.providers import PROVIDERS
 
 DAY_S = 86_400
 

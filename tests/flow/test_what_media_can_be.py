@@ -15,7 +15,7 @@ from shapes import CUT, ODD, OTHER, WHOLE, plain
 from shelf import Shelf
 from world import World, why
 
-from shared.domain.job import Job, State
+from rushes.shared.domain.job import Job, State
 
 Lay = Callable[..., Shelf]
 RESULTS = [

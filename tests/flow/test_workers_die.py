@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 from world import World, digest, why
 
-from shared.domain.job import AttemptStatus, Job, State
-from shared.domain.schedule import CRASHES, HANDOUT_S, LEASE_S
-from shared.ledger.store import LedgerUnavailable
-from worker import submit
+from rushes.shared.domain.job import AttemptStatus, Job, State
+from rushes.shared.domain.schedule import CRASHES, HANDOUT_S, LEASE_S
+from rushes.shared.ledger.store import LedgerUnavailable
+from rushes.worker import submit
 
 
 def test_dead_before_a_submit_was_sent_it_is_asked_for_under_its_key(world: World) -> None:

@@ -20,18 +20,18 @@ from outsiders import Letter, Listener
 from patience import PATIENCE_S
 from werkzeug.test import TestResponse
 
-from shared import services
-from shared.domain import counters, schedule
-from shared.domain.http_messages import Request, Response
-from shared.domain.job import Chore, Job, State
-from shared.http import AnswerLost, HttpClient, NotSent
-from shared.ledger import keys
-from shared.ledger.ledger import Ticket
-from shared.providers import PROVIDERS
-from webhook_receiver.app import create_app
-from worker import steps
-from worker.lane_capacity import lanes
-from worker.scheduler import Scheduler
+from rushes.shared import services
+from rushes.shared.domain import counters, schedule
+from rushes.shared.domain.http_messages import Request, Response
+from rushes.shared.domain.job import Chore, Job, State
+from rushes.shared.http import AnswerLost, HttpClient, NotSent
+from rushes.shared.ledger import keys
+from rushes.shared.ledger.ledger import Ticket
+from rushes.shared.providers import PROVIDERS
+from rushes.webhook_receiver.app import create_app
+from rushes.worker import steps
+from rushes.worker.lane_capacity import lanes
+from rushes.worker.scheduler import Scheduler
 
 BUCKET = "rushes-flow"
 ROUNDS = 400

@@ -21,13 +21,13 @@ from patience import PATIENCE_S, wait_until
 from receiver_steps import AWS, KEYS, TEXT, environment
 from redis_server import Certificates, RedisServer
 
-from shared import settings
-from shared.domain.job import Job
-from shared.ledger.connection import connect
-from shared.ledger.ledger import Ledger
-from shared.ledger.redis_store import RedisStore
-from shared.ledger.store import LedgerUnavailable
-from worker import broker
+from rushes.shared import settings
+from rushes.shared.domain.job import Job
+from rushes.shared.ledger.connection import connect
+from rushes.shared.ledger.ledger import Ledger
+from rushes.shared.ledger.redis_store import RedisStore
+from rushes.shared.ledger.store import LedgerUnavailable
+from rushes.worker import broker
 
 PASSWORD, SENTINELS_PASSWORD = "p@ss/w#d?;,", "another:one"
 ENCODED, SENTINELS_ENCODED = "p%40ss%2Fw%23d%3F%3B%2C", "another%3Aone"

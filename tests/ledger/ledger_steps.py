@@ -8,13 +8,13 @@ from typing import Any
 
 from factories import NOW, PACE, SECOND, attempt, job, link
 
-from shared.domain import events, schedule
-from shared.domain.events import Event
-from shared.domain.job import Attempt, Job
-from shared.ledger.ledger import Caps, Ledger, Submit, Ticket
-from shared.ledger.memory_store import MemoryStore
-from shared.ledger.redis_store import RedisStore
-from shared.ledger.store import LaneRoom, Store
+from rushes.shared.domain import events, schedule
+from rushes.shared.domain.events import Event
+from rushes.shared.domain.job import Attempt, Job
+from rushes.shared.ledger.ledger import Caps, Ledger, Submit, Ticket
+from rushes.shared.ledger.memory_store import MemoryStore
+from rushes.shared.ledger.redis_store import RedisStore
+from rushes.shared.ledger.store import LaneRoom, Store
 
 GATEWAYS = ("apimart", "evolink", "newapi")
 CAPS = Caps("apimart", max_in_flight=20, submits_per_minute=60)

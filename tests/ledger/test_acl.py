@@ -19,14 +19,14 @@ from patience import PATIENCE_S
 from redis_server import RedisServer
 from redis_server import running as running_redis
 
-from shared.domain import events
-from shared.ledger import keys
-from shared.ledger.connection import connect
-from shared.ledger.ledger import Ledger
-from shared.ledger.quarantine import Stray
-from shared.ledger.redis_store import RedisStore
-from shared.ledger.server_info import server
-from worker.lane_capacity import QUEUE
+from rushes.shared.domain import events
+from rushes.shared.ledger import keys
+from rushes.shared.ledger.connection import connect
+from rushes.shared.ledger.ledger import Ledger
+from rushes.shared.ledger.quarantine import Stray
+from rushes.shared.ledger.redis_store import RedisStore
+from rushes.shared.ledger.server_info import server
+from rushes.worker.lane_capacity import QUEUE
 
 CONF = Path(__file__).parents[2] / "deploy" / "redis.conf"
 

@@ -28,15 +28,15 @@ from ledger_steps import (
     taken,
 )
 
-from shared.domain import events
-from shared.domain.events import Event, Reason
-from shared.domain.frozen import replace
-from shared.domain.job import AttemptStatus, Job, State
-from shared.ledger import keys, record
-from shared.ledger.ledger import Ledger
-from shared.ledger.memory_store import MemoryStore
-from shared.ledger.redis_store import RedisStore
-from shared.ledger.store import Commit, LaneRoom, Store, Verdict, Writes
+from rushes.shared.domain import events
+from rushes.shared.domain.events import Event, Reason
+from rushes.shared.domain.frozen import replace
+from rushes.shared.domain.job import AttemptStatus, Job, State
+from rushes.shared.ledger import keys, record
+from rushes.shared.ledger.ledger import Ledger
+from rushes.shared.ledger.memory_store import MemoryStore
+from rushes.shared.ledger.redis_store import RedisStore
+from rushes.shared.ledger.store import Commit, LaneRoom, Store, Verdict, Writes
 
 LATER = NOW + MINUTE
 USAGE, HELD = "rushes:usage:2026-09-21", "rushes:held:2026-09-21"

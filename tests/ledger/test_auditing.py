@@ -24,14 +24,14 @@ from ledger_steps import (
     taken,
 )
 
-from shared.domain import events, schedule
-from shared.domain.events import Reason
-from shared.domain.job import Job
-from shared.ledger import keys
-from shared.ledger.inspection import Inspection
-from shared.ledger.ledger import Ledger
-from shared.ledger.memory_store import MemoryStore
-from shared.ledger.store import Store, Writes
+from rushes.shared.domain import events, schedule
+from rushes.shared.domain.events import Reason
+from rushes.shared.domain.job import Job
+from rushes.shared.ledger import keys
+from rushes.shared.ledger.inspection import Inspection
+from rushes.shared.ledger.ledger import Ledger
+from rushes.shared.ledger.memory_store import MemoryStore
+from rushes.shared.ledger.store import Store, Writes
 
 LATER = NOW + 60 * SECOND
 

@@ -4,10 +4,10 @@ import pytest
 from factories import HOUR, MINUTE, NOW, PACE, SECOND, job
 from ledger_steps import CAPS, HANDOUT, LEASE, claim, created, engaged, places, polls, running, submits, taken
 
-from shared.domain import events
-from shared.domain.events import Reason
-from shared.ledger.ledger import Caps, Ledger, Ticket
-from shared.ledger.store import LaneRoom, Store
+from rushes.shared.domain import events
+from rushes.shared.domain.events import Reason
+from rushes.shared.ledger.ledger import Caps, Ledger, Ticket
+from rushes.shared.ledger.store import LaneRoom, Store
 
 LATER = NOW + MINUTE
 

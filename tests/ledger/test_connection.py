@@ -14,7 +14,7 @@ import redis
 from patience import PATIENCE_S
 from redis_server import RedisServer
 
-from shared.ledger.connection import Command, call_all, connect
+from rushes.shared.ledger.connection import Command, call_all, connect
 
 
 @pytest.fixture

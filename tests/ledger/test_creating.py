@@ -6,10 +6,10 @@ import pytest
 from factories import NOW, PACE, job, job_in
 from ledger_steps import contents, created, places, repeating, score, submits
 
-from shared.domain.job import State
-from shared.ledger.ledger import Conflict, Ledger, NotWhole
-from shared.ledger.redis_store import RedisStore
-from shared.ledger.store import Store
+from rushes.shared.domain.job import State
+from rushes.shared.ledger.ledger import Conflict, Ledger, NotWhole
+from rushes.shared.ledger.redis_store import RedisStore
+from rushes.shared.ledger.store import Store
 
 
 def test_a_new_job_is_due_in_the_lane_of_its_first_gateway(ledger: Ledger, store: Store) -> None:

@@ -24,11 +24,11 @@ from ledger_steps import (
     taken,
 )
 
-from shared.domain import events
-from shared.domain.events import Reason
-from shared.domain.job import Job, State
-from shared.ledger.ledger import CapReached, Caps, LeaseLost, Ledger, Submit, Ticket
-from shared.ledger.store import Store
+from rushes.shared.domain import events
+from rushes.shared.domain.events import Reason
+from rushes.shared.domain.job import Job, State
+from rushes.shared.ledger.ledger import CapReached, Caps, LeaseLost, Ledger, Submit, Ticket
+from rushes.shared.ledger.store import Store
 
 PRICE = 42_000_000  # what an attempt of the factories holds
 WINDOW = 61 * SECOND

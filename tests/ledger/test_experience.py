@@ -9,14 +9,14 @@ import pytest
 from factories import MINUTE, NOW, PACE, SECOND, job_in, link
 from ledger_steps import CAPS, Through, created, engage, plan, racing, repeating, submits, taken
 
-from shared.domain import events, timing
-from shared.domain.events import Reason
-from shared.domain.job import Job, State
-from shared.domain.timing import Timing
-from shared.ledger import keys
-from shared.ledger.ledger import Ledger
-from shared.ledger.store import LedgerUnavailable, Store
-from shared.ledger.timings import FRESH_MS, Experience
+from rushes.shared.domain import events, timing
+from rushes.shared.domain.events import Reason
+from rushes.shared.domain.job import Job, State
+from rushes.shared.domain.timing import Timing
+from rushes.shared.ledger import keys
+from rushes.shared.ledger.ledger import Ledger
+from rushes.shared.ledger.store import LedgerUnavailable, Store
+from rushes.shared.ledger.timings import FRESH_MS, Experience
 
 KIND = "apimart|kling-v3|std|5"
 FIELD = "kling-v3|std|5|{}"

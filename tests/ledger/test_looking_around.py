@@ -10,12 +10,12 @@ from factories import DAY, HOUR, MINUTE, NOW, PACE, SECOND, link, result
 from ledger_steps import LANES, archiving, claim, contents, created, engaged, polls, running, submits
 from patience import PATIENCE_S
 
-from shared.domain import counters, events
-from shared.domain.events import Reason
-from shared.domain.job import Job, State
-from shared.ledger.ledger import Ledger
-from shared.ledger.redis_store import RedisStore
-from shared.ledger.store import Store
+from rushes.shared.domain import counters, events
+from rushes.shared.domain.events import Reason
+from rushes.shared.domain.job import Job, State
+from rushes.shared.ledger.ledger import Ledger
+from rushes.shared.ledger.redis_store import RedisStore
+from rushes.shared.ledger.store import Store
 
 LATER = NOW + MINUTE
 

@@ -20,10 +20,10 @@ from ledger_steps import (
     taken,
 )
 
-from shared.domain import events
-from shared.domain.job import Job, Note, Nudge, State
-from shared.ledger.ledger import Ledger
-from shared.ledger.store import Store
+from rushes.shared.domain import events
+from rushes.shared.domain.job import Job, Note, Nudge, State
+from rushes.shared.ledger.ledger import Ledger
+from rushes.shared.ledger.store import Store
 
 LATER = NOW + 5 * SECOND
 

@@ -15,13 +15,13 @@ from ledger_steps import CAPS, HANDOUT, claim, contents, created, engage, plan, 
 from patience import PATIENCE_S, wait_until
 from redis_server import RedisServer
 
-from shared.domain import events
-from shared.domain.job import State
-from shared.ledger import redis_store
-from shared.ledger.connection import connect
-from shared.ledger.ledger import Ledger, Ticket
-from shared.ledger.redis_store import RedisStore
-from shared.ledger.store import LedgerUnavailable
+from rushes.shared.domain import events
+from rushes.shared.domain.job import State
+from rushes.shared.ledger import redis_store
+from rushes.shared.ledger.connection import connect
+from rushes.shared.ledger.ledger import Ledger, Ticket
+from rushes.shared.ledger.redis_store import RedisStore
+from rushes.shared.ledger.store import LedgerUnavailable
 
 TIMEOUT_S = 0.2
 # A busy machine adds less, and redis-py that retries by itself blocks for 59 s.

@@ -5,11 +5,11 @@ from __future__ import annotations
 from factories import NOW, SECOND, job
 from ledger_steps import claim, created, engaged, places, submits, taken
 
-from shared.domain import events
-from shared.domain.events import Reason
-from shared.domain.job import Job
-from shared.ledger.ledger import Ledger
-from shared.ledger.store import Store
+from rushes.shared.domain import events
+from rushes.shared.domain.events import Reason
+from rushes.shared.domain.job import Job
+from rushes.shared.ledger.ledger import Ledger
+from rushes.shared.ledger.store import Store
 
 
 def parked(ledger: Ledger, at: int) -> Job:

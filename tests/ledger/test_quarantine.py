@@ -7,10 +7,10 @@ from dataclasses import replace
 from factories import DAY, NOW, PACE, id_at
 from ledger_steps import contents, repeating
 
-from shared.ledger import quarantine
-from shared.ledger.ledger import Ledger
-from shared.ledger.quarantine import Stray
-from shared.ledger.store import Store
+from rushes.shared.ledger import quarantine
+from rushes.shared.ledger.ledger import Ledger
+from rushes.shared.ledger.quarantine import Stray
+from rushes.shared.ledger.store import Store
 
 FIRST = Stray(NOW, "evolink", id_at(NOW), "acme", 1, "task-7", "task-1", "completed", '{"id": "task-7"}')
 

@@ -9,13 +9,13 @@ import pytest
 from factories import DAY, NOW, PACE, SECOND, job
 from ledger_steps import CAPS, contents, created, engage, engaged, plan, racing, running, submits, taken
 
-from shared.domain import events
-from shared.domain.job import Job, State
-from shared.ledger import keys
-from shared.ledger.ledger import IDEMPOTENCY_S, CapReached, Conflict, Ledger
-from shared.ledger.memory_store import MemoryStore
-from shared.ledger.redis_store import RedisStore
-from shared.ledger.store import Store
+from rushes.shared.domain import events
+from rushes.shared.domain.job import Job, State
+from rushes.shared.ledger import keys
+from rushes.shared.ledger.ledger import IDEMPOTENCY_S, CapReached, Conflict, Ledger
+from rushes.shared.ledger.memory_store import MemoryStore
+from rushes.shared.ledger.redis_store import RedisStore
+from rushes.shared.ledger.store import Store
 
 LATER, WEEK_S = NOW + SECOND, IDEMPOTENCY_S
 

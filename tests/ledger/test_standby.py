@@ -8,12 +8,12 @@ import pytest
 from factories import NOW, PACE, SECOND
 from ledger_steps import HANDOUT, created, engage, places, plan, submits, taken
 
-from shared.domain import cheapest_wait, events
-from shared.domain.events import Reason
-from shared.domain.job import Job
-from shared.ledger import keys
-from shared.ledger.ledger import Caps, Ledger, Ticket
-from shared.ledger.store import LaneRoom, Store
+from rushes.shared.domain import cheapest_wait, events
+from rushes.shared.domain.events import Reason
+from rushes.shared.domain.job import Job
+from rushes.shared.ledger import keys
+from rushes.shared.ledger.ledger import Caps, Ledger, Ticket
+from rushes.shared.ledger.store import LaneRoom, Store
 
 ROUTE = ("apimart", "evolink", "newapi")
 WAIT = round(PACE.wait_for_cheapest_s * SECOND)

@@ -20,10 +20,10 @@ from ledger_steps import (
     taken,
 )
 
-from shared.domain import events
-from shared.domain.job import Chore, State
-from shared.ledger.ledger import Ledger, Ticket
-from shared.ledger.store import Commit, LaneRoom, Opening, Store, Writes
+from rushes.shared.domain import events
+from rushes.shared.domain.job import Chore, State
+from rushes.shared.ledger.ledger import Ledger, Ticket
+from rushes.shared.ledger.store import Commit, LaneRoom, Opening, Store, Writes
 
 ARCHIVE = LaneRoom("archive", 9)
 

@@ -13,13 +13,13 @@ import pytest
 from factories import DAY, HOUR, MINUTE, NOW, PACE, SECOND, job, link, result
 from ledger_steps import ALL_ROOMS, GATEWAYS, LANES, Both, Twice, contents, engage, plan
 
-from shared.domain import cheapest_wait, counters, events, schedule
-from shared.domain.events import Event, Reason
-from shared.domain.job import Chore, Error, Job, State
-from shared.ledger import keys
-from shared.ledger.ledger import COUNTERS, CapReached, Caps, Conflict, LeaseLost, Ledger, Ticket
-from shared.ledger.memory_store import MemoryStore
-from shared.ledger.redis_store import RedisStore
+from rushes.shared.domain import cheapest_wait, counters, events, schedule
+from rushes.shared.domain.events import Event, Reason
+from rushes.shared.domain.job import Chore, Error, Job, State
+from rushes.shared.ledger import keys
+from rushes.shared.ledger.ledger import COUNTERS, CapReached, Caps, Conflict, LeaseLost, Ledger, Ticket
+from rushes.shared.ledger.memory_store import MemoryStore
+from rushes.shared.ledger.redis_store import RedisStore
 
 STEPS = 300
 PAUSES = (0, 1, 1, SECOND, SECOND, 5 * SECOND, 20 * SECOND, MINUTE)

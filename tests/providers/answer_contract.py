@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from shared.domain import events
-from shared.domain.events import Reason
-from shared.domain.http_messages import Request, Response
+from rushes.shared.domain import events
+from rushes.shared.domain.events import Reason
+from rushes.shared.domain.http_messages import Request, Response
 
 SAMPLES = Path(__file__).with_name("samples")
 # PROVIDERS.md 11.8, and what runs in every document.

@@ -14,12 +14,12 @@ from hostile_json import ANY, odd_answers, replaced, tampered
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from shared.domain import events
-from shared.domain.events import Reason
-from shared.domain.http_messages import Request
-from shared.providers import PROVIDERS
-from shared.providers.base import Access, Ask, operation_of
-from shared.providers.reading import Malformed
+from rushes.shared.domain import events
+from rushes.shared.domain.events import Reason
+from rushes.shared.domain.http_messages import Request
+from rushes.shared.providers import PROVIDERS
+from rushes.shared.providers.base import Access, Ask, operation_of
+from rushes.shared.providers.reading import Malformed
 
 NEUTRAL = {"sound": False, "watermark": False}  # the same as nothing
 KEY = "sk-test"

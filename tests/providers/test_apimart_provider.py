@@ -5,10 +5,10 @@ from decimal import Decimal
 from canonical_requests import CLIP, MOTION_ONLY, PICTURE
 from provider_contract import NO_LINK, ProviderContract
 
-from shared.domain import events
-from shared.domain.events import Reason
-from shared.domain.job import Link
-from shared.providers.base import Heard
+from rushes.shared.domain import events
+from rushes.shared.domain.events import Reason
+from rushes.shared.domain.job import Link
+from rushes.shared.providers.base import Heard
 
 TASK = "task_01J9HA7JPQ9A0Z6JZ3V8M9W6PZ"
 VIDEO = "https://upload.apimart.ai/f/clip.mp4"

@@ -6,9 +6,9 @@ import pytest
 from canonical_requests import CLIP, MOTION_ONLY, PICTURE
 from provider_contract import NO_LINK, ProviderContract
 
-from shared.domain import events
-from shared.domain.events import Reason
-from shared.domain.job import Link
+from rushes.shared.domain import events
+from rushes.shared.domain.events import Reason
+from rushes.shared.domain.job import Link
 
 TASK = "task_aB3dE6gH9jK2mN5pQ8sT1vW4yZ7bC0dF"
 CONTENT = Link(f"https://apimaster.ai/v1/videos/{TASK}/content")

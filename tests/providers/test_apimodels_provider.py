@@ -6,10 +6,10 @@ import pytest
 from canonical_requests import CASES, CLIP, LAST, PICTURE
 from provider_contract import CALL_ME, NO_LINK, ProviderContract, answer, recorded
 
-from shared.domain import events
-from shared.domain.events import Reason
-from shared.domain.job import Link
-from shared.providers.base import Ask, Heard
+from rushes.shared.domain import events
+from rushes.shared.domain.events import Reason
+from rushes.shared.domain.job import Link
+from rushes.shared.providers.base import Ask, Heard
 
 TASK = "clx0a1b2c3d4e5f6g7h8i9j0k"
 VIDEO, THUMBNAIL = "https://r2.apimodels.app/videos/xxx.mp4", "https://r2.apimodels.app/videos/xxx.jpg"

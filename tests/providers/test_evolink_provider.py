@@ -6,9 +6,9 @@ import pytest
 from canonical_requests import CLIP, MOTION_ONLY, PICTURE
 from provider_contract import CALL_ME, NO_LINK, ProviderContract, answer
 
-from shared.domain import events
-from shared.domain.events import Reason
-from shared.domain.job import Link
+from rushes.shared.domain import events
+from rushes.shared.domain.events import Reason
+from rushes.shared.domain.job import Link
 
 TASK = "task-unified-1757169743-7cvnl5zw"
 LINK = Link("https://files.evolink.ai/clip.mp4")

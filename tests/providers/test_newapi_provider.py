@@ -6,10 +6,10 @@ import pytest
 from canonical_requests import CASES, LAST, PICTURE
 from provider_contract import ProviderContract, answer
 
-from shared.domain import events
-from shared.domain.events import Reason
-from shared.domain.job import Link
-from shared.providers.base import Ask
+from rushes.shared.domain import events
+from rushes.shared.domain.events import Reason
+from rushes.shared.domain.job import Link
+from rushes.shared.providers.base import Ask
 
 TASK = "task_aB3dE6gH9jK2mN5pQ8sT1vW4yZ7bC0dF"
 LINK = Link("https://cdn.klingai.com/clip.mp4")

@@ -5,8 +5,8 @@ from decimal import Decimal
 import pytest
 from canonical_requests import CASES, IMAGE, MOTION, MOTION_26, TEXT, TEXT_26
 
-from shared.providers import PROVIDERS
-from shared.providers.prices import BUILT_IN, PriceTable
+from rushes.shared.providers import PROVIDERS
+from rushes.shared.providers.prices import BUILT_IN, PriceTable
 
 BUILT_IN_TABLE = PriceTable.load(None)
 V26_VOICE = {"mode": "pro", "sound": True, "voice_ids": ["v1"]}

@@ -11,14 +11,14 @@ from patience import PATIENCE_S
 from real_server import Server, serving
 from receiver_steps import AWS, BUCKET, Web, parts_over
 
-from deploy.sandbox import s3
-from shared.domain.schedule import Pace
-from shared.ledger.connection import connect
-from shared.ledger.ledger import Ledger
-from shared.ledger.memory_store import MemoryStore
-from shared.ledger.redis_store import RedisStore
-from shared.ledger.store import Store
-from webhook_receiver import jobs_api
+from rushes.deploy.sandbox import s3
+from rushes.shared.domain.schedule import Pace
+from rushes.shared.ledger.connection import connect
+from rushes.shared.ledger.ledger import Ledger
+from rushes.shared.ledger.memory_store import MemoryStore
+from rushes.shared.ledger.redis_store import RedisStore
+from rushes.shared.ledger.store import Store
+from rushes.webhook_receiver import jobs_api
 
 NO_S3 = "http://127.0.0.1:1"
 

@@ -18,16 +18,16 @@ from typing import Any
 from patience import PATIENCE_S, wait_until
 from receiver_steps import AWS, KEYS, environment
 
-from deploy.sandbox import ROOT
-from deploy.sandbox.ports import free_ports, http_status
-from deploy.sandbox.supervisor import procfile
+from rushes.deploy.sandbox import PROCFILE
+from rushes.deploy.sandbox.ports import free_ports, http_status
+from rushes.deploy.sandbox.supervisor import procfile
 
 PATH = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
 
 
 def launch(name: str, env: Mapping[str, str], **pipes: Any) -> subprocess.Popen[bytes]:
     """A process of the Procfile, with this environment and nothing else."""
-    command = procfile(ROOT / "Procfile", {"PATH": PATH, **env})[name]
+    command = procfile(PROCFILE, {"PATH": PATH, **env})[name]
     return subprocess.Popen(command.argv, env=command.env, cwd=command.cwd, **pipes)
 
 

@@ -14,18 +14,18 @@ from flask import Flask
 from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
-from shared import credentials, settings
-from shared.domain.job import Job, State
-from shared.http import HttpClient
-from shared.intake.intake import Intake
-from shared.ledger.ledger import Ledger
-from shared.providers import PROVIDERS
-from shared.services import Services, load_prices
-from shared.storage.archive import Archive
-from shared.storage.journal import Journal
-from shared.storage.presigned_links import Links
-from shared.storage.s3_clients import s3_client
-from webhook_receiver.app import create_app
+from rushes.shared import credentials, settings
+from rushes.shared.domain.job import Job, State
+from rushes.shared.http import HttpClient
+from rushes.shared.intake.intake import Intake
+from rushes.shared.ledger.ledger import Ledger
+from rushes.shared.providers import PROVIDERS
+from rushes.shared.services import Services, load_prices
+from rushes.shared.storage.archive import Archive
+from rushes.shared.storage.journal import Journal
+from rushes.shared.storage.presigned_links import Links
+from rushes.shared.storage.s3_clients import s3_client
+from rushes.webhook_receiver.app import create_app
 
 SECRET = "secret-of-tokens"
 KEYS = {"acme": "key-of-acme", "other": "key-of-other", "admin": "key-of-admin"}
@@ -209,7 +209,7 @@ class Away:
     """A store that is out of reach."""
 
     def __getattr__(self, name: str) -> Any:
-        from shared.ledger.store import LedgerUnavailable
+        from rushes.shared.ledger.store import LedgerUnavailable
 
         def lost(*_: Any, **__: Any) -> Any:
             raise LedgerUnavailable("ConnectionError")

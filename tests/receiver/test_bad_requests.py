@@ -13,9 +13,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from receiver_steps import IMAGE, MOTION, TEXT, TEXT_26, Counting, Web, fields_of, parts_over, refused
 
-from shared.intake.schema import JobRequest
-from shared.ledger.memory_store import MemoryStore
-from webhook_receiver import request_body as bodies_read
+from rushes.shared.intake.schema import JobRequest
+from rushes.shared.ledger.memory_store import MemoryStore
+from rushes.webhook_receiver import request_body as bodies_read
 
 DOORS = ("/v1/jobs", "/v1/estimates")
 

@@ -16,11 +16,11 @@ from factories import NOW, SECOND, attempt
 from receiver_steps import GATEWAYS, Away, Counting, Web, callback_path, parts_over, refused, secret_in
 from werkzeug.test import TestResponse
 
-from shared import credentials, logs
-from shared.domain.job import AttemptStatus, Job, State
-from shared.ledger.memory_store import MemoryStore
-from shared.ledger.store import Store
-from shared.providers import PROVIDERS
+from rushes.shared import credentials, logs
+from rushes.shared.domain.job import AttemptStatus, Job, State
+from rushes.shared.ledger.memory_store import MemoryStore
+from rushes.shared.ledger.store import Store
+from rushes.shared.providers import PROVIDERS
 
 SAMPLES = Path(__file__).parents[1] / "providers" / "samples"
 NAMES = {

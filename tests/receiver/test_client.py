@@ -15,13 +15,13 @@ from factories import job_in
 from real_server import Server
 from receiver_steps import KEYS, TEXT
 
-from shared.client import ApiError, Client, Unreachable
-from shared.client import client as calls
-from shared.domain import events
-from shared.domain.job import Job, State
-from shared.intake.job_document import document
-from shared.ledger.ledger import Ledger
-from shared.services import clock
+from rushes.shared.client import ApiError, Client, Unreachable
+from rushes.shared.client import client as calls
+from rushes.shared.domain import events
+from rushes.shared.domain.job import Job, State
+from rushes.shared.intake.job_document import document
+from rushes.shared.ledger.ledger import Ledger
+from rushes.shared.services import clock
 
 
 @pytest.fixture

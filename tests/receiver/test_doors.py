@@ -17,10 +17,10 @@ from hypothesis import strategies as st
 from patience import PATIENCE_S
 from receiver_steps import BUCKET, KEYS, TEXT, Away, Counting, Web, parts_over, refused
 
-from shared.domain.job import State
-from shared.ledger.memory_store import MemoryStore
-from shared.storage.s3_clients import s3_client
-from webhook_receiver import health
+from rushes.shared.domain.job import State
+from rushes.shared.ledger.memory_store import MemoryStore
+from rushes.shared.storage.s3_clients import s3_client
+from rushes.webhook_receiver import health
 
 # Every door that wants a key.
 KEYED = [
@@ -276,7 +276,8 @@ def test_a_clip_can_be_fetched_where_the_content_points(monkeypatch: pytest.Monk
 
 
 def test_the_receiver_knows_of_no_broker() -> None:
-    code = "import sys, webhook_receiver.app; print(sorted({'celery', 'kombu', 'worker'} & set(sys.modules)))"
+    unknown = {"celery", "kombu", "rushes.worker"}
+    code = f"import sys, rushes.webhook_receiver.app; print(sorted({unknown} & set(sys.modules)))"
 
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
 

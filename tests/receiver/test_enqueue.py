@@ -16,10 +16,10 @@ from patience import PATIENCE_S
 from real_server import running
 from receiver_steps import AWS, BUCKET, IMAGE, KEYS, TEXT, TEXT_26, Web, environment, error_of, parts_over, without
 
-from shared.domain import events
-from shared.domain.job import Attempt, Link, State
-from shared.ledger.ledger import Ledger
-from shared.services import clock
+from rushes.shared.domain import events
+from rushes.shared.domain.job import Attempt, Link, State
+from rushes.shared.ledger.ledger import Ledger
+from rushes.shared.services import clock
 
 Enqueue = Callable[..., Any]
 

@@ -11,10 +11,10 @@ import pytest
 from good_requests import ACCEPTED
 from receiver_steps import GATEWAYS, KEYS, MOTION, SECRET, TEXT, TEXT_26, Away, Counting, Web, environment, parts_over
 
-from shared.domain.http_messages import Request
-from shared.intake.estimates import Quote
-from shared.ledger.memory_store import MemoryStore
-from worker.submit import prepare
+from rushes.shared.domain.http_messages import Request
+from rushes.shared.intake.estimates import Quote
+from rushes.shared.ledger.memory_store import MemoryStore
+from rushes.worker.submit import prepare
 
 SECRETS = (SECRET, *KEYS.values(), *(f"key-of-{name}" for name in GATEWAYS), "X-Amz-")
 

@@ -9,12 +9,12 @@ import pytest
 from factories import NOW, SECOND, attempt, link
 from receiver_steps import GATEWAYS, MOTION, Away, Clock, Web, parts_over, refused
 
-from shared.domain import events, timing
-from shared.domain.events import Reason
-from shared.domain.job import AttemptStatus, State
-from shared.ledger import keys
-from shared.ledger.memory_store import MemoryStore
-from shared.ledger.timings import FRESH_MS
+from rushes.shared.domain import events, timing
+from rushes.shared.domain.events import Reason
+from rushes.shared.domain.job import AttemptStatus, State
+from rushes.shared.ledger import keys
+from rushes.shared.ledger.memory_store import MemoryStore
+from rushes.shared.ledger.timings import FRESH_MS
 
 TODAY = "2026-09-21"  # the day of NOW
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from receiver_steps import IMAGE, MOTION, TEXT, Web, fields_of, parts_over, without
 
-from shared.ledger.memory_store import MemoryStore
+from rushes.shared.ledger.memory_store import MemoryStore
 
 FIELDS: dict[str, dict[str, Any]] = {
     "image_url": IMAGE,

@@ -8,9 +8,9 @@ import pytest
 from receiver_steps import TEXT, Web, callback_path, environment, parts_over, refused
 from test_doors import KEYED
 
-from shared import settings
-from shared.ledger.memory_store import MemoryStore
-from webhook_receiver.rate_limits import Rates
+from rushes.shared import settings
+from rushes.shared.ledger.memory_store import MemoryStore
+from rushes.webhook_receiver.rate_limits import Rates
 
 
 def hashed(key: str) -> str:

@@ -13,12 +13,12 @@ import pytest
 from factories import result
 from receiver_steps import KEYS, TEXT, Away, Web, parts_over, refused
 
-from shared.domain import events
-from shared.domain.job import AttemptStatus, Job, State
-from shared.ledger.memory_store import MemoryStore
-from shared.ledger.store import LedgerUnavailable
-from shared.storage.s3_clients import s3_client
-from webhook_receiver import jobs_api
+from rushes.shared.domain import events
+from rushes.shared.domain.job import AttemptStatus, Job, State
+from rushes.shared.ledger.memory_store import MemoryStore
+from rushes.shared.ledger.store import LedgerUnavailable
+from rushes.shared.storage.s3_clients import s3_client
+from rushes.webhook_receiver import jobs_api
 
 STRANGE_IDS = [
     "job_",

@@ -16,15 +16,15 @@ from ledger_steps import CAPS, claim, created, engaged, polls, repeating, submit
 from prometheus_client.parser import text_string_to_metric_families
 from receiver_steps import GATEWAYS, SECRET, Away, Counting, Web, callback_path, parts_over, refused, secret_in
 
-from shared.domain import events, timing
-from shared.domain.events import Reason
-from shared.domain.job import Job, State
-from shared.ledger import keys
-from shared.ledger.ledger import Ledger
-from shared.ledger.memory_store import MemoryStore
-from shared.ledger.store import Store
-from shared.operations import overdue
-from webhook_receiver import callback_counts
+from rushes.shared.domain import events, timing
+from rushes.shared.domain.events import Reason
+from rushes.shared.domain.job import Job, State
+from rushes.shared.ledger import keys
+from rushes.shared.ledger.ledger import Ledger
+from rushes.shared.ledger.memory_store import MemoryStore
+from rushes.shared.ledger.store import Store
+from rushes.shared.operations import overdue
+from rushes.webhook_receiver import callback_counts
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
 

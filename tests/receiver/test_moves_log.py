@@ -12,12 +12,12 @@ from ledger_steps import created, engaged
 from receiver_steps import TEXT, Web, parts_over
 from structlog.testing import capture_logs
 
-from shared import logs, notifications
-from shared.domain import events, trace_context
-from shared.domain.events import Reason
-from shared.ledger.ledger import Ledger
-from shared.ledger.memory_store import MemoryStore
-from shared.settings import Settings
+from rushes.shared import logs, notifications
+from rushes.shared.domain import events, trace_context
+from rushes.shared.domain.events import Reason
+from rushes.shared.ledger.ledger import Ledger
+from rushes.shared.ledger.memory_store import MemoryStore
+from rushes.shared.settings import Settings
 
 TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
 TRACEPARENT = f"00-{TRACE}-00f067aa0ba902b7-01"

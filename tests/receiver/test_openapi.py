@@ -21,14 +21,14 @@ from patience import PATIENCE_S
 from real_server import PATH, serving
 from receiver_steps import KEYS, Web, callback_path, without
 
-from shared.domain.job import Job, State
-from shared.domain.schedule import Pace
-from shared.intake.intake import Unacceptable
-from shared.intake.schema import MODELS
-from shared.ledger.connection import connect
-from shared.ledger.ledger import Ledger
-from shared.ledger.redis_store import RedisStore
-from shared.services import clock
+from rushes.shared.domain.job import Job, State
+from rushes.shared.domain.schedule import Pace
+from rushes.shared.intake.intake import Unacceptable
+from rushes.shared.intake.schema import MODELS
+from rushes.shared.ledger.connection import connect
+from rushes.shared.ledger.ledger import Ledger
+from rushes.shared.ledger.redis_store import RedisStore
+from rushes.shared.services import clock
 
 OURS = ("/v1/", "/callbacks/", "/healthz", "/readyz", "/metrics", "/openapi.json", "/docs")
 METHODS = {"get", "post", "put", "patch", "delete"}

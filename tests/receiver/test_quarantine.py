@@ -9,10 +9,10 @@ import pytest
 from factories import NOW, attempt
 from receiver_steps import KEYS, Away, Counting, Web, callback_path, parts_over, refused, secret_in
 
-from shared import credentials
-from shared.domain.job import AttemptStatus, Job, State
-from shared.ledger.memory_store import MemoryStore
-from shared.ledger.quarantine import BODY_BYTES
+from rushes.shared import credentials
+from rushes.shared.domain.job import AttemptStatus, Job, State
+from rushes.shared.ledger.memory_store import MemoryStore
+from rushes.shared.ledger.quarantine import BODY_BYTES
 
 NAMED = {"id": "task-7", "status": "completed", "results": ["https://files.example/clip.mp4?sig=hidden"]}
 

@@ -19,16 +19,16 @@ from patience import PATIENCE_S, wait_until
 from real_server import Answer, Server, answer, chunked, head, serving
 from receiver_steps import TEXT, callback_path, error_of, secret_in
 
-from deploy.sandbox import redis as durable_redis
-from shared.domain import events
-from shared.domain.job import Job, State
-from shared.domain.schedule import Pace
-from shared.ledger import redis_store
-from shared.ledger.connection import connect
-from shared.ledger.ledger import Ledger
-from shared.ledger.redis_store import RedisStore
-from shared.services import RECEIVER_TIMEOUT_S, clock
-from webhook_receiver.jobs_api import STREAMS_MAX
+from rushes.deploy.sandbox import redis as durable_redis
+from rushes.shared.domain import events
+from rushes.shared.domain.job import Job, State
+from rushes.shared.domain.schedule import Pace
+from rushes.shared.ledger import redis_store
+from rushes.shared.ledger.connection import connect
+from rushes.shared.ledger.ledger import Ledger
+from rushes.shared.ledger.redis_store import RedisStore
+from rushes.shared.services import RECEIVER_TIMEOUT_S, clock
+from rushes.webhook_receiver.jobs_api import STREAMS_MAX
 
 MIB = 1 << 20
 COMPLETED = {"id": "task-1", "status": "completed", "results": ["https://files.example/clip.mp4"]}

@@ -18,15 +18,15 @@ from patience import PATIENCE_S, wait_until
 from real_server import Server, head, serving
 from receiver_steps import KEYS, MOTION, TEXT, without
 
-from deploy.sandbox.ports import free_ports
-from shared.cli.job_options import WORDS
-from shared.cli.main import main
-from shared.client import ApiError, Client, Unreachable
-from shared.domain import events
-from shared.domain.job import Job, State
-from shared.ledger.ledger import Ledger
-from shared.services import clock
-from webhook_receiver import jobs_api
+from rushes.deploy.sandbox.ports import free_ports
+from rushes.shared.cli.job_options import WORDS
+from rushes.shared.cli.main import main
+from rushes.shared.client import ApiError, Client, Unreachable
+from rushes.shared.domain import events
+from rushes.shared.domain.job import Job, State
+from rushes.shared.ledger.ledger import Ledger
+from rushes.shared.services import clock
+from rushes.webhook_receiver import jobs_api
 
 Rushes = Callable[..., Result]
 PROGRAM = Path(sys.executable).with_name("rushes")

@@ -10,7 +10,7 @@ from patience import PATIENCE_S
 from real_server import launch
 from receiver_steps import AWS, environment
 
-from deploy.sandbox.ports import free_ports
+from rushes.deploy.sandbox.ports import free_ports
 
 PROCESSES = ("web", "worker", "scheduler")
 REQUIRED = ("REDIS_URL", "RUSHES_API_KEYS", "RUSHES_S3_BUCKET", "RUSHES_SECRET_KEY")

@@ -19,9 +19,9 @@ from patience import PATIENCE_S, wait_until
 from real_server import Server, answer, head, serving
 from receiver_steps import TEXT
 
-from shared.domain.job import State
-from shared.ledger.ledger import Ledger
-from shared.services import clock
+from rushes.shared.domain.job import State
+from rushes.shared.ledger.ledger import Ledger
+from rushes.shared.services import clock
 
 NEVER_S = 600
 BODY = json.dumps(TEXT).encode()

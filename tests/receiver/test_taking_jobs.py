@@ -25,9 +25,9 @@ from receiver_steps import (
     without,
 )
 
-from shared.domain.job import State
-from shared.ledger.memory_store import MemoryStore
-from shared.ledger.store import LaneRoom, Store
+from rushes.shared.domain.job import State
+from rushes.shared.ledger.memory_store import MemoryStore
+from rushes.shared.ledger.store import LaneRoom, Store
 
 CLIP_DEFAULTS = {"mode": "std", "duration": 5, "aspect_ratio": "16:9", "sound": False}
 COMMON_DEFAULTS = {"watermark": False, "provider": "auto"}

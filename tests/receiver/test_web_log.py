@@ -10,9 +10,9 @@ from factories import job_in
 from real_server import Server, head, serving
 from receiver_steps import KEYS, TEXT, callback_path, secret_in
 
-from shared.domain.job import State
-from shared.ledger.ledger import Ledger
-from shared.services import clock
+from rushes.shared.domain.job import State
+from rushes.shared.ledger.ledger import Ledger
+from rushes.shared.services import clock
 
 PROMPT, STRANGERS_KEY = "a prompt of acme's own", "key-of-somebody-new"
 

@@ -20,12 +20,10 @@ from real_server import PATH
 from receiver_steps import AWS, KEYS, environment, error_of
 from redis import Redis
 
-from deploy.sandbox import ROOT
-
 WORKERS = {
-    "as in the Procfile": [sys.executable, "-m", "worker"],
+    "as in the Procfile": [sys.executable, "-m", "rushes.worker"],
     "as talkative as Celery can be": [
-        *(sys.executable, "-m", "celery", "--app", "worker.app", "worker", "--queues", "work,enqueue"),
+        *(sys.executable, "-m", "celery", "--app", "rushes.worker.app", "worker", "--queues", "work,enqueue"),
         *("--loglevel", "DEBUG", "--task-events"),
     ],
 }
@@ -62,7 +60,7 @@ def worker(request: Any, served_redis_url: str, tmp_path_factory: pytest.TempPat
     env = {**AWS, **environment(**changes), **TALKATIVE, "PATH": PATH, "AWS_ENDPOINT_URL_S3": "http://127.0.0.1:1"}
     with log.open("wb") as lines, Redis.from_url(served_redis_url) as broker:
         broker.flushdb()
-        process = subprocess.Popen(request.param, env=env, cwd=ROOT, stdout=lines, stderr=lines)
+        process = subprocess.Popen(request.param, env=env, stdout=lines, stderr=lines)
         with Celery("somebody-elses", broker=served_redis_url, backend=served_redis_url) as sender:
             made = Worker(process, log, broker, sender)
             assert made.answers()

@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 from gateway_client import Client
 
-from deploy.sandbox.gateways.app import Sandbox
-from deploy.sandbox.gateways.server import SandboxServer
-from deploy.sandbox.gateways.settings import Settings
+from rushes.deploy.sandbox.gateways.app import Sandbox
+from rushes.deploy.sandbox.gateways.server import SandboxServer
+from rushes.deploy.sandbox.gateways.settings import Settings
 
 
 class Running:

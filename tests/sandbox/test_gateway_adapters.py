@@ -9,10 +9,10 @@ from urllib.parse import urlsplit
 import pytest
 from patience import PATIENCE_S
 
-from shared.domain.events import Accepted, Failed, Succeeded
-from shared.domain.http_messages import Response
-from shared.providers import PROVIDERS
-from shared.providers.base import Access, Ask
+from rushes.shared.domain.events import Accepted, Failed, Succeeded
+from rushes.shared.domain.http_messages import Response
+from rushes.shared.providers import PROVIDERS
+from rushes.shared.providers.base import Access, Ask
 
 MOTION = {
     "prompt": "a wave",

@@ -12,7 +12,7 @@ import pytest
 from gateway_client import DOCUMENTED, GATEWAYS, Client, task_id
 from patience import PATIENCE_S, wait_until
 
-from deploy.sandbox.ports import free_ports, http_status
+from rushes.deploy.sandbox.ports import free_ports, http_status
 
 KEY = "attempt-1"
 
@@ -90,7 +90,8 @@ class Process:
 
     def __init__(self, data_dir, **environment):
         self.port = free_ports(1)[0]
-        self.argv = [sys.executable, "-m", "deploy.sandbox.gateways", "--port", str(self.port), "--data", str(data_dir)]
+        command = [sys.executable, "-m", "rushes.deploy.sandbox.gateways"]
+        self.argv = [*command, "--port", str(self.port), "--data", str(data_dir)]
         self.environment = {**os.environ, **environment}
         self.start()
 

@@ -8,10 +8,10 @@ import pytest
 from gateway_client import DOCUMENTED
 from patience import wait_until
 
-from deploy.sandbox.gateways.apimodels import ApiModels
-from deploy.sandbox.gateways.billing import Callback
-from deploy.sandbox.gateways.callback_sender import next_due
-from deploy.sandbox.gateways.evolink import EvoLink
+from rushes.deploy.sandbox.gateways.apimodels import ApiModels
+from rushes.deploy.sandbox.gateways.billing import Callback
+from rushes.deploy.sandbox.gateways.callback_sender import next_due
+from rushes.deploy.sandbox.gateways.evolink import EvoLink
 
 ENDED_AT = 1000.0
 

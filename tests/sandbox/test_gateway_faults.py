@@ -10,7 +10,7 @@ import pytest
 from gateway_client import DOCUMENTED, GATEWAYS, video_url
 from patience import PATIENCE_S, wait_until
 
-from deploy.sandbox.gateways.faults import SHAPES
+from rushes.deploy.sandbox.gateways.faults import SHAPES
 
 LOST = (http.client.RemoteDisconnected, ConnectionResetError)
 

@@ -9,8 +9,8 @@ import av
 import pytest
 from gateway_client import DOCUMENTED, MOTION, video_url
 
-from deploy.sandbox.gateways import drawing, render
-from deploy.sandbox.gateways.billing import Clip
+from rushes.deploy.sandbox.gateways import drawing, render
+from rushes.deploy.sandbox.gateways.billing import Clip
 
 SHORT = Clip(1.0, 320, 240)
 

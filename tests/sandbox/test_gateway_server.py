@@ -7,7 +7,7 @@ import http.client
 from gateway_client import DOCUMENTED, SUBMIT
 from patience import PATIENCE_S
 
-from deploy.sandbox.gateways.server import BODY_CAP_BYTES, Request
+from rushes.deploy.sandbox.gateways.server import BODY_CAP_BYTES, Request
 
 
 def test_a_connection_serves_many_requests(client):

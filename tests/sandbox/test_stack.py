@@ -14,9 +14,9 @@ import pytest
 from gateway_client import Client
 from patience import PATIENCE_S, wait_until
 
-from deploy.sandbox import redis, s3, stack
-from deploy.sandbox.ports import NotReady, http_status
-from deploy.sandbox.stack import Ports, Stack
+from rushes.deploy.sandbox import redis, s3, stack
+from rushes.deploy.sandbox.ports import NotReady, http_status
+from rushes.deploy.sandbox.stack import Ports, Stack
 
 WEB = """
 import json, os
@@ -28,7 +28,7 @@ class Web(BaseHTTPRequestHandler):
         self.wfile.write(json.dumps(dict(os.environ)).encode())
 HTTPServer(("127.0.0.1", int(os.environ["PORT"])), Web).serve_forever()
 """
-PROCFILE = "web: python web.py\nworker: sleep 600\nscheduler: sleep 600\n"
+PROCFILE = "web: python {root}/web.py\nworker: sleep 600\nscheduler: sleep 600\n"
 
 
 def redis_says(port, command):
@@ -41,7 +41,7 @@ def redis_says(port, command):
 def root(tmp_path_factory):
     root = tmp_path_factory.mktemp("root")
     (root / "web.py").write_text(WEB)
-    (root / "Procfile").write_text(PROCFILE)
+    (root / "Procfile").write_text(PROCFILE.format(root=root))
     return root
 
 
@@ -51,7 +51,9 @@ def running(root, tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         for name, value in foreign.items():
             patch.setenv(name, value)
-        with Stack(tmp_path_factory.mktemp("data"), root=root, extra_env={"SANDBOX_TASK_SECONDS": "0"}) as running:
+        with Stack(
+            tmp_path_factory.mktemp("data"), commands=root / "Procfile", extra_env={"SANDBOX_TASK_SECONDS": "0"}
+        ) as running:
             yield running
 
 
@@ -139,7 +141,7 @@ def test_long_fields_do_not_swell_a_hash(running):
 
 
 def test_a_stack_keeps_its_secrets_and_shows_them_to_nobody(root, tmp_path):
-    first, second = (Stack(tmp_path, root=root).secrets for _ in range(2))
+    first, second = (Stack(tmp_path, commands=root / "Procfile").secrets for _ in range(2))
 
     assert first == second
     assert len({first.secret_key, first.demo_key, first.admin_key}) == 3
@@ -158,7 +160,7 @@ def test_a_stack_that_does_not_come_up_says_why_and_leaves_nobody(tmp_path, monk
     monkeypatch.setattr(Stack, "_await_parts", lambda self: None)
     (tmp_path / "Procfile").write_text("web: sh -c 'echo no such setting; exit 1'\n")
     out = io.StringIO()
-    failing = Stack(tmp_path / "data", root=tmp_path, outputs=[out])
+    failing = Stack(tmp_path / "data", commands=tmp_path / "Procfile", outputs=[out])
 
     def nobody(*_):
         wait_until(lambda: "no such setting" in out.getvalue(), "the reason")

@@ -10,12 +10,13 @@ import subprocess
 import sys
 import time
 from itertools import islice
+from pathlib import Path
 
 import pytest
 from patience import PATIENCE_S, wait_until
 
-from deploy.sandbox import supervisor as supervisor_module
-from deploy.sandbox.supervisor import Command, Supervisor, procfile
+from rushes.deploy.sandbox import supervisor as supervisor_module
+from rushes.deploy.sandbox.supervisor import Command, Supervisor, procfile
 
 SLEEP = Command([sys.executable, "-c", "import time; time.sleep(60)"])
 # Starts a child of its own and tells its pid.
@@ -36,7 +37,7 @@ time.sleep(60)
 # A supervisor as a process of its own, which tells the pid of its guardian too.
 SUPERVISOR = f"""
 import sys, time
-from deploy.sandbox.supervise import Command, Supervisor
+from rushes.deploy.sandbox.supervisor import Command, Supervisor
 supervisor = Supervisor({{"family": Command([sys.executable, "-c", {FAMILY!r}])}}, [sys.stdout], pause_s=0.05)
 supervisor.start()
 print(supervisor._guardian._process.pid, file=sys.stderr, flush=True)
@@ -181,7 +182,7 @@ def test_a_command_that_cannot_be_run_is_an_error_and_leaves_nobody(out):
     assert supervisor.pids() == {}
 
 
-def test_a_procfile_is_run_by_a_shell_in_its_own_directory(keep, out, tmp_path):
+def test_a_procfile_is_run_by_a_shell_where_the_supervisor_runs(keep, out, tmp_path):
     (tmp_path / "Procfile").write_text(
         "# comment\nweb: sh -c 'echo in $PWD on $PORT; exec sleep 60'\n\nworker: sleep 60\n"
     )
@@ -189,4 +190,4 @@ def test_a_procfile_is_run_by_a_shell_in_its_own_directory(keep, out, tmp_path):
     keep(**commands)
 
     assert list(commands) == ["web", "worker"]
-    assert f"in {tmp_path.resolve()} on 8123" in said(out, "on 8123")
+    assert f"in {Path.cwd()} on 8123" in said(out, "on 8123")

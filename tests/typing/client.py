@@ -1,4 +1,4 @@
-"""The public surface of shared.client as its users write it. Checked by mypy, and never run."""
+"""The public surface of rushes.client as its users write it. Checked by mypy, and never run."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any, assert_type
 
 import requests
 
-from shared.client import (
+from rushes.client import (
     ENDED,
     Action,
     ApiError,

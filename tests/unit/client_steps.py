@@ -12,7 +12,7 @@ from typing import Any
 from fault_server import FaultServer, Script, answer
 from patience import PATIENCE_S
 
-from shared.domain.http_messages import Request
+from rushes.shared.domain.http_messages import Request
 
 LOOPBACK = (ip_network("127.0.0.0/8"), ip_network("::1/128"))
 SECOND_ONLY = (ip_network("127.0.0.2/32"),)

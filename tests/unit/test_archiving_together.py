@@ -11,14 +11,14 @@ import pytest
 from factories import NOW, PACE, SECOND, job_in, result
 from patience import PATIENCE_S
 
-from shared.domain import events, schedule
-from shared.domain.events import Event
-from shared.domain.job import Job, State
-from shared.storage.archive import ArchiveUnavailable
-from worker import archive as archive_module
-from worker import step_failures, steps
-from worker import thread_pools as hands_module
-from worker.thread_pools import Hands, InTurn, Threads
+from rushes.shared.domain import events, schedule
+from rushes.shared.domain.events import Event
+from rushes.shared.domain.job import Job, State
+from rushes.shared.storage.archive import ArchiveUnavailable
+from rushes.worker import archive as archive_module
+from rushes.worker import step_failures, steps
+from rushes.worker import thread_pools as hands_module
+from rushes.worker.thread_pools import Hands, InTurn, Threads
 
 LATER = NOW + 9 * SECOND
 BROKE = events.ArchiveFailed("archive_failed", "a step of ours broke; see the worker's log", asked_at=NOW)

@@ -12,8 +12,8 @@ from uuid import UUID
 
 import pytest
 
-from shared.intake.intake import Unacceptable
-from worker.task_arguments import argument, job_body
+from rushes.shared.intake.intake import Unacceptable
+from rushes.worker.task_arguments import argument, job_body
 
 
 class Mode(str, Enum):  # noqa: UP042

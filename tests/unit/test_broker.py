@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from shared import settings
-from worker import broker
+from rushes.shared import settings
+from rushes.worker import broker
 
 LEAST = {"REDIS_URL": "redis://h", "RUSHES_S3_BUCKET": "clips", "RUSHES_SECRET_KEY": "secret", "RUSHES_API_KEYS": "a:k"}
 

@@ -15,8 +15,8 @@ import pytest
 import requests
 from certificates import self_signed
 
-import shared.client
-from shared.client import (
+import rushes.client
+from rushes.shared.client import (
     ApiError,
     Client,
     Conflict,
@@ -114,14 +114,14 @@ import sys, sysconfig
 from pathlib import Path
 import requests
 known = set(sys.modules)
-import shared.client
+import rushes.shared.client
 site = [Path(path) for path in {sysconfig.get_path("purelib"), sysconfig.get_path("platlib")}]
-new = {name.partition(".")[0] for name in set(sys.modules) - known}
+new = {name.partition(".")[0] for name in set(sys.modules) - known} - {"rushes"}
 foreign = {n for n in new if any((path / n).exists() or (path / f"{n}.py").exists() for path in site)}
-print(sorted(foreign), sorted(name for name in sys.modules if name.startswith("shared.")))
+print(sorted(foreign), sorted(name for name in sys.modules if name.startswith("rushes.shared.")))
 """
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    ours = [f"shared.client{name}" for name in ("", ".client", ".documents", ".errors", ".events", ".transport")]
+    ours = [f"rushes.shared.client{name}" for name in ("", ".client", ".documents", ".errors", ".events", ".transport")]
     assert ran.stdout.strip() == f"[] {ours}"
 
 
@@ -134,7 +134,7 @@ def test_it_works_where_nothing_of_the_server_can_be_imported(scripted: Script) 
     code = f"""
 import sys
 sys.modules.update(dict.fromkeys({SERVERS!r}))
-from shared.client import Client
+from rushes.shared.client import Client
 with Client({server.url!r}, "key") as client:
     print(client.submit({{"model": "kling-v3"}}, "order-17")["id"])
 """
@@ -145,7 +145,7 @@ with Client({server.url!r}, "key") as client:
 def test_the_type_only_file_shows_every_public_name() -> None:
     text = (Path(__file__).parents[1] / "typing" / "client.py").read_text("utf-8")
     calls = [name for name in vars(Client) if not name.startswith("_")]
-    assert [name for name in (*shared.client.__all__, *calls) if name not in text] == []
+    assert [name for name in (*rushes.client.__all__, *calls) if name not in text] == []
 
 
 # --- what it sends

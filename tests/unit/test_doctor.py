@@ -14,19 +14,19 @@ import redis
 import structlog
 from redis_server import RedisServer, running
 
-from deploy.sandbox import s3
-from deploy.sandbox.ports import free_ports
-from shared.domain.events import Reason
-from shared.domain.schedule import Pace
-from shared.ledger.connection import connect
-from shared.ledger.ledger import Ledger
-from shared.ledger.redis_store import RedisStore
-from shared.ledger.server_info import Server, server
-from shared.operations import doctor
-from shared.operations.doctor import BAD, OK, WARN, Finding
-from shared.services import clock
-from shared.settings import load
-from shared.storage.s3_clients import BucketFacts
+from rushes.deploy.sandbox import s3
+from rushes.deploy.sandbox.ports import free_ports
+from rushes.shared.domain.events import Reason
+from rushes.shared.domain.schedule import Pace
+from rushes.shared.ledger.connection import connect
+from rushes.shared.ledger.ledger import Ledger
+from rushes.shared.ledger.redis_store import RedisStore
+from rushes.shared.ledger.server_info import Server, server
+from rushes.shared.operations import doctor
+from rushes.shared.operations.doctor import BAD, OK, WARN, Finding
+from rushes.shared.services import clock
+from rushes.shared.settings import load
+from rushes.shared.storage.s3_clients import BucketFacts
 
 BUCKET = "doctors-clips"
 SECRETS = {

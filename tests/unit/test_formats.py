@@ -8,7 +8,7 @@ from makings import Bytes, harm, picture
 from pictures import JPEGS, NEITHER, PNGS
 from PIL import Image
 
-from shared.media import formats, probe
+from rushes.shared.media import formats, probe
 
 # As others read them
 

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 from patience import PATIENCE_S
 
-from worker import thread_pools as subject
-from worker.thread_pools import Hands, InTurn, Threads
+from rushes.worker import thread_pools as subject
+from rushes.worker.thread_pools import Hands, InTurn, Threads
 
 SIZES = {"poll": 2, "archive": 2, "send": 4}
 

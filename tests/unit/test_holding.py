@@ -10,15 +10,15 @@ from typing import Any
 import pytest
 from factories import NOW, SECOND, job_in
 
-from shared.domain import events, schedule
-from shared.domain.events import Event
-from shared.domain.job import Job, State
-from shared.ledger.ledger import CapReached, LeaseLost, Ticket
-from shared.ledger.store import LedgerUnavailable
-from worker import leases
-from worker.group_commit import InHand, write, write_down
-from worker.leases import SURE_S, Hold, engage, still
-from worker.step_failures import guarded, together
+from rushes.shared.domain import events, schedule
+from rushes.shared.domain.events import Event
+from rushes.shared.domain.job import Job, State
+from rushes.shared.ledger.ledger import CapReached, LeaseLost, Ticket
+from rushes.shared.ledger.store import LedgerUnavailable
+from rushes.worker import leases
+from rushes.worker.group_commit import InHand, write, write_down
+from rushes.worker.leases import SURE_S, Hold, engage, still
+from rushes.worker.step_failures import guarded, together
 
 LATER = NOW + 3 * SECOND
 LEASE = schedule.LEASE_S * SECOND

@@ -9,7 +9,7 @@ from itertools import pairwise
 import pytest
 from factories import NOW
 
-from shared.domain import ids, schedule
+from rushes.shared.domain import ids, schedule
 
 TOP = (1 << ids.RANDOM_BITS) - 1
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 from factories import DAY, HOUR, NOW, PACE, SECOND, job_in
 
-from shared.domain import events
-from shared.domain.events import Event
-from shared.domain.job import AttemptStatus, Error, Job, State
-from shared.domain.transitions import transition
+from rushes.shared.domain import events
+from rushes.shared.domain.events import Event
+from rushes.shared.domain.job import AttemptStatus, Error, Job, State
+from rushes.shared.domain.transitions import transition
 
 LINKLESS = events.Unclear("the gateway says completed but gave no link", finished=True)
 REFUSED = events.ArchiveFailed("archive_failed", "we do not fetch the gateway's link: an odd port", refused=True)

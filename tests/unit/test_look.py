@@ -5,7 +5,7 @@ import threading
 import pytest
 from patience import PATIENCE_S
 
-from shared.single_flight import Look
+from rushes.shared.single_flight import Look
 
 
 def test_a_look_gives_what_it_saw_or_raises_what_it_met() -> None:

@@ -10,19 +10,19 @@ from typing import Any
 import pytest
 from factories import NOW, PACE, SECOND, job_in
 
-from shared.domain import events, schedule
-from shared.domain.events import Event
-from shared.domain.http_messages import Request, Response
-from shared.domain.job import Job, Nudge, State
-from shared.http import AnswerLost
-from shared.ledger.ledger import Ledger
-from shared.ledger.memory_store import MemoryStore
-from shared.ledger.store import LaneRoom, LedgerUnavailable
-from shared.operations.task_query import understood
-from shared.providers.base import Access
-from worker import leases, steps
-from worker.group_commit import InHand
-from worker.thread_pools import InTurn
+from rushes.shared.domain import events, schedule
+from rushes.shared.domain.events import Event
+from rushes.shared.domain.http_messages import Request, Response
+from rushes.shared.domain.job import Job, Nudge, State
+from rushes.shared.http import AnswerLost
+from rushes.shared.ledger.ledger import Ledger
+from rushes.shared.ledger.memory_store import MemoryStore
+from rushes.shared.ledger.store import LaneRoom, LedgerUnavailable
+from rushes.shared.operations.task_query import understood
+from rushes.shared.providers.base import Access
+from rushes.worker import leases, steps
+from rushes.worker.group_commit import InHand
+from rushes.worker.thread_pools import InTurn
 
 Outcome = Response | AnswerLost | None
 Group = list[tuple[int, Outcome]]
@@ -279,7 +279,7 @@ def test_one_that_needs_a_ledger_out_of_reach_is_not_written_and_the_others_are(
 
 def test_one_whose_answer_called_for_another_step_is_let_go_without_news(monkeypatch: pytest.MonkeyPatch) -> None:
     desk = Desk(doubted(), running(3))
-    monkeypatch.setattr("worker.poll.named_otherwise", lambda job, services: True)
+    monkeypatch.setattr("rushes.worker.poll.named_otherwise", lambda job, services: True)
 
     desk.look([(0, answer(404)), (1, at_it(30))])
 

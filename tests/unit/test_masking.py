@@ -12,8 +12,8 @@ from collections.abc import Iterator
 import pytest
 import structlog
 
-from shared import logs
-from shared.masking import masker, secrets, traced
+from rushes.shared import logs
+from rushes.shared.masking import masker, secrets, traced
 
 ENVIRONMENT = {
     "RUSHES_API_KEYS": "acme:key-of-acme, other:key:with:colons",

@@ -11,8 +11,8 @@ from fault_server import FaultServer, answer, flooding, keeping, redirecting
 from makings import clip, picture, song
 from shelf import Shelf
 
-from shared.http import HttpClient
-from shared.media.probe import MB, InputRejected, InputUnreachable, probe
+from rushes.shared.http import HttpClient
+from rushes.shared.media.probe import MB, InputRejected, InputUnreachable, probe
 
 LOOPBACK = (ip_network("127.0.0.1/32"),)
 SHORT_S = 0.5  # a deadline that a test means to meet

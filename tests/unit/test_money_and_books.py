@@ -10,11 +10,11 @@ from factories import DAY, HOUR, NOW, PACE, attempt, failed, job, job_in, link, 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from shared.domain import counters, events, money, schedule
-from shared.domain.events import Event, Reason
-from shared.domain.job import AttemptStatus, Error, Job, Nudge, State
-from shared.domain.transitions import transition
-from shared.ledger import record
+from rushes.shared.domain import counters, events, money, schedule
+from rushes.shared.domain.events import Event, Reason
+from rushes.shared.domain.job import AttemptStatus, Error, Job, Nudge, State
+from rushes.shared.domain.transitions import transition
+from rushes.shared.ledger import record
 
 # --- money
 

@@ -13,7 +13,7 @@ import pytest
 from makings import Bytes, box, clip, harm
 from shapes import part, within
 
-from shared.media import formats, mp4_boxes
+from rushes.shared.media import formats, mp4_boxes
 
 SAMPLE_TABLE = [b"moov", b"trak", b"mdia", b"minf", b"stbl"]
 

@@ -10,9 +10,9 @@ from factories import DAY, HOUR, MINUTE, NOW, PACE, SECOND, job, job_in, link
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.domain import events, schedule, timing
-from shared.domain.job import Chore, Job, State
-from shared.domain.transitions import transition
+from rushes.shared.domain import events, schedule, timing
+from rushes.shared.domain.job import Chore, Job, State
+from rushes.shared.domain.transitions import transition
 
 moments = st.integers(NOW, NOW + 3 * DAY)
 

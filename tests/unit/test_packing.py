@@ -6,7 +6,7 @@ from factories import attempt, job, link
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.ledger import compression, record
+from rushes.shared.ledger import compression, record
 
 
 def test_what_was_packed_comes_back() -> None:

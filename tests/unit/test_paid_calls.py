@@ -7,10 +7,10 @@ from typing import Any
 
 from factories import NOW, job_in
 
-from shared.domain import events, schedule
-from shared.domain.http_messages import Request, Response
-from shared.domain.job import State
-from worker import steps, submit
+from rushes.shared.domain import events, schedule
+from rushes.shared.domain.http_messages import Request, Response
+from rushes.shared.domain.job import State
+from rushes.worker import steps, submit
 
 PAID = Request("POST", "https://gateway.example/v1/video/generations", {}, {"prompt": "a kite"})
 

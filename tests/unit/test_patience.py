@@ -7,10 +7,10 @@ from dataclasses import replace
 import pytest
 from factories import HOUR, MINUTE, NOW, PACE, SECOND, attempt, job, job_in
 
-from shared.domain import cheapest_wait, events
-from shared.domain.events import Event, Reason
-from shared.domain.job import AttemptStatus, Job, State
-from shared.domain.transitions import transition
+from rushes.shared.domain import cheapest_wait, events
+from rushes.shared.domain.events import Event, Reason
+from rushes.shared.domain.job import AttemptStatus, Job, State
+from rushes.shared.domain.transitions import transition
 
 A, B, C = "apimart", "evolink", "newapi"
 WAIT = round(PACE.wait_for_cheapest_s * SECOND)

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from factories import NOW, SECOND
 
-from worker import leases, scheduler
+from rushes.worker import leases, scheduler
 
 
 class Board:

@@ -10,8 +10,8 @@ from factories import NOW, job, job_in
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from shared.domain.job import Attempt, AttemptStatus, Chore, Error, Job, Link, Note, Nudge, Result, State
-from shared.ledger import record
+from rushes.shared.domain.job import Attempt, AttemptStatus, Chore, Error, Job, Link, Note, Nudge, Result, State
+from rushes.shared.ledger import record
 
 # Half surrogate pairs too: JSON of a caller or a gateway may hold them.
 anything = st.text(st.characters(exclude_categories=()), max_size=20)

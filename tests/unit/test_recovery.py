@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 from factories import MINUTE, NOW, attempt, job, job_in, rejected
 
-from shared.domain.job import State
-from shared.operations.recovery import unanswered
+from rushes.shared.domain.job import State
+from rushes.shared.operations.recovery import unanswered
 
 LATER = NOW + MINUTE
 

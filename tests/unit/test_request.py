@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 from marshmallow import ValidationError
 
-from shared.intake import schema
-from shared.intake.intake import digest
-from shared.intake.schema import validated
+from rushes.shared.intake import schema
+from rushes.shared.intake.intake import digest
+from rushes.shared.intake.schema import validated
 
 TEXT: dict[str, Any] = {"model": "kling-v3", "prompt": "a red kite over the sea"}
 MOTION: dict[str, Any] = {

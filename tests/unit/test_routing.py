@@ -3,10 +3,10 @@ from __future__ import annotations
 import pytest
 from factories import attempt, failed, job, rejected
 
-from shared.domain import routing
-from shared.domain.events import Reason
-from shared.domain.job import AttemptStatus
-from shared.domain.routing import Give, Go, Move, Wait
+from rushes.shared.domain import routing
+from rushes.shared.domain.events import Reason
+from rushes.shared.domain.job import AttemptStatus
+from rushes.shared.domain.routing import Give, Go, Move, Wait
 
 # Reason: the move with three gateways left, the move with one.
 AFTER_REFUSAL: dict[str, tuple[Move, Move]] = {

@@ -12,13 +12,13 @@ from factories import NOW, PACE, job
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.domain import schedule
-from shared.ledger.ledger import Ledger, Ticket
-from shared.ledger.memory_store import MemoryStore
-from shared.ledger.store import LedgerUnavailable
-from worker import scheduler as schedulers
-from worker.lane_capacity import CALLS, SHARES
-from worker.scheduler import BREATH_MAX_S, BREATH_S, NAP_S, Scheduler, messages
+from rushes.shared.domain import schedule
+from rushes.shared.ledger.ledger import Ledger, Ticket
+from rushes.shared.ledger.memory_store import MemoryStore
+from rushes.shared.ledger.store import LedgerUnavailable
+from rushes.worker import scheduler as schedulers
+from rushes.worker.lane_capacity import CALLS, SHARES
+from rushes.worker.scheduler import BREATH_MAX_S, BREATH_S, NAP_S, Scheduler, messages
 
 LANES = ("submit:apimart", "submit:newapi", "poll:apimart", "poll:evolink", "archive", "notify", "retire")
 many_tickets = st.lists(st.sampled_from(LANES), max_size=300).map(
@@ -166,7 +166,7 @@ def tasks(monkeypatch: pytest.MonkeyPatch) -> Any:
     secrets = {"RUSHES_SECRET_KEY": "s" * 40, "RUSHES_API_KEYS": "acme:key-of-acme-of-some-length"}
     for name, value in {**environ, **secrets}.items():
         monkeypatch.setenv(name, value)
-    return importlib.import_module("worker.tasks")
+    return importlib.import_module("rushes.worker.tasks")
 
 
 def test_a_bell_out_of_reach_harms_nobody(tasks: Any, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -194,7 +194,7 @@ def test_hints_are_taken_without_a_receipt_and_what_others_enqueue_with_one(task
 def test_a_hint_asks_the_broker_for_nothing_unless_it_waits_for_a_receipt(
     tasks: Any, awaited: dict[str, str], calls: list[str]
 ) -> None:
-    from worker.task_classes import UnreceiptedRequest
+    from rushes.worker.task_classes import UnreceiptedRequest
 
     assert tasks.work.Request is UnreceiptedRequest
     made: list[str] = []

@@ -11,10 +11,10 @@ from typing import Any
 import certifi
 import pytest
 
-from shared import settings
-from shared.domain.schedule import Pace
-from shared.http import Proxy
-from shared.providers import PROVIDERS
+from rushes.shared import settings
+from rushes.shared.domain.schedule import Pace
+from rushes.shared.http import Proxy
+from rushes.shared.providers import PROVIDERS
 
 LEAST = {
     "REDIS_URL": "redis://localhost:6379/0",

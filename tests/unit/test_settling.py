@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 from factories import REQUEST, job_in, result
 
-from shared.domain.job import State
-from shared.providers.prices import PriceTable
-from worker.archive import settled
+from rushes.shared.domain.job import State
+from rushes.shared.providers.prices import PriceTable
+from rushes.worker.archive import settled
 
 MOTION = {"model": "kling-v3-motion-control", "mode": "std"}
 REFERENCE = {"video_url": {"duration_s": "7"}}

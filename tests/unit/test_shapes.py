@@ -11,10 +11,10 @@ from makings import Bytes
 from shapes import CUT, HEIGHT, ODD, OTHER, SECONDS, WHOLE, WIDTH, frames
 from shelf import Shelf
 
-from shared.http import HttpClient
-from shared.media import formats, mp4_boxes
-from shared.media.probe import Clip, InputRejected, judged, probe
-from shared.storage.clip_check import ClipFacts, ClipJudge, InvalidClip
+from rushes.shared.http import HttpClient
+from rushes.shared.media import formats, mp4_boxes
+from rushes.shared.media.probe import Clip, InputRejected, judged, probe
+from rushes.shared.storage.clip_check import ClipFacts, ClipJudge, InvalidClip
 
 WITHOUT_AN_END = ["media to the end", "fragments without an index"]
 LARGE = [name for name in WHOLE if "large" in name or "MiB" in name]

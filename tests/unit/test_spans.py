@@ -7,11 +7,11 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
-from shared import logs
-from shared import tracing as tracing_module
-from shared.domain import events, trace_context
-from shared.ledger.ledger import Ledger
-from shared.ledger.memory_store import MemoryStore
+from rushes.shared import logs
+from rushes.shared import tracing as tracing_module
+from rushes.shared.domain import events, trace_context
+from rushes.shared.ledger.ledger import Ledger
+from rushes.shared.ledger.memory_store import MemoryStore
 
 TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
 

@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 from factories import HOUR, MINUTE, NOW, PACE, SECOND, attempt, job, job_in, link, rejected, result
 
-from shared.domain import events, metric_counters
-from shared.domain.events import Event, Reason
-from shared.domain.job import AttemptStatus, Job, State
-from shared.domain.transitions import transition
+from rushes.shared.domain import events, metric_counters
+from rushes.shared.domain.events import Event, Reason
+from rushes.shared.domain.job import AttemptStatus, Job, State
+from rushes.shared.domain.transitions import transition
 
 
 def counted(subject: Job, event: Event, now: int = NOW) -> dict[str, int]:

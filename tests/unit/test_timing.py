@@ -11,9 +11,9 @@ from factories import NOW, attempt, job, job_in
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from shared.domain import timing
-from shared.domain.job import Attempt, AttemptStatus, Job, State
-from shared.domain.timing import BUCKETS, GAP_S, SHORTEST_S, Timing, Timings
+from rushes.shared.domain import timing
+from rushes.shared.domain.job import Attempt, AttemptStatus, Job, State
+from rushes.shared.domain.timing import BUCKETS, GAP_S, SHORTEST_S, Timing, Timings
 
 SHAPES: dict[str, Callable[[random.Random], float]] = {
     "narrow": lambda dice: dice.lognormvariate(4.1, 0.25),

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared import credentials
+from rushes.shared import credentials
 
 OLD, NEW = ["old"], ["new", "old"]
 JOB = "job_01ARZ3NDEKTSV4RRFFQ69G5FAV"

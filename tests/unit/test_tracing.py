@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from factories import job
 
-from shared.domain import trace_context
+from rushes.shared.domain import trace_context
 
 TRACE, PARENT = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
 

@@ -22,10 +22,10 @@ from factories import (
     result,
 )
 
-from shared.domain import events, schedule
-from shared.domain.events import Event, Reason
-from shared.domain.job import AttemptStatus, Chore, Error, Job, Nudge, State
-from shared.domain.transitions import MADE_UP, transition
+from rushes.shared.domain import events, schedule
+from rushes.shared.domain.events import Event, Reason
+from rushes.shared.domain.job import AttemptStatus, Chore, Error, Job, Nudge, State
+from rushes.shared.domain.transitions import MADE_UP, transition
 
 LATER = NOW + MINUTE
 WEEK = 7 * DAY

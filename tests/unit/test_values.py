@@ -6,10 +6,10 @@ import dataclasses
 
 import pytest
 
-from shared.domain.frozen import replace
-from shared.domain.job import Attempt, Job, Link
-from shared.domain.schedule import Pace
-from shared.ledger.ledger import Ticket
+from rushes.shared.domain.frozen import replace
+from rushes.shared.domain.job import Attempt, Job, Link
+from rushes.shared.domain.schedule import Pace
+from rushes.shared.ledger.ledger import Ticket
 
 LINK = Link("https://clips.test/1.mp4", None, 7)
 

@@ -8,20 +8,20 @@ console = Blueprint(
     "console", __name__, template_folder="templates", static_folder="static", static_url_path="/console/static"
 )
 
-# Every page puts its routes on the blueprint.
-from webhook_receiver.console import (  # noqa: E402
+# ruff: noqa: E402, F401 — every page puts its routes on the blueprint when it is imported
+from rushes.webhook_receiver.console import (
     content_security_policy,
     error_pages,
-    gateway_calls,  # noqa: F401
-    gateways,  # noqa: F401
-    job,  # noqa: F401
-    jobs,  # noqa: F401
-    new_job,  # noqa: F401
-    quarantine,  # noqa: F401
+    gateway_calls,
+    gateways,
+    job,
+    jobs,
+    new_job,
+    quarantine,
     session,
-    sign_in,  # noqa: F401
-    spend,  # noqa: F401
-    uploads,  # noqa: F401
+    sign_in,
+    spend,
+    uploads,
 )
 
 console.before_request(session.checked_form)

@@ -8,11 +8,11 @@ import structlog
 from flask import Blueprint, Response, make_response, render_template, request
 from werkzeug.exceptions import HTTPException, NotFound
 
-from shared.intake.intake import Unacceptable
-from shared.ledger.store import LedgerUnavailable
-from shared.storage.archive import ArchiveUnavailable
-from webhook_receiver import errors
-from webhook_receiver.console import content_security_policy
+from rushes.shared.intake.intake import Unacceptable
+from rushes.shared.ledger.store import LedgerUnavailable
+from rushes.shared.storage.archive import ArchiveUnavailable
+from rushes.webhook_receiver import errors
+from rushes.webhook_receiver.console import content_security_policy
 
 # What happened, and what to do, where the error does not say it better itself.
 WORDS: dict[int, tuple[str, str]] = {

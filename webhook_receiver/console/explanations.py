@@ -6,14 +6,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from shared.domain import cheapest_wait, money, schedule
-from shared.domain.events import Reason
-from shared.domain.job import AttemptStatus, Job, State
-from shared.domain.transitions import NO_LINK
-from shared.operations.retry import GONE
-from shared.services import Services
-from webhook_receiver.console import labels
-from webhook_receiver.console.formatting import open_usd, span, usd
+from rushes.shared.domain import cheapest_wait, money, schedule
+from rushes.shared.domain.events import Reason
+from rushes.shared.domain.job import AttemptStatus, Job, State
+from rushes.shared.domain.transitions import NO_LINK
+from rushes.shared.operations.retry import GONE
+from rushes.shared.services import Services
+from rushes.webhook_receiver.console import labels
+from rushes.webhook_receiver.console.formatting import open_usd, span, usd
 
 # A wait that is longer than this wants an explanation.
 PATIENCE_MS = 20_000

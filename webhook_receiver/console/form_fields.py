@@ -10,9 +10,9 @@ from typing import Any
 
 from marshmallow import fields, validate
 
-from shared.intake.schema import CLIP_MODELS, MOTION_MODELS, JobRequest, validated
-from shared.media.probe import FIELDS, LONGEST_S, SHORTEST_S, WIDEST
-from shared.providers import PROVIDERS
+from rushes.shared.intake.schema import CLIP_MODELS, MOTION_MODELS, JobRequest, validated
+from rushes.shared.media.probe import FIELDS, LONGEST_S, SHORTEST_S, WIDEST
+from rushes.shared.providers import PROVIDERS
 
 PICTURE, CLIP = "s3://bucket/picture.jpg", "s3://bucket/clip.mp4"
 # For each field a value that is right by itself: whether it fits depends on the others alone.

@@ -9,12 +9,12 @@ from decimal import ROUND_HALF_UP, Decimal
 from flask import request
 from markupsafe import Markup, escape
 
-from shared.domain import money
-from shared.domain.job import Job
-from shared.intake.job_document import moment
-from shared.operations.task_query import SECRET
-from webhook_receiver.auth import services
-from webhook_receiver.console import console, labels, session
+from rushes.shared.domain import money
+from rushes.shared.domain.job import Job
+from rushes.shared.intake.job_document import moment
+from rushes.shared.operations.task_query import SECRET
+from rushes.webhook_receiver.auth import services
+from rushes.webhook_receiver.console import console, labels, session
 
 PAGES = [("Jobs", "/"), ("New", "/new"), ("Gateways", "/gateways"), ("Spend", "/spend")]
 UNITS = [(86_400, "d"), (3600, "h"), (60, "min"), (1, "s")]

@@ -9,15 +9,15 @@ from decimal import Decimal
 
 from flask import render_template
 
-from shared.domain.job import Job
-from shared.intake.estimates import quotes
-from shared.intake.intake import length_s
-from shared.storage.archive import ArchiveUnavailable
-from webhook_receiver.auth import services
-from webhook_receiver.console import console
-from webhook_receiver.console.formatting import redacted
-from webhook_receiver.console.session import visitor
-from webhook_receiver.jobs_api import mine, would_send
+from rushes.shared.domain.job import Job
+from rushes.shared.intake.estimates import quotes
+from rushes.shared.intake.intake import length_s
+from rushes.shared.storage.archive import ArchiveUnavailable
+from rushes.webhook_receiver.auth import services
+from rushes.webhook_receiver.console import console
+from rushes.webhook_receiver.console.formatting import redacted
+from rushes.webhook_receiver.console.session import visitor
+from rushes.webhook_receiver.jobs_api import mine, would_send
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +36,8 @@ def calls(job_id: str) -> str:
     """What was sent and answered, without keys and the signed part of links."""
     found = mine(job_id, visitor())
     kept, problem = journaled(found)
-    return render_template("gateway_calls.html", job=found, calls=kept or planned(found), kept=bool(kept), problem=problem)
+    calls = kept or planned(found)
+    return render_template("gateway_calls.html", job=found, calls=calls, kept=bool(kept), problem=problem)
 
 
 def journaled(found: Job) -> tuple[list[Call], str | None]:

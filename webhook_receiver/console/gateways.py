@@ -12,12 +12,12 @@ from flask import redirect, render_template
 from werkzeug.exceptions import Forbidden
 from werkzeug.wrappers import Response
 
-from shared.domain import counters, gateway_pauses, money, timing
-from shared.providers import PROVIDERS
-from webhook_receiver import gateways_api
-from webhook_receiver.auth import Caller, services
-from webhook_receiver.console import console
-from webhook_receiver.console.session import visitor
+from rushes.shared.domain import counters, gateway_pauses, money, timing
+from rushes.shared.providers import PROVIDERS
+from rushes.webhook_receiver import gateways_api
+from rushes.webhook_receiver.auth import Caller, services
+from rushes.webhook_receiver.console import console
+from rushes.webhook_receiver.console.session import visitor
 
 # Why a gateway is paused; what to do about it says the API.
 WHY = {

@@ -9,17 +9,17 @@ from urllib.parse import urlsplit
 from flask import redirect, render_template, request, url_for
 from werkzeug.wrappers import Response as AnyResponse
 
-from shared.domain.job import Chore, Job
-from shared.intake.intake import Unacceptable
-from shared.operations.retry import retry
-from shared.storage.archive import ArchiveUnavailable
-from webhook_receiver.auth import Caller, services
-from webhook_receiver.console import console, content_security_policy, explanations, timeline
-from webhook_receiver.console.formatting import redacted, span
-from webhook_receiver.console.jobs import dying, picture, presigned
-from webhook_receiver.console.session import visitor
-from webhook_receiver.history_api import recalled
-from webhook_receiver.jobs_api import canceled, mine, resolved
+from rushes.shared.domain.job import Chore, Job
+from rushes.shared.intake.intake import Unacceptable
+from rushes.shared.operations.retry import retry
+from rushes.shared.storage.archive import ArchiveUnavailable
+from rushes.webhook_receiver.auth import Caller, services
+from rushes.webhook_receiver.console import console, content_security_policy, explanations, timeline
+from rushes.webhook_receiver.console.formatting import redacted, span
+from rushes.webhook_receiver.console.jobs import dying, picture, presigned
+from rushes.webhook_receiver.console.session import visitor
+from rushes.webhook_receiver.history_api import recalled
+from rushes.webhook_receiver.jobs_api import canceled, mine, resolved
 
 REFRESH_S, REFRESH_ENDED_S = 2, 10
 REFERENCES = [("image_url", "Reference picture"), ("last_image_url", "Last frame"), ("video_url", "Reference clip")]

@@ -10,14 +10,14 @@ from urllib.parse import urlencode
 from flask import abort, redirect, render_template, request, url_for
 from werkzeug.exceptions import NotFound
 
-from shared.domain.job import ENDED, Job, State
-from shared.providers import PROVIDERS
-from shared.settings import ADMIN
-from shared.storage.archive import ArchiveUnavailable
-from webhook_receiver.auth import Caller, services
-from webhook_receiver.console import console, content_security_policy, labels
-from webhook_receiver.console.session import visitor
-from webhook_receiver.jobs_api import JOB_ID, mine
+from rushes.shared.domain.job import ENDED, Job, State
+from rushes.shared.providers import PROVIDERS
+from rushes.shared.settings import ADMIN
+from rushes.shared.storage.archive import ArchiveUnavailable
+from rushes.webhook_receiver.auth import Caller, services
+from rushes.webhook_receiver.console import console, content_security_policy, labels
+from rushes.webhook_receiver.console.session import visitor
+from rushes.webhook_receiver.jobs_api import JOB_ID, mine
 
 PAGE = 40
 # Text is looked for in the records themselves, so only the newest are read.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from shared.domain.job import AttemptStatus, Chore, State
+from rushes.shared.domain.job import AttemptStatus, Chore, State
 
 # A state's name on the page, and its tone: the colour and the form of the mark beside the name.
 STATES: dict[State, tuple[str, str]] = {

@@ -10,11 +10,11 @@ from flask import jsonify, redirect, render_template, request
 from werkzeug.datastructures import MultiDict
 from werkzeug.wrappers import Response as AnyResponse
 
-from shared.intake.intake import Unacceptable, digest
-from webhook_receiver.auth import services
-from webhook_receiver.console import console, content_security_policy, form_fields
-from webhook_receiver.console.session import visitor
-from webhook_receiver.jobs_api import estimated
+from rushes.shared.intake.intake import Unacceptable, digest
+from rushes.webhook_receiver.auth import services
+from rushes.webhook_receiver.console import console, content_security_policy, form_fields
+from rushes.webhook_receiver.console.session import visitor
+from rushes.webhook_receiver.jobs_api import estimated
 
 # A form with sixteen shots of 2,500 characters of four bytes each, and what is around them.
 FORM_BYTES = 512 << 10

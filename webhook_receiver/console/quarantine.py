@@ -5,9 +5,9 @@ from __future__ import annotations
 from flask import redirect, render_template
 from werkzeug.wrappers import Response
 
-from webhook_receiver import quarantine_api
-from webhook_receiver.console import console
-from webhook_receiver.console.session import visitor
+from rushes.webhook_receiver import quarantine_api
+from rushes.webhook_receiver.console import console
+from rushes.webhook_receiver.console.session import visitor
 
 
 @console.get("/quarantine")

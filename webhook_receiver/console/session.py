@@ -15,9 +15,9 @@ from flask import Flask, Request, Response, abort, redirect, request, session
 from flask.sessions import SecureCookieSession, SecureCookieSessionInterface, SessionMixin
 from werkzeug.exceptions import Forbidden, TooManyRequests, Unauthorized
 
-from shared import credentials
-from webhook_receiver.auth import Caller, rates, services
-from webhook_receiver.console.error_pages import for_script
+from rushes.shared import credentials
+from rushes.webhook_receiver.auth import Caller, rates, services
+from rushes.webhook_receiver.console.error_pages import for_script
 
 LIFE_S = 12 * 3600
 # A form of the console; a page that takes files says more for itself (Request.max_content_length).

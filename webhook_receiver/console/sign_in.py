@@ -7,7 +7,7 @@ import time
 from flask import Response, current_app, make_response, redirect, render_template, request
 from werkzeug.wrappers import Response as AnyResponse
 
-from webhook_receiver.console import console, session
+from rushes.webhook_receiver.console import console, session
 
 WRONG = "No key of this service. Look for a blank or a missing character, and whether it was taken out of use."
 TOO_MANY = "Too many wrong keys from this address. Wait for a minute."

@@ -10,12 +10,12 @@ from typing import Any
 
 from flask import render_template
 
-from shared.domain import counters
-from shared.providers import PROVIDERS
-from webhook_receiver import gateways_api
-from webhook_receiver.auth import services
-from webhook_receiver.console import console
-from webhook_receiver.console.session import visitor
+from rushes.shared.domain import counters
+from rushes.shared.providers import PROVIDERS
+from rushes.webhook_receiver import gateways_api
+from rushes.webhook_receiver.auth import services
+from rushes.webhook_receiver.console import console
+from rushes.webhook_receiver.console.session import visitor
 
 DAYS = 30
 PRESETS = (7, 30, 90)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from shared.domain.job import Attempt, Job, Note
-from webhook_receiver.console import labels
+from rushes.shared.domain.job import Attempt, Job, Note
+from rushes.webhook_receiver.console import labels
 
 
 @dataclass(frozen=True, slots=True)

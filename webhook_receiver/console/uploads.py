@@ -14,15 +14,15 @@ from flask import Response, jsonify, request
 from werkzeug.exceptions import RequestEntityTooLarge
 from werkzeug.sansio.multipart import Data, Epilogue, Event, Field, File, MultipartDecoder, NeedData
 
-from shared.domain.ids import new_id
-from shared.intake.intake import Unacceptable
-from shared.media.probe import FIELDS, MB, Clip, InputRejected, Picture, judged
-from shared.storage.archive import StoredFile
-from webhook_receiver import request_body
-from webhook_receiver.auth import services
-from webhook_receiver.console import console
-from webhook_receiver.console.form_fields import MEDIA_TYPES
-from webhook_receiver.console.session import visitor
+from rushes.shared.domain.ids import new_id
+from rushes.shared.intake.intake import Unacceptable
+from rushes.shared.media.probe import FIELDS, MB, Clip, InputRejected, Picture, judged
+from rushes.shared.storage.archive import StoredFile
+from rushes.webhook_receiver import request_body
+from rushes.webhook_receiver.auth import services
+from rushes.webhook_receiver.console import console
+from rushes.webhook_receiver.console.form_fields import MEDIA_TYPES
+from rushes.webhook_receiver.console.session import visitor
 
 # Each holds a thread of the server, and as much of the disk as the file has: the rest is left for callbacks.
 UPLOADS_MAX = 4

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from flask import Blueprint, Response, abort, current_app, jsonify, send_from_directory
 
-from webhook_receiver.openapi import OPEN, answers, blueprint, document, notes, telling
+from rushes.webhook_receiver.openapi import OPEN, answers, blueprint, document, notes, telling
 
 docs = blueprint("documents", "This document.")
 assets = Blueprint("docs_assets", __name__)

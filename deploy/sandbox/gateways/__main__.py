@@ -1,4 +1,7 @@
-"""`python -m deploy.sandbox.gateways --port 9100 --data DIR [--inputs DIR]`: play the gateways until told to stop."""
+"""Play the gateways until told to stop.
+
+`python -m rushes.deploy.sandbox.gateways --port 9100 --data DIR [--inputs DIR]`
+"""
 
 from __future__ import annotations
 
@@ -9,14 +12,14 @@ import sys
 import threading
 from pathlib import Path
 
-from deploy.sandbox.gateways.app import Sandbox
-from deploy.sandbox.gateways.server import SandboxServer
-from deploy.sandbox.gateways.settings import from_environ
+from rushes.deploy.sandbox.gateways.app import Sandbox
+from rushes.deploy.sandbox.gateways.server import SandboxServer
+from rushes.deploy.sandbox.gateways.settings import from_environ
 
 
 def main() -> None:
     """Serve on 127.0.0.1; SIGTERM and SIGINT end it."""
-    parser = argparse.ArgumentParser(prog="python -m deploy.sandbox.gateways", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m rushes.deploy.sandbox.gateways", description=__doc__)
     parser.add_argument("--port", type=int, default=9100, help="0 takes a free one")
     parser.add_argument("--data", type=Path, required=True, help="where books and clips are kept")
     parser.add_argument("--inputs", type=Path, help="a directory whose files stand under /inputs/")

@@ -6,11 +6,11 @@ import re
 from decimal import Decimal
 from typing import Any
 
-from deploy.sandbox.gateways.billing import Task
-from deploy.sandbox.gateways.context import News
-from deploy.sandbox.gateways.gateway import Body, Player, letters
-from deploy.sandbox.gateways.request_rules import WATERMARK, Field, Refusal
-from deploy.sandbox.gateways.server import Request
+from rushes.deploy.sandbox.gateways.billing import Task
+from rushes.deploy.sandbox.gateways.context import News
+from rushes.deploy.sandbox.gateways.gateway import Body, Player, letters
+from rushes.deploy.sandbox.gateways.request_rules import WATERMARK, Field, Refusal
+from rushes.deploy.sandbox.gateways.server import Request
 
 CROCKFORD = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 KEY = re.compile(r"[\x21-\x7e]{1,191}")

@@ -5,11 +5,11 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import Any
 
-from deploy.sandbox.gateways.billing import Task
-from deploy.sandbox.gateways.context import News
-from deploy.sandbox.gateways.gateway import Body
-from deploy.sandbox.gateways.newapi import Relay
-from deploy.sandbox.gateways.request_rules import WATERMARK, Field, Refusal
+from rushes.deploy.sandbox.gateways.billing import Task
+from rushes.deploy.sandbox.gateways.context import News
+from rushes.deploy.sandbox.gateways.gateway import Body
+from rushes.deploy.sandbox.gateways.newapi import Relay
+from rushes.deploy.sandbox.gateways.request_rules import WATERMARK, Field, Refusal
 
 USD_PER_S = {"std": Decimal("0.10288"), "pro": Decimal("0.13712")}
 

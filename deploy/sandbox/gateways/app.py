@@ -11,23 +11,23 @@ from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
-from deploy.sandbox.gateways import faults, files
-from deploy.sandbox.gateways.apimart import Apimart
-from deploy.sandbox.gateways.apimaster import ApiMaster
-from deploy.sandbox.gateways.apimodels import ApiModels
-from deploy.sandbox.gateways.billing import Book, Task
-from deploy.sandbox.gateways.callback_sender import Courier
-from deploy.sandbox.gateways.context import Shop
-from deploy.sandbox.gateways.evolink import EvoLink
-from deploy.sandbox.gateways.faults import Faults
-from deploy.sandbox.gateways.gateway import Player
-from deploy.sandbox.gateways.newapi import NewApi
-from deploy.sandbox.gateways.reference_inputs import References
-from deploy.sandbox.gateways.render import Studio
-from deploy.sandbox.gateways.request_rules import Refusal
-from deploy.sandbox.gateways.server import Answer, Request, json_answer
-from deploy.sandbox.gateways.settings import Settings
-from deploy.sandbox.gateways.signed_links import Links
+from rushes.deploy.sandbox.gateways import faults, files
+from rushes.deploy.sandbox.gateways.apimart import Apimart
+from rushes.deploy.sandbox.gateways.apimaster import ApiMaster
+from rushes.deploy.sandbox.gateways.apimodels import ApiModels
+from rushes.deploy.sandbox.gateways.billing import Book, Task
+from rushes.deploy.sandbox.gateways.callback_sender import Courier
+from rushes.deploy.sandbox.gateways.context import Shop
+from rushes.deploy.sandbox.gateways.evolink import EvoLink
+from rushes.deploy.sandbox.gateways.faults import Faults
+from rushes.deploy.sandbox.gateways.gateway import Player
+from rushes.deploy.sandbox.gateways.newapi import NewApi
+from rushes.deploy.sandbox.gateways.reference_inputs import References
+from rushes.deploy.sandbox.gateways.render import Studio
+from rushes.deploy.sandbox.gateways.request_rules import Refusal
+from rushes.deploy.sandbox.gateways.server import Answer, Request, json_answer
+from rushes.deploy.sandbox.gateways.settings import Settings
+from rushes.deploy.sandbox.gateways.signed_links import Links
 
 PLAYERS: tuple[type[Player], ...] = (Apimart, ApiMaster, ApiModels, EvoLink, NewApi)
 NAMES = tuple(player.name for player in PLAYERS)

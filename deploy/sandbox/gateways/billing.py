@@ -16,8 +16,8 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-from deploy.sandbox.gateways.billing_tables import SCHEMA
-from deploy.sandbox.gateways.request_rules import Refusal
+from rushes.deploy.sandbox.gateways.billing_tables import SCHEMA
+from rushes.deploy.sandbox.gateways.request_rules import Refusal
 
 PENDING_SHARE = 0.15  # of a task's time it waits in the queue
 FORGED_SHARE = 0.3  # of a task's time passes before somebody forges its end

@@ -11,8 +11,8 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 from urllib.parse import urlsplit
 
-from deploy.sandbox.gateways.billing import Book, Callback, Task
-from deploy.sandbox.gateways.gateway import Player
+from rushes.deploy.sandbox.gateways.billing import Book, Callback, Task
+from rushes.deploy.sandbox.gateways.gateway import Player
 
 TIMEOUT_S = 10
 LEASE_S = 3 * TIMEOUT_S  # a callback whose sender died comes due again

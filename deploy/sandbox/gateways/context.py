@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from deploy.sandbox.gateways.billing import Book
-from deploy.sandbox.gateways.faults import Faults
-from deploy.sandbox.gateways.reference_inputs import References
-from deploy.sandbox.gateways.render import Studio
-from deploy.sandbox.gateways.settings import Settings
-from deploy.sandbox.gateways.signed_links import Links
+from rushes.deploy.sandbox.gateways.billing import Book
+from rushes.deploy.sandbox.gateways.faults import Faults
+from rushes.deploy.sandbox.gateways.reference_inputs import References
+from rushes.deploy.sandbox.gateways.render import Studio
+from rushes.deploy.sandbox.gateways.settings import Settings
+from rushes.deploy.sandbox.gateways.signed_links import Links
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,11 +10,11 @@ from decimal import ROUND_HALF_UP, Decimal
 from typing import Any
 from urllib.parse import urlsplit
 
-from deploy.sandbox.gateways.billing import Task
-from deploy.sandbox.gateways.context import News
-from deploy.sandbox.gateways.gateway import Body, Player, letters
-from deploy.sandbox.gateways.reference_inputs import Picture, Video
-from deploy.sandbox.gateways.request_rules import URL, WATERMARK, Broken, Field, Refusal
+from rushes.deploy.sandbox.gateways.billing import Task
+from rushes.deploy.sandbox.gateways.context import News
+from rushes.deploy.sandbox.gateways.gateway import Body, Player, letters
+from rushes.deploy.sandbox.gateways.reference_inputs import Picture, Video
+from rushes.deploy.sandbox.gateways.request_rules import URL, WATERMARK, Broken, Field, Refusal
 
 ALPHABET = string.ascii_lowercase + string.digits
 USD_PER_S = {"720p": Decimal("0.1134"), "1080p": Decimal("0.1512")}

@@ -14,9 +14,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from deploy.sandbox.gateways.billing import Book
-from deploy.sandbox.gateways.request_rules import Refusal
-from deploy.sandbox.gateways.server import Answer, HangUp, Piece
+from rushes.deploy.sandbox.gateways.billing import Book
+from rushes.deploy.sandbox.gateways.request_rules import Refusal
+from rushes.deploy.sandbox.gateways.server import Answer, HangUp, Piece
 
 CALLS = ("submit", "query")
 ANYWHERE = (*CALLS, "download")

@@ -6,7 +6,7 @@ import mimetypes
 import re
 from pathlib import Path
 
-from deploy.sandbox.gateways.server import Answer, Piece, Request, json_answer
+from rushes.deploy.sandbox.gateways.server import Answer, Piece, Request, json_answer
 
 RANGE = re.compile(r"bytes=(\d*)-(\d*)$")
 

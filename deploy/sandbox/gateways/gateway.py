@@ -16,14 +16,14 @@ from dataclasses import replace
 from decimal import Decimal
 from typing import Any, ClassVar
 
-from deploy.sandbox.gateways import drawing, files
-from deploy.sandbox.gateways.billing import Clip, Task
-from deploy.sandbox.gateways.context import News, Shop
-from deploy.sandbox.gateways.faults import Canned, Fault, cut, reshaped
-from deploy.sandbox.gateways.reference_inputs import Picture, Unreadable, Video
-from deploy.sandbox.gateways.render import sides
-from deploy.sandbox.gateways.request_rules import Broken, Field, Refusal, check
-from deploy.sandbox.gateways.server import Answer, Request, json_answer
+from rushes.deploy.sandbox.gateways import drawing, files
+from rushes.deploy.sandbox.gateways.billing import Clip, Task
+from rushes.deploy.sandbox.gateways.context import News, Shop
+from rushes.deploy.sandbox.gateways.faults import Canned, Fault, cut, reshaped
+from rushes.deploy.sandbox.gateways.reference_inputs import Picture, Unreadable, Video
+from rushes.deploy.sandbox.gateways.render import sides
+from rushes.deploy.sandbox.gateways.request_rules import Broken, Field, Refusal, check
+from rushes.deploy.sandbox.gateways.server import Answer, Request, json_answer
 
 DAY_S = 86400
 LENGTH_SLACK_S = 0.1  # a container rounds its length up to a frame

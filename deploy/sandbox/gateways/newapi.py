@@ -8,11 +8,11 @@ from collections.abc import Iterator
 from decimal import Decimal
 from typing import Any, ClassVar
 
-from deploy.sandbox.gateways.billing import Task
-from deploy.sandbox.gateways.context import News
-from deploy.sandbox.gateways.gateway import DAY_S, Body, Player, Routes, letters
-from deploy.sandbox.gateways.request_rules import NUMBER, URL, Broken, Field, Refusal
-from deploy.sandbox.gateways.server import Answer, Request
+from rushes.deploy.sandbox.gateways.billing import Task
+from rushes.deploy.sandbox.gateways.context import News
+from rushes.deploy.sandbox.gateways.gateway import DAY_S, Body, Player, Routes, letters
+from rushes.deploy.sandbox.gateways.request_rules import NUMBER, URL, Broken, Field, Refusal
+from rushes.deploy.sandbox.gateways.server import Answer, Request
 
 ALPHABET = string.ascii_letters + string.digits
 QUOTA_PER_USD = 500_000  # new-api counts money in these

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import av
 
-from deploy.sandbox.gateways import drawing
-from deploy.sandbox.gateways.billing import Clip
-from deploy.sandbox.gateways.reference_inputs import Unreadable, first_frame
+from rushes.deploy.sandbox.gateways import drawing
+from rushes.deploy.sandbox.gateways.billing import Clip
+from rushes.deploy.sandbox.gateways.reference_inputs import Unreadable, first_frame
 
 FRAMES_PER_S = 24
 SAMPLE_SIDES = (640, 720)

@@ -11,7 +11,7 @@ import pytest
 from client_steps import HELLO, LOOPBACK, Serve
 from fault_server import FaultServer, Names, Script, keeping
 
-from shared.http import HttpClient, address_guard
+from rushes.shared.http import HttpClient, address_guard
 
 
 @pytest.fixture(params=["http", "https"])

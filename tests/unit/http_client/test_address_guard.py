@@ -13,9 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from patience import wait_until
 
-from shared.http import Forbidden, NotSent, address_guard
-from shared.http.address_guard import AddressGuard
-from shared.http.urls import Origin, origin
+from rushes.shared.http import Forbidden, NotSent, address_guard
+from rushes.shared.http.address_guard import AddressGuard
+from rushes.shared.http.urls import Origin, origin
 
 INSIDE = [
     "0.0.0.0",

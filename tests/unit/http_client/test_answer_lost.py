@@ -8,8 +8,8 @@ import pytest
 from client_steps import CHUNKED, CUT, HEAD, HELLO, LONG_S, SECRET, SHORT_S, all_of, closed_port, get, post
 from fault_server import answer, answering, flooding, hanging, keeping, trickling
 
-from shared.domain.http_messages import Request
-from shared.http import AnswerLost, NotSent, Oversized
+from rushes.shared.domain.http_messages import Request
+from rushes.shared.http import AnswerLost, NotSent, Oversized
 
 FAULTS = {
     "closed before reading": lambda peer: peer.sense(),

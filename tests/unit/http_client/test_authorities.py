@@ -14,7 +14,7 @@ from certificates import self_signed
 from client_steps import HELLO, LONG_S, LOOPBACK, get
 from fault_server import FaultServer, keeping
 
-from shared.http import FOR_S3, HttpClient, NotSent, certificate_bundle, check_certificates
+from rushes.shared.http import FOR_S3, HttpClient, NotSent, certificate_bundle, check_certificates
 
 Own = tuple[str, ssl.SSLContext]
 
@@ -91,7 +91,7 @@ def test_a_file_without_certificates_is_told(tmp_path: Path, content: str | None
 def test_what_is_joined_is_written_once_and_goes_with_its_process(own: Own) -> None:
     file, _ = own
     code = (
-        "import os; from shared.http import certificate_bundle as joined;"
+        "import os; from rushes.shared.http import certificate_bundle as joined;"
         f"path = joined({{}}, {file!r}); assert path == joined({{}}, {file!r}); assert os.path.exists(path);"
         "child = os.fork();\nif child: os.waitpid(child, 0); assert os.path.exists(path); print(path)"
     )

@@ -11,9 +11,9 @@ import pytest
 from client_steps import CHUNKED, EVIL, HEAD, HELLO, LONG_S, OURS, SHORT_S, get, post
 from fault_server import FaultServer, answer, answering, flooding, keeping
 
-from shared.domain.http_messages import Request
-from shared.http import AnswerLost
-from shared.http.curl_handle import Handle
+from rushes.shared.domain.http_messages import Request
+from rushes.shared.http import AnswerLost
+from rushes.shared.http.curl_handle import Handle
 
 
 def test_a_connection_is_kept_alive_for_the_next_call(serve, client):

@@ -16,8 +16,8 @@ from fault_server import FaultServer, Peer, answer, keeping
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from shared.domain.http_messages import Request, Response
-from shared.http import AnswerLost, HttpClient, NotSent
+from rushes.shared.domain.http_messages import Request, Response
+from rushes.shared.http import AnswerLost, HttpClient, NotSent
 
 quick = settings(max_examples=100, deadline=None)
 TOKEN = st.text("abcXYZ019-_", min_size=1, max_size=8).map(lambda name: f"X-{name}")

@@ -10,9 +10,9 @@ import pytest
 from client_steps import HELLO, LONG_S, LOOPBACK, SECOND_ONLY, SECRET, all_of, get
 from fault_server import FaultServer, Names, answering, keeping
 
-from shared.http import Forbidden, HttpClient, NotSent, address_guard
-from shared.http.curl_handle import Handle, Transport
-from shared.http.prepared_request import spoken
+from rushes.shared.http import Forbidden, HttpClient, NotSent, address_guard
+from rushes.shared.http.curl_handle import Handle, Transport
+from rushes.shared.http.prepared_request import spoken
 
 SPELLINGS = [
     "127.0.0.1",

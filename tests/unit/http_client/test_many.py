@@ -31,9 +31,9 @@ from client_steps import (
 )
 from fault_server import FaultServer, Peer, Script, answer, answering, flooding, hanging, keeping
 
-from shared.domain.http_messages import Request, Response
-from shared.http import AnswerLost, HttpClient, Oversized, multi
-from shared.http.multi import Outcome
+from rushes.shared.domain.http_messages import Request, Response
+from rushes.shared.http import AnswerLost, HttpClient, Oversized, multi
+from rushes.shared.http.multi import Outcome
 
 HINT = b"HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\n"
 Stand = Callable[..., list[FaultServer]]

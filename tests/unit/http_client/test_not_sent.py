@@ -8,8 +8,8 @@ import pytest
 from client_steps import HELLO, LONG_S, LOOPBACK, SECRET, SHORT_S, all_of, closed_port, full_backlog, post
 from fault_server import FaultServer, Names, hanging, keeping
 
-from shared.domain.http_messages import Request
-from shared.http import HttpClient, NotSent, certificate_bundle
+from rushes.shared.domain.http_messages import Request
+from rushes.shared.http import HttpClient, NotSent, certificate_bundle
 
 
 def test_an_unknown_name_is_not_sent(client):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from shared.http.handle_pool import Pool
+from rushes.shared.http.handle_pool import Pool
 
 
 class Kept:

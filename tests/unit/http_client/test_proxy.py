@@ -16,7 +16,7 @@ from certificates import self_signed
 from client_steps import HEAD, HELLO, LONG_S, LOOPBACK, SHORT_S, Serve, all_of, closed_port, get, post
 from fault_server import FaultServer, Names, Peer, Script, answer, answering, hanging, keeping
 
-from shared.http import AnswerLost, Forbidden, HttpClient, NotSent, Proxy, address_guard, certificate_bundle
+from rushes.shared.http import AnswerLost, Forbidden, HttpClient, NotSent, Proxy, address_guard, certificate_bundle
 
 PASSWORD = "pass:word/%"
 PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy", "https_proxy", "all_proxy", "NO_PROXY", "no_proxy")

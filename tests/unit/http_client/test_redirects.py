@@ -8,7 +8,7 @@ import pytest
 from client_steps import HELLO, LONG_S, SECOND_ONLY, SECRET, closed_port, get, post
 from fault_server import FaultServer, Names, answer, answering, keeping, redirecting
 
-from shared.http import Forbidden, HttpClient, NotSent, address_guard
+from rushes.shared.http import Forbidden, HttpClient, NotSent, address_guard
 
 
 def test_a_redirect_is_an_answer_unless_asked_to_follow(serve, client):

@@ -13,8 +13,8 @@ from botocore.credentials import Credentials
 from client_steps import HELLO, LONG_S, SECRET, Serve, get
 from fault_server import FaultServer, keeping
 
-from shared.domain.http_messages import Request
-from shared.http import AwsSigV4, HttpClient, NotSent
+from rushes.shared.domain.http_messages import Request
+from rushes.shared.http import AwsSigV4, HttpClient, NotSent
 
 SIGN = AwsSigV4("eu-west-1", "AKIAKEY", f"{SECRET}/+=", f"{SECRET}-token")
 KEYS = ["plain.mp4", "a b/c+d.mp4", "é~(1)'*!$&,;=@:.mp4", "%41/%2F", "a//b/", "...", "🎬"]

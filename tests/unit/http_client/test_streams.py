@@ -8,8 +8,8 @@ import pytest
 from client_steps import CHUNKED, CUT, HEAD, HELLO, LONG_S, SHORT_S, get
 from fault_server import answer, answering, flooding, hanging, keeping, trickling
 
-from shared.domain.http_messages import Response
-from shared.http import AnswerLost, is_whole
+from rushes.shared.domain.http_messages import Response
+from rushes.shared.http import AnswerLost, is_whole
 
 
 @pytest.mark.parametrize(

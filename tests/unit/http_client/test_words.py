@@ -8,8 +8,8 @@ import pytest
 from client_steps import CHUNKED, HEAD, HELLO, LONG_S, SECRET, closed_port, get, post
 from fault_server import answer, answering, keeping
 
-from shared.domain.http_messages import Request
-from shared.http import AnswerLost
+from rushes.shared.domain.http_messages import Request
+from rushes.shared.http import AnswerLost
 
 
 def test_a_call_says_exactly_what_it_was_told(serve, client):

@@ -2,9 +2,9 @@
 
 import os
 
-from shared import logs, thread_switching
-from shared.services import load_prices
-from shared.settings import SettingsError, load
+from rushes.shared import logs, thread_switching
+from rushes.shared.services import load_prices
+from rushes.shared.settings import SettingsError, load
 
 # Before gunicorn makes its own handlers: they keep the stream that they find.
 logs.configure_process()
@@ -18,7 +18,7 @@ except SettingsError as error:
     raise SystemExit(str(error)) from None
 
 bind = f"0.0.0.0:{settings.port}"
-worker_class = "webhook_receiver.gunicorn_worker.Worker"
+worker_class = "rushes.webhook_receiver.gunicorn_worker.Worker"
 workers = int(os.environ.get("WEB_CONCURRENCY", "1"))
 threads = int(os.environ.get("WEB_THREADS", "32"))
 timeout = 60
