@@ -40,7 +40,7 @@ class Services:
 
     settings: Settings
     ledger: Ledger
-    outside: HttpClient
+    http_client: HttpClient
     archive: Archive
     prices: PriceTable
     intake: Intake
@@ -70,15 +70,17 @@ def build(environ: Mapping[str, str], ledger_timeout_s: float = WORKER_TIMEOUT_S
     settings = load(environ)
     prices = load_prices(settings)
     ledger = Ledger(
-        RedisStore(connect(settings.redis_url, ledger_timeout_s)), settings.pace, tracing.observed(environ, logs.moved)
+        RedisStore(connect(settings.redis_url, ledger_timeout_s)),
+        settings.policy,
+        tracing.observed(environ, logs.moved),
     )
-    outside = http_client(environ, settings)
+    client = http_client(environ, settings)
     s3 = S3(settings.ca_file)
     links = Links(s3.client(), s3.client, BucketRegions(s3).region)
     archive = archive_over(s3, links, settings)
     journal = Journal(archive, settings.journal)
-    intake = Intake(settings, ledger, prices, outside, journal.empty)
-    return Services(settings, ledger, outside, archive, prices, intake, links.fetchable, clock, journal)
+    intake = Intake(settings, ledger, prices, client, journal.empty)
+    return Services(settings, ledger, client, archive, prices, intake, links.fetchable, clock, journal)
 
 
 def archive_over(s3: S3, links: Links, settings: Settings) -> Archive:

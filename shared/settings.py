@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 from marshmallow import EXCLUDE, Schema, ValidationError, fields, validate
 
 from rushes.shared import credentials
-from rushes.shared.domain.schedule import Pace
+from rushes.shared.domain.schedule import Policy
 from rushes.shared.http import Proxy, check_certificates
 from rushes.shared.ledger import connection
 from rushes.shared.ledger.address import SCHEMES, SENTINELS
@@ -59,7 +59,7 @@ class Settings:
     egress_allow: tuple[Network, ...]
     egress_proxy: Proxy | None
     ca_file: str | None
-    pace: Pace
+    policy: Policy
     callback_confirm: bool
     daily_budget_usd: Decimal | None
     webhook_secrets: Mapping[str, tuple[str, ...]] = field(repr=False)
@@ -334,7 +334,7 @@ def _settings(values: dict[str, Any], gateways: dict[str, GatewaySettings]) -> S
         "wait_for_cheapest_s",
     )
     patience = {name: values.pop(name) for name in names}
-    pace = Pace(**patience, resubmit_unconfirmed=values.pop("unconfirmed") == "resubmit")
+    policy = Policy(**patience, resubmit_unconfirmed=values.pop("unconfirmed") == "resubmit")
     secrets: dict[str, tuple[str, ...]] = {}
     for tenant, secret in values.pop("webhook_secrets"):
         secrets[tenant] = (*secrets.get(tenant, ()), secret)
@@ -342,4 +342,4 @@ def _settings(values: dict[str, Any], gateways: dict[str, GatewaySettings]) -> S
         del values[name]
     values["broker_url"] = values["broker_url"] or values["redis_url"]
     values["public_url"] = (values["public_url"] or "").rstrip("/") or None
-    return Settings(**values, pace=pace, gateways=gateways, webhook_secrets=secrets)
+    return Settings(**values, policy=policy, gateways=gateways, webhook_secrets=secrets)

@@ -10,7 +10,7 @@ from typing import Generic, TypeVar
 T = TypeVar("T")
 
 
-class Look(Generic[T]):
+class SingleFlight(Generic[T]):
     """One look at a time, which all who ask share: while it hangs, no more threads hang with it."""
 
     def __init__(self, patience_s: float) -> None:

@@ -10,7 +10,7 @@ from patience import PATIENCE_S
 from redis_server import RedisServer, running
 
 from rushes.shared.domain import ids
-from rushes.shared.domain.schedule import Pace
+from rushes.shared.domain.schedule import Policy
 from rushes.shared.ledger.connection import connect
 from rushes.shared.ledger.ledger import Ledger
 from rushes.shared.ledger.memory_store import MemoryStore
@@ -59,4 +59,4 @@ def store(request: pytest.FixtureRequest) -> Store:
 
 @pytest.fixture
 def ledger(store: Store) -> Ledger:
-    return Ledger(store, Pace())
+    return Ledger(store, Policy())

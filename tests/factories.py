@@ -9,12 +9,12 @@ from typing import Any
 
 from rushes.shared.domain import ids
 from rushes.shared.domain.job import Attempt, AttemptStatus, Chore, Error, Job, Link, Result, State
-from rushes.shared.domain.schedule import Pace
+from rushes.shared.domain.schedule import Policy
 
 # 2026-09-21, 14:13:20 UTC: far enough from midnight for a day's budget.
 NOW = 1_790_000_000_000
 SECOND, MINUTE, HOUR, DAY = 1_000, 60_000, 3_600_000, 86_400_000
-PACE = Pace()
+POLICY = Policy()
 ROUTE = ("apimart", "evolink", "newapi")
 REQUEST = {"model": "kling-v3", "prompt": "a red kite over the sea", "mode": "std", "duration": 5}
 CALLER = "https://caller.example/heard"

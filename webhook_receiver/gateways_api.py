@@ -52,7 +52,7 @@ def standing(gateway: GatewaySettings) -> dict[str, Any]:
         "in_flight": ledger.in_flight(gateway.name),
         "max_in_flight": gateway.max_in_flight,
         "submits_left_this_minute": max(gateway.submits_per_minute - used, 0),
-        "callbacks": {**arriving(gateway.name), "silent": ledger.experience.timings(now).is_silent(gateway.name)},
+        "callbacks": {**arriving(gateway.name), "silent": ledger.learned_times.timings(now).is_silent(gateway.name)},
         "finish_s": finishing(gateway.name, now),
         "price_table_version": services().prices.version,
     }
@@ -69,7 +69,7 @@ def arriving(name: str) -> dict[str, Any]:
 
 def finishing(name: str, now: int) -> list[dict[str, Any]]:
     """By when half and nine in ten of the jobs are finished there, by what takes equally long (timing.kind)."""
-    known = services().ledger.experience.of_gateway(name, now)
+    known = services().ledger.learned_times.of_gateway(name, now)
     return [
         {
             **dict(zip(("model", "mode"), kind.split("|")[1:3], strict=True)),

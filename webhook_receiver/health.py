@@ -9,7 +9,7 @@ from flask import Response, jsonify
 
 from rushes.shared.ledger.store import LedgerUnavailable
 from rushes.shared.operations import overdue
-from rushes.shared.single_flight import Look
+from rushes.shared.single_flight import SingleFlight
 from rushes.shared.storage.archive import ArchiveUnavailable
 from rushes.webhook_receiver import openapi_responses
 from rushes.webhook_receiver.auth import services
@@ -66,7 +66,7 @@ def _lateness() -> dict[str, float]:
 ARCHIVE_S = 2.5
 
 
-LOOK = Look[None](ARCHIVE_S)
+LOOK = SingleFlight[None](ARCHIVE_S)
 
 
 def _archive_problem() -> str | None:

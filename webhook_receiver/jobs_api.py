@@ -279,7 +279,7 @@ def reference_s(body: dict[str, Any]) -> Decimal | None:
     Raises Unacceptable where an input breaks a rule: a job with it would fail before anything is spent.
     """
     try:
-        found = probe(body, services().outside, services().fetchable, deadline_s=PROBE_S)
+        found = probe(body, services().http_client, services().fetchable, deadline_s=PROBE_S)
     except InputRejected as rejected:
         raise Unacceptable("input_rejected", str(rejected), 422, {rejected.field: [rejected.message]}) from None
     except InputUnreachable:

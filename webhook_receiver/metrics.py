@@ -107,9 +107,9 @@ def at_gateways(parts: Services, now: int) -> Iterator[Metric]:
     for name, (told, by_gateway) in full.items():
         samples = {(gateway,): number for gateway, number in by_gateway.items()}
         yield gauge(f"gateway_{name}", told, samples.items(), "gateway")
-    experience = ledger.experience.timings(now)
+    learned_times = ledger.learned_times.timings(now)
     running = ledger.oldest(State.RUNNING, RUNNING_LOOKED_AT)
-    stuck = Counter(job.provider for job in running if experience.is_stuck(job, now))
+    stuck = Counter(job.provider for job in running if learned_times.is_stuck(job, now))
     samples = {(name,): stuck[name] for name in gateways}
     yield gauge("jobs_stuck", "Jobs older than the times of finished ones make likely.", samples.items(), "gateway")
     paused = {(name, why[name] if left_s else ""): float(left_s > 0) for name, left_s in pauses.items()}

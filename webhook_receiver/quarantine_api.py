@@ -13,7 +13,7 @@ from rushes.shared.domain import events
 from rushes.shared.domain.job import Job
 from rushes.shared.intake.intake import Unacceptable
 from rushes.shared.intake.job_document import document, moment
-from rushes.shared.ledger.quarantine import BODY_BYTES, Stray
+from rushes.shared.ledger.quarantine import BODY_BYTES, QuarantinedCallback
 from rushes.shared.operations.task_query import redacted
 from rushes.shared.providers import PROVIDERS
 from rushes.webhook_receiver import openapi_responses
@@ -39,7 +39,8 @@ def set_aside(provider: str, job_id: str, attempt: int, task_id: str | None, bod
         return
     expected = next((one.task_id for one in job.attempts if one.number == attempt), None)
     said = shown_body(body, token)
-    stray = Stray(now, provider, job_id, job.tenant, attempt, task_id, expected, status_word(provider, body), said)
+    word = status_word(provider, body)
+    stray = QuarantinedCallback(now, provider, job_id, job.tenant, attempt, task_id, expected, word, said)
     if services().ledger.quarantine.keep(stray):
         services().ledger.note(job_id, WHAT, task_id or "(none)", now)
 
@@ -115,14 +116,14 @@ def forgotten(stray_id: str, asking: Caller) -> None:
     services().ledger.quarantine.drop(found(stray_id, asking).id)
 
 
-def found(stray_id: str, asking: Caller) -> Stray:
+def found(stray_id: str, asking: Caller) -> QuarantinedCallback:
     stray = services().ledger.quarantine.get(stray_id, asking.scope, services().now())
     if stray is None:
         raise NotFound("There is no such callback in quarantine.")
     return stray
 
 
-def shown(stray: Stray) -> dict[str, Any]:
+def shown(stray: QuarantinedCallback) -> dict[str, Any]:
     return {
         "id": stray.id,
         "at": moment(stray.at),

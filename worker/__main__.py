@@ -33,7 +33,7 @@ def command(number: int) -> list[str]:
     return [*celery, "--hostname", f"rushes-{number}@%h"]
 
 
-class Crew:
+class WorkerProcesses:
     """The workers that are running."""
 
     def __init__(self, size: int) -> None:
@@ -79,7 +79,7 @@ def main() -> None:
         sys.exit(str(error))
     if settings.worker_processes == 1:
         os.execv(sys.executable, command(1))  # noqa: S606
-    crew = Crew(settings.worker_processes)
+    crew = WorkerProcesses(settings.worker_processes)
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT):
         signal.signal(number, crew.pass_on)
     sys.exit(crew.look_after())

@@ -27,7 +27,7 @@ from rushes.shared.providers import PROVIDERS
 from rushes.shared.services import Services
 from rushes.shared.storage.archive import ArchivedClip, ArchiveUnavailable, InvalidClip, Source, StoredFile
 from rushes.worker.step_failures import guarded
-from rushes.worker.thread_pools import Hands
+from rushes.worker.thread_pools import ThreadPools
 
 log = structlog.get_logger()
 
@@ -65,7 +65,7 @@ class Copied:
 
 
 def archived(
-    jobs: Sequence[Job], services: Services, hands: Hands
+    jobs: Sequence[Job], services: Services, hands: ThreadPools
 ) -> Iterator[list[tuple[Job, Event | Copied | None]]]:
     """Copy clips side by side and write their manifests together: what came of it, in groups as it comes.
 
@@ -178,7 +178,7 @@ def opened(attempt: Attempt, url: str, services: Services, stack: ExitStack) -> 
     """The answer of a link; http where we may not fetch that (RUSHES_EGRESS_ALLOW) goes over https."""
     request = PROVIDERS[attempt.provider].fetch(url, services.access(attempt.provider, attempt))
     try:
-        download = services.outside.stream(request, deadline_s=ARCHIVE_DEADLINE_S, stall_s=STALL_S)
+        download = services.http_client.stream(request, deadline_s=ARCHIVE_DEADLINE_S, stall_s=STALL_S)
         return stack.enter_context(download)
     except Forbidden as forbidden:
         if not url.startswith("http:"):
@@ -222,7 +222,7 @@ def thumbnail(link: Link, folder: str, services: Services) -> StoredFile | None:
         return None
     request = Request("GET", link.thumbnail_url)
     try:
-        response = services.outside.send(
+        response = services.http_client.send(
             request, deadline_s=THUMBNAIL_S, max_bytes=THUMBNAIL_BYTES, redirects=REDIRECTS
         )
         name, content_type = named_thumbnail(response)
@@ -290,7 +290,7 @@ def manifested(job: Job, copy: Copied, services: Services) -> Event:
 
 def promised(job: Job, copy: Copied, services: Services) -> dict[str, Any]:
     """The manifest of a job as it will be once it is completed; that it is let be after."""
-    return manifest(transition(job, copy.event, services.now(), services.settings.pace), copy.files)
+    return manifest(transition(job, copy.event, services.now(), services.settings.policy), copy.files)
 
 
 def manifest(job: Job, files: Sequence[StoredFile]) -> dict[str, Any]:
@@ -312,7 +312,7 @@ LIVES = 2
 
 def worth_trying(link: Link, job: Job, services: Services) -> bool:
     """Whether it is another link than the dead one, and the clip may still be there."""
-    held, life_s = job.current.link, services.settings.pace.result_ttl_s
+    held, life_s = job.current.link, services.settings.policy.result_ttl_s
     gone_at = schedule.after(job.current.ended_at or 0, LIVES * life_s)
     return services.now() < gone_at and (held is None or link.video_url != held.video_url)
 

@@ -33,7 +33,7 @@ MARGIN_S = 120
 AFTERLOOK_S = 90
 
 
-class Watch:
+class FailoverGuard:
     """One in each scheduler; whoever is first opens for all."""
 
     def __init__(self, services: Services) -> None:
@@ -76,7 +76,7 @@ class Watch:
 
     def _whole_until(self, mark: Mapping[str, str], now: int) -> int:
         """Since when the ledger may lack something."""
-        patience = self._services.settings.pace
+        patience = self._services.settings.policy
         if "server" in mark:
             return schedule.after(int(mark["at"]), -MARGIN_S)
         return schedule.after(now, -max(patience.job_timeout_s + patience.result_ttl_s, IDEMPOTENCY_S))

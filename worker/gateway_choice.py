@@ -50,7 +50,7 @@ def elsewhere(job: Job, able: Sequence[Quote], gateway: str, services: Services)
         return events.Deferred(job.due_at or job.created_at, f"{gateway} is not of its route any more")
     further = names[1 : names.index(gateway)]
     target = next((name for name in further if has_room(name, services)), gateway)
-    waited_s = services.settings.pace.wait_for_cheapest_s
+    waited_s = services.settings.policy.wait_for_cheapest_s
     why = f"{names[0]} was full or over its rate; it was waited for {waited_s:g} s"
     return events.Rerouted((target, *(name for name in names if name != target)), why)
 
@@ -80,7 +80,7 @@ def around(job: Job, able: tuple[str, ...], services: Services) -> Event:
     ledger, now, first = services.ledger, services.now(), able[0]
     opens = {name: max(ledger.paused_until(name), now) for name in able}
     is_throttled = ledger.health(first).get("why") == Reason.RATE
-    if is_throttled and (len(able) == 1 or opens[first] <= cheapest_wait.until(job, services.settings.pace)):
+    if is_throttled and (len(able) == 1 or opens[first] <= cheapest_wait.until(job, services.settings.policy)):
         return events.Parked(able)
     soonest = min(able, key=opens.__getitem__)  # of several that are open the first of the route
     route = (soonest, *(name for name in able if name != soonest))

@@ -10,11 +10,11 @@ from rushes.shared.domain.events import Event
 from rushes.shared.domain.job import Job
 from rushes.shared.ledger.store import LedgerUnavailable
 from rushes.shared.services import Services
-from rushes.worker.leases import Hold
+from rushes.worker.leases import Lease
 
 log = structlog.get_logger()
 
-InHand = tuple[Job, Hold]
+InHand = tuple[Job, Lease]
 
 
 def write(news: Sequence[tuple[Job, Event]], services: Services) -> None:

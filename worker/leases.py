@@ -26,7 +26,7 @@ EXIT_DEAF = 70
 SURE_S = 2
 
 
-class Hold:
+class Lease:
     """A job in a worker's hands. The lock keeps a renewal and a write that needs the lease apart."""
 
     def __init__(self, ticket: Ticket, since: int) -> None:
@@ -62,18 +62,18 @@ class Hold:
         self._ticket = ticket
 
 
-HELD: set[Hold] = set()
+HELD: set[Lease] = set()
 
 
-def hold(ticket: Ticket, services: Services) -> Hold:
+def hold(ticket: Ticket, services: Services) -> Lease:
     """Keep a job from now on, until it is let go."""
-    held = Hold(ticket, services.now())
+    held = Lease(ticket, services.now())
     HELD.add(held)
     return held
 
 
 def engage(
-    holds: Sequence[Hold], write: Callable[[Sequence[Ticket]], Sequence[Job | Exception]], now: int
+    holds: Sequence[Lease], write: Callable[[Sequence[Ticket]], Sequence[Job | Exception]], now: int
 ) -> list[Job | Exception | None]:
     """Do a write that needs the leases, and renews those of the jobs that it gives; None for one no longer ours."""
     with ExitStack() as kept:
@@ -86,7 +86,7 @@ def engage(
         return [done[ticket] if ticket else None for ticket in tickets]
 
 
-def still(holds: Sequence[Hold], services: Services) -> list[bool]:
+def still(holds: Sequence[Lease], services: Services) -> list[bool]:
     """Which jobs are ours at this moment, by the ledger's word; renews their leases. Raises LedgerUnavailable."""
     with ExitStack() as kept:
         tickets = [kept.enter_context(hold.kept()) for hold in holds]
@@ -108,13 +108,13 @@ def heard() -> None:
     PULSE.heard_at = time.monotonic()
 
 
-class Pulse:
+class Heartbeat:
     """When this worker last was handed something."""
 
     heard_at = time.monotonic()
 
 
-PULSE = Pulse()
+PULSE = Heartbeat()
 # Work was handed out for so long, and none of it reached this worker: it hears nothing any more (celery #10302).
 DEAF_S = 60
 LAUNCHER = os.environ.get("RUSHES_LAUNCHER")

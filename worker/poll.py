@@ -12,11 +12,11 @@ from rushes.shared.domain.transitions import MADE_UP
 from rushes.shared.ledger.quarantine import IN_ALL
 from rushes.shared.operations.task_query import ask, result_of
 from rushes.shared.services import Services
-from rushes.worker.leases import Hold
+from rushes.worker.leases import Lease
 from rushes.worker.submit import ask_again
 
 
-def poll(job: Job, mine: Hold, services: Services) -> Event | None:
+def poll(job: Job, mine: Lease, services: Services) -> Event | None:
     """Ask the gateway how the task stands; of a submit whose answer is lost, what can be known."""
     attempt, now = job.current, services.now()
     if too_soon(job, now):

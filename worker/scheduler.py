@@ -19,7 +19,7 @@ from rushes.shared.ledger.store import LedgerUnavailable
 from rushes.shared.operations import doctor
 from rushes.shared.services import Services
 from rushes.worker import audit_loop
-from rushes.worker.failover_guard import Watch
+from rushes.worker.failover_guard import FailoverGuard
 from rushes.worker.lane_capacity import QUEUE, SHARES, rooms
 
 log = structlog.get_logger()
@@ -131,7 +131,7 @@ def main() -> None:
 
     doctor.warn_of_redis(services().settings)
     log.info("scheduler started")
-    watch = Watch(services())
+    watch = FailoverGuard(services())
     watch.start()
     audit_loop.start(services())
     watchdog = Watchdog()

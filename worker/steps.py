@@ -23,18 +23,18 @@ from rushes.shared.services import Services
 from rushes.worker import archive
 from rushes.worker.archive import Copied, write_manifest
 from rushes.worker.group_commit import InHand, write_down
-from rushes.worker.leases import Hold, hold
+from rushes.worker.leases import Lease, hold
 from rushes.worker.poll import meant, poll, task_of, too_soon
 from rushes.worker.step_failures import guarded, worn_out
 from rushes.worker.submit import Plan, readied, send_all, submit, unmeasured
-from rushes.worker.thread_pools import Hands, InTurn
+from rushes.worker.thread_pools import InTurn, ThreadPools
 
 log = structlog.get_logger()
 
-Step = Callable[[Job, Hold, Services], Event | None]
+Step = Callable[[Job, Lease, Services], Event | None]
 
 
-def run(tickets: Sequence[Ticket], services: Services, hands: Hands | None = None) -> None:
+def run(tickets: Sequence[Ticket], services: Services, hands: ThreadPools | None = None) -> None:
     """Do what is due for some jobs, side by side; a ticket that was opened before, or is too old, ends quietly.
 
     Where the ledger goes out of reach, the leases run out and the jobs are offered again.
@@ -72,7 +72,7 @@ def look(one: InHand, services: Services) -> None:
         mine.let_go()
 
 
-def submit_all(queued: Sequence[InHand], services: Services, hands: Hands) -> None:
+def submit_all(queued: Sequence[InHand], services: Services, hands: ThreadPools) -> None:
     """Submit many jobs at once; what must be measured first, or begins otherwise, is looked at alone."""
     now = services.now()
     ready = [(job, mine) for job, mine in queued if submits_at_once(job)]
@@ -90,7 +90,7 @@ def submit_all(queued: Sequence[InHand], services: Services, hands: Hands) -> No
             mine.let_go()
 
 
-def archive_all(clips: Sequence[InHand], services: Services, hands: Hands) -> None:
+def archive_all(clips: Sequence[InHand], services: Services, hands: ThreadPools) -> None:
     """Archive many clips at once; what is to be done otherwise is looked at alone."""
     now = services.now()
     ready = {job.id: (job, mine) for job, mine in clips if archives_at_once(job)}
@@ -131,7 +131,7 @@ def submits_at_once(job: Job) -> bool:
     return job.state is State.QUEUED and job.tries <= schedule.CRASHES and not unmeasured(job)
 
 
-def look_at_all(polls: Sequence[InHand], services: Services, hands: Hands) -> None:
+def look_at_all(polls: Sequence[InHand], services: Services, hands: ThreadPools) -> None:
     """Ask about many tasks at once, and write down what is heard in groups; the rest is looked at alone."""
     now = services.now()
     waiting = dict(enumerate(polls))
@@ -147,7 +147,7 @@ def look_at_all(polls: Sequence[InHand], services: Services, hands: Hands) -> No
         questions = {number: question_ for number, question_ in found.items() if question_}
         leave(number for number in found if number not in questions)
         asked = list(questions)
-        for group in services.outside.send_all([*questions.values()], deadline_s=schedule.POLL_DEADLINE_S):
+        for group in services.http_client.send_all([*questions.values()], deadline_s=schedule.POLL_DEADLINE_S):
             leave(asked[place] for place, answer in group if answer is None)
             answered = {asked[place]: answer for place, answer in group if answer}
             facts = [heard(waiting[number][0], answer, now, services) for number, answer in answered.items()]
@@ -184,7 +184,7 @@ def _said(job: Job, answer: Response | AnswerLost, services: Services) -> Event:
     return understood(job.current, task_of(job) or "", answer, services)
 
 
-def perform(job: Job, mine: Hold, services: Services) -> Event | None:
+def perform(job: Job, mine: Lease, services: Services) -> Event | None:
     """The step of the job's state; a step that breaks is put off, and tried ever more slowly."""
     if job.tries > schedule.CRASHES:
         return worn_out(job, services)
@@ -196,12 +196,12 @@ def record(job: Job, event: Event, services: Services) -> None:
     services.ledger.apply(job.id, event, services.now(), known=job)
 
 
-def crashed(job: Job, mine: Hold, services: Services) -> Event:
+def crashed(job: Job, mine: Lease, services: Services) -> Event:
     """A worker died with the paid call in its hands: nobody knows whether it was sent."""
     return events.Lost("the worker died while it submitted", attempt=job.current.number)
 
 
-def chore(job: Job, mine: Hold, services: Services) -> Event | None:
+def chore(job: Job, mine: Lease, services: Services) -> Event | None:
     """What an ended job still owes."""
     return CHORES[job.chores[0]](job, services)
 
@@ -212,7 +212,8 @@ def tell(job: Job, services: Services) -> Event:
     secrets = services.settings.webhook_secrets.get(job.tenant, ())
     try:
         request = notifications.notice(job, secrets, now)
-        answer = services.outside.send(request, deadline_s=schedule.NOTICE_DEADLINE_S, max_bytes=1 << 16, fresh=True)
+        deadline_s = schedule.NOTICE_DEADLINE_S
+        answer = services.http_client.send(request, deadline_s=deadline_s, max_bytes=1 << 16, fresh=True)
     except Forbidden as forbidden:
         return events.NoticeFailed(str(forbidden), final=True)
     except (NotSent, AnswerLost) as lost:

@@ -31,9 +31,9 @@ from rushes.shared.storage.journal import ANSWER_CHARS
 from rushes.worker import leases
 from rushes.worker.gateway_choice import choice, duration_s, elsewhere, offered, put_off
 from rushes.worker.group_commit import InHand, write
-from rushes.worker.leases import Hold
+from rushes.worker.leases import Lease
 from rushes.worker.step_failures import guarded, together
-from rushes.worker.thread_pools import Hands, InTurn
+from rushes.worker.thread_pools import InTurn, ThreadPools
 
 log = structlog.get_logger()
 
@@ -50,7 +50,7 @@ class Plan:
 
     job: Job
     """As it was opened; with the attempt, once that is written down."""
-    mine: Hold
+    mine: Lease
     able: Sequence[Quote]
     attempt: Attempt
     request: Request
@@ -61,12 +61,12 @@ Outcomes = list[Plan | Event | None]
 """Of each the plan, what stands in its way, or None where nothing is left to say."""
 
 
-def submit(job: Job, mine: Hold, services: Services) -> Event | None:
+def submit(job: Job, mine: Lease, services: Services) -> Event | None:
     """Look at the inputs, then try; what was measured is kept where something stands in the way of the rest."""
     learned = measure(job, services) if unmeasured(job) else None
     if learned and not isinstance(learned, events.Measured):
         return learned
-    measured = transition(job, learned, services.now(), services.settings.pace) if learned else job
+    measured = transition(job, learned, services.now(), services.settings.policy) if learned else job
     (outcome,) = readied([(measured, mine)], services)
     if isinstance(outcome, Plan):
         send_all([outcome], services, InTurn())
@@ -90,7 +90,7 @@ def _on(do: Callable[..., Outcomes], outcomes: Sequence[Plan | Event | None], se
     return [next(done) if isinstance(outcome, Plan) else outcome for outcome in outcomes]
 
 
-def planned(job: Job, mine: Hold, services: Services) -> Plan | Event:
+def planned(job: Job, mine: Lease, services: Services) -> Plan | Event:
     """The gateway that it goes to and the call, or what it means for the job that there is none."""
     able = choice(job, services)
     if isinstance(able, Event):
@@ -135,7 +135,7 @@ def unmeasured(job: Job) -> bool:
 def measure(job: Job, services: Services) -> Event:
     """Look at the inputs before money is spent, and put the gateways in order by what was found."""
     try:
-        inputs = probe(job.request, services.outside, services.fetchable)
+        inputs = probe(job.request, services.http_client, services.fetchable)
     except InputRejected as rejected:
         return events.Barred(Error("input_rejected", str(rejected)))
     except InputUnreachable as unreachable:
@@ -244,7 +244,7 @@ def _withdrawn(plan: Plan, until: int) -> Event:
     return events.Withdrawn(plan.attempt.submitted_at, until=until)
 
 
-def send_all(plans: Sequence[Plan], services: Services, hands: Hands) -> None:
+def send_all(plans: Sequence[Plan], services: Services, hands: ThreadPools) -> None:
     """Send the paid calls, each once, and write down what became of them."""
     for outcomes in hands.gather("send", partial(sent, services=services), plans):
         settle([(plan, outcome) for plan, outcome in outcomes if outcome], services)
@@ -277,7 +277,7 @@ def send(request: Request, job: Job, services: Services) -> Event:
 def posted(request: Request, provider: str, services: Services) -> tuple[Event, str]:
     """Make the paid call over a connection of its own: what it came to, and the answer's text or why there is none."""
     try:
-        response = services.outside.send(request, deadline_s=schedule.SUBMIT_DEADLINE_S, fresh=True)
+        response = services.http_client.send(request, deadline_s=schedule.SUBMIT_DEADLINE_S, fresh=True)
     except Forbidden as forbidden:
         return events.Refused(Reason.PROVIDER, str(forbidden)), str(forbidden)
     except NotSent as unsent:
@@ -343,7 +343,7 @@ def ask_again(job: Job, services: Services) -> Event:
 
 def without_key(job: Job, services: Services) -> Event:
     """Nothing can be asked: a callback, an operator or the policy decides."""
-    grace_over = services.now() >= schedule.after(job.current.submitted_at, services.settings.pace.callback_grace_s)
-    if services.settings.pace.resubmit_unconfirmed and grace_over:
+    grace_over = services.now() >= schedule.after(job.current.submitted_at, services.settings.policy.callback_grace_s)
+    if services.settings.policy.resubmit_unconfirmed and grace_over:
         return events.Resolved("resubmit", by="policy")
     return events.Unclear("no answer and no callback yet")

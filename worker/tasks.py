@@ -22,7 +22,7 @@ from rushes.worker.lane_capacity import CALLS, SHARES
 from rushes.worker.message_checks import ENQUEUE
 from rushes.worker.task_arguments import argument, job_body
 from rushes.worker.task_classes import Enqueue, Hint
-from rushes.worker.thread_pools import Threads
+from rushes.worker.thread_pools import WorkerThreads
 
 log = structlog.get_logger()
 
@@ -30,9 +30,9 @@ Tickets = Sequence[tuple[str, str, int]]
 
 
 @cache
-def hands() -> Threads:
+def hands() -> WorkerThreads:
     """The threads of this worker; when all that was given to them together is done, the scheduler hears of it."""
-    return Threads({**{kind: share.threads for kind, share in SHARES.items()}, **CALLS}, _ring)
+    return WorkerThreads({**{kind: share.threads for kind, share in SHARES.items()}, **CALLS}, _ring)
 
 
 def _ring() -> None:

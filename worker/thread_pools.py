@@ -16,7 +16,7 @@ R = TypeVar("R")
 GROUP_S = 0.01
 
 
-class Hands(Protocol):
+class ThreadPools(Protocol):
     """Does something with each of these, side by side as far as there are threads for that kind of work."""
 
     def give(self, kind: str, do: Callable[[T], None], items: Sequence[T]) -> None:
@@ -38,7 +38,7 @@ class InTurn:
             yield [(item, do(item))]
 
 
-class Threads:
+class WorkerThreads:
     """So many threads for each kind, from the first time that it is asked for; `done` hears of each end of a give."""
 
     def __init__(self, sizes: Mapping[str, int], done: Callable[[], None]) -> None:

@@ -35,7 +35,7 @@ DRAWS: Mapping[str, Callable[[random.Random, float, float], float]] = {
 
 
 @dataclass(slots=True)
-class Pace:
+class Policy:
     """How long tasks take."""
 
     median_s: float = 1.0
@@ -66,9 +66,9 @@ class Gateway:
         self._clients: dict[str, Client] = {}
         self._under_way: set[asyncio.Task[None]] = set()
         self._tasks: dict[str, Task] = {}
-        self._set(Pace())
+        self._set(Policy())
 
-    def _set(self, pace: Pace) -> None:
+    def _set(self, pace: Policy) -> None:
         self._pace, self._dice, self._tasks = pace, random.Random(pace.seed), {}
 
     def answer(self, call: Call) -> Reply:
@@ -110,7 +110,7 @@ class Gateway:
 
     def _control(self, call: Call, name: str) -> Reply:
         if name == "pace":
-            self._set(Pace(**json.loads(call.body)))
+            self._set(Policy(**json.loads(call.body)))
         if name == "callbacks":
             told = [(task.body["callback_url"], self._callback(task)) for task in self._tasks.values()]
             return json_reply([{"url": url, "body": body} for url, body in told])

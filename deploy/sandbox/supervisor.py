@@ -53,10 +53,11 @@ class Supervisor:
     def __init__(
         self, commands: Mapping[str, Command], outputs: Iterable[TextIO] = (), pause_s: float = PAUSE_S
     ) -> None:
-        lines = Lines(outputs, width=max(map(len, commands), default=0))
-        self._guardian = Guardian()
+        lines = LineWriter(outputs, width=max(map(len, commands), default=0))
+        self._reaper = ProcessReaper()
         self._kept = {
-            name: Kept(command, lines.writer(name), self._guardian, pause_s) for name, command in commands.items()
+            name: SupervisedProcess(command, lines.writer(name), self._reaper, pause_s)
+            for name, command in commands.items()
         }
 
     def start(self) -> None:
@@ -75,7 +76,7 @@ class Supervisor:
         give_up_at = time.monotonic() + grace_s
         for kept in self._kept.values():
             kept.end(max(0.0, give_up_at - time.monotonic()))
-        self._guardian.close()
+        self._reaper.close()
 
     def pids(self) -> dict[str, int]:
         """The process of each command; one that is between two lives is left out."""
@@ -90,11 +91,11 @@ class Supervisor:
         self.stop()
 
 
-class Kept:
+class SupervisedProcess:
     """One command, kept alive by a thread that waits for its end; the child leads a process group of its own."""
 
-    def __init__(self, command: Command, write: Write, guardian: Guardian, pause_s: float) -> None:
-        self._command, self._write, self._guardian = command, write, guardian
+    def __init__(self, command: Command, write: Write, reaper: ProcessReaper, pause_s: float) -> None:
+        self._command, self._write, self._reaper = command, write, reaper
         self._pause_s = self._first_pause_s = pause_s
         self._ending, self._lock = threading.Event(), threading.Lock()
         self._child: subprocess.Popen[bytes] | None = None
@@ -143,7 +144,7 @@ class Kept:
         pump.start()
         status = child.wait()
         _kill_group(child.pid)  # what it left behind may still hold its port
-        self._guardian.release(child.pid)
+        self._reaper.release(child.pid)
         pump.join(PAUSE_S)
         self._write(f"ended (status {status})")
         lived_s = time.monotonic() - born_at
@@ -159,7 +160,7 @@ class Kept:
             stderr=subprocess.STDOUT,
             start_new_session=True,
         )
-        self._guardian.watch(child.pid)
+        self._reaper.watch(child.pid)
         self._write(f"started (pid {child.pid})")
         return child
 
@@ -174,7 +175,7 @@ def _kill_group(pgid: int) -> None:
         os.killpg(pgid, signal.SIGKILL)
 
 
-class Guardian:
+class ProcessReaper:
     """The process that kills our groups when we are gone; if it goes first, another takes its place."""
 
     def __init__(self) -> None:
@@ -221,7 +222,7 @@ class Guardian:
         return subprocess.Popen(argv, stdin=pipe, stdout=pipe, bufsize=0, start_new_session=True)  # noqa: S603
 
 
-class Lines:
+class LineWriter:
     """Prints lines of several commands to several outputs, whole lines each."""
 
     def __init__(self, outputs: Iterable[TextIO], width: int) -> None:

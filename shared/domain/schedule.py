@@ -46,7 +46,7 @@ SET_BACK_MS = 1000
 
 
 @dataclass(frozen=True)
-class Pace:
+class Policy:
     """The settings that say how patient we are, in seconds."""
 
     poll_first_s: float = 15
@@ -75,50 +75,50 @@ def accepted(job_id: str, now: int) -> int:
     return made_at if made_at <= now + SET_BACK_MS else now
 
 
-def first_poll(job: Job, now: int, pace: Pace) -> int:
+def first_poll(job: Job, now: int, policy: Policy) -> int:
     """When to look first after a submit: when it is likely done, or, where the gateway will call, after a grace."""
-    if _called(job, pace):
-        return after(now, jittered(pace.callback_grace_s, job))
-    learned = _learned(job, now, pace)
+    if _called(job, policy):
+        return after(now, jittered(policy.callback_grace_s, job))
+    learned = _learned(job, now, policy)
     if learned is None:
-        return after(now, jittered(pace.poll_first_s, job))
-    return min(learned, max(deadline(job.current, pace), after(now, 1)))
+        return after(now, jittered(policy.poll_first_s, job))
+    return min(learned, max(deadline(job.current, policy), after(now, 1)))
 
 
-def next_poll(job: Job, now: int, pace: Pace, clear: bool = True) -> int:
+def next_poll(job: Job, now: int, policy: Policy, clear: bool = True) -> int:
     """When to look again: at the next likely end, never past the deadline.
 
     Where nothing was learned of this kind of work, or the last answer was not `clear`, pauses grow with the age.
     """
-    last = max(deadline(job.current, pace), after(now, 1))
-    learned = None if _called(job, pace) or not clear else _learned(job, now, pace)
+    last = max(deadline(job.current, policy), after(now, 1))
+    learned = None if _called(job, policy) or not clear else _learned(job, now, policy)
     if learned:
-        return min(learned, after(now, pace.poll_max_s), last)
+        return min(learned, after(now, policy.poll_max_s), last)
     age_s = (now - job.current.submitted_at) / SECOND
-    wait_s = max(pace.poll_first_s, min(age_s / 4, pace.poll_max_s))
+    wait_s = max(policy.poll_first_s, min(age_s / 4, policy.poll_max_s))
     if age_s > SLOW_LANE_S:
         wait_s = max(wait_s, age_s / 20)
-    if _called(job, pace):
-        wait_s = max(wait_s, min(pace.callback_grace_s, pace.poll_max_s))
+    if _called(job, policy):
+        wait_s = max(wait_s, min(policy.callback_grace_s, policy.poll_max_s))
     return min(after(now, jittered(wait_s, job)), last)
 
 
-def _called(job: Job, pace: Pace) -> bool:
+def _called(job: Job, policy: Policy) -> bool:
     """Whether the gateway is to call, and its calls have been coming."""
-    return job.current.callback and not pace.timings.is_silent(job.provider)
+    return job.current.callback and not policy.timings.is_silent(job.provider)
 
 
-def _learned(job: Job, now: int, pace: Pace) -> int | None:
+def _learned(job: Job, now: int, policy: Policy) -> int | None:
     """The moment at which it is next worth asking, as experience has it."""
-    timing = pace.timings.for_job(job)
+    timing = policy.timings.for_job(job)
     age_s = (now - job.current.submitted_at) / SECOND
     then_s = timing.next_s(age_s) if timing else None
     return None if then_s is None else max(after(job.current.submitted_at, then_s), after(now, GAP_S))
 
 
-def deadline(attempt: Attempt, pace: Pace) -> int:
+def deadline(attempt: Attempt, policy: Policy) -> int:
     """When we stop waiting for an attempt."""
-    return after(attempt.submitted_at, pace.job_timeout_s)
+    return after(attempt.submitted_at, policy.job_timeout_s)
 
 
 def retry(job: Job, now: int, at_least_s: float | None = None) -> int:
@@ -131,11 +131,11 @@ def archive_retry(job: Job, now: int) -> int:
     return after(now, backoff_s(job, ARCHIVE_FIRST_S, ARCHIVE_MAX_S))
 
 
-def archive_due(expires_at: int | None, now: int, pace: Pace) -> int:
+def archive_due(expires_at: int | None, now: int, policy: Policy) -> int:
     """When a clip should be fetched: at once, and before clips whose links live longer."""
     if expires_at is None:
         return now
-    return min(now, expires_at - round(pace.result_ttl_s * SECOND))
+    return min(now, expires_at - round(policy.result_ttl_s * SECOND))
 
 
 def notice_retry(job: Job, now: int, at_least_s: float | None = None) -> int:

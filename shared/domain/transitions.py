@@ -23,15 +23,15 @@ from rushes.shared.domain import cheapest_wait, events, money, routing, schedule
 from rushes.shared.domain.events import Event
 from rushes.shared.domain.frozen import replace
 from rushes.shared.domain.job import Attempt, AttemptStatus, Chore, Error, Job, Link, Nudge, State
-from rushes.shared.domain.schedule import Pace
+from rushes.shared.domain.schedule import Policy
 
 
-def transition(job: Job, event: Event, now: int, pace_: Pace) -> Job:
+def transition(job: Job, event: Event, now: int, policy: Policy) -> Job:
     """The job after the event; the same object where the event changes nothing."""
     if event.attempt and (not job.attempts or event.attempt != job.current.number):
         return _fill_in(job, event, now)
     heard, move = _hear(job), None if _late(job, event) else TABLE.get((job.state, type(event)))
-    moved: Job = move(heard, event, now, pace_) if move else heard
+    moved: Job = move(heard, event, now, policy) if move else heard
     if moved is heard:
         return job
     return replace(_kept_awake(moved, event, now), updated_at=now, parked=isinstance(event, events.Parked))
@@ -74,11 +74,11 @@ def _kept_awake(job: Job, event: Event, now: int) -> Job:
 # --- queued: before money is spent
 
 
-def _measure(job: Job, event: events.Measured, now: int, _: Pace) -> Job:
+def _measure(job: Job, event: events.Measured, now: int, _: Policy) -> Job:
     return replace(job, inputs=event.inputs, route=event.route, estimated_usd=event.estimated_usd, tries=0)
 
 
-def _begin(job: Job, event: events.Begun, now: int, _: Pace) -> Job:
+def _begin(job: Job, event: events.Begun, now: int, _: Policy) -> Job:
     plan = event.plan
     lease = schedule.after(now, schedule.LEASE_S)
     begun = replace(
@@ -102,64 +102,64 @@ def _trimmed(attempts: tuple[Attempt, ...]) -> tuple[Attempt, ...]:
     return tuple(a for a in attempts if a not in drop)
 
 
-def _defer(job: Job, event: events.Deferred, now: int, pace_: Pace) -> Job:
+def _defer(job: Job, event: events.Deferred, now: int, policy: Policy) -> Job:
     if job.state is State.QUEUED:  # until then it waits for something else than a gateway; a cap is not put off so
-        job = cheapest_wait.resumed(job, now, event.until, pace_)
+        job = cheapest_wait.resumed(job, now, event.until, policy)
     return replace(job, due_at=event.until, tries=job.tries if event.broke else 0)
 
 
-def _reroute(job: Job, event: events.Rerouted, now: int, _: Pace) -> Job:
+def _reroute(job: Job, event: events.Rerouted, now: int, _: Policy) -> Job:
     return replace(job, route=event.route, due_at=now, tries=0).noted(now, "rerouted", event.why)
 
 
-def _park(job: Job, event: events.Parked, now: int, _: Pace) -> Job:
+def _park(job: Job, event: events.Parked, now: int, _: Policy) -> Job:
     return replace(job, route=event.route, tries=0)
 
 
-def _bar(job: Job, event: events.Barred, now: int, _: Pace) -> Job:
+def _bar(job: Job, event: events.Barred, now: int, _: Policy) -> Job:
     return _end(job, State.FAILED, now, event.error)
 
 
-def _cancel(job: Job, event: events.Canceled, now: int, _: Pace) -> Job:
+def _cancel(job: Job, event: events.Canceled, now: int, _: Policy) -> Job:
     return _end(job, State.CANCELED, now)
 
 
 # --- submitting and unconfirmed: the dangerous minute
 
 
-def _accept(job: Job, event: events.Accepted, now: int, pace_: Pace) -> Job:
-    return _run(job, event.task_id, now, pace_).noted(now, "accepted", event.task_id)
+def _accept(job: Job, event: events.Accepted, now: int, policy: Policy) -> Job:
+    return _run(job, event.task_id, now, policy).noted(now, "accepted", event.task_id)
 
 
-def _run(job: Job, task_id: str | None, now: int, pace_: Pace) -> Job:
+def _run(job: Job, task_id: str | None, now: int, policy: Policy) -> Job:
     running = job.with_attempt(
         status=AttemptStatus.RUNNING, task_id=task_id or job.current.task_id, body=None, let_go=False
     )
     running = replace(running, state=State.RUNNING, tries=0, setbacks=0)
-    return replace(running, due_at=schedule.first_poll(running, now, pace_))
+    return replace(running, due_at=schedule.first_poll(running, now, policy))
 
 
-def _withdraw(job: Job, event: events.Withdrawn, now: int, pace_: Pace) -> Job:
+def _withdraw(job: Job, event: events.Withdrawn, now: int, policy: Policy) -> Job:
     asked_again = job.state is State.UNCONFIRMED and job.current.body is not None
     if job.current.submitted_at != event.submitted_at or asked_again:
         return job
     due_at = max(now, event.until)
-    job = cheapest_wait.resumed(job, event.submitted_at, due_at, pace_)
+    job = cheapest_wait.resumed(job, event.submitted_at, due_at, policy)
     return replace(job, state=State.QUEUED, attempts=job.attempts[:-1], due_at=due_at, tries=0, setbacks=0)
 
 
-def _refuse(job: Job, event: events.Refused, now: int, pace_: Pace) -> Job:
+def _refuse(job: Job, event: events.Refused, now: int, policy: Policy) -> Job:
     error = Error(event.reason.code, event.message, job.provider)
     job = job.with_attempt(status=AttemptStatus.REJECTED, ended_at=now, error=error, body=None)
     job = job.noted(now, "refused", f"{job.provider}: {event.reason.value}")
-    job = cheapest_wait.resumed(job, job.current.submitted_at, now, pace_)
-    move = routing.after_refusal(job, event.reason, cheapest_wait.allows(job, now, event.retry_after_s, pace_))
+    job = cheapest_wait.resumed(job, job.current.submitted_at, now, policy)
+    move = routing.after_refusal(job, event.reason, cheapest_wait.allows(job, now, event.retry_after_s, policy))
     since = routing.refused_since(job) or now
-    if isinstance(move, routing.Give) or schedule.after(since, pace_.job_timeout_s) <= now:
+    if isinstance(move, routing.Give) or schedule.after(since, policy.job_timeout_s) <= now:
         return _end(job, State.FAILED, now, error)
     if event.reason is not events.Reason.RATE or len(job.route) < 2:
         return _requeue(job, move, now, event.retry_after_s)
-    return _throttled(job, move, now, cheapest_wait.until(job, pace_), event.retry_after_s)
+    return _throttled(job, move, now, cheapest_wait.until(job, policy), event.retry_after_s)
 
 
 def _throttled(job: Job, move: routing.Move, now: int, ends_at: int, retry_after_s: float | None) -> Job:
@@ -181,63 +181,63 @@ def _requeue(job: Job, move: routing.Move, now: int, retry_after_s: float | None
     return replace(job, state=State.QUEUED, route=route, due_at=due_at, setbacks=job.setbacks + 1, tries=0, progress=0)
 
 
-def _doubt(job: Job, event: events.Lost, now: int, pace_: Pace) -> Job:
+def _doubt(job: Job, event: events.Lost, now: int, policy: Policy) -> Job:
     job = job.with_attempt(status=AttemptStatus.UNCONFIRMED)
     job = replace(job, state=State.UNCONFIRMED, setbacks=0, tries=0)
-    return replace(job, due_at=_settle_due(job, now, pace_)).noted(now, "unconfirmed", event.message)
+    return replace(job, due_at=_settle_due(job, now, policy)).noted(now, "unconfirmed", event.message)
 
 
-def _still_doubt(job: Job, event: Event, now: int, pace_: Pace) -> Job:
+def _still_doubt(job: Job, event: Event, now: int, policy: Policy) -> Job:
     """Asking again told nothing: a refusal of the second call says nothing about the first."""
-    if now >= schedule.deadline(job.current, pace_):
+    if now >= schedule.deadline(job.current, policy):
         message = "the submit was sent and its answer never came; it may have been paid for"
         return _end(job, State.FAILED, now, Error("submit_unconfirmed", message, job.provider))
     let_go = now >= schedule.after(job.current.submitted_at, schedule.PLACE_S)
     job = replace(job.with_attempt(let_go=let_go), setbacks=job.setbacks + 1, tries=0)
-    return replace(job, due_at=_settle_due(job, now, pace_))
+    return replace(job, due_at=_settle_due(job, now, policy))
 
 
-def _settle_due(job: Job, now: int, pace_: Pace) -> int:
+def _settle_due(job: Job, now: int, policy: Policy) -> int:
     """When an unconfirmed submit is looked at again: soon while it can be asked for, else when patience ends."""
     attempt = job.current
     if attempt.task_id or (attempt.body is not None and job.setbacks < schedule.ASK_AGAIN_TRIES):
         return schedule.retry(job, now)
-    if pace_.resubmit_unconfirmed:
-        return max(now, schedule.after(attempt.submitted_at, pace_.callback_grace_s))
-    deadline = schedule.deadline(attempt, pace_)
+    if policy.resubmit_unconfirmed:
+        return max(now, schedule.after(attempt.submitted_at, policy.callback_grace_s))
+    deadline = schedule.deadline(attempt, policy)
     return deadline if attempt.let_go else min(deadline, schedule.after(attempt.submitted_at, schedule.PLACE_S))
 
 
-def _resolve(job: Job, event: events.Resolved, now: int, pace_: Pace) -> Job:
+def _resolve(job: Job, event: events.Resolved, now: int, policy: Policy) -> Job:
     job = job.noted(now, f"resolved by {event.by}", event.action)
-    return RESOLUTIONS[event.action](job, event, now, pace_)
+    return RESOLUTIONS[event.action](job, event, now, policy)
 
 
-def _resubmit(job: Job, event: events.Resolved, now: int, pace_: Pace) -> Job:
+def _resubmit(job: Job, event: events.Resolved, now: int, policy: Policy) -> Job:
     paid = sum(attempt.paid for attempt in job.attempts)
     if paid >= routing.MAX_PAID_ATTEMPTS:
-        return _fail_unconfirmed(job, event, now, pace_)
-    job = cheapest_wait.resumed(job, job.current.submitted_at, now, pace_)
+        return _fail_unconfirmed(job, event, now, policy)
+    job = cheapest_wait.resumed(job, job.current.submitted_at, now, policy)
     return replace(job, state=State.QUEUED, due_at=now, setbacks=0, tries=0)
 
 
-def _fail_unconfirmed(job: Job, event: events.Resolved, now: int, _: Pace) -> Job:
+def _fail_unconfirmed(job: Job, event: events.Resolved, now: int, _: Policy) -> Job:
     message = f"given up by the {event.by} before the gateway confirmed it; it may have been paid for"
     return _end(job, State.FAILED, now, Error("submit_unconfirmed", message, job.provider))
 
 
-def _adopt(job: Job, event: events.Resolved, now: int, pace_: Pace) -> Job:
-    return replace(_run(job, event.task_id, now, pace_), due_at=now)
+def _adopt(job: Job, event: events.Resolved, now: int, policy: Policy) -> Job:
+    return replace(_run(job, event.task_id, now, policy), due_at=now)
 
 
-RESOLUTIONS: dict[str, Callable[[Job, events.Resolved, int, Pace], Job]] = {
+RESOLUTIONS: dict[str, Callable[[Job, events.Resolved, int, Policy], Job]] = {
     "resubmit": _resubmit,
     "fail": _fail_unconfirmed,
     "adopt": _adopt,
 }
 
 
-def _replay(job: Job, event: events.Replayed, now: int, _: Pace) -> Job:
+def _replay(job: Job, event: events.Replayed, now: int, _: Policy) -> Job:
     """Ask now; where nobody knows yet which task is ours, about the one that the callback named."""
     if job.state is State.UNCONFIRMED and event.task_id:
         job = job.with_attempt(task_id=event.task_id, polls=0)  # a name is asked for as often as the one before it
@@ -248,62 +248,62 @@ def _replay(job: Job, event: events.Replayed, now: int, _: Pace) -> Job:
 # --- running: the gateway has it
 
 
-def _progress(job: Job, event: events.Progressed, now: int, pace_: Pace) -> Job:
+def _progress(job: Job, event: events.Progressed, now: int, policy: Policy) -> Job:
     if job.state is State.UNCONFIRMED:
-        job = _run(job, job.current.task_id, now, pace_).noted(now, "confirmed", job.current.task_id)
+        job = _run(job, job.current.task_id, now, policy).noted(now, "confirmed", job.current.task_id)
     percent = job.progress if event.percent is None else max(job.progress, min(99, event.percent))
-    return _wait(replace(job, progress=percent, setbacks=0), event, now, pace_)
+    return _wait(replace(job, progress=percent, setbacks=0), event, now, policy)
 
 
-def _wait(job: Job, event: Event, now: int, pace_: Pace) -> Job:
+def _wait(job: Job, event: Event, now: int, policy: Policy) -> Job:
     """No verdict: look again later, until we stop waiting, which says nothing of the gateway."""
     job = replace(job.with_attempt(polls=job.current.polls + 1, asked_at=event.asked_at), tries=0)
-    if now >= schedule.deadline(job.current, pace_):
-        return _end(job, State.FAILED, now, _overdue(job, pace_))
+    if now >= schedule.deadline(job.current, policy):
+        return _end(job, State.FAILED, now, _overdue(job, policy))
     wait_s = getattr(event, "retry_after_s", None) or 0
     clear = isinstance(event, events.Progressed)
-    due_at = max(schedule.next_poll(job, now, pace_, clear), schedule.after(now, wait_s))
-    return replace(job, due_at=min(due_at, schedule.deadline(job.current, pace_)))
+    due_at = max(schedule.next_poll(job, now, policy, clear), schedule.after(now, wait_s))
+    return replace(job, due_at=min(due_at, schedule.deadline(job.current, policy)))
 
 
 NO_LINK = "no link"
 
 
-def _overdue(job: Job, pace_: Pace) -> Error:
+def _overdue(job: Job, policy: Policy) -> Error:
     """Why an attempt is given up past its time: an end without a link is an end that was heard of."""
     if job.has_noted(NO_LINK, since=job.current.submitted_at):
-        message = f"the gateway says completed but gave no link within {pace_.job_timeout_s:g} s"
+        message = f"the gateway says completed but gave no link within {policy.job_timeout_s:g} s"
         return Error("provider_error", message, job.provider)
-    message = f"no end was heard of within {pace_.job_timeout_s:g} s; the gateway may still finish it"
+    message = f"no end was heard of within {policy.job_timeout_s:g} s; the gateway may still finish it"
     return Error("timed_out", message, job.provider)
 
 
-def _linkless(job: Job, event: events.Unclear, now: int, pace_: Pace) -> Job:
+def _linkless(job: Job, event: events.Unclear, now: int, policy: Policy) -> Job:
     """A clip that is made and cannot be fetched: said at once, and asked about again, for the link may still come."""
     if job.state is State.UNCONFIRMED:
-        job = _run(job, job.current.task_id, now, pace_).noted(now, "confirmed", job.current.task_id)
+        job = _run(job, job.current.task_id, now, policy).noted(now, "confirmed", job.current.task_id)
     if not job.has_noted(NO_LINK, since=job.current.submitted_at):
         job = job.noted(now, NO_LINK, event.message)
-    return _wait(job, event, now, pace_)
+    return _wait(job, event, now, policy)
 
 
 # One odd answer is no verdict; so many in a row are.
 MADE_UP = 3
 
 
-def _unclear(job: Job, event: events.Unclear, now: int, pace_: Pace) -> Job:
+def _unclear(job: Job, event: events.Unclear, now: int, policy: Policy) -> Job:
     if event.finished:
-        return _linkless(job, event, now, pace_)
+        return _linkless(job, event, now, policy)
     if job.state is State.UNCONFIRMED:
         # The task id came from an unsigned body; a gateway that goes on not knowing it shows that it was made up.
         polls = job.current.polls + event.missing
         told = {"task_id": None, "polls": 0} if polls >= MADE_UP else {"polls": polls}
-        return _still_doubt(job.with_attempt(**told), event, now, pace_)
-    return _wait(job, event, now, pace_)
+        return _still_doubt(job.with_attempt(**told), event, now, policy)
+    return _wait(job, event, now, policy)
 
 
-def _succeed(job: Job, event: events.Succeeded, now: int, pace_: Pace) -> Job:
-    link = _dated(event.link, now, pace_)
+def _succeed(job: Job, event: events.Succeeded, now: int, policy: Policy) -> Job:
+    link = _dated(event.link, now, policy)
     job = job.with_attempt(
         status=AttemptStatus.COMPLETED,
         task_id=job.current.task_id or event.task_id,
@@ -314,16 +314,16 @@ def _succeed(job: Job, event: events.Succeeded, now: int, pace_: Pace) -> Job:
         link=link,
         body=None,
     )
-    due_at = schedule.archive_due(link.expires_at, now, pace_)
+    due_at = schedule.archive_due(link.expires_at, now, policy)
     job = replace(job, state=State.ARCHIVING, progress=100, due_at=due_at, tries=0, setbacks=0)
     return job.noted(now, "finished", f"heard by {event.heard_by}")
 
 
-def _dated(link: Link, now: int, pace_: Pace) -> Link:
-    return link if link.expires_at else replace(link, expires_at=schedule.after(now, pace_.result_ttl_s))
+def _dated(link: Link, now: int, policy: Policy) -> Link:
+    return link if link.expires_at else replace(link, expires_at=schedule.after(now, policy.result_ttl_s))
 
 
-def _fail(job: Job, event: events.Failed, now: int, pace_: Pace) -> Job:
+def _fail(job: Job, event: events.Failed, now: int, policy: Policy) -> Job:
     error = Error(event.reason.code, event.message, job.provider)
     job = job.with_attempt(
         status=AttemptStatus.FAILED,
@@ -338,23 +338,23 @@ def _fail(job: Job, event: events.Failed, now: int, pace_: Pace) -> Job:
     move = routing.after_failure(job, event.reason)
     if isinstance(move, routing.Give):
         return _end(job, State.FAILED, now, error)
-    job = cheapest_wait.resumed(job, job.current.submitted_at, now, pace_)
+    job = cheapest_wait.resumed(job, job.current.submitted_at, now, policy)
     return replace(_requeue(job, move, now), due_at=now)
 
 
 # --- archiving: finished there, being copied here
 
 
-def _renew(job: Job, event: events.Succeeded, now: int, pace_: Pace) -> Job:
+def _renew(job: Job, event: events.Succeeded, now: int, policy: Policy) -> Job:
     """The gateway gave a fresh link for the same clip; nothing is generated again."""
-    link = _dated(event.link, job.current.ended_at or now, pace_)
+    link = _dated(event.link, job.current.ended_at or now, policy)
     due_at = now if job.setbacks == 0 and link != job.current.link else schedule.archive_retry(job, now)
     bad_downloads = job.current.bad_downloads + event.bad_download
     renewed = job.with_attempt(link=link, bad_downloads=bad_downloads)
     return replace(renewed, due_at=due_at, setbacks=job.setbacks + 1, tries=0)
 
 
-def _archive(job: Job, event: events.Archived, now: int, pace_: Pace) -> Job:
+def _archive(job: Job, event: events.Archived, now: int, policy: Policy) -> Job:
     job = replace(job, result=event.result)
     attempt = job.current
     if attempt.cost_usd is None:
@@ -364,10 +364,10 @@ def _archive(job: Job, event: events.Archived, now: int, pace_: Pace) -> Job:
     for what, reason in event.remarks:
         job = job.noted(now, what, reason)
     ended = _end(job, State.COMPLETED, now)
-    return replace(ended, due_at=_owed_at(ended, now, pace_))
+    return replace(ended, due_at=_owed_at(ended, now, policy))
 
 
-def _archive_failed(job: Job, event: events.ArchiveFailed, now: int, _: Pace) -> Job:
+def _archive_failed(job: Job, event: events.ArchiveFailed, now: int, _: Policy) -> Job:
     if event.final:
         return _end(job, State.FAILED, now, Error(event.code, event.message, job.provider))
     later = replace(job, due_at=schedule.archive_retry(job, now), setbacks=job.setbacks + 1, tries=0)
@@ -378,7 +378,7 @@ def _archive_failed(job: Job, event: events.ArchiveFailed, now: int, _: Pace) ->
     return later.noted(now, what, event.message) if is_news else later
 
 
-def _archive_waits(job: Job, event: Event, now: int, _: Pace) -> Job:
+def _archive_waits(job: Job, event: Event, now: int, _: Policy) -> Job:
     return replace(job, due_at=schedule.archive_retry(job, now), setbacks=job.setbacks + 1, tries=0)
 
 
@@ -403,42 +403,42 @@ def _end(job: Job, state: State, now: int, error: Error | None = None) -> Job:
     return ended.noted(now, state.value, error.code if error else None)
 
 
-def _owed_at(job: Job, now: int, pace_: Pace) -> int:
+def _owed_at(job: Job, now: int, policy: Policy) -> int:
     """When the next chore is due: at once, save that leaving the ledger waits for the retention to pass."""
-    return schedule.after(job.ended_at or now, pace_.retention_s) if job.chores == (Chore.RETIRE,) else now
+    return schedule.after(job.ended_at or now, policy.retention_s) if job.chores == (Chore.RETIRE,) else now
 
 
-def _done(chore: Chore) -> Callable[[Job, Event, int, Pace], Job]:
+def _done(chore: Chore) -> Callable[[Job, Event, int, Policy], Job]:
     """The move that strikes a chore off."""
 
-    def strike(job: Job, event: Event, now: int, pace_: Pace) -> Job:
+    def strike(job: Job, event: Event, now: int, policy: Policy) -> Job:
         if chore not in job.chores:
             return job
         job = replace(job, chores=tuple(c for c in job.chores if c is not chore), setbacks=0, tries=0)
-        return replace(job, due_at=_owed_at(job, now, pace_))
+        return replace(job, due_at=_owed_at(job, now, policy))
 
     return strike
 
 
-def _manifest_delayed(job: Job, event: events.ArchiveFailed, now: int, pace_: Pace) -> Job:
+def _manifest_delayed(job: Job, event: events.ArchiveFailed, now: int, policy: Policy) -> Job:
     if Chore.MANIFEST not in job.chores:
         return job
     if event.final:
-        return _done(Chore.MANIFEST)(job, event, now, pace_)
-    return _archive_waits(job, event, now, pace_)
+        return _done(Chore.MANIFEST)(job, event, now, policy)
+    return _archive_waits(job, event, now, policy)
 
 
-def _told(job: Job, event: events.Notified, now: int, pace_: Pace) -> Job:
-    told = _done(Chore.NOTICE)(job, event, now, pace_)
+def _told(job: Job, event: events.Notified, now: int, policy: Policy) -> Job:
+    told = _done(Chore.NOTICE)(job, event, now, policy)
     return told if told is job else told.noted(now, "notified")
 
 
-def _not_told(job: Job, event: events.NoticeFailed, now: int, pace_: Pace) -> Job:
+def _not_told(job: Job, event: events.NoticeFailed, now: int, policy: Policy) -> Job:
     if Chore.NOTICE not in job.chores:
         return job
     if event.final or now >= schedule.after(_telling_since(job), schedule.NOTICE_GIVE_UP_S):
         job = job.noted(now, "notice failed", f"{event.message}; given up")
-        return _done(Chore.NOTICE)(job, event, now, pace_)
+        return _done(Chore.NOTICE)(job, event, now, policy)
     due_at = schedule.notice_retry(job, now, event.retry_after_s)
     job = job.noted(now, "notice failed", f"{event.message}, next try at {_clock(due_at)}")
     return replace(job, due_at=due_at, setbacks=job.setbacks + 1, tries=0)
@@ -447,7 +447,7 @@ def _not_told(job: Job, event: events.NoticeFailed, now: int, pace_: Pace) -> Jo
 RECALLED = "to be notified again"
 
 
-def _recall(job: Job, event: events.Recalled, now: int, _: Pace) -> Job:
+def _recall(job: Job, event: events.Recalled, now: int, _: Policy) -> Job:
     if not job.callback_url:
         return job
     chores = tuple(chore for chore in Chore if chore in (*job.chores, Chore.NOTICE))
@@ -463,7 +463,7 @@ def _clock(at: int) -> str:
     return datetime.fromtimestamp(at / 1000, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-Move = Callable[[Job, Any, int, Pace], Job]
+Move = Callable[[Job, Any, int, Policy], Job]
 Q, S, U = State.QUEUED, State.SUBMITTING, State.UNCONFIRMED
 R, A = State.RUNNING, State.ARCHIVING
 ENDS = (State.COMPLETED, State.FAILED, State.CANCELED)

@@ -59,7 +59,7 @@ class Intake:
     settings: Settings
     ledger: Ledger
     prices: PriceTable
-    outside: HttpClient
+    http_client: HttpClient
     fresh: Callable[[], bool] = lambda: True
     """Whether nothing was ever paid for: then an empty ledger has lost nothing."""
 
@@ -157,7 +157,7 @@ class Intake:
         if address is None or address.startswith("s3://"):
             return
         try:
-            self.outside.check_spelling(address)
+            self.http_client.check_spelling(address)
         except NotSent as refused:
             raise _invalid({name: [f"Not an address we may reach: {refused}."]}) from None
 

@@ -11,12 +11,12 @@ from rushes.shared.domain import cheapest_wait, counters, gateway_pauses, metric
 from rushes.shared.domain.events import Accepted, Event, Failed, Reason, Succeeded
 from rushes.shared.domain.frozen import replace
 from rushes.shared.domain.job import Attempt, Job, Nudge, State
-from rushes.shared.domain.schedule import Pace
+from rushes.shared.domain.schedule import Policy
 from rushes.shared.domain.transitions import transition
 from rushes.shared.ledger import keys, record
 from rushes.shared.ledger.quarantine import Quarantine
 from rushes.shared.ledger.store import Commit, LaneRoom, Once, Opening, Store, Verdict, Writes
-from rushes.shared.ledger.timings import Experience
+from rushes.shared.ledger.timings import LearnedTimes
 
 IDEMPOTENCY_S = 7 * 86_400
 # The caps say "a minute"; a second more, because our clock and the gateway's tick apart.
@@ -94,13 +94,13 @@ class CapReached(Exception):
 class Ledger:
     """Every method is one promise; each raises LedgerUnavailable where the store is out of reach."""
 
-    def __init__(self, store: Store, pace_: Pace, moved: Moved = lambda old, new, event: None) -> None:
+    def __init__(self, store: Store, policy: Policy, moved: Moved = lambda old, new, event: None) -> None:
         """`moved` is told of each change once it is written; it must not raise."""
         self.store = store
         self._moved = moved
         self.quarantine = Quarantine(store)
-        self.experience = Experience(store)
-        self._pace = pace_
+        self.learned_times = LearnedTimes(store)
+        self._pace = policy
 
     # --- the life of a job
 
@@ -207,7 +207,7 @@ class Ledger:
 
     def _after(self, job: Job, event: Event, now: int) -> Job:
         """The job after the event, to be committed; the same object where it changes nothing."""
-        moved = transition(job, event, now, self._paced(now))
+        moved = transition(job, event, now, self._policy_at(now))
         return moved if moved is job else replace(moved, version=job.version + 1)
 
     def engage_many(self, submits: Sequence[Submit], now: int) -> list[Job | LeaseLost | CapReached]:
@@ -531,8 +531,8 @@ class Ledger:
         elif attempt.callback:
             writes.add("HINCRBY", keys.gateway(attempt.provider), "silent", 1)
 
-    def _paced(self, now: int) -> Pace:
-        return replace(self._pace, timings=self.experience.timings(now))
+    def _policy_at(self, now: int) -> Policy:
+        return replace(self._pace, timings=self.learned_times.timings(now))
 
     def _index(self, writes: Writes, old: Job | None, new: Job) -> None:
         name = keys.index(new)

@@ -17,7 +17,7 @@ BODY_BYTES = 4096
 
 
 @dataclass(frozen=True, slots=True)
-class Stray:
+class QuarantinedCallback:
     """One such callback, as it came at `at` (ms); `expected` is the task that its attempt has, None for no attempt."""
 
     at: int
@@ -45,20 +45,20 @@ class Quarantine:
     def __init__(self, store: Store) -> None:
         self._store = store
 
-    def keep(self, stray: Stray) -> bool:
+    def keep(self, stray: QuarantinedCallback) -> bool:
         """Count it and keep it; False where the same was kept before, or its job has its share already."""
         since = schedule.after(stray.at, -KEPT_S)
         bounds = Bounds(OF_A_JOB, IN_ALL, since)
         told = json.dumps(asdict(stray))
         return self._store.set_aside(stray.id, stray.job_id, stray.provider, told, stray.at, bounds)
 
-    def newest(self, tenant: str | None, now: int, limit: int = 100) -> list[Stray]:
+    def newest(self, tenant: str | None, now: int, limit: int = 100) -> list[QuarantinedCallback]:
         """What is kept, newest first; of one tenant, or of all."""
-        held = [Stray(**json.loads(told)) for told in self._store.counters(keys.QUARANTINE).values()]
+        held = [QuarantinedCallback(**json.loads(told)) for told in self._store.counters(keys.QUARANTINE).values()]
         shown = [stray for stray in held if tenant in (None, stray.tenant) and stray.at > schedule.after(now, -KEPT_S)]
         return sorted(shown, key=lambda stray: (stray.at, stray.id), reverse=True)[:limit]
 
-    def get(self, stray_id: str, tenant: str | None, now: int) -> Stray | None:
+    def get(self, stray_id: str, tenant: str | None, now: int) -> QuarantinedCallback | None:
         """One of them; None where it is another tenant's."""
         return next((stray for stray in self.newest(tenant, now, IN_ALL) if stray.id == stray_id), None)
 

@@ -16,7 +16,7 @@ FRESH_MS = 15_000
 GROWTH = 1.05
 
 
-class Experience:
+class LearnedTimes:
     """Times to finish by kind, and silent gateways; what is known may be FRESH_MS old. Safe for threads."""
 
     def __init__(self, store: Store) -> None:

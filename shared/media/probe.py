@@ -94,7 +94,7 @@ class _NotNow(Exception):
 
 def probe(
     request: Mapping[str, Any],
-    outside: http.HttpClient,
+    http_client: http.HttpClient,
     resolve: Callable[[str], str],
     *,
     deadline_s: float = DEADLINE_S,
@@ -107,7 +107,7 @@ def probe(
     found: dict[str, Any] = {}
     for field, rules in FIELDS.items():
         if url := request.get(field):
-            remote = _Remote(outside, resolve(url), rules.max_bytes, deadline_s)
+            remote = _Remote(http_client, resolve(url), rules.max_bytes, deadline_s)
             with closing(remote):
                 found[field] = _plain(_judged(field, remote, request))
     return found
@@ -225,9 +225,9 @@ class _OnDisk:
 class _Remote:
     """A file behind an address, read forwards; what is passed over is not fetched where the server gives ranges."""
 
-    def __init__(self, outside: http.HttpClient, url: str, max_bytes: int, deadline_s: float) -> None:
+    def __init__(self, http_client: http.HttpClient, url: str, max_bytes: int, deadline_s: float) -> None:
         self.at = 0  # where the next byte is taken; may be set further on
-        self._outside, self._url, self._max_bytes = outside, url, max_bytes
+        self._http_client, self._url, self._max_bytes = http_client, url, max_bytes
         self._ends_at = time.monotonic() + deadline_s
         self._size: int | None = None
         self._wanted = 0  # how many bytes are missing just now
@@ -271,7 +271,7 @@ class _Remote:
         """Pieces with their places: the one at `at` where there are ranges, else one after the other."""
         for least_bytes in RANGES_BYTES:
             asked = max(least_bytes, self._wanted)
-            with self._outside.stream(self._request(asked), deadline_s=self._ends_at - time.monotonic()) as stream:
+            with self._http_client.stream(self._request(asked), deadline_s=self._ends_at - time.monotonic()) as stream:
                 if self._has_ranges and stream.status in NO_RANGES:
                     self._has_ranges = False
                     continue

@@ -99,7 +99,7 @@ def _in_flight(inspection: Inspection, repair: bool) -> Iterator[list[Finding]]:
 
 def _money(services: Services, counted: Counter[counters.Line]) -> Iterator[Finding]:
     """Days that are over and whose jobs are all still here; only told, for nobody knows which of the two is right."""
-    now, retention_s = services.now(), services.settings.pace.retention_s
+    now, retention_s = services.now(), services.settings.policy.retention_s
     first, today = counters.day_of(schedule.after(now, -retention_s)), counters.day_of(now)
     for line in sorted(line for line in counted if first < line[1] < today):
         key, field = COUNTERS[line[0]](line)

@@ -233,7 +233,7 @@ def _health(found: Server) -> Finding:
 
 def of_gateways(settings: Settings) -> Iterator[Finding]:
     """Which gateways are paused, why, and what to do about it."""
-    ledger, now = Ledger(RedisStore(connect(settings.redis_url, timeout_s=2)), settings.pace), clock()
+    ledger, now = Ledger(RedisStore(connect(settings.redis_url, timeout_s=2)), settings.policy), clock()
     for name in settings.gateways:
         known: Mapping[str, str] = {}
         with suppress(LedgerUnavailable):

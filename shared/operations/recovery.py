@@ -48,7 +48,7 @@ class Report:
 
 
 @dataclass
-class Told:
+class JournalAnswers:
     """What the journal says: of each job the newest attempt, of each attempt what came of it."""
 
     read_at: int = 0
@@ -82,7 +82,7 @@ def recover(services: Services, since: int = 0, dry_run: bool = False) -> Report
 
     Raises ArchiveUnavailable and LedgerUnavailable; what was put back until then stays, and a second run does the rest.
     """
-    told = Told(read_at=services.now()).hear(services.journal.read(since))
+    told = JournalAnswers(read_at=services.now()).hear(services.journal.read(since))
     report = Report(unreadable=told.unreadable)
     for intents in pages([*told.intents.values()]):
         compare(intents, told, report, services, dry_run)
@@ -124,7 +124,7 @@ def pages(intents: Iterable[Intent]) -> Iterator[list[Intent]]:
         yield page
 
 
-def compare(intents: Sequence[Intent], told: Told, report: Report, services: Services, dry_run: bool) -> None:
+def compare(intents: Sequence[Intent], told: JournalAnswers, report: Report, services: Services, dry_run: bool) -> None:
     """Hold a page of intents against the ledger, and what it does not know against the bucket."""
     held = services.ledger.get_many([intent.job.id for intent in intents])
     lost = [intent for intent, job in zip(intents, held, strict=True) if job is None]
@@ -145,7 +145,7 @@ def compare(intents: Sequence[Intent], told: Told, report: Report, services: Ser
         put_back(intent, told.outcome(intent), report, services, dry_run)
 
 
-def is_behind(job: Job, intent: Intent, told: Told) -> bool:
+def is_behind(job: Job, intent: Intent, told: JournalAnswers) -> bool:
     """Whether the ledger lacks an attempt that may have been sent; one that was held back leaves no trace there."""
     held_back = isinstance(told.outcome(intent), events.Withdrawn)
     return not (job.ended or held_back or job.knows(intent.job.current))
@@ -159,7 +159,7 @@ def has_manifest(job: Job, services: Services) -> bool:
 def put_back(intent: Intent, outcome: Event | None, report: Report, services: Services, dry_run: bool) -> None:
     """Write a job down as it must stand by now."""
     now = services.now()
-    job = replayed(intent.job, outcome, now, services.settings.pace)
+    job = replayed(intent.job, outcome, now, services.settings.policy)
     held_back = isinstance(outcome, events.Withdrawn)
     if dry_run or services.ledger.restore(job, intent.job.current, overwrite=not held_back):
         report.put_back.append(job)
@@ -168,16 +168,16 @@ def put_back(intent: Intent, outcome: Event | None, report: Report, services: Se
         report.known += 1
 
 
-def replayed(job: Job, outcome: Event | None, now: int, pace_: schedule.Pace) -> Job:
+def replayed(job: Job, outcome: Event | None, now: int, policy: schedule.Policy) -> Job:
     """The job after what the journal says came of its newest attempt; without a word it is in doubt."""
     if now > schedule.after(job.current.submitted_at, KEY_LIFE_S):
         job = job.with_attempt(body=None)
-    moved = transition(job, outcome or events.Lost("the journal has no answer"), now, pace_)
+    moved = transition(job, outcome or events.Lost("the journal has no answer"), now, policy)
     moved = replace(moved, version=job.version + 1).noted(now, "put back", "from the journal")
     return replace(moved, due_at=now) if moved.state is State.RUNNING else moved
 
 
-def fill_in(told: Told, report: Report, services: Services, dry_run: bool) -> None:
+def fill_in(told: JournalAnswers, report: Report, services: Services, dry_run: bool) -> None:
     """Tell the ledger of tasks whose answers it lost."""
     accepted = [(key, event) for key, event in told.outcomes.items() if isinstance(event, events.Accepted)]
     rest = iter(accepted)

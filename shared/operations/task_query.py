@@ -24,7 +24,7 @@ log = structlog.get_logger()
 def ask(attempt: Attempt, task_id: str, services: Services, deadline_s: float = schedule.POLL_DEADLINE_S) -> Event:
     """Ask the gateway of an attempt how a task stands; an answer that is none is Lost or Unclear, never a verdict."""
     try:
-        response = services.outside.send(question(attempt, task_id, services), deadline_s=deadline_s)
+        response = services.http_client.send(question(attempt, task_id, services), deadline_s=deadline_s)
     except (NotSent, AnswerLost) as lost:
         return events.Lost(str(lost))
     return understood(attempt, task_id, response, services)

@@ -32,7 +32,7 @@ from rushes.shared.domain.events import Event
 from rushes.shared.domain.http_messages import Request
 from rushes.shared.domain.job import Job
 from rushes.shared.ledger import record
-from rushes.shared.single_flight import Look
+from rushes.shared.single_flight import SingleFlight
 from rushes.shared.storage.archive import Archive, ArchiveUnavailable
 
 log = structlog.get_logger()
@@ -99,7 +99,7 @@ class Journal:
     def __init__(self, archive: Archive, enabled: bool = True) -> None:
         self._archive = archive
         self._enabled = enabled
-        self._look = Look[bool](EMPTY_S)
+        self._look = SingleFlight[bool](EMPTY_S)
         self._lines: list[tuple[int, str, Future[None] | None]] = []
         self._urgent = False
         self._wake = threading.Condition()

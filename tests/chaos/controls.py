@@ -83,13 +83,13 @@ def _any_token(keys: Any, provider: str, job_id: str, token: str) -> int:
     return int(token.partition("-")[0])
 
 
-def _send_again(job: Any, event: Any, now: int, pace_: Any) -> Any:
+def _send_again(job: Any, event: Any, now: int, policy: Any) -> Any:
     """An answer that was lost is taken for a refusal."""
     lost = job.with_attempt(status=AttemptStatus.REJECTED, body=None)
     return replace(lost, state=State.QUEUED, due_at=now, tries=0)
 
 
-def _takes_back(job: Any, event: Any, now: int, pace_: Any) -> Any:
+def _takes_back(job: Any, event: Any, now: int, policy: Any) -> Any:
     """Whoever held an attempt back takes it back, although another may have sent it meanwhile."""
     return replace(job, state=State.QUEUED, attempts=job.attempts[:-1], due_at=now, tries=0, setbacks=0)
 
@@ -166,7 +166,7 @@ SAFEGUARDS: dict[str, Safeguard] = {
         "a worker that lives keeps what it holds",
         ("refused, then the next", "slow"),
         FOR_NOTHING,
-        off=lambda: replaced((leases.Hold, "renew", lambda *_: None)),
+        off=lambda: replaced((leases.Lease, "renew", lambda *_: None)),
     ),
 }
 

@@ -30,7 +30,7 @@ from rushes.webhook_receiver import callback_counts
 from rushes.webhook_receiver.app import create_app
 from rushes.worker import leases, scheduler, steps, submit
 from rushes.worker.scheduler import Scheduler
-from rushes.worker.thread_pools import Hands
+from rushes.worker.thread_pools import ThreadPools
 
 ENVIRON = {
     "REDIS_URL": "redis://127.0.0.1:1/0",
@@ -163,19 +163,19 @@ def _built() -> tuple[Services, Any]:
     return built, create_app(built)
 
 
-def assemble(stage: Stage, bare: Any, outside: Any, s3: Any, resubmit: bool, hand: Callable[..., None]) -> Parts:
+def assemble(stage: Stage, bare: Any, http_client: Any, s3: Any, resubmit: bool, hand: Callable[..., None]) -> Parts:
     """Join the product's parts over this store and these outsiders."""
     built, app = _built()
     line: Any = Line(bare, stage) if isinstance(bare, MemoryStore) else RealLine(bare, stage)
-    settings = replace(built.settings, pace=replace(built.settings.pace, resubmit_unconfirmed=resubmit))
-    ledger = Ledger(line, settings.pace)
+    settings = replace(built.settings, policy=replace(built.settings.policy, resubmit_unconfirmed=resubmit))
+    ledger = Ledger(line, settings.policy)
     services = replace(
         built,
         settings=settings,
         ledger=ledger,
-        outside=outside,
+        http_client=http_client,
         archive=Archive(s3, settings.bucket, buffers=1000, part_bytes=1 << 16),
-        intake=Intake(settings, ledger, built.prices, outside),
+        intake=Intake(settings, ledger, built.prices, http_client),
         fetchable=lambda url: url,
         now=lambda: stage.now,
     )
@@ -204,7 +204,7 @@ class Desk(Journal):
         self._store(group)
 
 
-def perform(tickets: Sequence[Sequence[Any]], services: Services, hands: Hands) -> None:
+def perform(tickets: Sequence[Sequence[Any]], services: Services, hands: ThreadPools) -> None:
     """What a worker does with one message; `hands` do the work for its jobs side by side."""
     steps.run([Ticket(*ticket) for ticket in tickets], services, hands)
 

@@ -26,7 +26,7 @@ from rushes.deploy.sandbox.ports import free_ports
 from rushes.deploy.sandbox.stack import BUCKET, Ports, Stack
 from rushes.shared.client import ENDED
 from rushes.shared.domain.http_messages import Request, Response
-from rushes.shared.domain.schedule import Pace
+from rushes.shared.domain.schedule import Policy
 from rushes.shared.ledger.ledger import Ledger
 from rushes.shared.ledger.redis_store import RedisStore
 from rushes.shared.providers import PROVIDERS
@@ -276,7 +276,7 @@ def _spread(jobs: int, seconds: float, strike: Callable[[], None]) -> Iterator[i
 
 
 def _ledger(client: Any) -> Ledger:
-    return Ledger(RedisStore(client), Pace())
+    return Ledger(RedisStore(client), Policy())
 
 
 def _folder(job: dict[str, Any]) -> str:

@@ -65,7 +65,7 @@ class Climate:
     resubmit: bool = False
 
 
-class Crew:
+class WorkerProcesses:
     """A worker's threads: as many as there is work for."""
 
     def __init__(self, simulation: Simulation) -> None:
@@ -409,7 +409,7 @@ class Simulation:
 
     def _deliver(self, tickets: Any) -> None:
         home = self.random.choice(WORKERS[: self.climate.workers])
-        self.start("message", home, lambda: parts.perform(tickets, self.services, Crew(self)))
+        self.start("message", home, lambda: parts.perform(tickets, self.services, WorkerProcesses(self)))
         if home not in self.beating:
             self.beating.add(home)
             self.at(self.now + schedule.RENEW_S * 1000, lambda: self._beat(home))

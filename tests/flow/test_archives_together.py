@@ -22,7 +22,7 @@ from rushes.shared.storage.archive import ArchiveUnavailable, StoredFile
 from rushes.worker import archive as archive_module
 from rushes.worker import leases, steps
 from rushes.worker.scheduler import messages
-from rushes.worker.thread_pools import Hands, InTurn
+from rushes.worker.thread_pools import InTurn, ThreadPools
 
 DAY_S = 86_400
 GATEWAYS = ("apimart", "evolink", "apimodels")
@@ -40,9 +40,9 @@ EITHER_HANDS = pytest.mark.parametrize("hands", [InTurn(), AtOnce()], ids=["in t
 
 
 @pytest.fixture(autouse=True)
-def held(monkeypatch: pytest.MonkeyPatch) -> Iterator[set[leases.Hold]]:
+def held(monkeypatch: pytest.MonkeyPatch) -> Iterator[set[leases.Lease]]:
     """What this worker holds; nothing any more when the test is over."""
-    mine: set[leases.Hold] = set()
+    mine: set[leases.Lease] = set()
     monkeypatch.setattr(leases, "HELD", mine)
     yield mine
     assert mine == set()
@@ -55,7 +55,7 @@ def due(world: World, gateways: Sequence[str] = GATEWAYS) -> list[str]:
     world.await_gateways()
     world.advance(20)
     world.step()
-    world.outside.fetched.clear()
+    world.http_client.fetched.clear()
     return ids
 
 
@@ -74,7 +74,7 @@ def message(world: World, ids: Sequence[str]) -> list[Ticket]:
     return sorted(one, key=lambda ticket: ids.index(ticket.job_id))
 
 
-def work(world: World, tickets: Sequence[Ticket], hands: Hands) -> None:
+def work(world: World, tickets: Sequence[Ticket], hands: ThreadPools) -> None:
     """What a worker does with a message, unless it dies of it."""
     with suppress(Died):
         steps.run(tickets, world.services, hands)
@@ -97,7 +97,7 @@ def all_writes(world: World) -> list[tuple[str, str]]:
 
 
 def downloads(world: World) -> int:
-    return len(world.outside.fetched)
+    return len(world.http_client.fetched)
 
 
 def buckets(world: World, ids: Sequence[str]) -> list[dict[str, Stored]]:
@@ -126,7 +126,7 @@ def ended_well(world: World, ids: Sequence[str]) -> None:
 
 
 @EITHER_HANDS
-def test_the_clips_of_a_message_are_archived_each_with_its_manifest_last(world: World, hands: Hands) -> None:
+def test_the_clips_of_a_message_are_archived_each_with_its_manifest_last(world: World, hands: ThreadPools) -> None:
     ids = due(world)
     work(world, message(world, ids), hands)
 
@@ -230,7 +230,7 @@ TROUBLES: dict[str, tuple[Trouble, str]] = {
 
 @EITHER_HANDS
 @pytest.mark.parametrize("trouble", TROUBLES)
-def test_one_that_has_trouble_is_put_off_and_keeps_no_other(world: World, trouble: str, hands: Hands) -> None:
+def test_one_that_has_trouble_is_put_off_and_keeps_no_other(world: World, trouble: str, hands: ThreadPools) -> None:
     ids = due(world)
     meets, said = TROUBLES[trouble]
     with meets(world, ids[0]):
@@ -250,7 +250,7 @@ def test_one_that_has_trouble_is_put_off_and_keeps_no_other(world: World, troubl
 
 
 @EITHER_HANDS
-def test_one_whose_link_is_dead_is_given_a_fresh_one_and_keeps_no_other(world: World, hands: Hands) -> None:
+def test_one_whose_link_is_dead_is_given_a_fresh_one_and_keeps_no_other(world: World, hands: ThreadPools) -> None:
     world.fault("evolink", "expired_link")
     ids = due(world)
     before = jobs(world, ids)
@@ -264,7 +264,7 @@ def test_one_whose_link_is_dead_is_given_a_fresh_one_and_keeps_no_other(world: W
 
 
 @EITHER_HANDS
-def test_one_whose_link_is_past_its_life_is_given_up_and_keeps_no_other(world: World, hands: Hands) -> None:
+def test_one_whose_link_is_past_its_life_is_given_up_and_keeps_no_other(world: World, hands: ThreadPools) -> None:
     ids = due(world)
     world.advance(DAY_S)
     with faulty(world, ids[1], "http_500", times=-1):
@@ -418,7 +418,7 @@ def test_dead_between_the_manifests_and_the_ledger_each_is_completed_without_a_s
 
 
 def test_dead_between_two_manifests_only_those_without_one_are_downloaded_again(
-    world: World, held: set[leases.Hold]
+    world: World, held: set[leases.Lease]
 ) -> None:
     ids = due(world)
     with put_alone(world), world.after(world.services.archive, "put_manifest", world.die):
@@ -430,7 +430,8 @@ def test_dead_between_two_manifests_only_those_without_one_are_downloaded_again(
     assert ["manifest.json" in stored for stored in left] == [True, False, False]
     ended_well(world, ids)
     assert downloads(world) - again == 2
-    assert {job_id for request in world.outside.fetched[again:] for job_id in _of(world, request, ids)} == set(ids[1:])
+    fetched = world.http_client.fetched[again:]
+    assert {job_id for request in fetched for job_id in _of(world, request, ids)} == set(ids[1:])
     for before, stored in zip(left, buckets(world, ids), strict=True):
         assert {name: stored[name] for name in before} == before
 
@@ -473,7 +474,7 @@ def test_frozen_between_the_clips_and_the_manifests_a_worker_changes_nothing_any
 
 @EITHER_HANDS
 def test_one_that_ended_without_a_clip_leaves_its_manifest_beside_the_clips_of_others(
-    world: World, hands: Hands
+    world: World, hands: ThreadPools
 ) -> None:
     world.fault("evolink", "fail_task")
     ids = due(world)
@@ -514,7 +515,7 @@ def test_one_whose_ticket_was_opened_before_is_left_alone_and_keeps_no_other(wor
 
 
 @EITHER_HANDS
-def test_a_message_of_clips_that_comes_twice_is_done_once(world: World, hands: Hands) -> None:
+def test_a_message_of_clips_that_comes_twice_is_done_once(world: World, hands: ThreadPools) -> None:
     ids = due(world)
     tickets = message(world, ids)
     work(world, tickets, hands)
@@ -525,7 +526,7 @@ def test_a_message_of_clips_that_comes_twice_is_done_once(world: World, hands: H
     assert ((jobs(world, ids), all_writes(world)), downloads(world)) == (once, 3)
 
 
-def test_one_that_is_twice_in_a_message_is_done_once_and_let_go(world: World, held: set[leases.Hold]) -> None:
+def test_one_that_is_twice_in_a_message_is_done_once_and_let_go(world: World, held: set[leases.Lease]) -> None:
     ids = due(world)
     tickets = message(world, ids)
     work(world, [*tickets, *tickets], AtOnce())

@@ -45,7 +45,7 @@ def test_a_callback_may_come_before_the_answer_to_the_submit(
 ) -> None:
     world = open_world(callbacks=True, RUSHES_CALLBACK_CONFIRM=confirm)
     job_id = world.submit(world.request_for(gateway))
-    with world.after(world.outside, "send", lambda: world.deliver(world.letter(job_id))):
+    with world.after(world.http_client, "send", lambda: world.deliver(world.letter(job_id))):
         world.exhaust()
 
     job = world.job(job_id)
@@ -88,7 +88,7 @@ def test_a_callback_that_comes_while_a_poll_is_under_way_is_followed(world: Worl
     job = running(world, "evolink")
     letter = world.letter(job.id)
     world.advance(200)
-    part, door = (world.ledger.store, "commit") if written else (world.services.outside, "send")
+    part, door = (world.ledger.store, "commit") if written else (world.services.http_client, "send")
     with world.before(part, door, lambda: world.deliver(letter)):
         world.exhaust()
     after_the_poll = world.job(job.id)
@@ -163,8 +163,8 @@ def test_where_callbacks_are_believed_nobody_asks_and_the_thumbnail_is_kept(open
 
     ended, stored = world.job(job.id), world.bucket(job)
     assert (ended.state, ended.current.heard_by) == (State.COMPLETED, "callback")
-    assert [request.method for request in world.outside.sent] == ["POST", "GET"]
-    assert world.outside.sent[1].url.partition("?")[0].endswith("thumbnail.jpg")
+    assert [request.method for request in world.http_client.sent] == ["POST", "GET"]
+    assert world.http_client.sent[1].url.partition("?")[0].endswith("thumbnail.jpg")
     assert stored.keys() == {"video.mp4", "thumbnail.jpg", "manifest.json"}
     assert stored["thumbnail.jpg"].content_type == "image/jpeg"
 
@@ -221,7 +221,7 @@ def test_a_callback_that_names_another_task_is_set_aside_and_followed_only_by_ha
 
 def test_a_replayed_callback_settles_a_lost_submit_that_a_made_up_one_had_taken(world: World) -> None:
     job, letter = deceived(world)
-    with world.before(world.outside, "send", nobody_answers):
+    with world.before(world.http_client, "send", nobody_answers):
         world.exhaust()
     taken = world.job(job.id)
     world.deliver(letter)

@@ -57,7 +57,7 @@ def test_a_cancel_that_comes_after_the_submit_was_written_down_is_refused(world:
     job_id = world.submit(world.text)
     answers = []
     with world.before(
-        world.outside, "send", lambda: answers.append(world.api("POST", f"/v1/jobs/{job_id}/cancel").status_code)
+        world.http_client, "send", lambda: answers.append(world.api("POST", f"/v1/jobs/{job_id}/cancel").status_code)
     ):
         world.exhaust()
 
@@ -162,7 +162,7 @@ def test_a_worker_that_dies_while_it_tells_tells_again_under_the_same_id(
     open_world: Callable[..., World], caller: Listener
 ) -> None:
     world, job = notified(open_world, caller)
-    with world.after(world.outside, "send", world.die):
+    with world.after(world.http_client, "send", world.die):
         world.step()
     world.finish(job.id)
 
@@ -171,7 +171,7 @@ def test_a_worker_that_dies_while_it_tells_tells_again_under_the_same_id(
 
 def test_a_notice_that_breaks_a_step_of_ours_is_put_off(open_world: Callable[..., World], caller: Listener) -> None:
     world, job = notified(open_world, caller)
-    with world.before(world.outside, "send", lambda: 1 / 0):
+    with world.before(world.http_client, "send", lambda: 1 / 0):
         world.step()
     put_off = world.job(job.id)
     world.finish(job.id)
@@ -327,11 +327,11 @@ def test_a_retry_under_a_key_is_one_new_job_and_without_one_each_is_new(world: W
 
 
 def test_the_retry_of_an_expired_clip_does_not_adopt_the_dead_task_again(world: World) -> None:
-    world.outside.retouch = lambda body: re.sub(rb'/files/[^"]+', b"/files/gone", body)
+    world.http_client.retouch = lambda body: re.sub(rb'/files/[^"]+', b"/files/gone", body)
     job = world.until(world.submit(world.request_for("evolink")), State.ARCHIVING)
     world.advance(1.1 * DAY_S)
     failed = world.finish(job.id)
-    world.outside.retouch = bytes
+    world.http_client.retouch = bytes
     again = world.finish(world.api("POST", f"/v1/jobs/{failed.id}/retry").json["id"])
 
     assert failed.error is not None

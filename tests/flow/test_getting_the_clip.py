@@ -89,7 +89,9 @@ def test_a_file_server_of_odd_manners_gives_the_clip_all_the_same(world: World, 
 
     with FaultServer(serve) as server:
         host = world.gateways_url.partition("//")[2].encode()
-        world.outside.retouch = lambda body: body.replace(host + b"/files", f"127.0.0.1:{server.port}/files".encode())
+        world.http_client.retouch = lambda body: body.replace(
+            host + b"/files", f"127.0.0.1:{server.port}/files".encode()
+        )
         job = world.finish(world.submit(world.request_for("evolink")))
 
     assert job.state is State.COMPLETED
@@ -113,7 +115,7 @@ def days_later(world: World, days: float) -> None:
 
 
 def test_a_dead_link_that_the_gateway_only_names_again_is_given_up_past_its_life(world: World) -> None:
-    world.outside.retouch = lambda body: re.sub(rb'/files/[^"]+', b"/files/gone", body)
+    world.http_client.retouch = lambda body: re.sub(rb'/files/[^"]+', b"/files/gone", body)
     job = world.until(world.submit(world.request_for("evolink")), State.ARCHIVING)
     days_later(world, 0.99)
     within = world.job(job.id)
@@ -129,7 +131,7 @@ def test_a_dead_link_that_the_gateway_only_names_again_is_given_up_past_its_life
 @pytest.mark.parametrize("gateway", ["apimart", "evolink"])
 def test_ever_new_links_that_are_all_dead_are_given_up_a_life_later(world: World, gateway: str) -> None:
     signed = itertools.count()
-    world.outside.retouch = lambda body: body.replace(b"&sig=", b"&n=%d&sig=" % next(signed))
+    world.http_client.retouch = lambda body: body.replace(b"&sig=", b"&n=%d&sig=" % next(signed))
     world.fault(gateway, "expired_link", times=-1)
     job = world.until(world.submit(world.request_for(gateway)), State.ARCHIVING)
     days_later(world, 1.9)

@@ -31,7 +31,7 @@ def test_apimart_is_asked_again_under_the_same_key_and_bills_once(
     lost = world.until(job_id, State.UNCONFIRMED)
     job = world.finish(job_id)
 
-    first, second = [request for request in world.outside.sent if request.method == "POST"]
+    first, second = [request for request in world.http_client.sent if request.method == "POST"]
     assert (lost.current.status, len(lost.attempts)) == (AttemptStatus.UNCONFIRMED, 1)
     assert (job.state, len(job.attempts)) == (State.COMPLETED, 1)
     assert first == second
@@ -177,7 +177,7 @@ def test_after_a_change_of_the_address_a_task_is_asked_for_where_it_was_submitte
     after.key = before.key
     job = after.finish(job_id)
 
-    asked = [request.url for request in after.outside.sent]
+    asked = [request.url for request in after.http_client.sent]
     assert asked
     assert [url for url in asked if not url.startswith(f"{before.gateways_url}/")] == []
     assert (job.state, len(after.bills())) == (State.COMPLETED, 1)

@@ -21,7 +21,7 @@ from rushes.shared.domain.schedule import LEASE_S
 from rushes.shared.ledger.store import LedgerUnavailable
 from rushes.shared.operations.recovery import SKEW_MS, Report, recover
 from rushes.shared.storage.archive import ArchiveUnavailable
-from rushes.worker.failover_guard import AFTERLOOK_S, MARGIN_S, Watch
+from rushes.worker.failover_guard import AFTERLOOK_S, MARGIN_S, FailoverGuard
 from rushes.worker.scheduler import Scheduler
 
 ANOTHER = "another-server/another-line"
@@ -160,7 +160,7 @@ def test_a_dry_run_tells_and_writes_nothing(world: World) -> None:
 def test_without_an_answer_in_the_journal_nothing_is_sent_again(world: World, sent: bool) -> None:
     job_id = world.submit(world.request_for("newapi"))
     dying = world.after if sent else world.before
-    with dying(world.outside, "send", world.die):
+    with dying(world.http_client, "send", world.die):
         world.exhaust()
     lose(world)
     recovered(world)
@@ -174,19 +174,19 @@ def test_without_an_answer_in_the_journal_nothing_is_sent_again(world: World, se
 
 def test_apimart_is_asked_under_the_same_key_and_bills_once(world: World) -> None:
     job_id = world.submit(world.request_for("apimart"))
-    with world.after(world.outside, "send", world.die):
+    with world.after(world.http_client, "send", world.die):
         world.exhaust()
     lose(world)
     recovered(world)
     job = world.finish(job_id)
 
-    first, second = [request for request in world.outside.sent if request.method == "POST"]
+    first, second = [request for request in world.http_client.sent if request.method == "POST"]
     assert (job.state, first == second, len(world.bills())) == (State.COMPLETED, True, 1)
 
 
 def test_a_key_that_may_be_forgotten_is_not_asked_under(world: World) -> None:
     job_id = world.submit(world.request_for("apimart"))
-    with world.after(world.outside, "send", world.die):
+    with world.after(world.http_client, "send", world.die):
         world.exhaust()
     lose(world)
     world.advance(2 * 3600)
@@ -200,7 +200,7 @@ def test_a_key_that_may_be_forgotten_is_not_asked_under(world: World) -> None:
 def test_the_callback_of_a_lost_submit_still_opens_its_door(open_own: Callable[..., World]) -> None:
     world = open_own(callbacks=True)
     job_id = world.submit(world.request_for("evolink"))
-    with world.after(world.outside, "send", world.die):
+    with world.after(world.http_client, "send", world.die):
         world.exhaust()
     letter = world.letter(job_id)
     lose(world)
@@ -325,7 +325,7 @@ def test_an_attempt_that_a_failover_lost_is_put_back_over_the_older_record(world
 def test_a_task_whose_answer_a_failover_lost_is_told_to_the_ledger(world: World) -> None:
     job_id = world.submit(world.request_for("newapi"))
     behind: list[dict[str, Any]] = []
-    with world.before(world.outside, "send", lambda: behind.append(snapshot(world))):
+    with world.before(world.http_client, "send", lambda: behind.append(snapshot(world))):
         world.step()
     fail_over(world, behind[0], server="")
     world.advance(LEASE_S + 1)
@@ -404,7 +404,7 @@ def test_a_job_that_ended_stays_ended_whatever_the_journal_has(world: World) -> 
 
 def test_a_refusal_of_the_second_call_leaves_a_recovered_job_in_doubt(world: World) -> None:
     job_id = world.submit(world.request_for("apimart"))
-    with world.after(world.outside, "send", world.die):
+    with world.after(world.http_client, "send", world.die):
         world.exhaust()
     world.fault("apimart", "no_balance", stage="submit")
     world.run_until(lambda: world.posts() == 2)
@@ -515,9 +515,9 @@ def test_that_nothing_was_ever_paid_for_is_not_said_of_a_server_that_came_since(
 # --- the hold
 
 
-def watched(world: World) -> Watch:
+def watched(world: World) -> FailoverGuard:
     """The scheduler hands submits out only while the watch lets it."""
-    watch = Watch(world.services)
+    watch = FailoverGuard(world.services)
     world.scheduler = Scheduler(world.services, world._take, lambda: watch.open)
     return watch
 
@@ -683,7 +683,7 @@ def test_an_answer_that_comes_after_the_journal_was_read_is_found_later(world: W
         world.redis.flushdb()  # what the worker then writes down goes nowhere
         watch.look(world.clock())
 
-    with world.after(world.outside, "send", lost_meanwhile), world.before(world.ledger, "apply_all", world.die):
+    with world.after(world.http_client, "send", lost_meanwhile), world.before(world.ledger, "apply_all", world.die):
         world.step()
     world.services.journal.flush()
     world.advance(AFTERLOOK_S + 1)
@@ -702,7 +702,7 @@ def answered_late(world: World) -> str:
         lose(world)
         watched(world).look(world.clock())
 
-    with world.after(world.outside, "send", lost_meanwhile), world.before(world.ledger, "apply_all", world.die):
+    with world.after(world.http_client, "send", lost_meanwhile), world.before(world.ledger, "apply_all", world.die):
         world.step()
     world.services.journal.flush()
     return job_id

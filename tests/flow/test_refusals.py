@@ -148,7 +148,7 @@ def test_what_an_operator_paused_is_passed_by(world: World) -> None:
 
 def test_a_submit_that_is_taken_after_all_does_not_end_an_operators_pause(world: World) -> None:
     first, second = (world.submit(world.request_for("newapi")) for _ in range(2))
-    with world.after(world.outside, "send", lambda: by_hand(world, "pause", "newapi")):
+    with world.after(world.http_client, "send", lambda: by_hand(world, "pause", "newapi")):
         world.exhaust()
     assert [world.job(each).state for each in (first, second)] == [State.RUNNING, State.QUEUED]
     assert standing(world, "newapi")["why"] == "operator"

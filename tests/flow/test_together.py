@@ -22,7 +22,7 @@ from rushes.shared.storage.archive import ArchiveUnavailable
 from rushes.shared.storage.journal import Intent
 from rushes.worker import leases, steps, submit
 from rushes.worker.scheduler import Scheduler
-from rushes.worker.thread_pools import Hands, InTurn, Threads
+from rushes.worker.thread_pools import InTurn, ThreadPools, WorkerThreads
 
 DUE, LEASED = "rushes:due:submit:newapi", "rushes:leased:submit:newapi"
 
@@ -35,9 +35,9 @@ class AtOnce(InTurn):
 
 
 @pytest.fixture(autouse=True)
-def held(monkeypatch: pytest.MonkeyPatch) -> set[leases.Hold]:
+def held(monkeypatch: pytest.MonkeyPatch) -> set[leases.Lease]:
     """What this worker holds; of this test alone."""
-    mine: set[leases.Hold] = set()
+    mine: set[leases.Lease] = set()
     monkeypatch.setattr(leases, "HELD", mine)
     return mine
 
@@ -54,7 +54,7 @@ def ready(world: World, job_id: str) -> str:
     return job_id
 
 
-def send(world: World, tickets: Sequence[Ticket] | None = None, hands: Hands | None = None) -> None:
+def send(world: World, tickets: Sequence[Ticket] | None = None, hands: ThreadPools | None = None) -> None:
     """What is due, or these tickets, as one message; a worker that dies does none of the rest."""
     tickets = world.claim() if tickets is None else tickets
     with suppress(Died):
@@ -90,7 +90,7 @@ def generous(world: World) -> Scheduler:
 
 
 def test_the_submits_of_a_message_are_written_down_together_and_each_is_paid_once(
-    world: World, held: set[leases.Hold], monkeypatch: pytest.MonkeyPatch
+    world: World, held: set[leases.Lease], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     jobs = enqueued(world, "newapi", "newapi", "newapi", "apimodels", "apimodels")
     written, stored = noting(world, monkeypatch)
@@ -137,16 +137,16 @@ def noted(world: World, jobs: Sequence[str]) -> list[tuple[str, str]]:
 def test_all_stand_in_the_ledger_and_in_the_journal_before_the_first_is_sent(world: World) -> None:
     jobs = enqueued(world, "newapi", "newapi", "newapi")
     seen: list[Any] = []
-    with world.before(world.outside, "send", lambda: seen.extend([states(world, jobs), noted(world, jobs)])):
+    with world.before(world.http_client, "send", lambda: seen.extend([states(world, jobs), noted(world, jobs)])):
         send(world)
 
     assert seen == [[State.SUBMITTING] * 3, [("intent", job_id) for job_id in jobs]]
 
 
-def test_in_threads_side_by_side_each_is_paid_once(world: World, held: set[leases.Hold]) -> None:
+def test_in_threads_side_by_side_each_is_paid_once(world: World, held: set[leases.Lease]) -> None:
     jobs = enqueued(world, *["newapi"] * 4, *["apimodels"] * 4)
     done = threading.Event()
-    threads = Threads({"submit": 2, "send": 4}, done.set)
+    threads = WorkerThreads({"submit": 2, "send": 4}, done.set)
     send(world, hands=threads)
     heard = done.wait(PATIENCE_S)
     for pool in threads._pools.values():
@@ -157,7 +157,7 @@ def test_in_threads_side_by_side_each_is_paid_once(world: World, held: set[lease
 
 
 def test_each_is_held_until_its_outcome_is_written_and_no_longer(
-    world: World, held: set[leases.Hold], monkeypatch: pytest.MonkeyPatch
+    world: World, held: set[leases.Lease], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     enqueued(world, "newapi", "newapi", "newapi")
     sizes: list[tuple[str, int]] = []
@@ -169,7 +169,7 @@ def test_each_is_held_until_its_outcome_is_written_and_no_longer(
 
         return call
 
-    monkeypatch.setattr(world.outside, "send", counting("sent", world.outside.send))
+    monkeypatch.setattr(world.http_client, "send", counting("sent", world.http_client.send))
     monkeypatch.setattr(world.ledger, "apply_all", counting("written", world.ledger.apply_all))
     send(world)
 
@@ -266,7 +266,7 @@ def test_those_of_a_gateway_that_was_paused_meanwhile_wait_and_the_others_are_se
 
 @pytest.mark.parametrize("trouble", [LedgerUnavailable("TimeoutError"), ZeroDivisionError()])
 def test_one_that_cannot_be_told_how_long_to_wait_keeps_no_other_from_being_sent(
-    world: World, held: set[leases.Hold], trouble: Exception
+    world: World, held: set[leases.Lease], trouble: Exception
 ) -> None:
     jobs = enqueued(world, "newapi", "apimart", "newapi", "apimart")
     tickets = world.claim()
@@ -335,7 +335,7 @@ def test_one_that_changed_before_it_was_written_down_is_not_sent_unwritten(world
 
 @pytest.mark.parametrize("place", [0, 2])
 def test_one_that_a_heartbeat_found_to_be_anothers_is_left_to_it(
-    world: World, held: set[leases.Hold], monkeypatch: pytest.MonkeyPatch, place: int
+    world: World, held: set[leases.Lease], monkeypatch: pytest.MonkeyPatch, place: int
 ) -> None:
     jobs = enqueued(world, "newapi", "newapi", "newapi")
     prepare, beats = submit.prepare, [lambda: taken_by_another(world, jobs[place])]
@@ -375,7 +375,7 @@ def test_those_whose_turn_comes_late_are_sent_only_while_they_are_still_ours(wor
         world.advance(LEASE_S + 1)
         world.exhaust()
 
-    with world.after(world.outside, "send", freeze):
+    with world.after(world.http_client, "send", freeze):
         send(world)
     after, sent = states(world, jobs), world.posts()
 
@@ -386,7 +386,7 @@ def test_those_whose_turn_comes_late_are_sent_only_while_they_are_still_ours(wor
 
 def test_those_whose_turn_comes_late_and_that_are_still_ours_are_sent(world: World) -> None:
     jobs = enqueued(world, "newapi", "newapi", "newapi")
-    with world.after(world.outside, "send", lambda: world.advance(LEASE_S - 5)):
+    with world.after(world.http_client, "send", lambda: world.advance(LEASE_S - 5)):
         send(world)
 
     assert (states(world, jobs), world.posts()) == ([State.RUNNING] * 3, 3)
@@ -434,7 +434,7 @@ BREAKS: dict[str, tuple[Callable[[World], tuple[Any, str]], State, int, int]] = 
 @pytest.mark.parametrize("place", [0, 2])
 def test_one_that_breaks_keeps_no_other_from_being_sent_and_none_is_paid_twice(
     world: World,
-    held: set[leases.Hold],
+    held: set[leases.Lease],
     monkeypatch: pytest.MonkeyPatch,
     where: Callable[[World], tuple[Any, str]],
     left: State,
@@ -483,14 +483,14 @@ def test_an_outcome_that_cannot_be_written_keeps_no_other_from_it(
 
 BROKEN_OFF: dict[str, Callable[[World], tuple[Any, str]]] = {
     "writing down": lambda world: (world.ledger, "engage_many"),
-    "sending": lambda world: (world.outside, "send"),
+    "sending": lambda world: (world.http_client, "send"),
     "settling": lambda world: (world.ledger, "apply_all"),
 }
 
 
 @pytest.mark.parametrize("where", BROKEN_OFF.values(), ids=BROKEN_OFF)
 def test_whatever_breaks_a_message_off_none_of_it_stays_held(
-    world: World, held: set[leases.Hold], where: Callable[[World], tuple[Any, str]]
+    world: World, held: set[leases.Lease], where: Callable[[World], tuple[Any, str]]
 ) -> None:
     enqueued(world, "newapi", "newapi", "newapi")
     with world.before(*where(world), world.die):
@@ -525,7 +525,7 @@ def test_a_worker_that_dies_with_all_answers_in_hand_leaves_none_to_be_paid_twic
 
 
 def test_without_the_journal_nothing_is_sent_and_all_come_back(
-    world: World, held: set[leases.Hold], monkeypatch: pytest.MonkeyPatch
+    world: World, held: set[leases.Lease], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     jobs = enqueued(world, "newapi", "newapi", "apimart")
     with monkeypatch.context() as down:
@@ -551,7 +551,7 @@ GONE = {
 
 @pytest.mark.parametrize(("when", "door"), GONE.values(), ids=GONE)
 def test_while_the_ledger_is_gone_nothing_is_sent_and_all_come_back(
-    world: World, held: set[leases.Hold], when: str, door: str
+    world: World, held: set[leases.Lease], when: str, door: str
 ) -> None:
     jobs = enqueued(world, "newapi", "newapi", "newapi")
     with getattr(world, when)(world.ledger, door, out_of_reach):
@@ -619,7 +619,7 @@ def gone_for(world: World, times: int, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("hands", [InTurn(), AtOnce()], ids=["one by one", "at once"])
 def test_outcomes_are_written_once_the_ledger_is_back(
-    world: World, naps: Naps, monkeypatch: pytest.MonkeyPatch, hands: Hands
+    world: World, naps: Naps, monkeypatch: pytest.MonkeyPatch, hands: ThreadPools
 ) -> None:
     jobs = enqueued(world, "newapi", "newapi", "newapi")
     gone_for(world, 3, monkeypatch)
@@ -644,7 +644,7 @@ def test_what_was_held_back_comes_back_once_the_ledger_does(
 
 
 def test_a_ledger_that_stays_away_is_given_up_in_the_end_and_none_is_paid_twice(
-    world: World, naps: Naps, held: set[leases.Hold], monkeypatch: pytest.MonkeyPatch
+    world: World, naps: Naps, held: set[leases.Lease], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     jobs = enqueued(world, "apimart", "apimart", "apimart")
     with monkeypatch.context() as gone:
@@ -662,7 +662,7 @@ def test_a_ledger_that_stays_away_is_given_up_in_the_end_and_none_is_paid_twice(
 
 
 @pytest.mark.parametrize("hands", [InTurn(), AtOnce()], ids=["one by one", "at once"])
-def test_each_of_a_message_ends_as_its_own_gateway_answered(world: World, hands: Hands) -> None:
+def test_each_of_a_message_ends_as_its_own_gateway_answered(world: World, hands: ThreadPools) -> None:
     world.fault("apimart", "answer_lost")
     world.fault("evolink", "refuse_503", stage="submit")
     world.fault("apimodels", "no_balance", stage="submit")

@@ -170,7 +170,7 @@ def test_a_task_that_never_had_a_link_is_paid_for_anew_when_it_is_tried_again(
 
 
 def downloads(world: World) -> list[str]:
-    return [request.url for request in world.outside.fetched if "clip.mp4" in request.url]
+    return [request.url for request in world.http_client.fetched if "clip.mp4" in request.url]
 
 
 REFUSED_LINKS = [

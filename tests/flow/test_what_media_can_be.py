@@ -52,7 +52,7 @@ def results_in(world: World, clip: str = "", thumbnail: str = "") -> None:
             return body
         return json.dumps(answer).encode()
 
-    world.outside.retouch = retouch
+    world.http_client.retouch = retouch
 
 
 def made(world: World, clip: str = "", thumbnail: str = "") -> Job:
@@ -152,7 +152,7 @@ def test_a_clip_whose_end_nothing_proves_is_kept_at_the_last_try(world: World) -
     assert job.state is State.COMPLETED
     assert world.bucket(job)["video.mp4"].body == data
     assert "length was not announced" in history(world, job)["archive delayed"]
-    assert sum("clip.mp4" in request.url for request in world.outside.fetched) == 9
+    assert sum("clip.mp4" in request.url for request in world.http_client.fetched) == 9
 
 
 def test_setbacks_of_another_kind_cost_a_clip_none_of_its_downloads(world: World) -> None:
@@ -179,8 +179,8 @@ def test_a_retry_that_takes_the_clip_over_has_all_its_downloads_again(world: Wor
 def test_ever_new_links_to_a_clip_that_breaks_off_are_given_up_too(world: World, lay: Lay) -> None:
     shelf, numbers = lay(CUT["in its media"]()), count(1)
     results_in(world, shelf.url)
-    plain_retouch = world.outside.retouch
-    world.outside.retouch = lambda body: plain_retouch(body).replace(
+    plain_retouch = world.http_client.retouch
+    world.http_client.retouch = lambda body: plain_retouch(body).replace(
         shelf.url.encode(), f"{shelf.url}/{next(numbers)}".encode()
     )
     job = world.finish(world.submit(world.request_for("apimart")))

@@ -17,7 +17,7 @@ from rushes.worker import submit
 
 def test_dead_before_a_submit_was_sent_it_is_asked_for_under_its_key(world: World) -> None:
     job_id = world.submit(world.request_for("apimart"))
-    with world.before(world.outside, "send", world.die):
+    with world.before(world.http_client, "send", world.die):
         world.exhaust()
     left = world.job(job_id)
     world.advance(LEASE_S + 1)
@@ -33,7 +33,7 @@ def test_dead_before_a_submit_was_sent_it_is_asked_for_under_its_key(world: Worl
 def test_dead_while_it_submitted_without_a_key_nothing_is_sent_again(world: World, sent: bool) -> None:
     job_id = world.submit(world.request_for("newapi"))
     dying = world.after if sent else world.before
-    with dying(world.outside, "send", world.die):
+    with dying(world.http_client, "send", world.die):
         world.exhaust()
     world.advance(LEASE_S + 1)
     world.exhaust()
@@ -47,7 +47,7 @@ def test_dead_while_it_submitted_without_a_key_nothing_is_sent_again(world: Worl
 
 def test_within_the_lease_nobody_takes_a_dead_submit_up(world: World) -> None:
     world.submit(world.request_for("newapi"))
-    with world.before(world.outside, "send", world.die):
+    with world.before(world.http_client, "send", world.die):
         world.exhaust()
     world.advance(LEASE_S - 5)
 
@@ -58,7 +58,7 @@ def test_dead_while_it_polled_another_polls_after_the_lease(world: World) -> Non
     job = world.until(world.submit(world.request_for("newapi")), State.RUNNING)
     world.await_gateways()
     world.advance(20)
-    with world.after(world.outside, "send", world.die):
+    with world.after(world.http_client, "send", world.die):
         world.step()
     world.advance(LEASE_S - 5)
     world.exhaust()
@@ -92,13 +92,13 @@ def test_dead_after_the_manifest_the_job_completes_without_another_download(worl
     job = world.until(world.submit(world.request_for("newapi")), State.ARCHIVING)
     with world.before(world.ledger, "apply_all", world.die):
         world.step()
-    left, fetched, writes = world.bucket(job), len(world.outside.fetched), archived(world)
+    left, fetched, writes = world.bucket(job), len(world.http_client.fetched), archived(world)
     world.advance(LEASE_S + 1)
     world.exhaust()
 
     ended = world.job(job.id)
     assert ended.state is State.COMPLETED
-    assert (world.bucket(job), len(world.outside.fetched), archived(world)) == (left, fetched, writes)
+    assert (world.bucket(job), len(world.http_client.fetched), archived(world)) == (left, fetched, writes)
     assert world.manifest(job)["job"]["result"]["sha256"] == digest(ended)
 
 
@@ -157,7 +157,7 @@ def test_a_worker_frozen_before_it_wrote_the_submit_down_sends_nothing(world: Wo
 
 def test_a_worker_frozen_with_the_answer_of_a_submit_still_settles_it(world: World) -> None:
     job_id = world.submit(world.request_for("newapi"))
-    with world.after(world.outside, "send", lambda: freeze(world)):
+    with world.after(world.http_client, "send", lambda: freeze(world)):
         world.step()
     settled = world.job(job_id)
     world.finish(job_id)
@@ -177,7 +177,7 @@ def test_a_worker_frozen_with_the_answer_of_an_attempt_fills_it_in_beside_the_on
         world.advance(31)
         world.exhaust()
 
-    with world.after(world.outside, "send", another_resubmits):
+    with world.after(world.http_client, "send", another_resubmits):
         world.step()
     job = world.job(job_id)
 
@@ -191,7 +191,7 @@ def test_a_worker_frozen_with_the_answer_of_a_poll_changes_nothing_any_more(worl
     world.await_gateways()
     world.advance(20)
     seen = []
-    with world.after(world.outside, "send", lambda: seen.append(frozen_until_the_end(world, job.id))):
+    with world.after(world.http_client, "send", lambda: seen.append(frozen_until_the_end(world, job.id))):
         world.step()
 
     assert seen[0].state is State.COMPLETED
@@ -224,7 +224,7 @@ def test_a_worker_frozen_while_it_polled_does_not_disturb_the_archive(world: Wor
         world.step()
         seen.append(world.job(job.id))
 
-    with world.after(world.outside, "send", another_polls):
+    with world.after(world.http_client, "send", another_polls):
         world.step()
 
     assert seen[0].state is State.ARCHIVING
@@ -269,7 +269,7 @@ def test_a_worker_that_could_not_write_its_submit_down_does_not_take_back_that_o
         frozen.setattr(submit, "settle", lambda *told: left.append(told))
         world.step()
     world.advance(LEASE_S + 1)
-    with world.after(world.outside, "send", lambda: submit.settle(*left[0])):
+    with world.after(world.http_client, "send", lambda: submit.settle(*left[0])):
         world.exhaust()
     job = world.finish(job_id)
 
@@ -279,7 +279,7 @@ def test_a_worker_that_could_not_write_its_submit_down_does_not_take_back_that_o
 
 def test_a_step_of_ours_that_breaks_with_the_answer_in_hand_pays_once(world: World) -> None:
     job_id = world.submit(world.request_for("apimart"))
-    with world.after(world.outside, "send", lambda: 1 / 0):
+    with world.after(world.http_client, "send", lambda: 1 / 0):
         world.exhaust()
     left = world.job(job_id)
     job = world.finish(job_id)

@@ -119,8 +119,8 @@ class World:
         self.control("DELETE", "/faults")
         environ = {**self._environ(redis_url), **({"RUSHES_PUBLIC_URL": porch.url} if callbacks else {}), **settings}
         built = services.build({name: value for name, value in environ.items() if value})
-        self.outside = Watched(built.outside)
-        self.services = replace(built, now=self.clock, outside=self.outside)
+        self.http_client = Watched(built.http_client)
+        self.services = replace(built, now=self.clock, http_client=self.http_client)
         self.ledger = self.services.ledger
         self.tickets: list[Ticket] = []
         self.scheduler = Scheduler(self.services, self._take)
@@ -134,7 +134,7 @@ class World:
 
     def close(self) -> None:
         """Close every connection: a process of tests has many worlds, and on most machines 1,024 files."""
-        self.outside.close()
+        self.http_client.close()
         self.services.archive._curl_put._http.close()
         self.s3.close()
         self.redis.close()
@@ -375,7 +375,7 @@ class World:
 
     def posts(self) -> int:
         """How many submits left us."""
-        return sum(request.method == "POST" and self.gateways_url in request.url for request in self.outside.sent)
+        return sum(request.method == "POST" and self.gateways_url in request.url for request in self.http_client.sent)
 
     def letter(self, job_id: str, number: int = 1) -> Letter:
         """The callback that a gateway sent for a job; waits for it."""

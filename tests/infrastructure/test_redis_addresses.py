@@ -16,7 +16,7 @@ from celery import Celery
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
-from factories import PACE, job
+from factories import POLICY, job
 from patience import PATIENCE_S, wait_until
 from receiver_steps import AWS, KEYS, TEXT, environment
 from redis_server import Certificates, RedisServer
@@ -39,7 +39,7 @@ def both_log_in(url: str) -> None:
     values = settings.load({**LEAST, "REDIS_URL": url})
     broker.check(values)
     with connect(url, PATIENCE_S) as client:
-        ledger, subject = Ledger(RedisStore(client), PACE), job()
+        ledger, subject = Ledger(RedisStore(client), POLICY), job()
         ledger.create(subject)
         assert ledger.get(subject.id) == subject
         client.flushdb()
@@ -153,7 +153,7 @@ def test_a_worker_takes_what_another_service_sends_through_its_own_sentinel_sett
         document = sent.get(timeout=PATIENCE_S)
     service.close()
     with connect(url, PATIENCE_S) as client:
-        assert Ledger(RedisStore(client), PACE).get(document["id"]) is not None
+        assert Ledger(RedisStore(client), POLICY).get(document["id"]) is not None
 
 
 def test_the_ledger_follows_a_failover(own_redis: RedisServer) -> None:
@@ -164,7 +164,7 @@ def test_the_ledger_follows_a_failover(own_redis: RedisServer) -> None:
         redis.Redis(port=replica.port) as copy,
         connect(f"sentinel://127.0.0.1:{sentinel.port}/mymaster", PATIENCE_S) as client,
     ):
-        ledger, before, after = Ledger(RedisStore(client), PACE), job(), job()
+        ledger, before, after = Ledger(RedisStore(client), POLICY), job(), job()
         ledger.create(before)
         wait_until(lambda: bool(asking.sentinel_slaves("mymaster")), "a replica")
         wait_until(lambda: bool(copy.dbsize() and copy.info("replication")["master_link_status"] == "up"), "its copy")

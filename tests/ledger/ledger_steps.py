@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-from factories import NOW, PACE, SECOND, attempt, job, link
+from factories import NOW, POLICY, SECOND, attempt, job, link
 
 from rushes.shared.domain import events, schedule
 from rushes.shared.domain.events import Event
@@ -88,13 +88,13 @@ def running(ledger: Ledger, now: int = NOW, **changes: Any) -> Job:
 def racing(store: Store, *happenings: Callable[[], Any]) -> Ledger:
     """A ledger to which others come first: right before each of its commits one thing happens."""
     between: Any = Meanwhile(store, *happenings)
-    return Ledger(between, PACE)
+    return Ledger(between, POLICY)
 
 
 def repeating(store: Store) -> Ledger:
     """A ledger whose calls all lose their first answer, and are sent again."""
     twice: Any = Twice(store)
-    return Ledger(twice, PACE)
+    return Ledger(twice, POLICY)
 
 
 def archiving(ledger: Ledger, now: int = NOW, **changes: Any) -> Job:

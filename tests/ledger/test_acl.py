@@ -12,7 +12,7 @@ import pytest
 import redis
 from celery import Celery
 from celery.contrib.testing.worker import start_worker
-from factories import NOW, PACE
+from factories import NOW, POLICY
 from kombu import Queue
 from ledger_steps import ALL_ROOMS, archiving, claim, created, polls, running
 from patience import PATIENCE_S
@@ -23,7 +23,7 @@ from rushes.shared.domain import events
 from rushes.shared.ledger import keys
 from rushes.shared.ledger.connection import connect
 from rushes.shared.ledger.ledger import Ledger
-from rushes.shared.ledger.quarantine import Stray
+from rushes.shared.ledger.quarantine import QuarantinedCallback
 from rushes.shared.ledger.redis_store import RedisStore
 from rushes.shared.ledger.server_info import server
 from rushes.worker.lane_capacity import QUEUE
@@ -52,7 +52,7 @@ def client(guarded: RedisServer) -> Iterator[Any]:
 
 @pytest.fixture
 def ledger(client: Any) -> Ledger:
-    return Ledger(RedisStore(client), PACE)
+    return Ledger(RedisStore(client), POLICY)
 
 
 def test_the_ledger_may_do_all_that_it_does(ledger: Ledger) -> None:
@@ -62,7 +62,7 @@ def test_the_ledger_may_do_all_that_it_does(ledger: Ledger) -> None:
     archiving(ledger)
     (canceled,) = created(ledger)
     ledger.apply(canceled.id, events.Canceled(), NOW)
-    stray = Stray(NOW, "apimart", job.id, "acme", 1, "task-7", "task-1", "completed", "{}")
+    stray = QuarantinedCallback(NOW, "apimart", job.id, "acme", 1, "task-7", "task-1", "completed", "{}")
     assert ledger.quarantine.keep(stray)
     assert ledger.quarantine.drop(stray.id)
     ledger.strike("apimart", events.Reason.DOWN, None, NOW)

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import redis
-from factories import DAY, HOUR, MINUTE, NOW, PACE, SECOND, id_at, link, result
+from factories import DAY, HOUR, MINUTE, NOW, POLICY, SECOND, id_at, link, result
 from ledger_steps import (
     CAPS,
     Through,
@@ -137,12 +137,12 @@ def test_an_endless_race_is_a_fault_and_not_a_loop(ledger: Ledger, store: Store)
 
 
 def test_an_apply_whose_reply_is_lost_is_not_counted_twice(store: Store) -> None:
-    subject = running(Ledger(store, PACE))
+    subject = running(Ledger(store, POLICY))
     failed = events.Failed(Reason.PROVIDER, "no luck", Decimal("0.1"))
     moved = repeating(store).apply(subject.id, failed, LATER)
     assert moved is not None
     assert (moved.setbacks, moved.version) == (1, subject.version + 1)
-    assert Ledger(store, PACE).get(subject.id) == moved
+    assert Ledger(store, POLICY).get(subject.id) == moved
     assert store.counters("rushes:inflight") == {"apimart": "0"}
     assert store.counters(HELD) == {"acme": "10000000"}
     assert store.counters(USAGE)["acme|apimart|failed"] == "1"
@@ -270,13 +270,13 @@ def progress(ledger: Ledger, jobs: list[Job]) -> list[int | None]:
 def test_what_happened_to_many_is_written_down_in_one_call(ledger: Ledger, store: Store) -> None:
     jobs = known(ledger)
     counted: Any = Counted(store)
-    Ledger(counted, PACE).apply_all(polled(jobs, 10, 20, 30), LATER)
+    Ledger(counted, POLICY).apply_all(polled(jobs, 10, 20, 30), LATER)
     assert progress(ledger, jobs) == [10, 20, 30]
     assert (counted.calls["commit"], counted.calls["records"]) == (1, 0)
 
 
 def test_many_at_once_come_to_the_same_as_one_by_one(ledger: Ledger, store: Store) -> None:
-    alone = Ledger(MemoryStore(), PACE)
+    alone = Ledger(MemoryStore(), POLICY)
     for event, job in zip(HAPPENED, known(alone, len(HAPPENED)), strict=True):
         alone.apply(job.id, event, LATER, known=job)
     ledger.apply_all(list(zip(known(ledger, len(HAPPENED)), HAPPENED, strict=True)), LATER)
@@ -287,8 +287,8 @@ def test_nothing_that_is_news_writes_nothing(ledger: Ledger, store: Store) -> No
     jobs = known(ledger)
     counted: Any = Counted(store)
     before = contents(store)
-    Ledger(counted, PACE).apply_all([], LATER)
-    Ledger(counted, PACE).apply_all([(job, events.Refused(Reason.DOWN, "503")) for job in jobs], LATER)
+    Ledger(counted, POLICY).apply_all([], LATER)
+    Ledger(counted, POLICY).apply_all([(job, events.Refused(Reason.DOWN, "503")) for job in jobs], LATER)
     assert contents(store) == before
     assert counted.calls["commit"] == 0
 
@@ -343,7 +343,7 @@ def test_each_change_is_told_of_once_and_none_that_was_not_made(ledger: Ledger, 
         ledger.retire(jobs[2])
 
     happened = [*polled(jobs[:4], 10, 20, 30, 40), (jobs[4], events.Refused(Reason.DOWN, "503"))]
-    listened = Ledger(racing(store, others).store, PACE, lambda *moved: told.append(moved))
+    listened = Ledger(racing(store, others).store, POLICY, lambda *moved: told.append(moved))
     listened.apply_all(happened, LATER + 1)
     told.sort(key=lambda moved: moved[1].id)
     assert [(new, event) for _, new, event in told] == [(ledger.get(IDS[at]), happened[at][1]) for at in (0, 1, 3)]
@@ -351,7 +351,7 @@ def test_each_change_is_told_of_once_and_none_that_was_not_made(ledger: Ledger, 
 
 
 def test_many_whose_replies_are_lost_are_not_counted_twice(store: Store) -> None:
-    alone = Ledger(MemoryStore(), PACE)
+    alone = Ledger(MemoryStore(), POLICY)
     for ledger in (alone, repeating(store)):
         ledger.apply_all(list(zip(known(ledger, len(HAPPENED)), HAPPENED, strict=True)), LATER)
     assert contents(store) == contents(alone.store)
@@ -399,7 +399,7 @@ def test_commits_are_known_again_each_by_its_own_operation(ledger: Ledger, store
 
 
 def test_many_are_written_by_a_redis_that_forgot_the_programs(redis_store: RedisStore) -> None:
-    ledger = Ledger(redis_store, PACE)
+    ledger = Ledger(redis_store, POLICY)
     jobs = known(ledger)
     redis_store._client.script_flush()
     ledger.apply_all(polled(jobs, 10, 20, 30), LATER)
@@ -407,7 +407,7 @@ def test_many_are_written_by_a_redis_that_forgot_the_programs(redis_store: Redis
 
 
 def test_one_that_redis_refuses_is_told_of_and_the_rest_are_written(redis_store: RedisStore) -> None:
-    ledger = Ledger(redis_store, PACE)
+    ledger = Ledger(redis_store, POLICY)
     jobs = known(ledger)
     happened = polled(jobs, 10, 20, 30)
     happened[1] = (jobs[1], events.Succeeded(link(), attempt=1))

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import pytest
-from factories import HOUR, MINUTE, NOW, PACE, SECOND, job
+from factories import HOUR, MINUTE, NOW, POLICY, SECOND, job
 from ledger_steps import CAPS, HANDOUT, LEASE, claim, created, engaged, places, polls, running, submits, taken
 
 from rushes.shared.domain import events
@@ -87,7 +87,7 @@ def test_a_full_lane_says_when_the_first_lease_ends(ledger: Ledger) -> None:
 
 def test_two_claimers_never_share_a_ticket(ledger: Ledger, store: Store) -> None:
     created(ledger, 10)
-    other = Ledger(store, PACE)
+    other = Ledger(store, POLICY)
     mine, theirs = claim(ledger, submits(6), LATER), claim(other, submits(20), LATER)
     assert (len(mine), len(theirs)) == (6, 4)
     assert not set(ids(mine)) & set(ids(theirs))

@@ -3,7 +3,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from factories import NOW, PACE, job, job_in
+from factories import NOW, POLICY, job, job_in
 from ledger_steps import contents, created, places, repeating, score, submits
 
 from rushes.shared.domain.job import State
@@ -75,7 +75,7 @@ def test_a_create_whose_reply_is_lost_writes_once(store: Store) -> None:
     subject = job()
     assert repeating(store).create(subject, "order-7", "digest") is None
     once = contents(store)
-    assert Ledger(store, PACE).create(subject, "order-7", "digest") is None
+    assert Ledger(store, POLICY).create(subject, "order-7", "digest") is None
     assert contents(store) == once
     assert once["rushes:index:acme:queued:-"] == {subject.id: 0}
 
@@ -98,7 +98,7 @@ def test_a_repeated_create_does_not_put_a_job_back(ledger: Ledger, store: Store,
 
 def test_a_key_is_kept_for_seven_days_and_a_job_without_end(redis_store: RedisStore) -> None:
     subject = job()
-    Ledger(redis_store, PACE).create(subject, "order-7", "digest")
+    Ledger(redis_store, POLICY).create(subject, "order-7", "digest")
     names = set(map(str, redis_store._client.keys("*"))) - {"rushes:rung"}
     lives = {name.rpartition(":")[0]: redis_store._client.ttl(name) for name in names}
     assert 604_700 < lives.pop("rushes:idem:acme") <= 604_800

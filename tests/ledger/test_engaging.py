@@ -6,7 +6,7 @@ from functools import partial
 
 import ledger_steps as steps
 import pytest
-from factories import DAY, MINUTE, NOW, PACE, SECOND
+from factories import DAY, MINUTE, NOW, POLICY, SECOND
 from ledger_steps import (
     CAPS,
     LEASE,
@@ -241,10 +241,10 @@ def test_no_minute_ever_holds_more_submits_than_the_cap(ledger: Ledger) -> None:
 
 
 def test_a_submit_whose_reply_is_lost_is_written_down_once(store: Store) -> None:
-    created(Ledger(store, PACE))
-    subject, ticket = taken(Ledger(store, PACE), submits(), NOW)
+    created(Ledger(store, POLICY))
+    subject, ticket = taken(Ledger(store, POLICY), submits(), NOW)
     begun = engage(repeating(store), subject, ticket, NOW, dollars(1))
-    assert Ledger(store, PACE).get(subject.id) == begun
+    assert Ledger(store, POLICY).get(subject.id) == begun
     assert store.counters("rushes:inflight") == {"apimart": "1"}
     assert store.counters("rushes:held:2026-09-21") == {"acme": str(PRICE)}
     assert len(contents(store)["rushes:window:apimart"]) == 1
@@ -344,7 +344,7 @@ def test_one_that_is_too_dear_leaves_the_budget_to_the_next_of_a_call(ledger: Le
 
 
 def test_a_call_whose_reply_is_lost_writes_each_down_once(store: Store) -> None:
-    ledger = Ledger(store, PACE)
+    ledger = Ledger(store, POLICY)
     opened = in_hand(ledger, 4)
     ledger.apply(opened[1][0].id, events.Canceled(), NOW)
     outcomes = engage_all(repeating(store), opened, [dollars(2)] * 4)
@@ -357,7 +357,7 @@ def test_a_call_whose_reply_is_lost_writes_each_down_once(store: Store) -> None:
 
 def test_only_of_what_was_written_down_others_are_told(store: Store) -> None:
     seen: list[tuple[str, State]] = []
-    opened = in_hand(Ledger(store, PACE), 3)
-    ledger = Ledger(store, PACE, lambda old, new, event: seen.append((new.id, new.state)))
+    opened = in_hand(Ledger(store, POLICY), 3)
+    ledger = Ledger(store, POLICY, lambda old, new, event: seen.append((new.id, new.state)))
     engage_all(ledger, opened, [CAPS, replace(CAPS, max_in_flight=0), CAPS])
     assert seen == [(job.id, State.SUBMITTING) for job, _ in (opened[0], opened[2])]

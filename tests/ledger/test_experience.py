@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from factories import MINUTE, NOW, PACE, SECOND, job_in, link
+from factories import MINUTE, NOW, POLICY, SECOND, job_in, link
 from ledger_steps import CAPS, Through, created, engage, plan, racing, repeating, submits, taken
 
 from rushes.shared.domain import events, timing
@@ -16,7 +16,7 @@ from rushes.shared.domain.timing import Timing
 from rushes.shared.ledger import keys
 from rushes.shared.ledger.ledger import Ledger
 from rushes.shared.ledger.store import LedgerUnavailable, Store
-from rushes.shared.ledger.timings import FRESH_MS, Experience
+from rushes.shared.ledger.timings import FRESH_MS, LearnedTimes
 
 KIND = "apimart|kling-v3|std|5"
 FIELD = "kling-v3|std|5|{}"
@@ -60,7 +60,7 @@ def silence(store: Store) -> int:
 
 def known(store: Store, now: int = AFTER) -> Timing | None:
     """As a process that has just started knows it."""
-    return Experience(store).of_gateway("apimart", now).get(KIND)
+    return LearnedTimes(store).of_gateway("apimart", now).get(KIND)
 
 
 A_MINUTE = {FIELD.format(timing.bucket(60)): 1}
@@ -99,13 +99,13 @@ def test_a_second_word_on_the_same_end_teaches_nothing_new(ledger: Ledger, store
 
 
 def test_an_end_whose_reply_is_lost_teaches_once(store: Store) -> None:
-    subject = running(Ledger(store, PACE), callback=True)
+    subject = running(Ledger(store, POLICY), callback=True)
     repeating(store).apply(subject.id, succeeded("poll"), AFTER)
     assert (sum(learned(store).values()), silence(store)) == (1, 1)
 
 
 def test_an_end_that_others_came_before_teaches_once(store: Store) -> None:
-    ledger = Ledger(store, PACE)
+    ledger = Ledger(store, POLICY)
     subject = running(ledger, callback=True)
     late = racing(store, lambda: ledger.apply(subject.id, succeeded(), AFTER))
     late.apply(subject.id, succeeded("poll"), AFTER, known=subject)
@@ -131,7 +131,7 @@ def test_a_job_that_is_put_back_from_the_journal_teaches_nothing(ledger: Ledger,
 
 def test_what_was_learned_sets_the_polls_of_the_next_job(ledger: Ledger, store: Store) -> None:
     store.increase(keys.times("apimart"), {FIELD.format(timing.bucket(60)): timing.FEWEST})
-    due_at = running(Ledger(store, PACE)).due_at
+    due_at = running(Ledger(store, POLICY)).due_at
     assert due_at is not None
     assert 60 <= (due_at - NOW) / SECOND < 90
 
@@ -142,9 +142,9 @@ def test_what_was_learned_sets_the_polls_of_the_next_job(ledger: Ledger, store: 
 def test_three_ends_in_a_row_without_their_callback_make_a_gateway_silent(ledger: Ledger, store: Store) -> None:
     finish(ledger, "poll")
     fail(ledger, "poll")
-    assert not Experience(store).timings(AFTER).is_silent("apimart")
+    assert not LearnedTimes(store).timings(AFTER).is_silent("apimart")
     finish(ledger, "poll")
-    assert Experience(store).timings(AFTER).is_silent("apimart")
+    assert LearnedTimes(store).timings(AFTER).is_silent("apimart")
 
 
 @pytest.mark.parametrize("heard", [finish, fail])
@@ -153,7 +153,7 @@ def test_one_callback_ends_the_silence(ledger: Ledger, store: Store, heard: Any)
         finish(ledger, "poll")
     heard(ledger, "callback")
     assert silence(store) == 0
-    assert not Experience(store).timings(AFTER).is_silent("apimart")
+    assert not LearnedTimes(store).timings(AFTER).is_silent("apimart")
 
 
 def test_where_no_callback_was_asked_for_none_is_missed(ledger: Ledger, store: Store) -> None:
@@ -171,10 +171,10 @@ def test_a_submit_that_is_taken_does_not_end_the_silence(ledger: Ledger, store: 
 
 
 def test_polls_of_a_silent_gateway_come_as_if_no_callback_was_asked_for(store: Store) -> None:
-    ledger = Ledger(store, PACE)
+    ledger = Ledger(store, POLICY)
     for _ in range(timing.SILENT):
         finish(ledger, "poll")
-    due_at = running(Ledger(store, PACE), callback=True).due_at
+    due_at = running(Ledger(store, POLICY), callback=True).due_at
     assert due_at is not None
     assert due_at - NOW <= 17 * SECOND
 
@@ -220,28 +220,28 @@ def asked(store: Store) -> Asked:
     return Asked(store)
 
 
-def total(experience: Experience, now: int) -> int:
-    found = experience.of_gateway("apimart", now).get(KIND)
+def total(learned_times: LearnedTimes, now: int) -> int:
+    found = learned_times.of_gateway("apimart", now).get(KIND)
     return found.total if found else 0
 
 
 def test_what_is_known_is_read_anew_after_a_quarter_of_a_minute(asked: Any, store: Store) -> None:
-    experience = Experience(asked)
-    assert total(experience, NOW) == 0
+    learned_times = LearnedTimes(asked)
+    assert total(learned_times, NOW) == 0
     store.increase(keys.times("apimart"), {FIELD.format(80): 30})
-    assert total(experience, NOW + FRESH_MS - 1) == 0
-    assert total(experience, NOW + FRESH_MS) == 30
+    assert total(learned_times, NOW + FRESH_MS - 1) == 0
+    assert total(learned_times, NOW + FRESH_MS) == 30
 
 
 def test_a_clock_that_was_put_back_does_not_keep_the_old_for_ever(asked: Any, store: Store) -> None:
-    experience = Experience(asked)
-    total(experience, NOW + 10 * MINUTE)
+    learned_times = LearnedTimes(asked)
+    total(learned_times, NOW + 10 * MINUTE)
     store.increase(keys.times("apimart"), {FIELD.format(80): 30})
-    assert total(experience, NOW) == 30
+    assert total(learned_times, NOW) == 30
 
 
 def test_a_thousand_questions_read_the_store_once(asked: Any) -> None:
-    timings = Experience(asked).timings(NOW)
+    timings = LearnedTimes(asked).timings(NOW)
     for _ in range(1000):
         timings.of(KIND)
         timings.is_silent("apimart")
@@ -251,29 +251,29 @@ def test_a_thousand_questions_read_the_store_once(asked: Any) -> None:
 def test_while_the_store_is_out_of_reach_the_old_is_known(asked: Any, store: Store) -> None:
     store.increase(keys.times("apimart"), {FIELD.format(80): 30})
     store.increase(keys.gateway("apimart"), {"silent": timing.SILENT})
-    experience = Experience(asked)
-    total(experience, NOW)
+    learned_times = LearnedTimes(asked)
+    total(learned_times, NOW)
     asked.away = True
     later = NOW + FRESH_MS
-    assert total(experience, later) == 30
-    assert experience.timings(later).is_silent("apimart")
+    assert total(learned_times, later) == 30
+    assert learned_times.timings(later).is_silent("apimart")
     asked.reads = 0
-    total(experience, later + 1)
+    total(learned_times, later + 1)
     assert asked.reads == 0  # nor is it asked at every turn
 
 
 def test_a_plan_is_made_anew_only_when_much_has_come_to_it(store: Store) -> None:
     store.increase(keys.times("apimart"), {FIELD.format(80): 100})
-    experience = Experience(store)
-    first = experience.of_gateway("apimart", NOW)[KIND]
+    learned_times = LearnedTimes(store)
+    first = learned_times.of_gateway("apimart", NOW)[KIND]
     store.increase(keys.times("apimart"), {FIELD.format(80): 5})
-    assert experience.of_gateway("apimart", NOW + FRESH_MS)[KIND] is first
+    assert learned_times.of_gateway("apimart", NOW + FRESH_MS)[KIND] is first
     store.increase(keys.times("apimart"), {FIELD.format(80): 1})
-    assert experience.of_gateway("apimart", NOW + 2 * FRESH_MS)[KIND].total == 106
+    assert learned_times.of_gateway("apimart", NOW + 2 * FRESH_MS)[KIND].total == 106
 
 
 def test_kinds_of_other_gateways_are_kept_apart(store: Store) -> None:
     store.increase(keys.times("evolink"), {FIELD.format(80): 30})
-    timings = Experience(store).timings(NOW)
+    timings = LearnedTimes(store).timings(NOW)
     assert timings.of(KIND) is None
     assert timings.of("evolink|kling-v3|std|5") is not None

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from functools import partial
 
 import pytest
-from factories import DAY, HOUR, MINUTE, NOW, PACE, SECOND, link, result
+from factories import DAY, HOUR, MINUTE, NOW, POLICY, SECOND, link, result
 from ledger_steps import LANES, archiving, claim, contents, created, engaged, polls, running, submits
 from patience import PATIENCE_S
 
@@ -58,7 +58,7 @@ def test_pages_stay_as_they_are_while_jobs_move_on(ledger: Ledger) -> None:
 
 
 def test_a_page_is_read_in_one_moment(redis_store: RedisStore) -> None:
-    ledger = Ledger(redis_store, PACE)
+    ledger = Ledger(redis_store, POLICY)
     running(ledger)
     redis_store._client.config_resetstat()
     ledger.newest("acme", 9)

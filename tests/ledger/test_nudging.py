@@ -3,7 +3,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from factories import HOUR, MINUTE, NOW, PACE, SECOND, attempt, job_in
+from factories import HOUR, MINUTE, NOW, POLICY, SECOND, attempt, job_in
 from ledger_steps import (
     archiving,
     claim,
@@ -75,7 +75,7 @@ def test_a_repeated_call_writes_nothing(ledger: Ledger, store: Store) -> None:
 
 
 def test_a_call_whose_reply_is_lost_writes_once(store: Store) -> None:
-    subject = running(Ledger(store, PACE))
+    subject = running(Ledger(store, POLICY))
     assert nudged(repeating(store), subject).version == subject.version + 1
 
 
@@ -221,16 +221,16 @@ def test_a_note_leaves_a_job_in_the_hands_that_hold_it(ledger: Ledger, store: St
 
 
 def test_a_note_whose_reply_is_lost_is_written_once(store: Store) -> None:
-    subject = running(Ledger(store, PACE))
+    subject = running(Ledger(store, POLICY))
     repeating(store).note(subject.id, "a note", None, LATER)
-    found = Ledger(store, PACE).get(subject.id)
+    found = Ledger(store, POLICY).get(subject.id)
     assert found is not None
     assert [note.what for note in found.history].count("a note") == 1
 
 
 def test_a_note_gives_way_to_what_happens_meanwhile(store: Store) -> None:
-    subject = running(Ledger(store, PACE))
-    ledger = racing(store, lambda: nudged(Ledger(store, PACE), subject))
+    subject = running(Ledger(store, POLICY))
+    ledger = racing(store, lambda: nudged(Ledger(store, POLICY), subject))
     ledger.note(subject.id, "a note", None, LATER)
     found = ledger.get(subject.id)
     assert found is not None

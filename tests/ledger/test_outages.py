@@ -10,7 +10,7 @@ from types import SimpleNamespace
 
 import pytest
 import redis
-from factories import MINUTE, NOW, PACE, SECOND, job
+from factories import MINUTE, NOW, POLICY, SECOND, job
 from ledger_steps import CAPS, HANDOUT, claim, contents, created, engage, plan, polls, submits, taken
 from patience import PATIENCE_S, wait_until
 from redis_server import RedisServer
@@ -32,7 +32,7 @@ SOON_S = 20
 def far(own_redis: RedisServer) -> Iterator[Ledger]:
     """A ledger whose Redis goes away; what a Redis that is there answers may be late for it."""
     with connect(own_redis.url, TIMEOUT_S) as client:
-        ledger = Ledger(RedisStore(client), PACE)
+        ledger = Ledger(RedisStore(client), POLICY)
         wait_until(partial(answers, ledger), "Redis")
         yield ledger
 
@@ -41,7 +41,7 @@ def far(own_redis: RedisServer) -> Iterator[Ledger]:
 def near(own_redis: RedisServer) -> Iterator[Ledger]:
     """The same ledger, for whoever has time."""
     with connect(own_redis.url, PATIENCE_S) as client:
-        yield Ledger(RedisStore(client), PACE)
+        yield Ledger(RedisStore(client), POLICY)
 
 
 def answers(ledger: Ledger) -> bool:
@@ -135,7 +135,7 @@ def test_what_was_sent_to_a_hanging_redis_is_done_once_when_it_wakes(
 
 
 def test_a_redis_that_forgot_the_programs_is_told_them_again(redis_store: RedisStore) -> None:
-    ledger = Ledger(redis_store, PACE)
+    ledger = Ledger(redis_store, POLICY)
     created(ledger)
     redis_store._client.script_flush()
     assert len(claim(ledger, submits(), NOW)) == 1
@@ -143,7 +143,7 @@ def test_a_redis_that_forgot_the_programs_is_told_them_again(redis_store: RedisS
 
 def test_the_store_can_be_made_before_redis_is_there() -> None:
     with connect("redis://127.0.0.1:1/0", TIMEOUT_S) as client:
-        assert unavailable(lambda ledger: ledger.ping(), Ledger(RedisStore(client), PACE))
+        assert unavailable(lambda ledger: ledger.ping(), Ledger(RedisStore(client), POLICY))
 
 
 # --- a Redis that lives, but takes no writes
@@ -176,13 +176,13 @@ def test_a_redis_that_takes_no_writes_is_out_of_reach(
 def test_a_fault_of_ours_is_not_taken_for_an_outage(redis_store: RedisStore) -> None:
     redis_store._client.set("rushes:due:submit:apimart", "no zset")
     with pytest.raises(redis.ResponseError, match="WRONGTYPE"):
-        Ledger(redis_store, PACE).create(job())
+        Ledger(redis_store, POLICY).create(job())
 
 
 def test_a_database_that_the_server_does_not_have_is_out_of_reach(own_redis: RedisServer) -> None:
     with connect(f"redis://127.0.0.1:{own_redis.port}/99", TIMEOUT_S) as client:
         for name in ("create", "newest", "ping"):
-            assert unavailable(CALLS[name], Ledger(RedisStore(client), PACE)), name
+            assert unavailable(CALLS[name], Ledger(RedisStore(client), POLICY)), name
 
 
 # --- a line that loses answers
@@ -234,7 +234,7 @@ def line(redis_url: str) -> Iterator[LossyLine]:
 @pytest.fixture
 def lossy(line: LossyLine, redis_store: RedisStore) -> Iterator[Ledger]:
     with connect(f"redis://127.0.0.1:{line.port}/0", PATIENCE_S) as client:
-        ledger = Ledger(RedisStore(client), PACE)
+        ledger = Ledger(RedisStore(client), POLICY)
         created(ledger, at=NOW - 1, due_at=NOW + MINUTE)  # the programs are known to Redis from here on
         yield ledger
 
@@ -259,7 +259,7 @@ def test_a_life_in_which_every_answer_is_lost_is_lived_once(
     assert losing().renew(held, NOW + SECOND) is not None
     moved = losing().apply(subject.id, events.Progressed(40, asked_at=NOW), NOW)
     assert line.lost == 7
-    assert moved == Ledger(redis_store, PACE).get(subject.id)
+    assert moved == Ledger(redis_store, POLICY).get(subject.id)
     assert moved is not None
     assert (polled.tries, moved.current.polls, moved.version) == (1, 1, 6)
     assert redis_store.counters("rushes:inflight") == {"apimart": "1"}

@@ -4,24 +4,24 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from factories import DAY, NOW, PACE, id_at
+from factories import DAY, NOW, POLICY, id_at
 from ledger_steps import contents, repeating
 
 from rushes.shared.ledger import quarantine
 from rushes.shared.ledger.ledger import Ledger
-from rushes.shared.ledger.quarantine import Stray
+from rushes.shared.ledger.quarantine import QuarantinedCallback
 from rushes.shared.ledger.store import Store
 
-FIRST = Stray(NOW, "evolink", id_at(NOW), "acme", 1, "task-7", "task-1", "completed", '{"id": "task-7"}')
+FIRST = QuarantinedCallback(NOW, "evolink", id_at(NOW), "acme", 1, "task-7", "task-1", "completed", '{"id": "task-7"}')
 
 
-def strays(count: int, own_jobs: bool = False) -> list[Stray]:
+def strays(count: int, own_jobs: bool = False) -> list[QuarantinedCallback]:
     """So many, each a millisecond after the other."""
     several = [replace(FIRST, at=NOW + number, task_id=f"task-{number}") for number in range(count)]
     return [replace(stray, job_id=id_at(stray.at)) for stray in several] if own_jobs else several
 
 
-def kept(ledger: Ledger, now: int = NOW + DAY) -> list[Stray]:
+def kept(ledger: Ledger, now: int = NOW + DAY) -> list[QuarantinedCallback]:
     return ledger.quarantine.newest(None, now, limit=10_000)
 
 
@@ -42,7 +42,7 @@ def test_the_same_news_is_kept_once(ledger: Ledger) -> None:
 
 def test_a_reply_that_is_lost_does_not_hide_that_it_was_kept(store: Store) -> None:
     assert repeating(store).quarantine.keep(FIRST)
-    assert kept(Ledger(store, PACE)) == [FIRST]
+    assert kept(Ledger(store, POLICY)) == [FIRST]
 
 
 def test_one_job_does_not_fill_it(ledger: Ledger) -> None:

@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from factories import DAY, NOW, PACE, SECOND, job
+from factories import DAY, NOW, POLICY, SECOND, job
 from ledger_steps import CAPS, contents, created, engage, engaged, plan, racing, running, submits, taken
 
 from rushes.shared.domain import events
@@ -123,7 +123,7 @@ def test_a_key_that_is_put_back_gives_its_job_and_no_other_body_another(ledger: 
 def test_a_key_that_is_put_back_lives_no_longer_than_it_would_have(
     redis_store: RedisStore, age_s: int, left_s: int
 ) -> None:
-    Ledger(redis_store, PACE).keep_key(under_the_key(), NOW + age_s * SECOND)
+    Ledger(redis_store, POLICY).keep_key(under_the_key(), NOW + age_s * SECOND)
 
     lives_s = redis_store._client.ttl(keys.idempotency("acme", KEY))
     assert left_s - 60 < int(lives_s) <= left_s

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from factories import NOW, PACE, SECOND
+from factories import NOW, POLICY, SECOND
 from ledger_steps import HANDOUT, created, engage, places, plan, submits, taken
 
 from rushes.shared.domain import cheapest_wait, events
@@ -16,7 +16,7 @@ from rushes.shared.ledger.ledger import Caps, Ledger, Ticket
 from rushes.shared.ledger.store import LaneRoom, Store
 
 ROUTE = ("apimart", "evolink", "newapi")
-WAIT = round(PACE.wait_for_cheapest_s * SECOND)
+WAIT = round(POLICY.wait_for_cheapest_s * SECOND)
 OVER = NOW + WAIT + SECOND
 
 
@@ -167,11 +167,11 @@ def test_what_stands_in_the_way_of_a_submit_is_no_wait_for_a_gateway(ledger: Led
     ledger.apply(subject.id, events.Deferred(until, "the picture does not answer"), NOW + 10 * SECOND)
     moved = ledger.get(subject.id)
     assert moved
-    assert cheapest_wait.until(moved, PACE) == until + 20 * SECOND
+    assert cheapest_wait.until(moved, POLICY) == until + 20 * SECOND
     assert claimed(ledger, until) == []
 
 
 def test_without_a_wait_a_full_line_is_left_in_the_same_turn(store: Store) -> None:
-    ledger = Ledger(store, replace(PACE, wait_for_cheapest_s=0))
+    ledger = Ledger(store, replace(POLICY, wait_for_cheapest_s=0))
     (subject,) = created(ledger, route=ROUTE)
     assert claimed(ledger, NOW) == [("submit:evolink", subject.id)]

@@ -3,7 +3,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from factories import NOW, PACE, SECOND, job_in
+from factories import NOW, POLICY, SECOND, job_in
 from ledger_steps import (
     HANDOUT,
     LEASE,
@@ -89,7 +89,7 @@ def test_a_step_that_says_what_happened_begins_its_tries_anew(ledger: Ledger) ->
 
 
 def test_an_opening_whose_reply_is_lost_opens_for_the_same_call(store: Store) -> None:
-    created(Ledger(store, PACE))
+    created(Ledger(store, POLICY))
     ledger = repeating(store)
     (ticket,) = claim(ledger, submits(), NOW)
     opened = ledger.begin_many([ticket], NOW)[0]
@@ -99,8 +99,8 @@ def test_an_opening_whose_reply_is_lost_opens_for_the_same_call(store: Store) ->
 
 
 def test_a_hint_does_not_shut_out_the_call_whose_reply_is_lost(store: Store) -> None:
-    subject = running(Ledger(store, PACE))
-    (ticket,) = claim(Ledger(store, PACE), polls(), subject.due_at or 0)
+    subject = running(Ledger(store, POLICY))
+    (ticket,) = claim(Ledger(store, POLICY), polls(), subject.due_at or 0)
     opening = Opening(ticket.lane, subject.id, ticket.lease, ticket.lease + 1)
     (first,) = store.begin([opening], "0a")
     store.nudge("poll:apimart", subject.id, f"{NOW}:1:task-1", NOW)
@@ -156,7 +156,7 @@ def test_a_job_that_moved_on_is_not_held_again(ledger: Ledger, store: Store) -> 
 
 
 def test_a_renewal_whose_reply_is_lost_is_a_renewal(store: Store) -> None:
-    archiving(Ledger(store, PACE))
+    archiving(Ledger(store, POLICY))
     ledger = repeating(store)
     _, ticket = taken(ledger, ARCHIVE, NOW)
     kept = ledger.renew(ticket, NOW + 9 * SECOND)
@@ -208,7 +208,7 @@ def test_renewals_of_a_call_are_told_in_the_order_asked(ledger: Ledger) -> None:
 
 
 def test_renewals_of_a_call_whose_reply_is_lost_are_renewals(store: Store) -> None:
-    held = in_hand(Ledger(store, PACE), 3)
+    held = in_hand(Ledger(store, POLICY), 3)
     ledger = repeating(store)
     ledger.apply(held[3][0], events.Canceled(), NOW)
     first = ledger.renew_many([ticket for _, ticket in held], NOW + 9 * SECOND)

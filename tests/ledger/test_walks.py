@@ -10,7 +10,7 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from factories import DAY, HOUR, MINUTE, NOW, PACE, SECOND, job, link, result
+from factories import DAY, HOUR, MINUTE, NOW, POLICY, SECOND, job, link, result
 from ledger_steps import ALL_ROOMS, GATEWAYS, LANES, Both, Twice, contents, engage, plan
 
 from rushes.shared.domain import cheapest_wait, counters, events, schedule
@@ -29,7 +29,7 @@ class Walk:
     """The same seed does the same, whatever the ledger stands on."""
 
     def __init__(self, store: Any, seed: int) -> None:
-        self.ledger, self.random = Ledger(store, PACE), random.Random(seed)
+        self.ledger, self.random = Ledger(store, POLICY), random.Random(seed)
         self.now = NOW
         self.jobs: list[str] = ["job_unknown"]
         self.tickets: list[Ticket] = []
@@ -204,7 +204,7 @@ def stands_in_one_place(held: dict[str, Any], jobs: list[Job]) -> None:
         due, leased = map(keys.due, schedule.places(each)), map(keys.leased, schedule.leasing(each))
         assert places[each.id] in {*due, *leased}
     stands_by = {(member, name) for name, zset in held.items() if name.startswith(keys.standby("")) for member in zset}
-    assert stands_by <= {(each.id, keys.standby(name)) for each in jobs for name in cheapest_wait.standby(each, PACE)}
+    assert stands_by <= {(each.id, keys.standby(name)) for each in jobs for name in cheapest_wait.standby(each, POLICY)}
 
 
 def is_in_one_index(held: dict[str, Any], jobs: list[Job]) -> None:
@@ -264,7 +264,7 @@ def test_programs_that_are_all_sent_twice_change_nothing(redis_store: RedisStore
 
 
 def test_a_day_of_nothing_but_crashes_loses_no_job(store: Any) -> None:
-    ledger = Ledger(store, PACE)
+    ledger = Ledger(store, POLICY)
     for moment in range(NOW, NOW + 5):
         ledger.create(job(created_at=moment))
     now = NOW

@@ -12,7 +12,7 @@ from real_server import Server, serving
 from receiver_steps import AWS, BUCKET, Web, parts_over
 
 from rushes.deploy.sandbox import s3
-from rushes.shared.domain.schedule import Pace
+from rushes.shared.domain.schedule import Policy
 from rushes.shared.ledger.connection import connect
 from rushes.shared.ledger.ledger import Ledger
 from rushes.shared.ledger.memory_store import MemoryStore
@@ -57,7 +57,7 @@ def server(served_redis_url: str, tmp_path_factory: pytest.TempPathFactory) -> I
 @pytest.fixture(scope="module")
 def ledger(served_redis_url: str) -> Ledger:
     """The one that the module's processes keep, and not that of tests/conftest.py."""
-    return Ledger(RedisStore(connect(served_redis_url, PATIENCE_S)), Pace())
+    return Ledger(RedisStore(connect(served_redis_url, PATIENCE_S)), Policy())
 
 
 @pytest.fixture(autouse=True)

@@ -93,7 +93,7 @@ class Clock:
 
 
 @cache
-def outside(allow: tuple[Any, ...]) -> HttpClient:
+def http_client(allow: tuple[Any, ...]) -> HttpClient:
     return HttpClient(allow)
 
 
@@ -105,7 +105,7 @@ def s3() -> Any:
 def parts_over(store: Any, client: Any = None, **changes: str | None) -> Services:
     """All parts, the ledger over this store; `changes` are variables of the environment."""
     held = settings.load(environment(**changes))
-    ledger, prices, out = Ledger(store, held.pace), load_prices(held), outside(held.egress_allow)
+    ledger, prices, out = Ledger(store, held.policy), load_prices(held), http_client(held.egress_allow)
     client = client or s3()
     archive, links = Archive(client, held.bucket, held.prefix), Links(client)
     parts = (held, ledger, out, archive, prices, Intake(held, ledger, prices, out), links.fetchable, Clock())

@@ -208,7 +208,7 @@ def test_what_could_not_be_written_down_is_kept(monkeypatch: pytest.MonkeyPatch)
     store = MemoryStore()
     web = Web(parts_over(store))
     path, held = callback_path(web.running("evolink")), web.app.extensions["visits"]
-    held._ledger = Ledger(Away(), web.parts.settings.pace)  # type: ignore[arg-type]
+    held._ledger = Ledger(Away(), web.parts.settings.policy)  # type: ignore[arg-type]
     monkeypatch.setattr(callback_counts, "PAUSE_S", 0)
     assert [called(web, path), called(web, path)] == [200, 200]
 

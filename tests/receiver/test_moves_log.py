@@ -26,12 +26,12 @@ TRACEPARENT = f"00-{TRACE}-00f067aa0ba902b7-01"
 @pytest.fixture
 def ledger(monkeypatch: pytest.MonkeyPatch) -> Ledger:
     monkeypatch.setattr(logs, "log", structlog.get_logger())  # one that nobody has used and tied to other processors
-    return Ledger(MemoryStore(), pace(), logs.moved)
+    return Ledger(MemoryStore(), policy(), logs.moved)
 
 
-def pace() -> Any:
+def policy() -> Any:
     held: Settings = parts_over(MemoryStore()).settings
-    return held.pace
+    return held.policy
 
 
 def test_each_move_is_a_line(ledger: Ledger) -> None:

@@ -22,7 +22,7 @@ from real_server import PATH, serving
 from receiver_steps import KEYS, Web, callback_path, without
 
 from rushes.shared.domain.job import Job, State
-from rushes.shared.domain.schedule import Pace
+from rushes.shared.domain.schedule import Policy
 from rushes.shared.intake.intake import Unacceptable
 from rushes.shared.intake.schema import MODELS
 from rushes.shared.ledger.connection import connect
@@ -259,7 +259,7 @@ def closed(document: dict[str, Any]) -> dict[str, Any]:
 
 def seeds(redis_url: str) -> dict[str, list[str]]:
     """Jobs in every state, as the addresses that their gateways call."""
-    ledger = Ledger(RedisStore(connect(redis_url, PATIENCE_S)), Pace())
+    ledger = Ledger(RedisStore(connect(redis_url, PATIENCE_S)), Policy())
     return {state: [address(seed(ledger, state)) for _ in range(EACH)] for state in State}
 
 

@@ -22,7 +22,7 @@ from receiver_steps import TEXT, callback_path, error_of, secret_in
 from rushes.deploy.sandbox import redis as durable_redis
 from rushes.shared.domain import events
 from rushes.shared.domain.job import Job, State
-from rushes.shared.domain.schedule import Pace
+from rushes.shared.domain.schedule import Policy
 from rushes.shared.ledger import redis_store
 from rushes.shared.ledger.connection import connect
 from rushes.shared.ledger.ledger import Ledger
@@ -286,7 +286,7 @@ def test_the_receiver_gives_a_call_to_redis_up_within_two_seconds() -> None:
 
 def test_with_redis_frozen_everybody_is_told_soon(own_redis: Any, s3_url: str, tmp_path: Path) -> None:
     with serving(tmp_path / "log", REDIS_URL=own_redis.url, AWS_ENDPOINT_URL_S3=s3_url) as server:
-        ledger = Ledger(RedisStore(connect(own_redis.url, PATIENCE_S)), Pace())
+        ledger = Ledger(RedisStore(connect(own_redis.url, PATIENCE_S)), Policy())
         job = running(ledger)
         all_back(server)  # connections are open before it freezes
 
@@ -303,7 +303,7 @@ def test_with_redis_frozen_everybody_is_told_soon(own_redis: Any, s3_url: str, t
 
 def test_with_redis_stopped_everybody_is_told_and_it_comes_back(own_redis: Any, s3_url: str, tmp_path: Path) -> None:
     with serving(tmp_path / "log", REDIS_URL=own_redis.url, AWS_ENDPOINT_URL_S3=s3_url) as server:
-        job = running(Ledger(RedisStore(connect(own_redis.url, PATIENCE_S)), Pace()))
+        job = running(Ledger(RedisStore(connect(own_redis.url, PATIENCE_S)), Policy()))
         all_back(server)
 
         own_redis.stop()

@@ -34,13 +34,13 @@ signal.signal(signal.SIGTERM, lambda *_: sys.exit(3))
 print("up", flush=True)
 time.sleep(60)
 """
-# A supervisor as a process of its own, which tells the pid of its guardian too.
+# A supervisor as a process of its own, which tells the pid of its process reaper too.
 SUPERVISOR = f"""
 import sys, time
 from rushes.deploy.sandbox.supervisor import Command, Supervisor
 supervisor = Supervisor({{"family": Command([sys.executable, "-c", {FAMILY!r}])}}, [sys.stdout], pause_s=0.05)
 supervisor.start()
-print(supervisor._guardian._process.pid, file=sys.stderr, flush=True)
+print(supervisor._reaper._process.pid, file=sys.stderr, flush=True)
 time.sleep(60)
 """
 
@@ -156,9 +156,9 @@ def test_nobody_outlives_a_supervisor_that_was_killed(supervisor):
     wait_until(lambda: not any(map(alive, pids)), "the end of all")
 
 
-def test_nobody_outlives_it_either_where_the_guardian_was_killed_first(supervisor):
-    (guardian,), family = told_pids(supervisor.stderr, 1), told_pids(supervisor.stdout, 2)
-    os.kill(guardian, signal.SIGKILL)
+def test_nobody_outlives_it_either_where_the_process_reaper_was_killed_first(supervisor):
+    (reaper,), family = told_pids(supervisor.stderr, 1), told_pids(supervisor.stdout, 2)
+    os.kill(reaper, signal.SIGKILL)
     os.kill(family[0], signal.SIGKILL)
     next_family = told_pids(supervisor.stdout, 2)
     assert all(map(alive, next_family))

@@ -8,7 +8,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from factories import NOW, PACE, SECOND, job_in, result
+from factories import NOW, POLICY, SECOND, job_in, result
 from patience import PATIENCE_S
 
 from rushes.shared.domain import events, schedule
@@ -18,7 +18,7 @@ from rushes.shared.storage.archive import ArchiveUnavailable
 from rushes.worker import archive as archive_module
 from rushes.worker import step_failures, steps
 from rushes.worker import thread_pools as hands_module
-from rushes.worker.thread_pools import Hands, InTurn, Threads
+from rushes.worker.thread_pools import InTurn, ThreadPools, WorkerThreads
 
 LATER = NOW + 9 * SECOND
 BROKE = events.ArchiveFailed("archive_failed", "a step of ours broke; see the worker's log", asked_at=NOW)
@@ -57,10 +57,10 @@ class Desk:
         archive = SimpleNamespace(put_manifests=self._put, put_manifest=self._put_alone)
         archive.folder = lambda job_id, _: f"{job_id}/"
         ledger = SimpleNamespace(apply_all=self._write)
-        settings = SimpleNamespace(pace=PACE)
+        settings = SimpleNamespace(policy=POLICY)
         self.services: Any = SimpleNamespace(archive=archive, ledger=ledger, settings=settings, now=lambda: self.moment)
 
-    def archive(self, hands: Hands) -> None:
+    def archive(self, hands: ThreadPools) -> None:
         steps.archive_all(self.held(), self.services, hands)
 
     def held(self) -> Any:
@@ -108,14 +108,14 @@ def desk(monkeypatch: pytest.MonkeyPatch) -> Desk:
 
 
 @pytest.fixture
-def threads() -> Iterator[Threads]:
-    made = Threads({"archive": 2, "copy": 3}, lambda: None)
+def threads() -> Iterator[WorkerThreads]:
+    made = WorkerThreads({"archive": 2, "copy": 3}, lambda: None)
     yield made
     for pool in made._pools.values():
         pool.shutdown()
 
 
-def a_moment_of(threads: Threads, monkeypatch: pytest.MonkeyPatch) -> None:
+def a_moment_of(threads: WorkerThreads, monkeypatch: pytest.MonkeyPatch) -> None:
     """The moment for which a group is kept open lasts until all copies have come."""
     monkeypatch.setattr(hands_module, "time", SimpleNamespace(sleep=lambda _: threads._pools["copy"].shutdown()))
 
@@ -123,7 +123,7 @@ def a_moment_of(threads: Threads, monkeypatch: pytest.MonkeyPatch) -> None:
 # --- side by side
 
 
-def test_clips_are_copied_side_by_side(desk: Desk, threads: Threads) -> None:
+def test_clips_are_copied_side_by_side(desk: Desk, threads: WorkerThreads) -> None:
     all_there = threading.Barrier(3, timeout=PATIENCE_S)
     desk.copy = lambda number: all_there.wait()
     desk.archive(threads)
@@ -133,7 +133,7 @@ def test_clips_are_copied_side_by_side(desk: Desk, threads: Threads) -> None:
     assert desk.let_go_times == [1, 1, 1]
 
 
-def test_a_slow_copy_holds_neither_the_manifest_nor_the_end_of_a_quick_one(desk: Desk, threads: Threads) -> None:
+def test_a_slow_copy_holds_neither_the_manifest_nor_the_end_of_a_quick_one(desk: Desk, threads: WorkerThreads) -> None:
     over, heard = [threading.Event(), threading.Event()], []
     desk.copy = lambda number: number == 0 and heard.extend(event.wait(PATIENCE_S) for event in over)
     desk.let_go = lambda number: number and over[number - 1].set()
@@ -145,7 +145,7 @@ def test_a_slow_copy_holds_neither_the_manifest_nor_the_end_of_a_quick_one(desk:
 
 
 def test_clips_that_come_within_a_moment_have_their_manifests_put_together(
-    desk: Desk, threads: Threads, monkeypatch: pytest.MonkeyPatch
+    desk: Desk, threads: WorkerThreads, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     a_moment_of(threads, monkeypatch)
     all_there = threading.Barrier(3, timeout=PATIENCE_S)
@@ -181,7 +181,7 @@ def second(number: int) -> None:
 
 @pytest.mark.parametrize("hands", [InTurn(), AtOnce()], ids=["in turn", "at once"])
 @pytest.mark.parametrize(("act", "trouble"), [("copy", second), ("put", interrupted), ("write", interrupted)])
-def test_whoever_is_interrupted_lets_each_go_once(desk: Desk, hands: Hands, act: str, trouble: Any) -> None:
+def test_whoever_is_interrupted_lets_each_go_once(desk: Desk, hands: ThreadPools, act: str, trouble: Any) -> None:
     setattr(desk, act, trouble)
     with pytest.raises(KeyboardInterrupt):
         desk.archive(hands)
@@ -321,7 +321,7 @@ def test_at_a_mute_bucket_the_manifests_of_a_message_wait_side_by_side(
     copied, waiting = threading.Barrier(3, timeout=PATIENCE_S), threading.Barrier(3, timeout=PATIENCE_S)
     desk.copy, desk.alone = (lambda number: copied.wait()), (lambda number: waiting.wait())
     desk.clear = lambda number: False
-    hands = Threads({"archive": 3, "copy": 3}, lambda: None)
+    hands = WorkerThreads({"archive": 3, "copy": 3}, lambda: None)
     a_moment_of(hands, monkeypatch)
     desk.archive(hands)
     for pool in hands._pools.values():
@@ -362,7 +362,7 @@ def test_one_manifest_that_breaks_alone_is_not_put_again(desk: Desk) -> None:
 
 def test_one_manifest_that_is_refused_past_the_life_of_its_link_is_tried_again(desk: Desk) -> None:
     def refused(number: int) -> None:
-        desk.moment = schedule.after(NOW, 2 * PACE.result_ttl_s)
+        desk.moment = schedule.after(NOW, 2 * POLICY.result_ttl_s)
         raise ArchiveUnavailable("so it is")
 
     desk.clear, desk.alone = (lambda number: False), refused

@@ -17,7 +17,7 @@ from redis_server import RedisServer, running
 from rushes.deploy.sandbox import s3
 from rushes.deploy.sandbox.ports import free_ports
 from rushes.shared.domain.events import Reason
-from rushes.shared.domain.schedule import Pace
+from rushes.shared.domain.schedule import Policy
 from rushes.shared.ledger.connection import connect
 from rushes.shared.ledger.ledger import Ledger
 from rushes.shared.ledger.redis_store import RedisStore
@@ -256,7 +256,7 @@ def test_the_command_tells_all_in_lines_or_json_and_ends_with_1_where_something_
 
 
 def test_a_paused_gateway_is_told_with_what_to_do(examined: Any, well: RedisServer) -> None:
-    ledger = Ledger(RedisStore(connect(well.url, 5)), Pace())
+    ledger = Ledger(RedisStore(connect(well.url, 5)), Policy())
     ledger.strike("evolink", Reason.MOVED, None, clock())
     found = examined()["gateway.evolink.pause"]
     ledger.resume("evolink", ["evolink"])

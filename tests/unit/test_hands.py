@@ -11,7 +11,7 @@ import pytest
 from patience import PATIENCE_S
 
 from rushes.worker import thread_pools as subject
-from rushes.worker.thread_pools import Hands, InTurn, Threads
+from rushes.worker.thread_pools import InTurn, ThreadPools, WorkerThreads
 
 SIZES = {"poll": 2, "archive": 2, "send": 4}
 
@@ -39,8 +39,8 @@ def bell() -> Bell:
 
 
 @pytest.fixture
-def threads(bell: Bell) -> Iterator[Threads]:
-    made = Threads(SIZES, bell)
+def threads(bell: Bell) -> Iterator[WorkerThreads]:
+    made = WorkerThreads(SIZES, bell)
     yield made
     ended(made)
 
@@ -49,7 +49,7 @@ def flat(groups: Iterator[list[tuple[Any, Any]]]) -> list[tuple[Any, Any]]:
     return [one for group in groups for one in group]
 
 
-def ended(threads: Threads) -> None:
+def ended(threads: WorkerThreads) -> None:
     """Return when all that was begun is done."""
     for pool in threads._pools.values():
         pool.shutdown()
@@ -58,7 +58,7 @@ def ended(threads: Threads) -> None:
 # --- given away
 
 
-def test_nobody_waits_for_a_slow_one(threads: Threads, bell: Bell) -> None:
+def test_nobody_waits_for_a_slow_one(threads: WorkerThreads, bell: Bell) -> None:
     slow, done = threading.Event(), threading.Semaphore(0)
 
     threads.give("archive", lambda _: slow.wait(PATIENCE_S), [0])
@@ -70,7 +70,7 @@ def test_nobody_waits_for_a_slow_one(threads: Threads, bell: Bell) -> None:
     assert bell.heard()
 
 
-def test_the_bell_rings_when_the_last_is_done(threads: Threads, bell: Bell) -> None:
+def test_the_bell_rings_when_the_last_is_done(threads: WorkerThreads, bell: Bell) -> None:
     gates = [threading.Event(), threading.Event()]
     threads.give("poll", lambda number: gates[number].wait(PATIENCE_S), [0, 1])
     gates[0].set()
@@ -80,12 +80,12 @@ def test_the_bell_rings_when_the_last_is_done(threads: Threads, bell: Bell) -> N
     assert bell.heard()
 
 
-def test_one_that_breaks_counts_as_done(threads: Threads, bell: Bell) -> None:
+def test_one_that_breaks_counts_as_done(threads: WorkerThreads, bell: Bell) -> None:
     threads.give("poll", lambda _: 1 // 0, [0, 1])
     assert bell.heard()
 
 
-def test_for_nothing_no_bell_rings(threads: Threads, bell: Bell) -> None:
+def test_for_nothing_no_bell_rings(threads: WorkerThreads, bell: Bell) -> None:
     threads.give("poll", lambda _: None, [])
     ended(threads)
     assert not bell.early()
@@ -94,24 +94,24 @@ def test_for_nothing_no_bell_rings(threads: Threads, bell: Bell) -> None:
 # --- gathered
 
 
-@pytest.mark.parametrize("make", [InTurn, lambda: Threads(SIZES, lambda: None)], ids=["in turn", "threads"])
-def test_each_result_comes_once_with_what_it_is_of(make: Callable[[], Hands]) -> None:
+@pytest.mark.parametrize("make", [InTurn, lambda: WorkerThreads(SIZES, lambda: None)], ids=["in turn", "threads"])
+def test_each_result_comes_once_with_what_it_is_of(make: Callable[[], ThreadPools]) -> None:
     assert sorted(flat(make().gather("send", lambda number: number * number, range(20)))) == [
         (number, number * number) for number in range(20)
     ]
 
 
-@pytest.mark.parametrize("make", [InTurn, lambda: Threads(SIZES, lambda: None)], ids=["in turn", "threads"])
-def test_of_nothing_comes_nothing(make: Callable[[], Hands]) -> None:
+@pytest.mark.parametrize("make", [InTurn, lambda: WorkerThreads(SIZES, lambda: None)], ids=["in turn", "threads"])
+def test_of_nothing_comes_nothing(make: Callable[[], ThreadPools]) -> None:
     assert list(make().gather("send", lambda number: number, [])) == []
 
 
-def test_calls_are_made_side_by_side(threads: Threads) -> None:
+def test_calls_are_made_side_by_side(threads: WorkerThreads) -> None:
     all_there = threading.Barrier(4, timeout=PATIENCE_S)
     assert len(flat(threads.gather("send", lambda _: all_there.wait(), range(4)))) == 4
 
 
-def test_a_slow_call_keeps_no_other_from_being_heard(threads: Threads) -> None:
+def test_a_slow_call_keeps_no_other_from_being_heard(threads: WorkerThreads) -> None:
     slow = threading.Event()
     groups = threads.gather("send", lambda number: number or slow.wait(PATIENCE_S), [0, 1, 2])
 
@@ -123,7 +123,7 @@ def test_a_slow_call_keeps_no_other_from_being_heard(threads: Threads) -> None:
     assert list(groups) == [[(0, True)]]
 
 
-def test_what_comes_within_a_moment_comes_together(threads: Threads, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_comes_within_a_moment_comes_together(threads: WorkerThreads, monkeypatch: pytest.MonkeyPatch) -> None:
     moments: list[float] = []
 
     def moment(length_s: float) -> None:
@@ -135,12 +135,12 @@ def test_what_comes_within_a_moment_comes_together(threads: Threads, monkeypatch
     assert ([len(group) for group in groups], moments) == ([4], [subject.GROUP_S])
 
 
-def test_whoever_waits_for_one_only_waits_no_longer(threads: Threads, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_whoever_waits_for_one_only_waits_no_longer(threads: WorkerThreads, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(subject, "time", SimpleNamespace(sleep=pytest.fail))
     assert list(threads.gather("send", str, [7])) == [[(7, "7")]]
 
 
-def test_one_that_raises_is_waited_for_no_longer_and_the_others_come(threads: Threads) -> None:
+def test_one_that_raises_is_waited_for_no_longer_and_the_others_come(threads: WorkerThreads) -> None:
     come: list[list[tuple[int, float]]] = []
     waiting = threading.Thread(
         target=lambda: come.extend(threads.gather("send", lambda n: 1 / n, [1, 0, 2])), daemon=True
@@ -152,7 +152,7 @@ def test_one_that_raises_is_waited_for_no_longer_and_the_others_come(threads: Th
     assert sorted(flat(iter(come))) == [(1, 1), (2, 0.5)]
 
 
-def test_nobody_hears_of_what_was_gathered(threads: Threads, bell: Bell) -> None:
+def test_nobody_hears_of_what_was_gathered(threads: WorkerThreads, bell: Bell) -> None:
     flat(threads.gather("send", str, range(3)))
     ended(threads)
     assert not bell.early()
@@ -161,7 +161,7 @@ def test_nobody_hears_of_what_was_gathered(threads: Threads, bell: Bell) -> None
 # --- where no thread can be started
 
 
-def test_a_process_on_its_way_out_still_does_what_it_began(threads: Threads, bell: Bell) -> None:
+def test_a_process_on_its_way_out_still_does_what_it_began(threads: WorkerThreads, bell: Bell) -> None:
     ended(threads)
     done: list[int] = []
 
@@ -171,7 +171,7 @@ def test_a_process_on_its_way_out_still_does_what_it_began(threads: Threads, bel
 
 
 def test_what_a_pool_took_without_a_thread_for_it_is_done_once(
-    threads: Threads, monkeypatch: pytest.MonkeyPatch
+    threads: WorkerThreads, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """ThreadPoolExecutor.submit takes the work before it starts the thread; a paid call is not to be made twice."""
     pool = threads._pools["send"]

@@ -17,7 +17,7 @@ from rushes.shared.ledger.ledger import CapReached, LeaseLost, Ticket
 from rushes.shared.ledger.store import LedgerUnavailable
 from rushes.worker import leases
 from rushes.worker.group_commit import InHand, write, write_down
-from rushes.worker.leases import SURE_S, Hold, engage, still
+from rushes.worker.leases import SURE_S, Lease, engage, still
 from rushes.worker.step_failures import guarded, together
 
 LATER = NOW + 3 * SECOND
@@ -25,9 +25,9 @@ LEASE = schedule.LEASE_S * SECOND
 
 
 @pytest.fixture(autouse=True)
-def held(monkeypatch: pytest.MonkeyPatch) -> set[Hold]:
+def held(monkeypatch: pytest.MonkeyPatch) -> set[Lease]:
     """What this worker holds; of this test alone."""
-    mine: set[Hold] = set()
+    mine: set[Lease] = set()
     monkeypatch.setattr(leases, "HELD", mine)
     return mine
 
@@ -224,7 +224,7 @@ def test_one_that_was_asked_for_a_moment_ago_is_surely_ours() -> None:
 class Latch:
     """The lock of a hold; it notes in the diary when it shuts, and what the ticket was when it opened."""
 
-    def __init__(self, name: str, hold: Hold, diary: list[str]) -> None:
+    def __init__(self, name: str, hold: Lease, diary: list[str]) -> None:
         self._name, self._hold, self._diary = name, hold, diary
 
     def __enter__(self) -> None:
@@ -311,7 +311,7 @@ def test_one_that_another_has_is_not_renewed_any_more() -> None:
     assert (desk.book.renewed, desk.leases) == ([[desk.jobs[0].id]], [None])
 
 
-def test_what_is_let_go_is_held_no_more(held: set[Hold]) -> None:
+def test_what_is_let_go_is_held_no_more(held: set[Lease]) -> None:
     desk = Desk()
     desk.holds[1].let_go()
     desk.holds[1].let_go()

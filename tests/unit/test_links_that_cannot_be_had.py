@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from factories import DAY, HOUR, NOW, PACE, SECOND, job_in
+from factories import DAY, HOUR, NOW, POLICY, SECOND, job_in
 
 from rushes.shared.domain import events
 from rushes.shared.domain.events import Event
@@ -18,7 +18,7 @@ DELAYED = events.ArchiveFailed("archive_failed", "S3 is away")
 def told(job: Job, *happened: Event, since: int = NOW) -> Job:
     """The job after these, a second apart."""
     for second, event in enumerate(happened, 1):
-        job = transition(job, event, since + second * SECOND, PACE)
+        job = transition(job, event, since + second * SECOND, POLICY)
     return job
 
 

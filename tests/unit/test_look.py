@@ -5,11 +5,11 @@ import threading
 import pytest
 from patience import PATIENCE_S
 
-from rushes.shared.single_flight import Look
+from rushes.shared.single_flight import SingleFlight
 
 
 def test_a_look_gives_what_it_saw_or_raises_what_it_met() -> None:
-    look = Look[int](PATIENCE_S)
+    look = SingleFlight[int](PATIENCE_S)
     assert look.look(lambda: 7) == 7
     with pytest.raises(ZeroDivisionError):
         look.look(lambda: 1 // 0)
@@ -17,7 +17,7 @@ def test_a_look_gives_what_it_saw_or_raises_what_it_met() -> None:
 
 def test_while_a_look_hangs_nobody_waits_for_long_and_no_other_is_begun() -> None:
     let_go, begun = threading.Event(), threading.Semaphore(0)
-    look = Look[None](0.02)
+    look = SingleFlight[None](0.02)
 
     def hang() -> None:
         begun.release()

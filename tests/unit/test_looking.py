@@ -8,7 +8,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from factories import NOW, PACE, SECOND, job_in
+from factories import NOW, POLICY, SECOND, job_in
 
 from rushes.shared.domain import events, schedule
 from rushes.shared.domain.events import Event
@@ -117,7 +117,7 @@ class Desk:
     def look(self, *groups: Group | BaseException) -> Gateways:
         """Ask about all of them; what is to be looked at alone is noted, and stays held."""
         gateways = Gateways(self, *groups)
-        self.services.outside = gateways
+        self.services.http_client = gateways
         polls: Any = list(zip(self.jobs, self.grips, strict=True))
         steps.look_at_all(polls, self.services, self)  # type: ignore[arg-type]
         return gateways
@@ -367,24 +367,24 @@ def test_whoever_finds_no_hands_for_one_alone_lets_all_go(second: Job) -> None:
 
 
 @pytest.fixture
-def held(monkeypatch: pytest.MonkeyPatch) -> set[leases.Hold]:
+def held(monkeypatch: pytest.MonkeyPatch) -> set[leases.Lease]:
     """What this worker holds; of this test alone."""
-    mine: set[leases.Hold] = set()
+    mine: set[leases.Lease] = set()
     monkeypatch.setattr(leases, "HELD", mine)
     return mine
 
 
 def test_the_polls_of_a_message_are_in_one_pair_of_hands_and_held_until_they_are_written(
-    held: set[leases.Hold],
+    held: set[leases.Lease],
 ) -> None:
-    ledger = Ledger(MemoryStore(), PACE)
+    ledger = Ledger(MemoryStore(), POLICY)
     jobs = [running(number, due_at=NOW) for number in range(3)]
     for job in jobs:
         ledger.create(job)
     _, tickets = ledger.claim([LaneRoom("poll:apimart", 9)], NOW)
     desk = Desk()
     desk.services.ledger = ledger
-    desk.services.outside = Gateways(desk, [(0, at_it(10)), (1, AnswerLost("reset"))], [(2, at_it(30))])
+    desk.services.http_client = Gateways(desk, [(0, at_it(10)), (1, AnswerLost("reset"))], [(2, at_it(30))])
     handed: list[tuple[str, int, int]] = []
 
     class Noting(InTurn):
@@ -404,14 +404,14 @@ def test_the_polls_of_a_message_are_in_one_pair_of_hands_and_held_until_they_are
     assert held == set()
 
 
-def test_one_alone_is_given_to_hands_of_its_own_kind_and_let_go_after_its_step(held: set[leases.Hold]) -> None:
-    ledger = Ledger(MemoryStore(), PACE)
+def test_one_alone_is_given_to_hands_of_its_own_kind_and_let_go_after_its_step(held: set[leases.Lease]) -> None:
+    ledger = Ledger(MemoryStore(), POLICY)
     ledger.create(running(1, due_at=NOW))
     _, tickets = ledger.claim([LaneRoom("poll:apimart", 9)], NOW)
     desk = Desk()
     desk.services.ledger = ledger
-    desk.services.outside = Gateways(desk, [(0, None)])
-    desk.services.outside.send = lambda request, deadline_s: at_it(40)
+    desk.services.http_client = Gateways(desk, [(0, None)])
+    desk.services.http_client.send = lambda request, deadline_s: at_it(40)
     kinds: list[str] = []
 
     class Noting(InTurn):

@@ -22,10 +22,10 @@ JPEG, CLIP = picture(), clip(8.334)
 
 
 @pytest.fixture(scope="module")
-def outside():
-    outside = HttpClient(LOOPBACK)
-    yield outside
-    outside.close()
+def http_client():
+    http_client = HttpClient(LOOPBACK)
+    yield http_client
+    http_client.close()
 
 
 @pytest.fixture
@@ -43,13 +43,13 @@ def serve():
 
 
 @pytest.fixture
-def look(serve, outside):
+def look(serve, http_client):
     """Probe one input, given as content or as an address; gives what was measured."""
 
     def look(field, content, orientation="image", **options):
         url = content if isinstance(content, str) else serve(content).url
         request = {field: f"{url}/name.txt?{SECRET}", "character_orientation": orientation}
-        return probe(request, outside, str, **options)[field]
+        return probe(request, http_client, str, **options)[field]
 
     return look
 
@@ -112,7 +112,7 @@ def test_a_clip_is_measured(kind, ranges, serve, look):
     assert look("video_url", serve(made, ranges=ranges).url) == {**expected, "duration_s": "8.33", "codec": "h264"}
 
 
-def test_all_inputs_of_a_request_are_measured_as_json(serve, outside):
+def test_all_inputs_of_a_request_are_measured_as_json(serve, http_client):
     request = {
         "model": "kling-v3-motion-control",
         "image_url": serve(JPEG).url,
@@ -120,18 +120,18 @@ def test_all_inputs_of_a_request_are_measured_as_json(serve, outside):
         "video_url": serve(CLIP).url,
         "character_orientation": "image",
     }
-    measured = probe(request, outside, str)
+    measured = probe(request, http_client, str)
     assert sorted(measured) == ["image_url", "video_url"]
     assert json.loads(json.dumps(measured)) == measured
 
 
-def test_a_request_without_inputs_measures_nothing(outside):
-    assert probe({"prompt": "a pier at dawn"}, outside, str) == {}
+def test_a_request_without_inputs_measures_nothing(http_client):
+    assert probe({"prompt": "a pier at dawn"}, http_client, str) == {}
 
 
-def test_an_object_in_s3_is_read_through_its_link(serve, outside):
+def test_an_object_in_s3_is_read_through_its_link(serve, http_client):
     links = {"s3://bucket/key.jpg": serve(JPEG).url}
-    assert probe({"image_url": "s3://bucket/key.jpg"}, outside, links.__getitem__)["image_url"]["width"] == 600
+    assert probe({"image_url": "s3://bucket/key.jpg"}, http_client, links.__getitem__)["image_url"]["width"] == 600
 
 
 # The rules, each broken once

@@ -6,7 +6,7 @@ from dataclasses import replace
 from decimal import Decimal
 
 import pytest
-from factories import DAY, HOUR, NOW, PACE, attempt, failed, job, job_in, link, rejected, result
+from factories import DAY, HOUR, NOW, POLICY, attempt, failed, job, job_in, link, rejected, result
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -174,7 +174,7 @@ def walk(steps: list[tuple[Event | str, int, bool]]) -> Iterator[tuple[Job, Job]
         now += wait
         event = begun(old, now) if isinstance(fact, str) else fact
         hinted = replace(old, nudge=Nudge(now, 1, "task-1")) if called and not old.ended else old
-        new = transition(hinted, event, now, PACE)
+        new = transition(hinted, event, now, POLICY)
         yield old, new
         old = new
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from factories import DAY, HOUR, MINUTE, NOW, PACE, SECOND, job, job_in, link
+from factories import DAY, HOUR, MINUTE, NOW, POLICY, SECOND, job, job_in, link
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -30,18 +30,18 @@ def pauses(subject: Job) -> list[float]:
     now = NOW
     waits: list[float] = []
     while now < NOW + DAY:
-        due_at = schedule.next_poll(replace(subject, version=len(waits)), now, PACE)
+        due_at = schedule.next_poll(replace(subject, version=len(waits)), now, POLICY)
         waits.append(seconds(due_at, now))
         now = due_at
     return waits
 
 
 def test_the_first_poll_comes_soon() -> None:
-    assert seconds(schedule.first_poll(running(), NOW, PACE)) == pytest.approx(15, rel=0.1)
+    assert seconds(schedule.first_poll(running(), NOW, POLICY)) == pytest.approx(15, rel=0.1)
 
 
 def test_where_a_callback_is_asked_for_the_first_poll_comes_after_a_grace() -> None:
-    assert seconds(schedule.first_poll(running(callback=True), NOW, PACE)) == pytest.approx(180, rel=0.1)
+    assert seconds(schedule.first_poll(running(callback=True), NOW, POLICY)) == pytest.approx(180, rel=0.1)
 
 
 def test_a_task_of_a_minute_is_polled_a_few_times() -> None:
@@ -52,24 +52,24 @@ def test_a_task_of_a_minute_is_polled_a_few_times() -> None:
 
 def test_pauses_grow_to_two_minutes_within_the_first_hour() -> None:
     now, subject = NOW, running()
-    growth = [seconds(schedule.next_poll(subject, now + age, PACE), now + age) for age in range(0, HOUR, MINUTE)]
+    growth = [seconds(schedule.next_poll(subject, now + age, POLICY), now + age) for age in range(0, HOUR, MINUTE)]
     assert growth == sorted(growth)
     assert growth[-1] == pytest.approx(120, rel=0.1)
 
 
 def test_past_an_hour_a_stuck_task_decays_to_the_slow_lane() -> None:
     later = NOW + 10 * HOUR
-    assert seconds(schedule.next_poll(running(), later, PACE), later) == pytest.approx(1800, rel=0.1)
+    assert seconds(schedule.next_poll(running(), later, POLICY), later) == pytest.approx(1800, rel=0.1)
     assert len(pauses(running())) < 150
 
 
 def test_with_a_callback_safety_polls_are_two_minutes_apart() -> None:
-    assert seconds(schedule.next_poll(running(callback=True), NOW, PACE)) == pytest.approx(120, rel=0.1)
+    assert seconds(schedule.next_poll(running(callback=True), NOW, POLICY)) == pytest.approx(120, rel=0.1)
 
 
 @given(st.integers(0, DAY - 2 * SECOND), st.booleans(), st.integers(0, 999))
 def test_no_poll_is_put_off_past_the_deadline(age: int, callback: bool, version: int) -> None:
-    due_at = schedule.next_poll(running(callback, version), NOW + age, PACE)
+    due_at = schedule.next_poll(running(callback, version), NOW + age, POLICY)
     assert NOW + age + SECOND <= due_at <= NOW + DAY
 
 
@@ -119,15 +119,15 @@ def test_notices_follow_the_schedule_of_standard_webhooks() -> None:
 
 
 def test_of_two_clips_the_one_whose_link_dies_sooner_is_fetched_first() -> None:
-    dying = schedule.archive_due(NOW + HOUR, NOW, PACE)
-    fresh = schedule.archive_due(NOW + DAY, NOW - HOUR, PACE)
+    dying = schedule.archive_due(NOW + HOUR, NOW, POLICY)
+    fresh = schedule.archive_due(NOW + DAY, NOW - HOUR, POLICY)
     assert dying < fresh <= NOW
 
 
 @given(moments, st.integers(1, 2 * DAY))
 def test_a_clip_is_never_put_off(now: int, life: int) -> None:
-    assert schedule.archive_due(now + life, now, PACE) <= now
-    assert schedule.archive_due(None, now, PACE) == now
+    assert schedule.archive_due(now + life, now, POLICY) <= now
+    assert schedule.archive_due(None, now, POLICY) == now
 
 
 def test_an_archive_that_is_tried_again_waits_its_turn() -> None:
@@ -170,7 +170,7 @@ def test_a_job_that_owes_nothing_waits_nowhere() -> None:
 
 
 def test_a_queued_job_waits_for_the_first_of_its_route() -> None:
-    moved = transition(job_in(State.QUEUED), events.Rerouted(("newapi",), "paused"), NOW, PACE)
+    moved = transition(job_in(State.QUEUED), events.Rerouted(("newapi",), "paused"), NOW, POLICY)
     assert schedule.lane(moved) == "submit:newapi"
     assert schedule.kind_of("submit:newapi") == "submit"
 
@@ -178,10 +178,10 @@ def test_a_queued_job_waits_for_the_first_of_its_route() -> None:
 # --- what finished jobs taught
 
 
-def taught(*times_s: float, silences: int = 0, **changes: Any) -> schedule.Pace:
+def taught(*times_s: float, silences: int = 0, **changes: Any) -> schedule.Policy:
     """A pace that knows so long each of the jobs before took, and how many ends came without their callback."""
     known = timing.Timing(Counter(map(timing.bucket, times_s)))
-    return schedule.Pace(timings=timing.Timings(of=lambda kind: known, silent=lambda gateway: silences), **changes)
+    return schedule.Policy(timings=timing.Timings(of=lambda kind: known, silent=lambda gateway: silences), **changes)
 
 
 MINUTE_LONG = [60.0] * 100
@@ -193,7 +193,7 @@ def test_the_first_poll_comes_when_the_job_is_likely_to_be_done() -> None:
 
 def test_a_few_jobs_do_not_move_the_first_poll() -> None:
     few, subject = taught(*MINUTE_LONG[: timing.FEWEST - 1]), running()
-    assert schedule.first_poll(subject, NOW, few) == schedule.first_poll(subject, NOW, PACE)
+    assert schedule.first_poll(subject, NOW, few) == schedule.first_poll(subject, NOW, POLICY)
 
 
 def test_polls_follow_the_plan_while_it_goes_on() -> None:
@@ -207,13 +207,13 @@ def test_polls_follow_the_plan_while_it_goes_on() -> None:
 
 def test_past_all_experience_pauses_grow_with_the_age() -> None:
     late, subject = NOW + 600_000, running()
-    assert schedule.next_poll(subject, late, taught(*MINUTE_LONG)) == schedule.next_poll(subject, late, PACE)
+    assert schedule.next_poll(subject, late, taught(*MINUTE_LONG)) == schedule.next_poll(subject, late, POLICY)
 
 
 def test_after_an_unclear_answer_pauses_are_the_classical_ones() -> None:
     soon, subject = NOW + 20_000, running()
     unclear = schedule.next_poll(subject, soon, taught(*MINUTE_LONG), clear=False)
-    assert unclear == schedule.next_poll(subject, soon, PACE, clear=False)
+    assert unclear == schedule.next_poll(subject, soon, POLICY, clear=False)
     assert unclear != schedule.next_poll(subject, soon, taught(*MINUTE_LONG))
 
 

@@ -29,23 +29,23 @@ class Outside:
 
 def test_a_paid_call_is_sent_once_over_a_connection_of_its_own() -> None:
     """A kept connection may have been closed by then: whether the call arrived would be in doubt for no cause."""
-    outside = Outside(200, b'{"code": 200, "task_id": "task-7"}')
-    services: Any = SimpleNamespace(outside=outside)
+    http_client = Outside(200, b'{"code": 200, "task_id": "task-7"}')
+    services: Any = SimpleNamespace(http_client=http_client)
     event, text = submit.posted(PAID, "newapi", services)
 
-    ((request, options),) = outside.calls
+    ((request, options),) = http_client.calls
     assert (request, options["fresh"], options["deadline_s"]) == (PAID, True, schedule.SUBMIT_DEADLINE_S)
     assert (event, text) == (events.Accepted("task-7"), 'HTTP 200 {"code": 200, "task_id": "task-7"}')
 
 
 def test_a_notice_is_sent_over_a_connection_of_its_own_and_a_large_answer_is_not_read() -> None:
-    outside = Outside(204)
+    http_client = Outside(204)
     services: Any = SimpleNamespace(
-        outside=outside, now=lambda: NOW, settings=SimpleNamespace(webhook_secrets={"rival": ("whsec_AAAA",)})
+        http_client=http_client, now=lambda: NOW, settings=SimpleNamespace(webhook_secrets={"rival": ("whsec_AAAA",)})
     )
     event = steps.tell(job_in(State.COMPLETED), services)
 
-    ((request, options),) = outside.calls
+    ((request, options),) = http_client.calls
     assert (event, options["fresh"], options["deadline_s"]) == (events.Notified(), True, schedule.NOTICE_DEADLINE_S)
     assert options["max_bytes"] == 65_536
     assert "webhook-signature" not in request.headers  # the secret is another tenant's

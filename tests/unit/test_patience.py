@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from factories import HOUR, MINUTE, NOW, PACE, SECOND, attempt, job, job_in
+from factories import HOUR, MINUTE, NOW, POLICY, SECOND, attempt, job, job_in
 
 from rushes.shared.domain import cheapest_wait, events
 from rushes.shared.domain.events import Event, Reason
@@ -13,7 +13,7 @@ from rushes.shared.domain.job import AttemptStatus, Job, State
 from rushes.shared.domain.transitions import transition
 
 A, B, C = "apimart", "evolink", "newapi"
-WAIT = round(PACE.wait_for_cheapest_s * SECOND)
+WAIT = round(POLICY.wait_for_cheapest_s * SECOND)
 
 
 def submitting(at: int = NOW, **changes: object) -> Job:
@@ -22,7 +22,7 @@ def submitting(at: int = NOW, **changes: object) -> Job:
 
 
 def after(subject: Job, event: Event, now: int) -> Job:
-    return transition(subject, event, now, PACE)
+    return transition(subject, event, now, POLICY)
 
 
 def throttled(retry_after_s: float | None = None) -> Event:
@@ -33,7 +33,7 @@ def throttled(retry_after_s: float | None = None) -> Event:
 def test_a_gateway_over_its_rate_is_waited_for_within_the_wait(retry_after_s: float | None) -> None:
     waiting = after(submitting(), throttled(retry_after_s), NOW + 100)
     assert (waiting.state, waiting.route) == (State.QUEUED, (A, B, C))
-    assert NOW + (retry_after_s or 0) * SECOND < (waiting.due_at or 0) <= cheapest_wait.until(waiting, PACE)
+    assert NOW + (retry_after_s or 0) * SECOND < (waiting.due_at or 0) <= cheapest_wait.until(waiting, POLICY)
     assert waiting.history[-1].what == "waits"
 
 
@@ -73,16 +73,16 @@ def test_past_the_wait_refusals_that_were_waited_out_before_do_not_slow_the_next
 
 def test_the_time_of_a_call_or_of_a_task_is_no_wait() -> None:
     refused = after(submitting(NOW + 10 * SECOND), throttled(1), NOW + 70 * SECOND)
-    assert cheapest_wait.until(refused, PACE) == NOW + WAIT + MINUTE
+    assert cheapest_wait.until(refused, POLICY) == NOW + WAIT + MINUTE
     running = job_in(State.RUNNING, {"submitted_at": NOW + 10 * SECOND})
     failed = after(running, events.Failed(Reason.PROVIDER, "no luck"), NOW + HOUR)
-    assert cheapest_wait.until(failed, PACE) == NOW + HOUR + 20 * SECOND
+    assert cheapest_wait.until(failed, POLICY) == NOW + HOUR + 20 * SECOND
 
 
 def test_a_wait_that_is_over_stays_over() -> None:
     running = job_in(State.RUNNING, {"submitted_at": NOW + HOUR})
     failed = after(running, events.Failed(Reason.PROVIDER, "no luck"), NOW + 2 * HOUR)
-    assert cheapest_wait.until(failed, PACE) == NOW + WAIT
+    assert cheapest_wait.until(failed, POLICY) == NOW + WAIT
 
 
 @pytest.mark.parametrize(
@@ -90,24 +90,24 @@ def test_a_wait_that_is_over_stays_over() -> None:
 )
 def test_what_never_was_a_wait_for_a_gateway_does_not_count(event: Event) -> None:
     subject = after(submitting(NOW + 10 * SECOND), event, NOW + MINUTE)
-    assert cheapest_wait.until(subject, PACE) == NOW + MINUTE + 20 * SECOND
+    assert cheapest_wait.until(subject, POLICY) == NOW + MINUTE + 20 * SECOND
 
 
 def test_a_submit_in_doubt_that_is_sent_again_waits_for_what_was_left() -> None:
     doubted = job_in(State.UNCONFIRMED, {"submitted_at": NOW + 10 * SECOND, "status": AttemptStatus.UNCONFIRMED})
     again = after(doubted, events.Resolved("resubmit"), NOW + HOUR)
-    assert cheapest_wait.until(again, PACE) == NOW + HOUR + 20 * SECOND
+    assert cheapest_wait.until(again, POLICY) == NOW + HOUR + 20 * SECOND
 
 
 def test_a_job_in_line_stands_by_at_the_further_gateways_of_its_route_and_nobody_else_does() -> None:
-    assert cheapest_wait.standby(job(route=(A, B, C)), PACE) == {B: NOW + WAIT, C: NOW + WAIT}
-    assert cheapest_wait.standby(job(route=(A,)), PACE) == {}
-    assert cheapest_wait.standby(job(route=(A, B), due_at=NOW + HOUR), PACE) == {B: NOW + HOUR}
-    assert [cheapest_wait.standby(job_in(state), PACE) for state in State if state is not State.QUEUED] == [{}] * 7
+    assert cheapest_wait.standby(job(route=(A, B, C)), POLICY) == {B: NOW + WAIT, C: NOW + WAIT}
+    assert cheapest_wait.standby(job(route=(A,)), POLICY) == {}
+    assert cheapest_wait.standby(job(route=(A, B), due_at=NOW + HOUR), POLICY) == {B: NOW + HOUR}
+    assert [cheapest_wait.standby(job_in(state), POLICY) for state in State if state is not State.QUEUED] == [{}] * 7
 
 
 def test_a_new_job_that_is_due_later_waits_from_then_on() -> None:
-    later = cheapest_wait.begun(job(route=(A, B), due_at=NOW + HOUR), PACE)
-    assert cheapest_wait.until(later, PACE) == NOW + HOUR + WAIT
-    assert cheapest_wait.begun(job(route=(A, B)), PACE).waits_until is None
-    assert cheapest_wait.until(job(), replace(PACE, wait_for_cheapest_s=0)) == NOW
+    later = cheapest_wait.begun(job(route=(A, B), due_at=NOW + HOUR), POLICY)
+    assert cheapest_wait.until(later, POLICY) == NOW + HOUR + WAIT
+    assert cheapest_wait.begun(job(route=(A, B)), POLICY).waits_until is None
+    assert cheapest_wait.until(job(), replace(POLICY, wait_for_cheapest_s=0)) == NOW

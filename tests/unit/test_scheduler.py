@@ -8,7 +8,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from factories import NOW, PACE, job
+from factories import NOW, POLICY, job
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -66,7 +66,7 @@ class Stand:
     def __init__(self) -> None:
         self.now = NOW
         self.handed: list[list[tuple[str, str, int]]] = []
-        self.ledger = Ledger(MemoryStore(), PACE)
+        self.ledger = Ledger(MemoryStore(), POLICY)
         settings = SimpleNamespace(gateways={})
         services: Any = SimpleNamespace(ledger=self.ledger, settings=settings, now=lambda: self.now)
         self.scheduler = Scheduler(services, lambda tickets: self.handed.append(list(tickets)))

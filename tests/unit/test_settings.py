@@ -12,7 +12,7 @@ import certifi
 import pytest
 
 from rushes.shared import settings
-from rushes.shared.domain.schedule import Pace
+from rushes.shared.domain.schedule import Policy
 from rushes.shared.http import Proxy
 from rushes.shared.providers import PROVIDERS
 
@@ -60,7 +60,7 @@ def test_each_required_setting_is_missed_alone(name: str, value: str | None) -> 
 def test_the_least_that_is_given_is_enough_and_the_rest_is_the_contracts() -> None:
     held = loaded()
 
-    assert held.pace == Pace(15, 120, 180, 86_400, 86_400, 604_800, resubmit_unconfirmed=False)
+    assert held.policy == Policy(15, 120, 180, 86_400, 86_400, 604_800, resubmit_unconfirmed=False)
     assert (held.prefix, held.public_url, held.prices_file, held.daily_budget_usd) == ("", None, None, None)
     assert (held.egress_allow, dict(held.gateways), dict(held.webhook_secrets)) == ((), {}, {})
     assert (held.callback_confirm, held.port, held.broker_url) == (True, 8000, LEAST["REDIS_URL"])
@@ -226,12 +226,12 @@ def test_what_is_well_formed_is_held(name: str, value: str, field: str, held: An
 def test_patience_is_given_in_seconds() -> None:
     held = loaded(RUSHES_POLL_FIRST_S="0.5", RUSHES_JOB_TIMEOUT_S="60", RUSHES_UNCONFIRMED="resubmit")
 
-    assert (held.pace.poll_first_s, held.pace.job_timeout_s, held.pace.resubmit_unconfirmed) == (0.5, 60, True)
-    assert held.pace.wait_for_cheapest_s == 30
+    assert (held.policy.poll_first_s, held.policy.job_timeout_s, held.policy.resubmit_unconfirmed) == (0.5, 60, True)
+    assert held.policy.wait_for_cheapest_s == 30
 
 
 def test_a_wait_for_the_cheapest_gateway_may_be_none() -> None:
-    assert loaded(RUSHES_WAIT_FOR_CHEAPEST_S="0").pace.wait_for_cheapest_s == 0
+    assert loaded(RUSHES_WAIT_FOR_CHEAPEST_S="0").policy.wait_for_cheapest_s == 0
 
 
 # --- gateways

@@ -108,19 +108,19 @@ def test_what_can_be_no_clip_any_more_is_not_read_to_its_end(name):
 
 
 @pytest.fixture(scope="module")
-def outside():
-    outside = HttpClient((ip_network("127.0.0.1/32"),))
-    yield outside
-    outside.close()
+def http_client():
+    http_client = HttpClient((ip_network("127.0.0.1/32"),))
+    yield http_client
+    http_client.close()
 
 
 @pytest.mark.parametrize("ranges", [True, False])
 @pytest.mark.parametrize("name", LARGE)
-def test_of_a_large_header_only_what_is_needed_is_read(name, ranges, outside):
+def test_of_a_large_header_only_what_is_needed_is_read(name, ranges, http_client):
     data = WHOLE[name]()
     shelf = Shelf(data, ranges=ranges)
     try:
-        measured = probe({"video_url": shelf.url, "character_orientation": "image"}, outside, str)["video_url"]
+        measured = probe({"video_url": shelf.url, "character_orientation": "image"}, http_client, str)["video_url"]
     finally:
         shelf.close()
 

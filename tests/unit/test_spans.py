@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import pytest
-from factories import NOW, PACE, SECOND, job
+from factories import NOW, POLICY, SECOND, job
 from ledger_steps import created, engaged
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
@@ -19,7 +19,7 @@ TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
 def test_each_state_that_a_job_leaves_is_a_span_of_the_callers_trace() -> None:
     seen, provider = InMemorySpanExporter(), TracerProvider()
     provider.add_span_processor(SimpleSpanProcessor(seen))
-    ledger = Ledger(MemoryStore(), PACE, tracing_module.exporting(provider.get_tracer("rushes")))
+    ledger = Ledger(MemoryStore(), POLICY, tracing_module.exporting(provider.get_tracer("rushes")))
     created(ledger, trace=f"{TRACE}-01")
     subject, _ = engaged(ledger, NOW + SECOND)
     ledger.apply(subject.id, events.Accepted("task-1", attempt=1), NOW + 3 * SECOND)

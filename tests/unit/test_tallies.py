@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from factories import HOUR, MINUTE, NOW, PACE, SECOND, attempt, job, job_in, link, rejected, result
+from factories import HOUR, MINUTE, NOW, POLICY, SECOND, attempt, job, job_in, link, rejected, result
 
 from rushes.shared.domain import events, metric_counters
 from rushes.shared.domain.events import Event, Reason
@@ -16,7 +16,7 @@ from rushes.shared.domain.transitions import transition
 
 def counted(subject: Job, event: Event, now: int = NOW) -> dict[str, int]:
     """What the move that an event makes is counted as, each line as the ledger writes it."""
-    moved = transition(subject, event, now, PACE)
+    moved = transition(subject, event, now, POLICY)
     return {"|".join(line[1:]): step for line, step in metric_counters.moved(subject, moved).items()}
 
 

@@ -10,7 +10,7 @@ from factories import (
     HOUR,
     MINUTE,
     NOW,
-    PACE,
+    POLICY,
     ROUTE,
     SECOND,
     attempt,
@@ -33,7 +33,7 @@ WEEK = 7 * DAY
 
 def after(subject: Job, *facts: Event, now: int = LATER) -> Job:
     for fact in facts:
-        subject = transition(subject, fact, now, PACE)
+        subject = transition(subject, fact, now, POLICY)
     return subject
 
 
@@ -144,7 +144,7 @@ def test_every_state_and_every_event_is_in_the_table_above() -> None:
 @pytest.mark.parametrize("state", State)
 def test_every_pair_of_a_state_and_an_event_is_decided(state: State, word: str) -> None:
     before = job_in(state)
-    moved = transition(before, EVENTS[word], LATER, PACE)
+    moved = transition(before, EVENTS[word], LATER, POLICY)
     if word in LIFE[state]:
         assert moved is not before
         assert (moved.state.value, moved.updated_at) == (LIFE[state][word], LATER)
@@ -157,7 +157,7 @@ def test_every_pair_of_a_state_and_an_event_is_decided(state: State, word: str) 
 def test_an_event_that_changes_nothing_keeps_a_waiting_hint_for_later(state: State, word: str) -> None:
     hinted = job_in(state, nudge=Nudge(NOW, 1, "task-9"))
     if word not in LIFE[state]:
-        assert transition(hinted, EVENTS[word], LATER, PACE) is hinted
+        assert transition(hinted, EVENTS[word], LATER, POLICY) is hinted
 
 
 @pytest.mark.parametrize("state", [State.COMPLETED, State.FAILED, State.CANCELED])
@@ -170,7 +170,7 @@ def test_an_ended_job_is_never_left(state: State) -> None:
 @pytest.mark.parametrize("state", State)
 def test_news_of_another_attempt_moves_no_job(state: State, word: str, number: int) -> None:
     before = job_in(state)
-    assert transition(before, replace(EVENTS[word], attempt=number), LATER, PACE) is before
+    assert transition(before, replace(EVENTS[word], attempt=number), LATER, POLICY) is before
 
 
 # --- queued
@@ -290,7 +290,7 @@ def test_only_a_gateway_that_does_not_know_the_task_shows_that_its_name_was_made
 
 
 def test_with_resubmit_a_doubted_job_is_decided_after_the_grace() -> None:
-    eager = replace(PACE, resubmit_unconfirmed=True)
+    eager = replace(POLICY, resubmit_unconfirmed=True)
     doubted = transition(job_in(State.SUBMITTING), events.Lost("reset"), LATER, eager)
     assert (doubted.state, doubted.due_at) == (State.UNCONFIRMED, NOW + 180 * SECOND)
 

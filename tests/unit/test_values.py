@@ -8,7 +8,7 @@ import pytest
 
 from rushes.shared.domain.frozen import replace
 from rushes.shared.domain.job import Attempt, Job, Link
-from rushes.shared.domain.schedule import Pace
+from rushes.shared.domain.schedule import Policy
 from rushes.shared.ledger.ledger import Ticket
 
 LINK = Link("https://clips.test/1.mp4", None, 7)
@@ -31,7 +31,7 @@ def test_a_copy_is_as_frozen_as_its_original() -> None:
         replace(LINK, expires_at=8).expires_at = 9  # type: ignore[misc]
 
 
-@pytest.mark.parametrize("kind", [Attempt, Job, Link, Pace, Ticket])
+@pytest.mark.parametrize("kind", [Attempt, Job, Link, Policy, Ticket])
 def test_what_is_copied_so_does_nothing_when_it_is_made(kind: type) -> None:
     assert not hasattr(kind, "__post_init__")
     assert not hasattr(kind, "__slots__")

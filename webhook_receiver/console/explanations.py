@@ -45,7 +45,7 @@ def _failed(job: Job, services: Services, now: int) -> Explanation:
 
 
 def _unconfirmed(job: Job, services: Services, now: int) -> Explanation:
-    attempt, pace_ = job.current, services.settings.pace
+    attempt, policy = job.current, services.settings.policy
     what = f"The paid call to {attempt.provider} was sent and its answer never came: it may be making the clip or not."
     if attempt.task_id:
         do = (
@@ -54,7 +54,7 @@ def _unconfirmed(job: Job, services: Services, now: int) -> Explanation:
     elif attempt.body is not None and job.setbacks < schedule.ASK_AGAIN_TRIES:
         do = "It is asked again under the same idempotency key, which does not pay twice. Wait for that first."
     else:
-        until = span((schedule.deadline(attempt, pace_) - now) / 1000)
+        until = span((schedule.deadline(attempt, policy) - now) / 1000)
         do = (
             f"A callback settles it by itself. Otherwise look for a task of {_minute(attempt.submitted_at)} in "
             f"{attempt.provider}'s own list and resolve it here; it is given up in {until}."
@@ -108,7 +108,7 @@ def _instead(job: Job, services: Services, now: int) -> str:
     """Which other gateway may take it, and when."""
     if len(job.route) < 2:
         return ""
-    left_s = (cheapest_wait.until(job, services.settings.pace) - now) / 1000
+    left_s = (cheapest_wait.until(job, services.settings.policy) - now) / 1000
     others = " or ".join(job.route[1:])
     return f" In {span(left_s)} {others} may take it instead." if left_s > 0 else f" {others} may take it by now."
 

@@ -112,7 +112,7 @@ def moment_ms(text: str | None) -> int | None:
 
 def is_silent(name: str) -> bool:
     """Whether the newest ends came without their callbacks."""
-    return services().ledger.experience.timings(services().now()).is_silent(name)
+    return services().ledger.learned_times.timings(services().now()).is_silent(name)
 
 
 def calls(callbacks: dict[str, Any], asks: bool, silent: bool) -> tuple[str, str, str]:
@@ -133,7 +133,7 @@ def calls(callbacks: dict[str, Any], asks: bool, silent: bool) -> tuple[str, str
 def finish_times(gateway: str) -> FinishTimes:
     """How long it has been taking from submit to end, whatever the model and the length."""
     counts: Counter[int] = Counter()
-    for each in services().ledger.experience.of_gateway(gateway, services().now()).values():
+    for each in services().ledger.learned_times.of_gateway(gateway, services().now()).values():
         counts.update(each.counts)
     known = timing.Timing(counts)
     return FinishTimes(known.total, known.quantile_s(0.5), known.quantile_s(0.9)) if counts else FinishTimes()

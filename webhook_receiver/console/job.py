@@ -105,7 +105,7 @@ def facts(found: Job) -> list[tuple[str, str]]:
 
 def usual(found: Job) -> str | None:
     """By when half and nine in ten of such jobs are finished; None where it is over, or too little is known."""
-    known = services().ledger.experience.timings(services().now()).for_job(found) if found.attempts else None
+    known = services().ledger.learned_times.timings(services().now()).for_job(found) if found.attempts else None
     if known is None or found.current.heard_by or found.ended:
         return None
     return f"within {span(known.quantile_s(0.5))}; nine in ten within {span(known.quantile_s(0.9))}"

@@ -8,7 +8,7 @@ from typing import Any
 
 from rushes.deploy.sandbox.gateways.billing import Task
 from rushes.deploy.sandbox.gateways.context import News
-from rushes.deploy.sandbox.gateways.gateway import Body, Player, letters
+from rushes.deploy.sandbox.gateways.gateway import Body, Gateway, letters
 from rushes.deploy.sandbox.gateways.request_rules import WATERMARK, Field, Refusal
 from rushes.deploy.sandbox.gateways.server import Request
 
@@ -28,7 +28,7 @@ TYPES = {
 }
 
 
-class Apimart(Player):
+class Apimart(Gateway):
     """`POST /v1/videos/generations`, `GET /v1/tasks/{id}`."""
 
     name = "apimart"

@@ -10,7 +10,7 @@ from typing import Any
 
 from rushes.deploy.sandbox.gateways.billing import Task
 from rushes.deploy.sandbox.gateways.context import News
-from rushes.deploy.sandbox.gateways.gateway import DAY_S, Body, Player, letters
+from rushes.deploy.sandbox.gateways.gateway import DAY_S, Body, Gateway, letters
 from rushes.deploy.sandbox.gateways.request_rules import NUMBER, URL, Broken, Field, Refusal
 from rushes.deploy.sandbox.gateways.server import Answer, Request
 
@@ -43,7 +43,7 @@ TEXT_ONLY = ("duration", "aspect_ratio", "negative_prompt", "cfg_scale", "sound"
 MOTION_ONLY = ("motion_video", "version", "character_orientation", "keep_original_sound")
 
 
-class ApiModels(Player):
+class ApiModels(Gateway):
     """`POST /api/v1/video/generations`, `GET /api/v1/video/generations?task_id=`.
 
     The document names few fields of motion control; those it does not name are taken under Kling's own names.

@@ -15,12 +15,12 @@ from rushes.deploy.sandbox.gateways import faults, files
 from rushes.deploy.sandbox.gateways.apimart import Apimart
 from rushes.deploy.sandbox.gateways.apimaster import ApiMaster
 from rushes.deploy.sandbox.gateways.apimodels import ApiModels
-from rushes.deploy.sandbox.gateways.billing import Book, Task
-from rushes.deploy.sandbox.gateways.callback_sender import Courier
-from rushes.deploy.sandbox.gateways.context import Shop
+from rushes.deploy.sandbox.gateways.billing import Billing, Task
+from rushes.deploy.sandbox.gateways.callback_sender import CallbackSender
+from rushes.deploy.sandbox.gateways.context import Context
 from rushes.deploy.sandbox.gateways.evolink import EvoLink
 from rushes.deploy.sandbox.gateways.faults import Faults
-from rushes.deploy.sandbox.gateways.gateway import Player
+from rushes.deploy.sandbox.gateways.gateway import Gateway
 from rushes.deploy.sandbox.gateways.newapi import NewApi
 from rushes.deploy.sandbox.gateways.reference_inputs import References
 from rushes.deploy.sandbox.gateways.render import Studio
@@ -29,7 +29,7 @@ from rushes.deploy.sandbox.gateways.server import Answer, Request, json_answer
 from rushes.deploy.sandbox.gateways.settings import Settings
 from rushes.deploy.sandbox.gateways.signed_links import Links
 
-PLAYERS: tuple[type[Player], ...] = (Apimart, ApiMaster, ApiModels, EvoLink, NewApi)
+PLAYERS: tuple[type[Gateway], ...] = (Apimart, ApiMaster, ApiModels, EvoLink, NewApi)
 NAMES = tuple(player.name for player in PLAYERS)
 
 
@@ -37,9 +37,9 @@ class Sandbox:
     """All five gateways over one set of books in `data_dir`; `origin` is the address it is reached at."""
 
     def __init__(self, data_dir: Path, origin: str, settings: Settings) -> None:
-        book = Book(data_dir / "books.sqlite3")
+        book = Billing(data_dir / "books.sqlite3")
         references = References(data_dir / "pictures")
-        self.shop = Shop(
+        self.shop = Context(
             book=book,
             faults=Faults(book, NAMES),
             links=Links(book.secret(), origin),
@@ -47,8 +47,8 @@ class Sandbox:
             studio=Studio(data_dir / "clips", references.pictures_dir),
             settings=settings,
         )
-        self.players: Mapping[str, Player] = {player.name: player(self.shop) for player in PLAYERS}
-        self.courier = Courier(book, self.players, settings.callback_deliveries)
+        self.players: Mapping[str, Gateway] = {player.name: player(self.shop) for player in PLAYERS}
+        self.courier = CallbackSender(book, self.players, settings.callback_deliveries)
         self._rooms: Mapping[str, Callable[[Request, str], Answer]] = {
             **{name: player.answer for name, player in self.players.items()},
             "files": self._file,
@@ -92,7 +92,7 @@ class Sandbox:
 class Control:
     """The control API, for this machine only: faults to switch on, and the books to look into."""
 
-    def __init__(self, shop: Shop) -> None:
+    def __init__(self, shop: Context) -> None:
         self._shop = shop
         self._doors: Mapping[tuple[str, str], Callable[[Request], Answer]] = {
             ("GET", "/health"): lambda request: json_answer({"status": "ok", "gateways": NAMES}),

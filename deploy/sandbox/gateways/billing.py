@@ -79,7 +79,7 @@ class Callback:
     delivered: int
 
 
-class Book:
+class Billing:
     """The books in the file at `path`; safe to use from any thread."""
 
     def __init__(self, path: Path) -> None:

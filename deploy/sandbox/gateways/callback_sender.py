@@ -11,8 +11,8 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 from urllib.parse import urlsplit
 
-from rushes.deploy.sandbox.gateways.billing import Book, Callback, Task
-from rushes.deploy.sandbox.gateways.gateway import Player
+from rushes.deploy.sandbox.gateways.billing import Billing, Callback, Task
+from rushes.deploy.sandbox.gateways.gateway import Gateway
 
 TIMEOUT_S = 10
 LEASE_S = 3 * TIMEOUT_S  # a callback whose sender died comes due again
@@ -22,7 +22,7 @@ LOOK_AGAIN_S = 0.1
 
 
 def next_due(
-    player: Player, callback: Callback, ended_at: float, now: float, arrived: bool, deliveries: int
+    player: Gateway, callback: Callback, ended_at: float, now: float, arrived: bool, deliveries: int
 ) -> float | None:
     """When to send again after this try: a repeat of what arrived, a retry of what did not, or None for never."""
     if callback.forged:
@@ -50,10 +50,10 @@ def send(url: str, body: bytes) -> int | str:
         connection.close()
 
 
-class Courier:
+class CallbackSender:
     """A thread that looks for due callbacks and hands them to a few senders."""
 
-    def __init__(self, book: Book, players: Mapping[str, Player], deliveries: int) -> None:
+    def __init__(self, book: Billing, players: Mapping[str, Gateway], deliveries: int) -> None:
         self._book, self._players, self._deliveries = book, players, deliveries
         self._stopping = threading.Event()
         self._senders = ThreadPoolExecutor(SENDERS, "sender")
@@ -91,6 +91,6 @@ class Courier:
         due_at = next_due(player, callback, task.ends_at, now, arrived, self._deliveries)
         self._book.sent(callback, now, outcome, due_at)
 
-    def _body(self, player: Player, task: Task, callback: Callback) -> dict[str, Any]:
+    def _body(self, player: Gateway, task: Task, callback: Callback) -> dict[str, Any]:
         now = time.time()
         return player.callback(task, player.forged(now) if callback.forged else player.news(task, now))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from rushes.deploy.sandbox.gateways.billing import Book
+from rushes.deploy.sandbox.gateways.billing import Billing
 from rushes.deploy.sandbox.gateways.faults import Faults
 from rushes.deploy.sandbox.gateways.reference_inputs import References
 from rushes.deploy.sandbox.gateways.render import Studio
@@ -13,10 +13,10 @@ from rushes.deploy.sandbox.gateways.signed_links import Links
 
 
 @dataclass(frozen=True, slots=True)
-class Shop:
+class Context:
     """The parts behind the counter, shared by all gateways."""
 
-    book: Book
+    book: Billing
     faults: Faults
     links: Links
     references: References

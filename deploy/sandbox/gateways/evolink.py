@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 from rushes.deploy.sandbox.gateways.billing import Task
 from rushes.deploy.sandbox.gateways.context import News
-from rushes.deploy.sandbox.gateways.gateway import Body, Player, letters
+from rushes.deploy.sandbox.gateways.gateway import Body, Gateway, letters
 from rushes.deploy.sandbox.gateways.reference_inputs import Picture, Video
 from rushes.deploy.sandbox.gateways.request_rules import URL, WATERMARK, Broken, Field, Refusal
 
@@ -35,7 +35,7 @@ TYPES = {
 SUGGESTIONS = {429: "retry after 60 seconds", 503: "retry after 30 seconds"}
 
 
-class EvoLink(Player):
+class EvoLink(Gateway):
     """`POST /v1/videos/generations`, `GET /v1/tasks/{id}`."""
 
     name = "evolink"

@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from rushes.deploy.sandbox.gateways.billing import Book
+from rushes.deploy.sandbox.gateways.billing import Billing
 from rushes.deploy.sandbox.gateways.request_rules import Refusal
 from rushes.deploy.sandbox.gateways.server import Answer, HangUp, Piece
 
@@ -194,7 +194,7 @@ def read(document: Mapping[str, Any], gateways: tuple[str, ...]) -> Fault:
 class Faults:
     """The armed faults; they outlive a restart."""
 
-    def __init__(self, book: Book, gateways: tuple[str, ...]) -> None:
+    def __init__(self, book: Billing, gateways: tuple[str, ...]) -> None:
         self._book = book
         self._lock = threading.Lock()
         self._armed = [read(document, gateways) for document in book.stored_faults()]

@@ -18,7 +18,7 @@ from typing import Any, ClassVar
 
 from rushes.deploy.sandbox.gateways import drawing, files
 from rushes.deploy.sandbox.gateways.billing import Clip, Task
-from rushes.deploy.sandbox.gateways.context import News, Shop
+from rushes.deploy.sandbox.gateways.context import Context, News
 from rushes.deploy.sandbox.gateways.faults import Canned, Fault, cut, reshaped
 from rushes.deploy.sandbox.gateways.reference_inputs import Picture, Unreadable, Video
 from rushes.deploy.sandbox.gateways.render import sides
@@ -35,7 +35,7 @@ Body = Mapping[str, Any]
 Routes = tuple[tuple[str, str, str], ...]  # method, path, door
 
 
-class Player(ABC):
+class Gateway(ABC):
     """One gateway: `fields` is its documented body, `words` its names for our states, `failures` its codes and texts.
 
     A callback that did not arrive is sent again after each of `quick_retries_s`, and from then on every `later_retry_s`
@@ -52,7 +52,7 @@ class Player(ABC):
     later_retry_s: ClassVar[float] = 30
     retried_for_s: ClassVar[float] = 0
 
-    def __init__(self, shop: Shop) -> None:
+    def __init__(self, shop: Context) -> None:
         self.shop = shop
         self._routes = [(method, re.compile(path), getattr(self, door)) for method, path, door in self.routes]
 

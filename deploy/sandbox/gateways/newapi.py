@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 
 from rushes.deploy.sandbox.gateways.billing import Task
 from rushes.deploy.sandbox.gateways.context import News
-from rushes.deploy.sandbox.gateways.gateway import DAY_S, Body, Player, Routes, letters
+from rushes.deploy.sandbox.gateways.gateway import DAY_S, Body, Gateway, Routes, letters
 from rushes.deploy.sandbox.gateways.request_rules import NUMBER, URL, Broken, Field, Refusal
 from rushes.deploy.sandbox.gateways.server import Answer, Request
 
@@ -25,7 +25,7 @@ GATE_STATUSES = (401, 403, 429, 503)  # refused before the relay: its middleware
 SHOT = Field(dict, fields={"prompt": Field(required=True), "duration": Field((int, str))})
 
 
-class Relay(Player):
+class Relay(Gateway):
     """What new-api and its forks have in common: ids, error forms, and the clip behind the key."""
 
     routes: ClassVar[Routes] = (
