@@ -57,7 +57,7 @@ class Visits:
         if not counts:
             return
         try:
-            self._ledger.count(counts)
+            self._ledger.totals.add_to_metrics(counts)
         except LedgerUnavailable:
             with self._lock:
                 self._counts.update(counts)

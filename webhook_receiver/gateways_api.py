@@ -40,16 +40,16 @@ def gateways() -> Response:
 
 def standing(gateway: GatewaySettings) -> dict[str, Any]:
     ledger, now = services().ledger, services().now()
-    known = ledger.health(gateway.name)
+    known = ledger.gateways.health(gateway.name)
     until = int(known.get("paused_until", 0))
     why = known.get("why") if until > now else None
-    used = ledger.submits_lately(gateway.name, now)
+    used = ledger.gateways.submits_last_minute(gateway.name, now)
     return {
         "name": gateway.name,
         "paused_until": moment(until) if until > now else None,
         "why": why,
         "advice": gateway_pauses.advice(gateway.name, why) if why else None,
-        "in_flight": ledger.in_flight(gateway.name),
+        "in_flight": ledger.gateways.in_flight(gateway.name),
         "max_in_flight": gateway.max_in_flight,
         "submits_left_this_minute": max(gateway.submits_per_minute - used, 0),
         "callbacks": {**arriving(gateway.name), "silent": ledger.learned_times.timings(now).is_silent(gateway.name)},
@@ -60,7 +60,7 @@ def standing(gateway: GatewaySettings) -> dict[str, Any]:
 
 def arriving(name: str) -> dict[str, Any]:
     """Of the tasks of the newest jobs there for which a callback was asked: how many ends it told us of."""
-    jobs = services().ledger.newest(None, JOBS_LOOKED_AT, provider=name)
+    jobs = services().ledger.overview.newest(None, JOBS_LOOKED_AT, provider=name)
     tried = [attempt for job in jobs for attempt in job.attempts if attempt.provider == name]
     ended = [attempt for attempt in tried if attempt.callback and attempt.heard_by]
     heard = [attempt.ended_at or 0 for attempt in ended if attempt.heard_by == "callback"]
@@ -103,14 +103,14 @@ def pause(name: str) -> Response:
 def resumed(name: str) -> dict[str, Any]:
     """The gateway as it stands after its pause was ended; raises 404."""
     gateway = enabled(name)
-    services().ledger.resume(name, services().settings.gateways)
+    services().ledger.gateways.resume(name, services().settings.gateways)
     return standing(gateway)
 
 
 def paused(name: str) -> dict[str, Any]:
     """The gateway as it stands after an operator paused it; raises 404."""
     gateway = enabled(name)
-    services().ledger.pause(name, gateway_pauses.OPERATOR, schedule.after(services().now(), UNTIL_RESUMED_S))
+    services().ledger.gateways.pause(name, gateway_pauses.OPERATOR, schedule.after(services().now(), UNTIL_RESUMED_S))
     return standing(gateway)
 
 
@@ -161,7 +161,7 @@ def day_of(name: str, otherwise: date) -> date:
 
 def lines(day: str, tenant: str | None) -> list[dict[str, Any]]:
     """A day's lines, one for each tenant and gateway."""
-    totals = counters.by_gateway(services().ledger.usage(day), tenant)
+    totals = counters.by_gateway(services().ledger.totals.usage(day), tenant)
     return [
         {
             "day": day,

@@ -51,7 +51,7 @@ def _ledger_problem() -> str | None:
 def _hold() -> dict[str, str]:
     """Jobs are taken meanwhile, so this is no reason to send callers elsewhere."""
     with suppress(LedgerUnavailable):
-        if not services().ledger.whole():
+        if not services().ledger.continuity.is_whole():
             return {"submits": "held until the ledger is compared with the journal: its Redis is another one"}
     return {}
 

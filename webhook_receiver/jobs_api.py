@@ -105,7 +105,7 @@ def newest() -> Response:
         raise bad_query("provider", f"Not one of {', '.join(PROVIDERS)}.")
     if cursor and not JOB_ID.fullmatch(cursor):
         raise bad_query("cursor", "Not the next_cursor of a page.")
-    found = services().ledger.newest(asking.scope, limit + 1, cursor, wanted, provider or None)
+    found = services().ledger.overview.newest(asking.scope, limit + 1, cursor, wanted, provider or None)
     page = found[:limit]
     next_cursor = page[-1].id if len(found) > limit else None
     return jsonify({"data": [document(job, presign) for job in page], "next_cursor": next_cursor})

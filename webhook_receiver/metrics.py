@@ -57,7 +57,8 @@ class Everything:
         yield from ours(parts, now)
         yield from at_gateways(parts, now)
         yield from spent(parts, now)
-        yield from counted(parts.ledger.tallies(), parts.ledger.drift(), parts.settings.gateways)
+        ledger = parts.ledger
+        yield from counted(ledger.totals.metrics(), ledger.gateways.unknown_words(), parts.settings.gateways)
 
 
 def gauge(name: str, told: str, samples: Samples, *labels: str) -> Metric:
@@ -73,11 +74,11 @@ def ours(parts: Services, now: int) -> Iterator[Metric]:
     ledger = parts.ledger
     about = ((__version__, parts.prices.version), 1)
     yield gauge("info", "The version that runs.", [about], "version", "price_table")
-    counts = {(state.value,): number for state, number in ledger.counts(None).items()}
+    counts = {(state.value,): number for state, number in ledger.overview.counts(None).items()}
     yield gauge("jobs", "Jobs in the ledger; a finished one leaves after the retention.", counts.items(), "state")
     late = {(kind,): late_s for kind, late_s in overdue.overdue_s(ledger, parts.settings.gateways, now).items()}
     yield gauge("oldest_overdue_seconds", "How long the job that waits longest waits for us.", late.items(), "work")
-    links = [job.current.link for job in ledger.oldest(State.ARCHIVING, LINKS_LOOKED_AT)]
+    links = [job.current.link for job in ledger.overview.oldest(State.ARCHIVING, LINKS_LOOKED_AT)]
     ends = [link.expires_at for link in links if link and link.expires_at]
     left = [((), (min(ends) - now) / schedule.SECOND)] if ends else []
     yield gauge("link_life_left_seconds", "Until the first link of a clip that is not archived yet dies.", left)
@@ -87,17 +88,20 @@ def ours(parts: Services, now: int) -> Iterator[Metric]:
 def at_gateways(parts: Services, now: int) -> Iterator[Metric]:
     """How full and how well each gateway is."""
     gateways, ledger = parts.settings.gateways, parts.ledger
-    health = {name: ledger.health(name) for name in gateways}
+    health = {name: ledger.gateways.health(name) for name in gateways}
     pauses = {name: max(int(known.get("paused_until", 0)) - now, 0) / schedule.SECOND for name, known in health.items()}
     why = {name: known.get("why", "") for name, known in health.items()}
     caps = {name: (held.max_in_flight, held.submits_per_minute) for name, held in gateways.items()}
     full: dict[str, tuple[str, dict[str, float]]] = {
-        "in_flight": ("Jobs that a gateway has.", {name: ledger.in_flight(name) for name in gateways}),
+        "in_flight": ("Jobs that a gateway has.", {name: ledger.gateways.in_flight(name) for name in gateways}),
         "in_flight_max": (
             "The most that it is given at once.",
             {n: most for n, (most, _) in caps.items()},
         ),
-        "submits_last_minute": ("Submits of the last minute.", {n: ledger.submits_lately(n, now) for n in gateways}),
+        "submits_last_minute": (
+            "Submits of the last minute.",
+            {n: ledger.gateways.submits_last_minute(n, now) for n in gateways},
+        ),
         "submits_per_minute_max": (
             "The most in a minute.",
             {n: most for n, (_, most) in caps.items()},
@@ -108,7 +112,7 @@ def at_gateways(parts: Services, now: int) -> Iterator[Metric]:
         samples = {(gateway,): number for gateway, number in by_gateway.items()}
         yield gauge(f"gateway_{name}", told, samples.items(), "gateway")
     learned_times = ledger.learned_times.timings(now)
-    running = ledger.oldest(State.RUNNING, RUNNING_LOOKED_AT)
+    running = ledger.overview.oldest(State.RUNNING, RUNNING_LOOKED_AT)
     stuck = Counter(job.provider for job in running if learned_times.is_stuck(job, now))
     samples = {(name,): stuck[name] for name in gateways}
     yield gauge("jobs_stuck", "Jobs older than the times of finished ones make likely.", samples.items(), "gateway")
@@ -121,11 +125,11 @@ def at_gateways(parts: Services, now: int) -> Iterator[Metric]:
 def spent(parts: Services, now: int) -> Iterator[Metric]:
     """The money of the UTC day."""
     day, ledger, budget = counters.day_of(now), parts.ledger, parts.settings.daily_budget_usd
-    held = {(tenant,): usd(units) for tenant, units in ledger.held(day).items()}
+    held = {(tenant,): usd(units) for tenant, units in ledger.totals.committed(day).items()}
     yield gauge("day_committed_usd", "Held or spent this UTC day.", held.items(), "tenant")
     limit = [((), float(budget))] if budget is not None else []
     yield gauge("day_budget_usd", "What a tenant may hold and spend in a UTC day, where it is bounded.", limit)
-    by_gateway = counters.by_gateway(ledger.usage(day), None)
+    by_gateway = counters.by_gateway(ledger.totals.usage(day), None)
     for what, told in (("estimated", "Estimated"), ("actual", "Actual"), ("wasted", "Paid for what failed")):
         samples = {names: usd(counts[what]) for names, counts in by_gateway.items()}
         yield gauge(f"day_{what}_usd", f"{told}, this UTC day.", samples.items(), "tenant", "gateway")

@@ -47,7 +47,7 @@ class FailoverGuard:
         Raises LedgerUnavailable, and ArchiveUnavailable where the journal cannot be read: then submits stay held.
         """
         ledger = self._services.ledger
-        server, mark = ledger.server(), ledger.mark()
+        server, mark = ledger.continuity.server(), ledger.continuity.mark()
         if not self._services.settings.journal:
             self._give_up(mark)
             return None
@@ -59,7 +59,7 @@ class FailoverGuard:
         self._announce(server, mark)
         report = recover(self._services, since)
         # Before the mark: whoever dies between the two leaves a ledger that is compared anew, not one nobody looks at.
-        ledger.plan_afterlook(schedule.after(now, AFTERLOOK_S), since)
+        ledger.continuity.plan_afterlook(schedule.after(now, AFTERLOOK_S), since)
         self._pass(server, now)
         log.info("submits go on: the ledger was compared with the journal", put_back=len(report.put_back))
         return report
@@ -82,25 +82,25 @@ class FailoverGuard:
         return schedule.after(now, -max(patience.job_timeout_s + patience.result_ttl_s, IDEMPOTENCY_S))
 
     def _pass(self, server: str, now: int) -> None:
-        self._services.ledger.set_mark(server, now)
+        self._services.ledger.continuity.set_mark(server, now)
         if not self.open:
             self.open, self._announced = True, ""
-            self._services.ledger.ring()
+            self._services.ledger.wake()
 
     def _look_again(self, now: int) -> Report | None:
-        due = {at: since for at, since in self._services.ledger.afterlooks().items() if at <= now}
+        due = {at: since for at, since in self._services.ledger.continuity.afterlooks().items() if at <= now}
         if not due:
             return None
         report = recover(self._services, min(due.values()))
         # Only after the journal was read: where it cannot be, the next look tries again.
-        self._services.ledger.drop_afterlooks(due)
+        self._services.ledger.continuity.drop_afterlooks(due)
         return report
 
     def _give_up(self, mark: Mapping[str, str]) -> None:
         """Without a journal there is nothing to compare with, and nothing to wait for."""
         self.open = True
         if mark:
-            self._services.ledger.unmark()
+            self._services.ledger.continuity.unmark()
 
     def start(self) -> None:
         """Look in the background for as long as the process lives."""

@@ -11,7 +11,7 @@ from rushes.shared.domain.events import Event, Reason
 from rushes.shared.domain.job import Error, Job
 from rushes.shared.intake.estimates import Quote, quotes
 from rushes.shared.intake.intake import length_s
-from rushes.shared.ledger.ledger import CapReached
+from rushes.shared.ledger.submits import CapReached
 from rushes.shared.services import Services
 
 
@@ -58,10 +58,13 @@ def elsewhere(job: Job, able: Sequence[Quote], gateway: str, services: Services)
 def has_room(name: str, services: Services) -> bool:
     """Whether a gateway would take a job now: it is well, and no cap is reached."""
     ledger, now, caps = services.ledger, services.now(), services.settings.gateways[name]
-    health = ledger.health(name)
+    health = ledger.gateways.health(name)
     if int(health.get("paused_until", 0)) > now or int(health.get("strikes", 0)):
         return False
-    return ledger.in_flight(name) < caps.max_in_flight and ledger.submits_lately(name, now) < caps.submits_per_minute
+    return (
+        ledger.gateways.in_flight(name) < caps.max_in_flight
+        and ledger.gateways.submits_last_minute(name, now) < caps.submits_per_minute
+    )
 
 
 def put_off(job: Job, reached: CapReached, able: Sequence[Quote], services: Services) -> Event:
@@ -78,8 +81,8 @@ def put_off(job: Job, reached: CapReached, able: Sequence[Quote], services: Serv
 def around(job: Job, able: tuple[str, ...], services: Services) -> Event:
     """The first gateway is paused: another goes first, or the job waits, for one over its rate at most so long."""
     ledger, now, first = services.ledger, services.now(), able[0]
-    opens = {name: max(ledger.paused_until(name), now) for name in able}
-    is_throttled = ledger.health(first).get("why") == Reason.RATE
+    opens = {name: max(ledger.gateways.paused_until(name), now) for name in able}
+    is_throttled = ledger.gateways.health(first).get("why") == Reason.RATE
     if is_throttled and (len(able) == 1 or opens[first] <= cheapest_wait.until(job, services.settings.policy)):
         return events.Parked(able)
     soonest = min(able, key=opens.__getitem__)  # of several that are open the first of the route

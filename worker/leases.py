@@ -15,8 +15,8 @@ import structlog
 
 from rushes.shared.domain import schedule
 from rushes.shared.domain.job import Job
-from rushes.shared.ledger.ledger import Ticket
 from rushes.shared.ledger.store import LedgerUnavailable
+from rushes.shared.ledger.tickets import Ticket
 from rushes.shared.services import Services
 from rushes.worker.lane_capacity import lanes
 
@@ -124,7 +124,7 @@ def _beat(services: Services) -> None:
     name = f"{socket.gethostname()}:{os.getpid()}"
     while True:
         with suppress(LedgerUnavailable):
-            services.ledger.alive(name, services.now())
+            services.ledger.record_heartbeat(name, services.now())
             for held in list(HELD):
                 held.renew(services)
             if deaf(services):
@@ -140,5 +140,5 @@ def deaf(services: Services) -> bool:
     if HELD or time.monotonic() - PULSE.heard_at < DEAF_S:
         return False
     now = services.now()
-    lying = services.ledger.unopened(lanes(), now)
+    lying = services.ledger.overview.unopened_since(lanes(), now)
     return bool(lying) and now - min(lying.values()) > DEAF_S * schedule.SECOND

@@ -14,8 +14,8 @@ import structlog
 
 from rushes.shared import logs
 from rushes.shared.domain import schedule
-from rushes.shared.ledger.ledger import Ticket
 from rushes.shared.ledger.store import LedgerUnavailable
+from rushes.shared.ledger.tickets import Ticket
 from rushes.shared.operations import doctor
 from rushes.shared.services import Services
 from rushes.worker import audit_loop

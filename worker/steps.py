@@ -15,8 +15,8 @@ from rushes.shared.domain.events import Event
 from rushes.shared.domain.http_messages import Request, Response
 from rushes.shared.domain.job import Chore, Job, State
 from rushes.shared.http import AnswerLost, Forbidden, NotSent
-from rushes.shared.ledger.ledger import Ticket
 from rushes.shared.ledger.store import LedgerUnavailable
+from rushes.shared.ledger.tickets import Ticket
 from rushes.shared.operations.task_query import question, understood
 from rushes.shared.providers.reading import retry_after_s
 from rushes.shared.services import Services
@@ -42,7 +42,7 @@ def run(tickets: Sequence[Ticket], services: Services, hands: ThreadPools | None
     hands = hands or InTurn()
     once = list(dict.fromkeys(tickets))  # a ticket opens its job to each that stands in one message
     try:
-        opened = services.ledger.begin_many(once, services.now())
+        opened = services.ledger.open_tickets(once, services.now())
     except LedgerUnavailable as lost:
         log.warning("ledger out of reach", jobs=len(once), reason=str(lost))
         return

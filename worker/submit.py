@@ -18,8 +18,9 @@ from rushes.shared.domain.job import Attempt, Error, Job
 from rushes.shared.domain.transitions import transition
 from rushes.shared.http import AnswerLost, Forbidden, NotSent
 from rushes.shared.intake.estimates import Quote
-from rushes.shared.ledger.ledger import CapReached, Caps, Submit, Ticket
 from rushes.shared.ledger.store import LedgerUnavailable
+from rushes.shared.ledger.submits import CapReached, Caps, Submit
+from rushes.shared.ledger.tickets import Ticket
 from rushes.shared.media.probe import InputRejected, InputUnreachable, probe
 from rushes.shared.operations.task_query import INPUTS, redacted
 from rushes.shared.providers import PROVIDERS
@@ -109,7 +110,7 @@ def engaged(plans: Sequence[Plan], services: Services) -> Outcomes:
     def write(tickets: Sequence[Ticket]) -> Sequence[Job | Exception]:
         asked = [(by_job[ticket.job_id], ticket) for ticket in tickets]
         submits = [Submit(plan.job, ticket, events.Begun(plan.attempt), plan.caps) for plan, ticket in asked]
-        return services.ledger.engage_many(submits, now)
+        return services.ledger.begin_submits(submits, now)
 
     try:
         written = leases.engage([plan.mine for plan in plans], write, now)
@@ -315,7 +316,7 @@ def mind(outcome: Event, provider: str, services: Services) -> None:
     if reason in gateway_pauses.PAUSES:
         retry_after_s = outcome.retry_after_s if isinstance(outcome, events.Refused) else None
         try:
-            services.ledger.strike(provider, reason, retry_after_s, services.now())
+            services.ledger.gateways.strike(provider, reason, retry_after_s, services.now())
         except LedgerUnavailable:
             raise
         except Exception:  # the outcomes of others are still to be written down

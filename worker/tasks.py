@@ -13,8 +13,8 @@ from celery import Task
 from rushes.shared import credentials
 from rushes.shared.intake.intake import Unacceptable
 from rushes.shared.intake.job_document import document
-from rushes.shared.ledger.ledger import Ticket
 from rushes.shared.ledger.store import LedgerUnavailable
+from rushes.shared.ledger.tickets import Ticket
 from rushes.shared.storage.archive import ArchiveUnavailable
 from rushes.worker import leases, steps
 from rushes.worker.app import app, services
@@ -37,7 +37,7 @@ def hands() -> WorkerThreads:
 
 def _ring() -> None:
     with suppress(LedgerUnavailable):
-        services().ledger.ring()
+        services().ledger.wake()
 
 
 @app.task(name="rushes.work", base=Hint)  # type: ignore[untyped-decorator]

@@ -32,7 +32,7 @@ VERDICTS: dict[tuple[AttemptStatus, AttemptStatus], str] = {
 }
 
 
-def moved(old: Job | None, new: Job) -> dict[Line, int]:
+def increments(old: Job | None, new: Job) -> dict[Line, int]:
     """What one move counts for: (tally, what, …); every number only ever grows, times are in ms."""
     if old is None:
         return {("tally", "created"): 1}

@@ -98,16 +98,16 @@ class Intake:
 
     def _began_here(self, now: int) -> bool:
         """Whether nothing was ever paid for; then this ledger is whole, and nobody has to ask again."""
-        server = self.ledger.server()  # before the look: on another one the mark says nothing
+        server = self.ledger.continuity.server()  # before the look: on another one the mark says nothing
         if not self.fresh():
             return False
-        self.ledger.set_mark(server, now)
+        self.ledger.continuity.set_mark(server, now)
         return True
 
     def first(self, tenant: str, key: str | None, body_digest: str) -> Job | None:
         """The job that was taken under this idempotency key; raises Unacceptable 409 where the body was another."""
         try:
-            return self.ledger.first(tenant, key, body_digest) if key else None
+            return self.ledger.find_by_key(tenant, key, body_digest) if key else None
         except Conflict:
             raise CONFLICT from None
 

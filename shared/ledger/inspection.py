@@ -73,7 +73,7 @@ class Inspection:
         job = _decoded(text) if text else None
         if text and (job is None or name in _belongs(job)):
             return False
-        return self._store.stray(name, job_id, job.version if job else None, repair)
+        return self._store.remove_misplaced(name, job_id, job.version if job else None, repair)
 
 
 def _decoded(text: str) -> Job | None:

@@ -36,6 +36,8 @@ from __future__ import annotations
 
 from hashlib import sha256
 
+from rushes.shared.domain import changes
+from rushes.shared.domain.changes import Index
 from rushes.shared.domain.job import Job
 
 BELL = "rushes:bell"
@@ -69,7 +71,11 @@ def standby(gateway: str) -> str:
 
 
 def index(job: Job) -> str:
-    return f"rushes:index:{job.tenant}:{job.state.value}:{job.provider or '-'}"
+    return index_name(changes.index_of(job))
+
+
+def index_name(index: Index) -> str:
+    return f"rushes:index:{index.tenant}:{index.state.value}:{index.gateway or '-'}"
 
 
 def idempotency(tenant: str, key: str) -> str:

@@ -57,7 +57,7 @@ class MemoryStore:
             self.strings[once.key] = once.value
         self._write(writes.keys, writes.commands, writes.first_key)
         self.strings[name] = record
-        self.ring()
+        self.wake()
         return ""
 
     def commit(self, commits: Sequence[Commit]) -> list[Verdict]:
@@ -81,8 +81,8 @@ class MemoryStore:
             self.strings[name] = commit.record
         else:
             del self.strings[name]
-        if commit.ring:
-            self.ring()
+        if commit.wakes:
+            self.wake()
         return Verdict("done")
 
     def _shut(self, gates: Sequence[Sequence[Any]], writes: Writes) -> Verdict | None:
@@ -199,7 +199,7 @@ class MemoryStore:
         free = min(room, left, lane.max_in_flight - busy - out)
         return (min(free, 1 - out) if int(health.get("strikes", 0)) > 0 else free), None
 
-    def begin(self, openings: Sequence[Opening], operation: str) -> list[str | None]:
+    def open_tickets(self, openings: Sequence[Opening], operation: str) -> list[str | None]:
         return [self._open(opening, operation) for opening in openings]
 
     def _open(self, opening: Opening, operation: str) -> str | None:
@@ -250,21 +250,21 @@ class MemoryStore:
             self.bell.set()
         return "noted"
 
-    def set_aside(self, stray_id: str, job_id: str, gateway: str, stray: str, now: int, bounds: Bounds) -> bool:
+    def quarantine(self, stray_id: str, job_id: str, gateway: str, stray: str, now: int, bounds: Bounds) -> bool:
         held, since = self.hashes[keys.QUARANTINE], self.zsets[keys.QUARANTINE_AT]
         if stray_id in held:
             return held[stray_id] == stray
         self._increase(keys.QUARANTINE_COUNT, gateway, 1)
         for old in [old for old, at in since.items() if at <= bounds.since]:
-            self.set_free(old)
+            self.release(old)
         if sum(old.startswith(job_id) for old in since) >= bounds.of_a_job:
             return False
         for old in sorted(since, key=lambda old: (since[old], old))[: max(len(since) - bounds.in_all + 1, 0)]:
-            self.set_free(old)
+            self.release(old)
         held[stray_id], since[stray_id] = stray, float(now)
         return True
 
-    def set_free(self, stray_id: str) -> bool:
+    def release(self, stray_id: str) -> bool:
         self.zsets[keys.QUARANTINE_AT].pop(stray_id, None)
         return self.hashes[keys.QUARANTINE].pop(stray_id, None) is not None
 
@@ -318,7 +318,7 @@ class MemoryStore:
         found = [(self.zsets[key], until) for key, until in places]
         return [[(job_id, int(held[job_id])) for job_id in self._ripe(held, until)[:limit]] for held, until in found]
 
-    def halve(self, key: str, prefix: str, above: int) -> None:
+    def halve_counts(self, key: str, prefix: str, above: int) -> None:
         counts = {field: int(count) for field, count in self.hashes[key].items() if field.startswith(prefix)}
         if sum(counts.values()) <= above:
             return
@@ -330,7 +330,7 @@ class MemoryStore:
     def count_since(self, key: str, since: int) -> int:
         return sum(score >= since for score in self.zsets[key].values())
 
-    def ring(self) -> None:
+    def wake(self) -> None:
         self.bell.set()
 
     def listen(self, timeout_s: float) -> None:
@@ -380,7 +380,7 @@ class MemoryStore:
         old = self.strings.get(keys.record(job_id))
         return (int(old.split(" ", 1)[0]) if old else None) == version
 
-    def stray(self, name: str, job_id: str, version: int | None, repair: bool) -> bool:
+    def remove_misplaced(self, name: str, job_id: str, version: int | None, repair: bool) -> bool:
         if not self._unmoved(job_id, version) or job_id not in self.zsets[name]:
             return False
         if repair:

@@ -50,7 +50,7 @@ class Quarantine:
         since = schedule.after(stray.at, -KEPT_S)
         bounds = Bounds(OF_A_JOB, IN_ALL, since)
         told = json.dumps(asdict(stray))
-        return self._store.set_aside(stray.id, stray.job_id, stray.provider, told, stray.at, bounds)
+        return self._store.quarantine(stray.id, stray.job_id, stray.provider, told, stray.at, bounds)
 
     def newest(self, tenant: str | None, now: int, limit: int = 100) -> list[QuarantinedCallback]:
         """What is kept, newest first; of one tenant, or of all."""
@@ -64,7 +64,7 @@ class Quarantine:
 
     def drop(self, stray_id: str) -> bool:
         """Forget one; False where it is not there."""
-        return self._store.set_free(stray_id)
+        return self._store.release(stray_id)
 
     def counts(self) -> Mapping[str, str]:
         """Gateway → how many different ones came, kept or not."""

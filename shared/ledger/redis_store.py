@@ -48,7 +48,7 @@ def _spelled(commit: Commit) -> tuple[list[str], list[Any]]:
     names = [keys.record(commit.job_id), *commit.writes.keys]
     body = pack(commit.record) if commit.record else b""
     told = compact(commit.gates), compact(commit.writes.commands)
-    return names, [commit.version, commit.operation, body, *told, int(commit.ring)]
+    return names, [commit.version, commit.operation, body, *told, int(commit.wakes)]
 
 
 def _verdict(kind: bytes, *told: bytes) -> Verdict:
@@ -139,7 +139,7 @@ class RedisStore:
         given = [(lanes[int(number) - 1].lane, job_id) for number, job_id in zip(pairs[::2], pairs[1::2], strict=True)]
         return (int(soonest) if soonest else None), given
 
-    def begin(self, openings: Sequence[Opening], operation: str) -> list[str | None]:
+    def open_tickets(self, openings: Sequence[Opening], operation: str) -> list[str | None]:
         names = [name for o in openings for name in (keys.leased(o.lane), keys.record(o.job_id))]
         arguments = [value for o in openings for value in (o.job_id, o.lease, o.new_lease)]
         return [_unpacked(held) for held in self._run("open_tickets", names, [operation, *arguments], raw=True)]
@@ -152,12 +152,12 @@ class RedisStore:
         names = [keys.record(job_id), keys.due(lane), keys.leased(lane)]
         return str(self._run("nudge", names, [job_id, nudge, now]))
 
-    def set_aside(self, stray_id: str, job_id: str, gateway: str, stray: str, now: int, bounds: Bounds) -> bool:
+    def quarantine(self, stray_id: str, job_id: str, gateway: str, stray: str, now: int, bounds: Bounds) -> bool:
         names = [keys.QUARANTINE, keys.QUARANTINE_AT, keys.QUARANTINE_COUNT]
         limits = [bounds.of_a_job, bounds.in_all, bounds.since]
         return bool(self._run("quarantine", names, [stray_id, stray, now, job_id, gateway, *limits]))
 
-    def set_free(self, stray_id: str) -> bool:
+    def release(self, stray_id: str) -> bool:
         def write() -> bool:
             with self._client.pipeline() as pipe:
                 pipe.zrem(keys.QUARANTINE_AT, stray_id)
@@ -251,13 +251,13 @@ class RedisStore:
 
         return [[(job_id, int(at)) for job_id, at in held] for held in self._reach(read)]
 
-    def halve(self, key: str, prefix: str, above: int) -> None:
+    def halve_counts(self, key: str, prefix: str, above: int) -> None:
         self._run("halve_counts", [key], [prefix, above], again=0)
 
     def count_since(self, key: str, since: int) -> int:
         return int(self._reach(lambda: self._client.zcount(key, since, "+inf")))
 
-    def ring(self) -> None:
+    def wake(self) -> None:
         self._run("wake", [], [])
 
     def listen(self, timeout_s: float) -> None:
@@ -311,7 +311,7 @@ class RedisStore:
 
         return self._reach(run)
 
-    def stray(self, name: str, job_id: str, version: int | None, repair: bool) -> bool:
+    def remove_misplaced(self, name: str, job_id: str, version: int | None, repair: bool) -> bool:
         arguments = ["" if version is None else version, job_id, int(repair)]
         return bool(self._run("remove_misplaced", [keys.record(job_id), name], arguments))
 

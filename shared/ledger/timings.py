@@ -57,7 +57,7 @@ class LearnedTimes:
             counts[f"{gateway}|{kind}"][int(bucket)] = int(count)
         for kind, held in counts.items():
             if sum(held.values()) > MOST:
-                self._store.halve(keys.times(gateway), kind.partition("|")[2] + "|", MOST)
+                self._store.halve_counts(keys.times(gateway), kind.partition("|")[2] + "|", MOST)
         before = self._kinds.get(gateway, {})
         return {kind: _kept(before.get(kind), Timing(held)) for kind, held in counts.items()}
 

@@ -16,7 +16,7 @@ from rushes.shared.domain import counters, schedule
 from rushes.shared.domain.job import Job
 from rushes.shared.ledger import keys
 from rushes.shared.ledger.inspection import Inspection
-from rushes.shared.ledger.ledger import COUNTERS
+from rushes.shared.ledger.writes import COUNTERS
 from rushes.shared.providers import PROVIDERS
 from rushes.shared.services import Services
 

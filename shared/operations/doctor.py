@@ -237,7 +237,7 @@ def of_gateways(settings: Settings) -> Iterator[Finding]:
     for name in settings.gateways:
         known: Mapping[str, str] = {}
         with suppress(LedgerUnavailable):
-            known = ledger.health(name)
+            known = ledger.gateways.health(name)
         if int(known.get("paused_until", 0)) > now:
             why = known.get("why", "")
             verdict = BAD if why in MENDED_BY_HAND else WARN

@@ -35,10 +35,10 @@ def oldest_s(ledger: Ledger, gateways: Mapping[str, GatewaySettings], now: int) 
 
 def overdue_s(ledger: Ledger, gateways: Mapping[str, GatewaySettings], now: int) -> dict[str, float]:
     """How late we are with each kind of work, in seconds."""
-    waiting = ledger.waiting(LANES, now)
+    waiting = ledger.overview.waiting_since(LANES, now)
     ours = [(lane, since) for lane, since in waiting.items() if not _held_back(lane, ledger, gateways, now)]
     late = dict.fromkeys(KINDS, 0.0)
-    for lane, since in [*ours, *ledger.unopened(LANES, now).items()]:
+    for lane, since in [*ours, *ledger.overview.unopened_since(LANES, now).items()]:
         kind = schedule.kind_of(lane).replace("parked", "submit")
         late[kind] = max(late[kind], (now - max(since, _paused_until(lane, ledger))) / schedule.SECOND)
     return late
@@ -47,20 +47,20 @@ def overdue_s(ledger: Ledger, gateways: Mapping[str, GatewaySettings], now: int)
 def _paused_until(lane: str, ledger: Ledger) -> int:
     """Until when whoever is parked does not wait for us."""
     kind, _, name = lane.partition(":")
-    return ledger.paused_until(name) if kind == "parked" else 0
+    return ledger.gateways.paused_until(name) if kind == "parked" else 0
 
 
 def _held_back(lane: str, ledger: Ledger, gateways: Mapping[str, GatewaySettings], now: int) -> bool:
     """Whether a lane's jobs wait for their gateway and not for us."""
     kind, _, name = lane.partition(":")
     gateway = gateways.get(name)
-    if kind != "submit" or gateway is None or ledger.paused_until(name) > now:
+    if kind != "submit" or gateway is None or ledger.gateways.paused_until(name) > now:
         return False  # where it is paused or not enabled, its jobs are to be led elsewhere
     return _full(gateway, lane, ledger, now)
 
 
 def _full(gateway: GatewaySettings, lane: str, ledger: Ledger, now: int) -> bool:
-    out = ledger.handed_out(lane)
-    tried = out > 0 and int(ledger.health(gateway.name).get("strikes", 0)) > 0
-    busy = ledger.in_flight(gateway.name) + out >= gateway.max_in_flight
-    return tried or busy or ledger.submits_lately(gateway.name, now) > 0
+    out = ledger.overview.tickets_out(lane)
+    tried = out > 0 and int(ledger.gateways.health(gateway.name).get("strikes", 0)) > 0
+    busy = ledger.gateways.in_flight(gateway.name) + out >= gateway.max_in_flight
+    return tried or busy or ledger.gateways.submits_last_minute(gateway.name, now) > 0

@@ -139,7 +139,7 @@ def compare(intents: Sequence[Intent], told: JournalAnswers, report: Report, ser
     report.ended += sum(over)
     for intent, is_over in zip(lost, over, strict=True):
         if is_over and not dry_run:
-            services.ledger.keep_key(intent.job, services.now())
+            services.ledger.restore_key(intent.job, services.now())
     report.known += len(intents) - len(lost) - len(behind)
     for intent in (*missing, *(intent for intent, _ in behind)):
         put_back(intent, told.outcome(intent), report, services, dry_run)

@@ -45,7 +45,7 @@ def understood(attempt: Attempt, task_id: str, response: Response, services: Ser
         log.warning("unclear answer", gateway=provider.name, task=task_id, message=event.message)
         if event.reason in (Reason.KEY, Reason.BALANCE):  # of the gateway it says much, of the task nothing
             with suppress(LedgerUnavailable):
-                services.ledger.strike(provider.name, event.reason, event.retry_after_s, services.now())
+                services.ledger.gateways.strike(provider.name, event.reason, event.retry_after_s, services.now())
     return event
 
 
@@ -74,7 +74,7 @@ def drifted(gateway: str, word: str, response: Response, services: Services) -> 
     """A status word or form that no document knows still means running; it is counted, and a sample is logged."""
     log.warning("contract drift", gateway=gateway, word=word, sample=redacted(response.body))
     with suppress(LedgerUnavailable):
-        services.ledger.drifted(gateway, word)
+        services.ledger.gateways.count_unknown_word(gateway, word)
 
 
 def redacted(body: bytes, chars: int = SAMPLE_CHARS) -> str:

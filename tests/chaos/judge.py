@@ -16,7 +16,7 @@ from rushes.shared.domain import counters, schedule
 from rushes.shared.domain.job import Attempt, AttemptStatus, Job, State
 from rushes.shared.domain.transitions import MADE_UP
 from rushes.shared.intake.job_document import document
-from rushes.shared.ledger.ledger import COUNTERS
+from rushes.shared.ledger.writes import COUNTERS
 
 IN_DOUBT = (AttemptStatus.SUBMITTING, AttemptStatus.UNCONFIRMED, AttemptStatus.RUNNING)
 # apimart tells what a task cost, the others are in the price table; the vendor behind newapi gives no prices at all.

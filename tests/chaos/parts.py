@@ -19,10 +19,11 @@ from rushes.shared.domain import ids
 from rushes.shared.intake.intake import Intake
 from rushes.shared.ledger import keys, record, redis_store
 from rushes.shared.ledger import ledger as ledger_module
-from rushes.shared.ledger.ledger import Ledger, Ticket
+from rushes.shared.ledger.ledger import Ledger
 from rushes.shared.ledger.memory_store import MemoryStore
 from rushes.shared.ledger.redis_store import RedisStore
 from rushes.shared.ledger.store import LedgerUnavailable
+from rushes.shared.ledger.tickets import Ticket
 from rushes.shared.services import Services
 from rushes.shared.storage.archive import Archive
 from rushes.shared.storage.journal import Journal

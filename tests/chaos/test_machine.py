@@ -18,8 +18,10 @@ from ledger_steps import ALL_ROOMS, GATEWAYS, Twice, engage, plan
 from rushes.shared.domain import events
 from rushes.shared.domain.events import Event, Reason
 from rushes.shared.domain.job import AttemptStatus, Job, State
-from rushes.shared.ledger.ledger import CapReached, Caps, LeaseLost, Ledger, Ticket
+from rushes.shared.ledger.ledger import Ledger
 from rushes.shared.ledger.memory_store import MemoryStore
+from rushes.shared.ledger.submits import CapReached, Caps
+from rushes.shared.ledger.tickets import LeaseLost, Ticket
 
 MOST_JOBS = 3
 IN_DOUBT = (AttemptStatus.SUBMITTING, AttemptStatus.UNCONFIRMED, AttemptStatus.RUNNING)
@@ -60,7 +62,7 @@ class LedgerMachine(RuleBasedStateMachine):
 
     @property
     def jobs(self) -> list[Job]:
-        return self.straight.newest(None, 9)
+        return self.straight.overview.newest(None, 9)
 
     @precondition(lambda self: len(self.jobs) < MOST_JOBS)
     @rule(lost=st.booleans(), route=st.permutations(GATEWAYS))
@@ -82,7 +84,7 @@ class LedgerMachine(RuleBasedStateMachine):
     def begin(self, which: int, lost: bool) -> None:
         ticket = self.tickets[-1 - which % len(self.tickets)]
         before = self.straight.get(ticket.job_id)
-        opened = self.ledger(lost).begin_many([ticket], self.now)[0]
+        opened = self.ledger(lost).open_tickets([ticket], self.now)[0]
         assert opened or self.straight.get(ticket.job_id) == before
         if opened:
             self.opened[ticket] += 1

@@ -19,7 +19,7 @@ from rushes.webhook_receiver.console.explanations import explain
 def test_who_waits_for_a_gateway_over_its_rate_reads_which_other_may_take_it_and_when(
     web: Web, route: tuple[str, ...], words: str
 ) -> None:
-    web.parts.ledger.strike("apimart", Reason.RATE, 300, web.parts.now())
+    web.parts.ledger.gateways.strike("apimart", Reason.RATE, 300, web.parts.now())
     waiting = job(route=route, created_at=web.parts.now())
     explained = explain(waiting, web.parts, waiting.created_at + 22 * SECOND)
 

@@ -25,8 +25,8 @@ def web() -> Web:
         plan = {"provider": provider, "cost_usd": Decimal(at + 3) / 10, "submitted_at": NOW - at * DAY}
         asked = {"callback": True, "heard_by": "poll", "estimated_usd": Decimal("1.5")}
         web.standing(State.FAILED if at % 7 == 3 else State.COMPLETED, {**plan, **asked})
-    web.parts.ledger.strike("apimart", Reason.BALANCE, None, web.parts.now())
-    web.parts.ledger.pause("newapi", "operator", NOW + 999 * DAY)
+    web.parts.ledger.gateways.strike("apimart", Reason.BALANCE, None, web.parts.now())
+    web.parts.ledger.gateways.pause("newapi", "operator", NOW + 999 * DAY)
     web.running("evolink")
     return web
 
@@ -41,11 +41,11 @@ def admin(page: Page, web: Web) -> Iterator[Page]:
 def test_a_gateway_is_paused_and_resumed_by_its_button(admin: Page, web: Web) -> None:
     admin.get_by_role("button", name="Pause evolink").click()
     expect(admin.get_by_role("status").filter(has_text="Nothing new goes there")).to_be_visible()
-    assert web.parts.ledger.health("evolink")["why"] == "operator"
+    assert web.parts.ledger.gateways.health("evolink")["why"] == "operator"
 
     admin.get_by_role("button", name="Resume evolink").press("Enter")
     expect(admin.get_by_role("button", name="Pause evolink")).to_be_visible()
-    assert web.parts.ledger.paused_until("evolink") == 0
+    assert web.parts.ledger.gateways.paused_until("evolink") == 0
 
 
 def test_what_happens_meanwhile_shows_by_itself(admin: Page, web: Web) -> None:

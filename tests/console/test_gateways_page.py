@@ -30,7 +30,7 @@ def test_each_enabled_gateway_has_its_place(web: Web) -> None:
 
 
 def test_a_pause_says_why_until_when_and_what_to_do(web: Web) -> None:
-    web.parts.ledger.strike("evolink", Reason.KEY, None, web.parts.now())
+    web.parts.ledger.gateways.strike("evolink", Reason.KEY, None, web.parts.now())
     told = section(Visitor(web).page("/gateways"), "evolink")
     assert ">Paused<" in told
     assert "EVOLINK_API_KEY" in told
@@ -101,14 +101,14 @@ def test_only_the_admin_pauses_and_resumes(web: Web) -> None:
         assert acme.form(f"/gateways/evolink/{act}").status_code == 403
         assert admin.client.post(f"/gateways/evolink/{act}").status_code == 403  # no page of ours sent it
     assert "evolink/pause" not in acme.page("/gateways")
-    assert web.parts.ledger.paused_until("evolink") == 0
+    assert web.parts.ledger.gateways.paused_until("evolink") == 0
 
     assert admin.form("/gateways/evolink/pause").headers["Location"] == "/gateways?said=paused"
-    assert web.parts.ledger.health("evolink")["why"] == "operator"
+    assert web.parts.ledger.gateways.health("evolink")["why"] == "operator"
     assert "Paused by an operator" in section(acme.page("/gateways"), "evolink")
 
     assert admin.form("/gateways/evolink/resume").headers["Location"] == "/gateways?said=resumed"
-    assert web.parts.ledger.paused_until("evolink") == 0
+    assert web.parts.ledger.gateways.paused_until("evolink") == 0
 
 
 def test_a_gateway_that_is_none_cannot_be_paused(web: Web) -> None:

@@ -205,13 +205,13 @@ def test_a_form_without_scripts_leads_to_the_page_of_its_job(visitor: Visitor) -
 def test_a_form_that_is_sent_twice_is_one_job(web: Web, visitor: Visitor) -> None:
     first, second = (sent(visitor, "text", **FILLED["text"][0]).json for _ in range(2))
     assert first == second
-    assert len(web.parts.ledger.newest("acme", 9)) == 1
+    assert len(web.parts.ledger.overview.newest("acme", 9)) == 1
 
 
 def test_a_form_that_was_changed_and_sent_again_is_another_job(web: Web, visitor: Visitor) -> None:
     for prompt in ("a red kite", "a blue kite"):
         assert sent(visitor, "text", model="kling-v3", prompt=prompt).status_code == 200
-    assert len(web.parts.ledger.newest("acme", 9)) == 2
+    assert len(web.parts.ledger.overview.newest("acme", 9)) == 2
 
 
 def test_each_form_is_a_job_of_its_own(web: Web, visitor: Visitor) -> None:
@@ -219,13 +219,13 @@ def test_each_form_is_a_job_of_its_own(web: Web, visitor: Visitor) -> None:
     for key in keys:
         assert key
         sent(visitor, "text", key[1], **FILLED["text"][0])
-    assert len(web.parts.ledger.newest("acme", 9)) == 2
+    assert len(web.parts.ledger.overview.newest("acme", 9)) == 2
 
 
 def test_a_picture_that_was_forgotten_is_no_text_to_video(web: Web, visitor: Visitor) -> None:
     error = refused(sent(visitor, "image", model="kling-v3", prompt="a red kite"), 422, "invalid_request")
     assert list(error["fields"]) == ["image_url"]
-    assert web.parts.ledger.newest("acme", 9) == []
+    assert web.parts.ledger.overview.newest("acme", 9) == []
 
 
 @pytest.mark.parametrize(
@@ -271,7 +271,7 @@ def test_a_job_is_only_made_by_a_page_of_ours(web: Web, visitor: Visitor) -> Non
     typed = FILLED["text"][0]
     refused(visitor.script("/new", {"operation": "text", **typed}, token="guessed"), 403)
     assert visitor.client.post("/new", data={"operation": "text", **typed}).status_code == 403
-    assert web.parts.ledger.newest(None, 9) == []
+    assert web.parts.ledger.overview.newest(None, 9) == []
 
 
 def test_a_form_of_any_size_holds_nothing_up(visitor: Visitor) -> None:

@@ -72,7 +72,7 @@ def in_bucket(page: Page, *fields: str) -> None:
 
 
 def jobs(web: Web) -> list[dict[str, Any]]:
-    return [dict(job.request) for job in web.parts.ledger.newest("acme", 9)]
+    return [dict(job.request) for job in web.parts.ledger.overview.newest("acme", 9)]
 
 
 def make(page: Page) -> None:

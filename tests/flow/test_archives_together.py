@@ -15,8 +15,8 @@ from world import Died, Stored, World, digest, why
 
 from rushes.shared.domain.job import Chore, Job, Link, State
 from rushes.shared.domain.schedule import CRASHES, HANDOUT_S, LEASE_S
-from rushes.shared.ledger.ledger import Ticket
 from rushes.shared.ledger.store import LedgerUnavailable
+from rushes.shared.ledger.tickets import Ticket
 from rushes.shared.services import Services
 from rushes.shared.storage.archive import ArchiveUnavailable, StoredFile
 from rushes.worker import archive as archive_module
@@ -492,7 +492,7 @@ def test_one_that_was_begun_too_often_is_given_up_beside_the_clips_of_others(wor
     ids = due(world)
     for _ in range(deaths):  # each time of a worker that dies of this one alone
         (ticket,) = [ticket for ticket in world.claim() if ticket.job_id == ids[1]]
-        world.ledger.begin_many([ticket], world.clock())
+        world.ledger.open_tickets([ticket], world.clock())
         world.advance(LEASE_S + 1)
     work(world, message(world, ids), AtOnce())
     given_up = deaths == CRASHES
@@ -573,7 +573,7 @@ def test_one_that_could_not_be_written_down_keeps_no_other_from_it(world: World)
 
 def test_without_a_ledger_to_open_them_no_clip_is_touched(world: World) -> None:
     ids = due(world)
-    with world.before(world.ledger, "begin_many", out_of_reach):
+    with world.before(world.ledger, "open_tickets", out_of_reach):
         work(world, message(world, ids), AtOnce())
     untouched = (downloads(world), world.written())
     world.advance(HANDOUT_S + 1)

@@ -78,7 +78,7 @@ def test_a_counter_that_holds_a_gateway_up_is_corrected(world: World) -> None:
     told = whole_round(world.services)
 
     assert told == [Finding("in_flight", "apimaster: off by +20", True)]
-    assert world.ledger.in_flight("apimaster") == 0
+    assert world.ledger.gateways.in_flight("apimaster") == 0
 
 
 def test_a_counter_that_moved_between_two_looks_is_left_alone(world: World) -> None:

@@ -46,7 +46,7 @@ def test_a_job_that_a_gateway_has_is_not_canceled(world: World) -> None:
 
 def test_a_cancel_that_comes_before_the_submit_is_written_down_saves_the_money(world: World) -> None:
     job_id = world.submit(world.text)
-    with world.before(world.ledger, "engage_many", lambda: world.api("POST", f"/v1/jobs/{job_id}/cancel")):
+    with world.before(world.ledger, "begin_submits", lambda: world.api("POST", f"/v1/jobs/{job_id}/cancel")):
         world.exhaust()
 
     assert world.job(job_id).state is State.CANCELED
@@ -307,7 +307,7 @@ def test_the_retry_of_a_failed_task_is_a_new_paid_one(world: World) -> None:
 
 
 def test_a_retry_under_a_key_is_one_new_job_and_without_one_each_is_new(world: World) -> None:
-    world.ledger.set_mark(world.ledger.server(), world.clock())  # as a scheduler does
+    world.ledger.continuity.set_mark(world.ledger.continuity.server(), world.clock())  # as a scheduler does
     world.fault("newapi", "fail_task")
     failed = world.finish(world.submit(world.request_for("newapi")))
     other = world.submit(world.text)

@@ -188,7 +188,7 @@ def test_a_gateway_that_loses_one_answer_after_another_is_left_alone_for_a_while
     for _ in range(3):
         world.fault("newapi", "answer_lost")
         world.until(world.submit(world.request_for("newapi")), State.UNCONFIRMED)
-        pauses.append(world.ledger.paused_until("newapi") > world.clock())
+        pauses.append(world.ledger.gateways.paused_until("newapi") > world.clock())
 
     assert pauses == [False, False, True]
-    assert world.ledger.health("newapi")["why"] == "unavailable"
+    assert world.ledger.gateways.health("newapi")["why"] == "unavailable"

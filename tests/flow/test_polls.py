@@ -112,6 +112,6 @@ def test_a_bad_key_or_an_empty_account_met_by_a_poll_pauses_the_gateway_and_not_
     world.advance(20)
     world.exhaust()
 
-    assert world.services.ledger.paused_until("apimart") > world.services.now()
+    assert world.services.ledger.gateways.paused_until("apimart") > world.services.now()
     assert world.job(running.id).state is State.RUNNING
     assert world.finish(running.id).state is State.COMPLETED

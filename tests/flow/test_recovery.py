@@ -486,7 +486,7 @@ def test_the_key_of_a_job_that_had_ended_is_known_again(world: World) -> None:
 
 def test_after_a_failover_a_key_is_not_taken_before_the_journal_was_read(world: World) -> None:
     ask = {"Idempotency_Key": "order-7"}
-    world.ledger.set_mark("0123abc/elsewhere", world.clock())
+    world.ledger.continuity.set_mark("0123abc/elsewhere", world.clock())
     quicker = world.api("POST", "/v1/jobs", world.request_for("newapi"), **ask)
     watched(world).look(world.clock())
     later = world.api("POST", "/v1/jobs", world.request_for("newapi"), **ask)
@@ -505,7 +505,7 @@ def test_that_nothing_was_ever_paid_for_is_found_out_once(world: World, monkeypa
 def test_that_nothing_was_ever_paid_for_is_not_said_of_a_server_that_came_since(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(world.ledger, "server", lambda: ANOTHER)  # before the journal was looked at
+    monkeypatch.setattr(world.ledger.continuity, "server", lambda: ANOTHER)  # before the journal was looked at
     taken = world.api("POST", "/v1/jobs", world.request_for("newapi"), Idempotency_Key="order-7")
     later = world.api("POST", "/v1/jobs", world.request_for("newapi"), Idempotency_Key="order-8")
 
@@ -752,12 +752,12 @@ def test_a_scheduler_that_dies_between_its_two_looks_leaves_both_to_be_made(worl
     watched(world).look(world.clock())
     fail_over(world, snapshot(world))
     dead = []
-    with world.before(world.ledger, "plan_afterlook", world.die):
+    with world.before(world.ledger.continuity, "plan_afterlook", world.die):
         try:
             watched(world).look(world.clock())
         except Died:
             dead.append("before the second look was planned")
-    held = world.ledger.whole()
+    held = world.ledger.continuity.is_whole()
     report = watched(world).look(world.clock())
     world.advance(AFTERLOOK_S + 1)
 
@@ -802,7 +802,7 @@ def test_switched_off_the_journal_holds_nothing(open_own: Callable[..., World]) 
     watch = watched(world)
     watch.look(world.clock())
 
-    assert (watch.open, world.ledger.whole()) == (True, True)
+    assert (watch.open, world.ledger.continuity.is_whole()) == (True, True)
     assert world.finish(world.submit(world.request_for("newapi"))).state is State.COMPLETED
 
 

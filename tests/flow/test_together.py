@@ -16,8 +16,8 @@ from world import Died, World, why
 from rushes.shared.domain.events import Reason
 from rushes.shared.domain.job import AttemptStatus, State
 from rushes.shared.domain.schedule import HANDOUT_S, LEASE_S, RENEW_S
-from rushes.shared.ledger.ledger import Ticket
 from rushes.shared.ledger.store import LedgerUnavailable
+from rushes.shared.ledger.tickets import Ticket
 from rushes.shared.storage.archive import ArchiveUnavailable
 from rushes.shared.storage.journal import Intent
 from rushes.worker import leases, steps, submit
@@ -107,7 +107,7 @@ def test_the_submits_of_a_message_are_written_down_together_and_each_is_paid_onc
 
 def noting(world: World, monkeypatch: pytest.MonkeyPatch) -> tuple[list[int], list[str]]:
     """How many submits each call to the ledger had, and what was stored of the journal."""
-    engage, put = world.ledger.engage_many, world.services.archive.put_journal
+    engage, put = world.ledger.begin_submits, world.services.archive.put_journal
     written: list[int] = []
     stored: list[str] = []
 
@@ -119,7 +119,7 @@ def noting(world: World, monkeypatch: pytest.MonkeyPatch) -> tuple[list[int], li
         stored.append(text)
         put(name, text)
 
-    monkeypatch.setattr(world.ledger, "engage_many", engage_many)
+    monkeypatch.setattr(world.ledger, "begin_submits", engage_many)
     monkeypatch.setattr(world.services.archive, "put_journal", put_journal)
     return written, stored
 
@@ -255,7 +255,7 @@ def test_of_a_message_no_more_is_spent_than_the_budget_of_the_day(open_world: Ca
 def test_those_of_a_gateway_that_was_paused_meanwhile_wait_and_the_others_are_sent(world: World) -> None:
     jobs = enqueued(world, "newapi", "apimart", "newapi", "apimart")
     tickets = world.claim()
-    world.ledger.pause("newapi", "an operator", world.clock() + 60_000)
+    world.ledger.gateways.pause("newapi", "an operator", world.clock() + 60_000)
     send(world, tickets)
     after = states(world, jobs)
 
@@ -270,12 +270,12 @@ def test_one_that_cannot_be_told_how_long_to_wait_keeps_no_other_from_being_sent
 ) -> None:
     jobs = enqueued(world, "newapi", "apimart", "newapi", "apimart")
     tickets = world.claim()
-    world.ledger.pause("newapi", "an operator", world.clock() + 5_000)
+    world.ledger.gateways.pause("newapi", "an operator", world.clock() + 5_000)
 
     def troubled() -> None:
         raise trouble
 
-    with world.before(world.ledger, "paused_until", troubled):
+    with world.before(world.ledger.gateways, "paused_until", troubled):
         send(world, tickets)
     after, sent = states(world, jobs), world.posts()
 
@@ -296,7 +296,7 @@ def taken_by_another(world: World, job_id: str) -> None:
 
 def test_one_that_was_canceled_meanwhile_keeps_no_other_from_being_sent(world: World) -> None:
     jobs = enqueued(world, "newapi", "newapi", "newapi")
-    with world.before(world.ledger, "engage_many", lambda: world.api("POST", f"/v1/jobs/{jobs[1]}/cancel")):
+    with world.before(world.ledger, "begin_submits", lambda: world.api("POST", f"/v1/jobs/{jobs[1]}/cancel")):
         send(world)
 
     assert states(world, jobs) == [State.RUNNING, State.CANCELED, State.RUNNING]
@@ -306,7 +306,7 @@ def test_one_that_was_canceled_meanwhile_keeps_no_other_from_being_sent(world: W
 
 def test_one_that_another_worker_took_before_it_was_written_down_is_sent_by_that_one_alone(world: World) -> None:
     jobs = enqueued(world, "newapi", "newapi", "newapi")
-    with world.before(world.ledger, "engage_many", lambda: taken_by_another(world, jobs[1])):
+    with world.before(world.ledger, "begin_submits", lambda: taken_by_another(world, jobs[1])):
         send(world)
     after = states(world, jobs)
 
@@ -320,10 +320,10 @@ def test_one_that_changed_before_it_was_written_down_is_not_sent_unwritten(world
     world.fault("newapi", "refuse_503", stage="submit")
     refused = enqueued(world, "newapi")
     send(world)
-    world.ledger.resume("newapi", [])
+    world.ledger.gateways.resume("newapi", [])
     jobs = [*refused, *enqueued(world, "newapi", "newapi")]
     world.advance(5)
-    with world.before(world.ledger, "engage_many", lambda: world.ledger.note(jobs[0], "seen", None, world.clock())):
+    with world.before(world.ledger, "begin_submits", lambda: world.ledger.note(jobs[0], "seen", None, world.clock())):
         send(world)
     after, sent = states(world, jobs), world.posts()
 
@@ -422,7 +422,7 @@ def breaking(real: Callable[..., Any], job_id: str) -> Callable[..., Any]:
 BREAKS: dict[str, tuple[Callable[[World], tuple[Any, str]], State, int, int]] = {
     "choosing": (lambda world: (submit, "choice"), State.QUEUED, 2, 3),
     "preparing": (lambda world: (submit, "prepare"), State.QUEUED, 2, 3),
-    "writing down": (lambda world: (world.ledger, "engage_many"), State.QUEUED, 2, 3),
+    "writing down": (lambda world: (world.ledger, "begin_submits"), State.QUEUED, 2, 3),
     "the journal": (lambda world: (world.services.journal, "intend"), State.QUEUED, 2, 3),
     "confirming": (lambda world: (world.ledger, "renew_many"), State.QUEUED, 2, 3),
     "sending": (lambda world: (submit, "send"), State.SUBMITTING, 2, 3),
@@ -457,7 +457,7 @@ def test_one_that_breaks_keeps_no_other_from_being_sent_and_none_is_paid_twice(
 
 def test_a_break_after_all_were_written_down_pays_none_twice(world: World) -> None:
     jobs = enqueued(world, "apimart", "apimart", "apimart")
-    with world.after(world.ledger, "engage_many", lambda: 1 / 0):
+    with world.after(world.ledger, "begin_submits", lambda: 1 / 0):
         send(world)
     sent, after = world.posts(), states(world, jobs)
 
@@ -482,7 +482,7 @@ def test_an_outcome_that_cannot_be_written_keeps_no_other_from_it(
 
 
 BROKEN_OFF: dict[str, Callable[[World], tuple[Any, str]]] = {
-    "writing down": lambda world: (world.ledger, "engage_many"),
+    "writing down": lambda world: (world.ledger, "begin_submits"),
     "sending": lambda world: (world.http_client, "send"),
     "settling": lambda world: (world.ledger, "apply_all"),
 }
@@ -542,8 +542,8 @@ def test_without_the_journal_nothing_is_sent_and_all_come_back(
 
 
 GONE = {
-    "before they are written down": ("before", "engage_many"),
-    "when they are written down, unheard": ("after", "engage_many"),
+    "before they are written down": ("before", "begin_submits"),
+    "when they are written down, unheard": ("after", "begin_submits"),
     "before they are confirmed": ("before", "renew_many"),
     "when they are confirmed, unheard": ("after", "renew_many"),
 }
@@ -580,7 +580,7 @@ def test_what_is_held_back_stands_in_the_journal_before_the_ledger_forgets_it(wo
 
 def test_a_ledger_that_is_gone_when_the_message_comes_has_all_offered_again(world: World) -> None:
     jobs = enqueued(world, "newapi", "newapi")
-    with world.before(world.ledger, "begin_many", out_of_reach):
+    with world.before(world.ledger, "open_tickets", out_of_reach):
         send(world)
     world.advance(HANDOUT_S + 1)
     send(world)
@@ -689,7 +689,7 @@ def test_each_of_a_message_ends_as_its_own_gateway_answered(world: World, hands:
         ["apimodels", "newapi"],
     ]
     assert sorted(bill["gateway"] for bill in world.bills()) == ["apimart", "apimaster", "newapi", "newapi"]
-    assert world.ledger.health("apimodels")["why"] == "insufficient_balance"
+    assert world.ledger.gateways.health("apimodels")["why"] == "insufficient_balance"
 
 
 def test_refusals_of_a_message_are_counted_each_once(world: World) -> None:
@@ -697,7 +697,7 @@ def test_refusals_of_a_message_are_counted_each_once(world: World) -> None:
     enqueued(world, "newapi", "newapi")
     send(world, hands=AtOnce())
 
-    assert world.ledger.health("newapi") == {"strikes": "2", "why": "unavailable"}
+    assert world.ledger.gateways.health("newapi") == {"strikes": "2", "why": "unavailable"}
 
 
 def test_a_ledger_that_goes_away_while_refusals_are_counted_has_none_counted_twice(
@@ -705,7 +705,7 @@ def test_a_ledger_that_goes_away_while_refusals_are_counted_has_none_counted_twi
 ) -> None:
     world.fault("newapi", "refuse_503", stage="submit", times=2)
     enqueued(world, "newapi", "newapi")
-    strike, calls = world.ledger.strike, []
+    strike, calls = world.ledger.gateways.strike, []
 
     def second_time_away(*args: Any) -> None:
         calls.append(args)
@@ -713,11 +713,11 @@ def test_a_ledger_that_goes_away_while_refusals_are_counted_has_none_counted_twi
             out_of_reach()
         strike(*args)
 
-    monkeypatch.setattr(world.ledger, "strike", second_time_away)
+    monkeypatch.setattr(world.ledger.gateways, "strike", second_time_away)
     send(world, hands=AtOnce())
 
-    assert world.ledger.health("newapi") == {"strikes": "2", "why": Reason.DOWN.value}
-    assert world.ledger.paused_until("newapi") == 0
+    assert world.ledger.gateways.health("newapi") == {"strikes": "2", "why": Reason.DOWN.value}
+    assert world.ledger.gateways.paused_until("newapi") == 0
 
 
 @pytest.mark.parametrize("hands", [InTurn(), AtOnce()], ids=["one by one", "at once"])
@@ -727,7 +727,7 @@ def test_one_whose_refusal_cannot_be_counted_keeps_no_other_from_being_sent(
     world.fault("newapi", "refuse_503", stage="submit")
     jobs = enqueued(world, "newapi", "newapi", "newapi")
     with monkeypatch.context() as broken:
-        broken.setattr(world.ledger, "strike", lambda *_: 1 / 0)
+        broken.setattr(world.ledger.gateways, "strike", lambda *_: 1 / 0)
         send(world, hands=hands)
     after = states(world, jobs)
 

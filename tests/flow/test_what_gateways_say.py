@@ -75,7 +75,7 @@ def test_a_prompt_that_sounds_like_a_throttle_makes_none_of_a_refusal(world: Wor
     job = world.finish(world.submit(world.motion, provider="evolink", prompt=prompt))
 
     assert (job.state, why(job), len(job.attempts)) == (State.FAILED, "input_rejected", 1)
-    assert world.ledger.paused_until("evolink") == 0
+    assert world.ledger.gateways.paused_until("evolink") == 0
 
 
 @pytest.mark.parametrize("gateway", PROVIDERS)

@@ -148,7 +148,7 @@ def freeze(world: World) -> None:
 
 def test_a_worker_frozen_before_it_wrote_the_submit_down_sends_nothing(world: World) -> None:
     job_id = world.submit(world.text)
-    with world.before(world.ledger, "engage_many", lambda: freeze(world)):
+    with world.before(world.ledger, "begin_submits", lambda: freeze(world)):
         world.exhaust()
 
     assert (world.job(job_id).state, len(world.job(job_id).attempts)) == (State.RUNNING, 1)
@@ -237,7 +237,7 @@ def out_of_reach() -> None:
 
 def test_a_submit_that_was_not_written_down_is_not_sent_and_comes_back_after_the_lease(world: World) -> None:
     job_id = world.submit(world.request_for("newapi"))
-    with world.before(world.ledger, "engage_many", out_of_reach):
+    with world.before(world.ledger, "begin_submits", out_of_reach):
         world.step()
     world.advance(LEASE_S + 1)
     sent = world.posts()
@@ -250,7 +250,7 @@ def test_a_submit_that_was_not_written_down_is_not_sent_and_comes_back_after_the
 
 def test_a_submit_that_was_written_down_unheard_is_not_sent_and_comes_back(world: World) -> None:
     job_id = world.submit(world.request_for("newapi"))
-    with world.after(world.ledger, "engage_many", out_of_reach):
+    with world.after(world.ledger, "begin_submits", out_of_reach):
         world.step()
     sent = world.posts()
     world.exhaust()
@@ -265,7 +265,7 @@ def test_a_worker_that_could_not_write_its_submit_down_does_not_take_back_that_o
 ) -> None:
     job_id = world.submit(world.request_for("newapi"))
     left: list[tuple[Any, ...]] = []
-    with monkeypatch.context() as frozen, world.before(world.ledger, "engage_many", out_of_reach):
+    with monkeypatch.context() as frozen, world.before(world.ledger, "begin_submits", out_of_reach):
         frozen.setattr(submit, "settle", lambda *told: left.append(told))
         world.step()
     world.advance(LEASE_S + 1)
@@ -297,7 +297,7 @@ def test_a_step_of_ours_that_always_breaks_is_tried_ever_more_slowly_and_given_u
         tries.append(world.clock())
         raise ZeroDivisionError
 
-    monkeypatch.setattr(world.ledger, "engage_many", broken)
+    monkeypatch.setattr(world.ledger, "begin_submits", broken)
     job = world.finish(world.submit(world.text))
 
     pauses = [later - earlier for earlier, later in pairwise(tries)]

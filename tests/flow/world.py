@@ -26,7 +26,7 @@ from rushes.shared.domain.http_messages import Request, Response
 from rushes.shared.domain.job import Chore, Job, State
 from rushes.shared.http import AnswerLost, HttpClient, NotSent
 from rushes.shared.ledger import keys
-from rushes.shared.ledger.ledger import Ticket
+from rushes.shared.ledger.tickets import Ticket
 from rushes.shared.providers import PROVIDERS
 from rushes.webhook_receiver.app import create_app
 from rushes.worker import steps
@@ -262,7 +262,9 @@ class World:
             if not self.step():
                 self.await_gateways()
                 self._skip()
-        raise AssertionError(f"it never came to that: {[self._told(job) for job in self.ledger.newest(None, 20)]}")
+        raise AssertionError(
+            f"it never came to that: {[self._told(job) for job in self.ledger.overview.newest(None, 20)]}"
+        )
 
     def until(self, job_id: str, *states: State) -> Job:
         """Step until the job stands in one of these states."""
@@ -294,7 +296,7 @@ class World:
         now = self.clock()
         for name in PROVIDERS:  # who may go elsewhere by now goes when there is room
             heads += [int(at) for _, at in self.redis.zrange(keys.standby(name), 0, -1, withscores=True) if at > now]
-        ends = [self.ledger.paused_until(name) for name in PROVIDERS if self.redis.exists(PARKED[name])]
+        ends = [self.ledger.gateways.paused_until(name) for name in PROVIDERS if self.redis.exists(PARKED[name])]
         return min([*heads, *ends], default=None)
 
     def _told(self, job: Job) -> str:
@@ -427,11 +429,11 @@ class World:
 
     def audit(self) -> None:
         """Every unfinished job is due or leased once, the counters add up, and no gateway's rule was broken."""
-        jobs = self.ledger.newest(None, 1000)
+        jobs = self.ledger.overview.newest(None, 1000)
         places = Counter(job for name in [*PLACES, *PARKED.values()] for job in self.redis.zrange(name, 0, -1))
         assert places == Counter(job.id for job in jobs if schedule.lane(job))
         held = sum((counters.entries(job) for job in jobs), Counter[counters.Line]())
-        assert {name: self.ledger.in_flight(name) for name in PROVIDERS} == {
+        assert {name: self.ledger.gateways.in_flight(name) for name in PROVIDERS} == {
             name: held["inflight", name] for name in PROVIDERS
         }
         broken = [rule for rule in self.control("GET", "/violations")["violations"] if rule["at"] >= self.began_at]

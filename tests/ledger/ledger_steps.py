@@ -11,10 +11,12 @@ from factories import NOW, POLICY, SECOND, attempt, job, link
 from rushes.shared.domain import events, schedule
 from rushes.shared.domain.events import Event
 from rushes.shared.domain.job import Attempt, Job
-from rushes.shared.ledger.ledger import Caps, Ledger, Submit, Ticket
+from rushes.shared.ledger.ledger import Ledger
 from rushes.shared.ledger.memory_store import MemoryStore
 from rushes.shared.ledger.redis_store import RedisStore
 from rushes.shared.ledger.store import LaneRoom, Store
+from rushes.shared.ledger.submits import Caps, Submit
+from rushes.shared.ledger.tickets import Ticket
 
 GATEWAYS = ("apimart", "evolink", "newapi")
 CAPS = Caps("apimart", max_in_flight=20, submits_per_minute=60)
@@ -52,7 +54,7 @@ def claim(ledger: Ledger, room: LaneRoom, now: int) -> list[Ticket]:
 def taken(ledger: Ledger, room: LaneRoom, now: int) -> tuple[Job, Ticket]:
     """The next job of a lane, in a worker's hands."""
     just_one = (claim(ledger, replace(room, room=size), now) for size in range(1, 200))
-    opened = ledger.begin_many(next(tickets for tickets in just_one if tickets)[:1], now)[0]
+    opened = ledger.open_tickets(next(tickets for tickets in just_one if tickets)[:1], now)[0]
     assert opened is not None
     return opened
 
@@ -64,7 +66,7 @@ def plan(subject: Job, now: int, **changes: Any) -> Attempt:
 
 def engage(ledger: Ledger, subject: Job, ticket: Ticket, event: Event, caps: Caps, now: int) -> Job:
     """Write one submit down; raises what stands in its way."""
-    (outcome,) = ledger.engage_many([Submit(subject, ticket, event, caps)], now)
+    (outcome,) = ledger.begin_submits([Submit(subject, ticket, event, caps)], now)
     if isinstance(outcome, Exception):
         raise outcome
     return outcome
@@ -152,7 +154,7 @@ def score(store: Store, name: str, job_id: str) -> int | None:
 # --- stores that something happens to
 
 
-PROGRAMS = frozenset({"create", "commit", "begin", "renew", "nudge", "set_aside"})
+PROGRAMS = frozenset({"create", "commit", "open_tickets", "renew", "nudge", "quarantine"})
 
 
 class Through:

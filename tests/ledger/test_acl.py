@@ -65,16 +65,16 @@ def test_the_ledger_may_do_all_that_it_does(ledger: Ledger) -> None:
     stray = QuarantinedCallback(NOW, "apimart", job.id, "acme", 1, "task-7", "task-1", "completed", "{}")
     assert ledger.quarantine.keep(stray)
     assert ledger.quarantine.drop(stray.id)
-    ledger.strike("apimart", events.Reason.DOWN, None, NOW)
-    ledger.pause("apimart", "operator", NOW)
-    ledger.resume("apimart", ["apimart"])
-    ledger.drifted("apimart", "a word")
-    ledger.alive("a worker", NOW)
-    ledger.ring()
+    ledger.gateways.strike("apimart", events.Reason.DOWN, None, NOW)
+    ledger.gateways.pause("apimart", "operator", NOW)
+    ledger.gateways.resume("apimart", ["apimart"])
+    ledger.gateways.count_unknown_word("apimart", "a word")
+    ledger.record_heartbeat("a worker", NOW)
+    ledger.wake()
     ledger.listen(0.05)
     ledger.ping()
-    assert len(ledger.newest(None, 10)) == 3
-    assert sum(ledger.counts(None).values()) == 3
+    assert len(ledger.overview.newest(None, 10)) == 3
+    assert sum(ledger.overview.counts(None).values()) == 3
     ledger.claim(ALL_ROOMS, NOW)
 
 

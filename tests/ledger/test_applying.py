@@ -195,7 +195,7 @@ def test_a_job_that_leaves_takes_everything_but_its_counters_along(ledger: Ledge
     assert ledger.get(subject.id) is None
     assert not any(subject.id in str(held) for name, held in contents(store).items() if "window" not in name)
     assert [store.counters(key) for key in (HELD, USAGE)] == counters
-    assert ledger.counts("acme")[State.COMPLETED] == 0
+    assert ledger.overview.counts("acme")[State.COMPLETED] == 0
 
 
 def test_a_job_that_changed_meanwhile_does_not_leave(ledger: Ledger, store: Store) -> None:
@@ -367,7 +367,7 @@ def noted(job: Job, operation: str = "one", version: int | None = None) -> Commi
 
 def test_each_commit_has_its_own_verdict_in_its_place(ledger: Ledger, store: Store) -> None:
     first, late, held_up, last = known(ledger, 4)
-    ledger.pause("apimart", "operator", LATER)
+    ledger.gateways.pause("apimart", "operator", LATER)
     behind_a_gate = noted(held_up)
     gate = ["pause", behind_a_gate.writes.number(keys.gateway("apimart")), NOW]
     shut = Commit(held_up.id, held_up.version, "one", behind_a_gate.record, behind_a_gate.writes, [gate])

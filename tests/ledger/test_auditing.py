@@ -65,7 +65,7 @@ def everything_is_well(store: Store) -> bool:
 
 
 def parked(ledger: Ledger) -> Job:
-    ledger.strike("apimart", Reason.KEY, None, NOW)
+    ledger.gateways.strike("apimart", Reason.KEY, None, NOW)
     created(ledger)
     held, _ = taken(ledger, submits(), NOW)
     moved = ledger.apply(held.id, events.Parked(held.route), NOW)
@@ -75,7 +75,7 @@ def parked(ledger: Ledger) -> Job:
 
 def resumed(ledger: Ledger) -> Job:
     subject = parked(ledger)
-    ledger.resume("apimart", ["apimart"])
+    ledger.gateways.resume("apimart", ["apimart"])
     return subject
 
 
@@ -126,10 +126,10 @@ def test_of_two_places_the_lease_stays(ledger: Ledger, store: Store) -> None:
 def test_a_job_that_is_in_no_index_is_found_again_by_its_tenant(ledger: Ledger, store: Store) -> None:
     subject = running(ledger)
     write(store, ("ZREM", keys.index(subject), subject.id))
-    missing = ledger.newest("acme", 10)
+    missing = ledger.overview.newest("acme", 10)
 
     assert (missing, found(store, repair=True)) == ([], [(subject.id, "unindexed")])
-    assert ledger.newest("acme", 10) == [subject]
+    assert ledger.overview.newest("acme", 10) == [subject]
 
 
 @pytest.mark.parametrize("name", ["rushes:due:archive", "rushes:leased:poll:evolink", "rushes:index:rival:queued:-"])
@@ -155,9 +155,9 @@ class Moving(Through):
         self.move()
         return self.store.repair(*arguments)
 
-    def stray(self, *arguments: Any) -> Any:
+    def remove_misplaced(self, *arguments: Any) -> Any:
         self.move()
-        return self.store.stray(*arguments)
+        return self.store.remove_misplaced(*arguments)
 
 
 def test_a_job_that_moved_on_is_left_alone(ledger: Ledger, store: Store) -> None:
@@ -200,7 +200,7 @@ def test_places_in_flight_are_counted_without_those_that_were_let_go(ledger: Led
     Inspection(store).set_right("apimart", 3)
 
     assert (well, off) == ({"apimart": 0, "evolink": 0}, {"apimart": 3, "evolink": 0})
-    assert (ledger.in_flight("apimart"), everything_is_well(store)) == (2, True)
+    assert (ledger.gateways.in_flight("apimart"), everything_is_well(store)) == (2, True)
 
 
 def test_many_jobs_come_in_pages_each_once(ledger: Ledger, store: Store) -> None:

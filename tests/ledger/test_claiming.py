@@ -6,8 +6,10 @@ from ledger_steps import CAPS, HANDOUT, LEASE, claim, created, engaged, places, 
 
 from rushes.shared.domain import events
 from rushes.shared.domain.events import Reason
-from rushes.shared.ledger.ledger import Caps, Ledger, Ticket
+from rushes.shared.ledger.ledger import Ledger
 from rushes.shared.ledger.store import LaneRoom, Store
+from rushes.shared.ledger.submits import Caps
+from rushes.shared.ledger.tickets import Ticket
 
 LATER = NOW + MINUTE
 
@@ -180,19 +182,19 @@ def test_after_a_strike_one_job_shows_whether_the_gateway_is_well(ledger: Ledger
 def test_a_gateway_that_is_well_again_gets_all_it_may_have(ledger: Ledger) -> None:
     created(ledger, 6)
     first, _ = engaged(ledger, NOW)
-    ledger.strike("apimart", Reason.RATE, None, NOW)
-    assert ledger.paused_until("apimart") > NOW
+    ledger.gateways.strike("apimart", Reason.RATE, None, NOW)
+    assert ledger.gateways.paused_until("apimart") > NOW
     ledger.apply(first.id, events.Accepted("task-1", attempt=1, asked_at=NOW), NOW)
-    assert ledger.paused_until("apimart") == 0
+    assert ledger.gateways.paused_until("apimart") == 0
     assert len(claim(ledger, submits(), NOW + 5)) == 5
 
 
 @pytest.mark.parametrize(("strikes", "paused"), [(1, False), (2, False), (3, True)])
 def test_strikes_are_counted_until_they_pause(ledger: Ledger, strikes: int, paused: bool) -> None:
     for _ in range(strikes):
-        ledger.strike("apimart", Reason.DOWN, None, NOW)
-    assert (ledger.paused_until("apimart") > NOW) is paused
-    assert ledger.health("apimart")["why"] == "unavailable"
+        ledger.gateways.strike("apimart", Reason.DOWN, None, NOW)
+    assert (ledger.gateways.paused_until("apimart") > NOW) is paused
+    assert ledger.gateways.health("apimart")["why"] == "unavailable"
 
 
 def test_caps_of_the_default_are_what_the_tests_say() -> None:

@@ -29,7 +29,7 @@ def test_a_job_that_adopts_a_task_begins_where_that_task_is(ledger: Ledger, stor
 
 def test_without_a_key_every_call_makes_a_job(ledger: Ledger) -> None:
     created(ledger, 3)
-    assert ledger.counts("acme")[State.QUEUED] == 3
+    assert ledger.overview.counts("acme")[State.QUEUED] == 3
 
 
 def test_the_same_key_and_body_answer_with_the_first_job(ledger: Ledger) -> None:
@@ -38,7 +38,7 @@ def test_the_same_key_and_body_answer_with_the_first_job(ledger: Ledger) -> None
     found = ledger.create(second, "order-7", "digest")
     assert found == ledger.get(first.id)
     assert ledger.get(second.id) is None
-    assert ledger.counts("acme")[State.QUEUED] == 1
+    assert ledger.overview.counts("acme")[State.QUEUED] == 1
 
 
 def test_the_same_key_with_another_body_is_a_conflict(ledger: Ledger) -> None:
@@ -53,11 +53,11 @@ def test_the_first_job_of_a_key_is_told_to_the_same_body_alone(ledger: Ledger) -
     first = job()
     ledger.create(first, "order-7", "one body")
 
-    assert ledger.first("acme", "order-7", "one body") == ledger.get(first.id)
-    assert ledger.first("acme", "order-8", "one body") is None
-    assert ledger.first("rival", "order-7", "one body") is None
+    assert ledger.find_by_key("acme", "order-7", "one body") == ledger.get(first.id)
+    assert ledger.find_by_key("acme", "order-8", "one body") is None
+    assert ledger.find_by_key("rival", "order-7", "one body") is None
     with pytest.raises(Conflict):
-        ledger.first("acme", "order-7", "another")
+        ledger.find_by_key("acme", "order-7", "another")
 
 
 def test_one_tenants_key_is_not_anothers(ledger: Ledger) -> None:
@@ -84,7 +84,7 @@ def test_a_create_without_a_key_whose_reply_is_lost_writes_once(store: Store) ->
     ledger, subject = repeating(store), job()
     assert ledger.create(subject) is None
     assert len(ledger.claim([submits()], NOW)[1]) == 1
-    assert ledger.counts("acme")[State.QUEUED] == 1
+    assert ledger.overview.counts("acme")[State.QUEUED] == 1
 
 
 @pytest.mark.parametrize("key", ["order-7", None])
@@ -127,17 +127,17 @@ def test_a_key_is_not_taken_before_somebody_said_that_the_ledger_is_whole(ledger
 
 
 def test_a_key_is_not_taken_by_another_server_than_the_one_that_was_whole(ledger: Ledger, store: Store) -> None:
-    ledger.set_mark("0123abc/elsewhere", NOW)
+    ledger.continuity.set_mark("0123abc/elsewhere", NOW)
     with pytest.raises(NotWhole, match="elsewhere"):
         ledger.create(job(), "order-7", "digest", guarded=True)
     assert set(contents(store)) == {"rushes:mark"}
 
 
 def test_a_whole_ledger_takes_a_key_and_knows_it_again_whatever_becomes_of_the_mark(ledger: Ledger) -> None:
-    ledger.set_mark(ledger.server(), NOW)
+    ledger.continuity.set_mark(ledger.continuity.server(), NOW)
     first = job()
     assert ledger.create(first, "order-7", "digest", guarded=True) is None
-    ledger.unmark()
+    ledger.continuity.unmark()
     again = ledger.create(job(), "order-7", "digest", guarded=True)
     assert again is not None
     assert again.id == first.id

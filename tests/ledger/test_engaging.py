@@ -27,8 +27,10 @@ from ledger_steps import (
 from rushes.shared.domain import events
 from rushes.shared.domain.events import Reason
 from rushes.shared.domain.job import Job, State
-from rushes.shared.ledger.ledger import CapReached, Caps, LeaseLost, Ledger, Submit, Ticket
+from rushes.shared.ledger.ledger import Ledger
 from rushes.shared.ledger.store import Store
+from rushes.shared.ledger.submits import CapReached, Caps, Submit
+from rushes.shared.ledger.tickets import LeaseLost, Ticket
 
 PRICE = 42_000_000  # what an attempt of the factories holds
 WINDOW = 61 * SECOND
@@ -100,7 +102,7 @@ def test_a_job_that_was_canceled_meanwhile_is_not_submitted(ledger: Ledger, stor
     cancel = partial(ledger.apply, subject.id, events.Canceled(), NOW)
     with pytest.raises(LeaseLost):
         engage(racing(store, cancel), subject, ticket, NOW)
-    assert ledger.counts("acme")[State.CANCELED] == 1
+    assert ledger.overview.counts("acme")[State.CANCELED] == 1
     assert store.counters("rushes:inflight") == {}
 
 
@@ -226,12 +228,12 @@ def test_no_minute_ever_holds_more_submits_than_the_cap(ledger: Ledger) -> None:
     while len(sent) < 30 and now < NOW + DAY:
         soonest, tickets = ledger.claim([submits(100, cap=100, rate=5)], now)
         for ticket in tickets:
-            opened = ledger.begin_many([ticket], now)[0]
+            opened = ledger.open_tickets([ticket], now)[0]
             assert opened is not None
             engage(ledger, *opened, now, caps)
             sent.append(now)
         now = now + 7 * SECOND if tickets else soonest or now
-        for each in ledger.newest(None, 100, states=[State.SUBMITTING]):
+        for each in ledger.overview.newest(None, 100, states=[State.SUBMITTING]):
             ledger.apply(each.id, events.Accepted("task", attempt=1), now)
     assert len(sent) == 30
     assert all(late - early > MINUTE for early, late in zip(sent, sent[5:], strict=False))
@@ -259,7 +261,7 @@ Opened = tuple[Job, Ticket]
 def in_hand(ledger: Ledger, count: int, gateway: str = "apimart") -> list[Opened]:
     """So many jobs of a gateway, in a worker's hands."""
     created(ledger, count, route=(gateway,))
-    opened = ledger.begin_many(claim(ledger, submits(gateway=gateway), NOW + count), NOW + count)
+    opened = ledger.open_tickets(claim(ledger, submits(gateway=gateway), NOW + count), NOW + count)
     return [one for one in opened if one]
 
 
@@ -267,7 +269,7 @@ def engage_all(
     ledger: Ledger, opened: Sequence[Opened], caps: Sequence[Caps], now: int = NOW + SECOND
 ) -> list[Job | LeaseLost | CapReached]:
     asked = zip(opened, caps, strict=True)
-    return ledger.engage_many([Submit(job, t, events.Begun(plan(job, now)), c) for (job, t), c in asked], now)
+    return ledger.begin_submits([Submit(job, t, events.Begun(plan(job, now)), c) for (job, t), c in asked], now)
 
 
 def told(outcomes: Sequence[Job | LeaseLost | CapReached]) -> list[str]:

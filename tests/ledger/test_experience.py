@@ -166,7 +166,7 @@ def test_a_submit_that_is_taken_does_not_end_the_silence(ledger: Ledger, store: 
     for _ in range(timing.SILENT):
         finish(ledger, "poll")
     running(ledger)
-    ledger.resume("apimart", ["apimart"])
+    ledger.gateways.resume("apimart", ["apimart"])
     assert silence(store) == timing.SILENT
 
 
@@ -193,8 +193,8 @@ def test_of_many_jobs_the_older_half_is_forgotten(store: Store) -> None:
 
 def test_what_two_processes_find_to_be_much_is_halved_once(store: Store) -> None:
     store.increase(keys.times("apimart"), {FIELD.format(80): timing.MOST + 2})
-    store.halve(keys.times("apimart"), "kling-v3|std|5|", timing.MOST)
-    store.halve(keys.times("apimart"), "kling-v3|std|5|", timing.MOST)
+    store.halve_counts(keys.times("apimart"), "kling-v3|std|5|", timing.MOST)
+    store.halve_counts(keys.times("apimart"), "kling-v3|std|5|", timing.MOST)
     assert learned(store) == {FIELD.format(80): timing.MOST // 2 + 1}
 
 

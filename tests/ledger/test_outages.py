@@ -19,9 +19,10 @@ from rushes.shared.domain import events
 from rushes.shared.domain.job import State
 from rushes.shared.ledger import redis_store
 from rushes.shared.ledger.connection import connect
-from rushes.shared.ledger.ledger import Ledger, Ticket
+from rushes.shared.ledger.ledger import Ledger
 from rushes.shared.ledger.redis_store import RedisStore
 from rushes.shared.ledger.store import LedgerUnavailable
+from rushes.shared.ledger.tickets import Ticket
 
 TIMEOUT_S = 0.2
 # A busy machine adds less, and redis-py that retries by itself blocks for 59 s.
@@ -64,22 +65,22 @@ CALLS: dict[str, Callable[[Ledger], object]] = {
     "create": lambda ledger: ledger.create(job()),
     "get": lambda ledger: ledger.get("job_1"),
     "claim": lambda ledger: ledger.claim([submits()], NOW),
-    "begin": lambda ledger: ledger.begin_many([TICKET], NOW)[0],
+    "begin": lambda ledger: ledger.open_tickets([TICKET], NOW)[0],
     "renew": lambda ledger: ledger.renew(TICKET, NOW),
     "apply": lambda ledger: ledger.apply("job_1", events.Lost("reset"), NOW),
     "engage": lambda ledger: engage(ledger, job(), TICKET, events.Begun(plan(job(), NOW)), CAPS, NOW),
     "nudge": lambda ledger: ledger.nudge("apimart", "job_1", 1, None, NOW),
     "retire": lambda ledger: ledger.retire(job()),
-    "newest": lambda ledger: ledger.newest(None, 9),
-    "counts": lambda ledger: ledger.counts(None),
-    "waiting": lambda ledger: ledger.waiting(["archive"], NOW),
-    "unopened": lambda ledger: ledger.unopened(["archive"], NOW),
-    "oldest": lambda ledger: ledger.oldest(State.ARCHIVING, 9),
-    "tallies": lambda ledger: ledger.tallies(),
-    "pause": lambda ledger: ledger.pause("apimart", "operator", NOW),
-    "resume": lambda ledger: ledger.resume("apimart", ["apimart"]),
-    "alive": lambda ledger: ledger.alive("one", NOW),
-    "ring": lambda ledger: ledger.ring(),
+    "newest": lambda ledger: ledger.overview.newest(None, 9),
+    "counts": lambda ledger: ledger.overview.counts(None),
+    "waiting": lambda ledger: ledger.overview.waiting_since(["archive"], NOW),
+    "unopened": lambda ledger: ledger.overview.unopened_since(["archive"], NOW),
+    "oldest": lambda ledger: ledger.overview.oldest(State.ARCHIVING, 9),
+    "tallies": lambda ledger: ledger.totals.metrics(),
+    "pause": lambda ledger: ledger.gateways.pause("apimart", "operator", NOW),
+    "resume": lambda ledger: ledger.gateways.resume("apimart", ["apimart"]),
+    "alive": lambda ledger: ledger.record_heartbeat("one", NOW),
+    "ring": lambda ledger: ledger.wake(),
     "ping": lambda ledger: ledger.ping(),
 }
 
@@ -130,8 +131,8 @@ def test_what_was_sent_to_a_hanging_redis_is_done_once_when_it_wakes(
         far.create(subject, "order-7", "digest")
     own_redis.thaw()
     assert near.create(subject, "order-7", "digest") is None
-    assert subject.id in {held.id for held in near.newest("acme", 9)}
-    assert near.counts("acme")[State.QUEUED] == 2
+    assert subject.id in {held.id for held in near.overview.newest("acme", 9)}
+    assert near.overview.counts("acme")[State.QUEUED] == 2
 
 
 def test_a_redis_that_forgot_the_programs_is_told_them_again(redis_store: RedisStore) -> None:
@@ -249,7 +250,7 @@ def test_a_life_in_which_every_answer_is_lost_is_lived_once(
     subject = job()
     assert losing().create(subject, "order-7", "digest") is None
     (ticket,) = claim(lossy, submits(), NOW)
-    opened = losing().begin_many([ticket], NOW)[0]
+    opened = losing().open_tickets([ticket], NOW)[0]
     assert opened is not None
     engage(losing(), *opened, events.Begun(plan(subject, NOW)), CAPS, NOW)
     losing().nudge("apimart", subject.id, 1, "task-1", NOW)
@@ -281,7 +282,7 @@ def test_a_caller_who_heard_nothing_may_call_again(lossy: Ledger, line: LossyLin
     with pytest.raises(LedgerUnavailable):
         lossy.create(first, "order-7", "digest")
     assert lossy.create(again, "order-7", "digest") == lossy.get(first.id)
-    assert lossy.counts("acme")[State.QUEUED] == 2
+    assert lossy.overview.counts("acme")[State.QUEUED] == 2
     assert f"rushes:job:{again.id}" not in contents(redis_store)
 
 

@@ -12,10 +12,11 @@ from ledger_steps import CAPS, contents, created, engage, engaged, plan, racing,
 from rushes.shared.domain import events
 from rushes.shared.domain.job import Job, State
 from rushes.shared.ledger import keys
-from rushes.shared.ledger.ledger import IDEMPOTENCY_S, CapReached, Conflict, Ledger
+from rushes.shared.ledger.ledger import IDEMPOTENCY_S, Conflict, Ledger
 from rushes.shared.ledger.memory_store import MemoryStore
 from rushes.shared.ledger.redis_store import RedisStore
 from rushes.shared.ledger.store import Store
+from rushes.shared.ledger.submits import CapReached
 
 LATER, WEEK_S = NOW + SECOND, IDEMPOTENCY_S
 
@@ -33,11 +34,11 @@ def restore(ledger: Ledger, subject: Job, overwrite: bool = True) -> bool:
 def test_a_job_that_is_gone_stands_as_it_would_have(ledger: Ledger, store: Store) -> None:
     subject = running(ledger)
     before = {name: held for name, held in contents(store).items() if name.startswith(("rushes:due", "rushes:index:"))}
-    other = Ledger(MemoryStore(), ledger._pace)
+    other = Ledger(MemoryStore(), ledger._policy)
 
     assert restore(other, subject)
     assert other.get(subject.id) == subject
-    assert other.in_flight("apimart") == 1
+    assert other.gateways.in_flight("apimart") == 1
     assert before.items() <= contents(other.store).items()
 
 
@@ -48,7 +49,7 @@ def test_an_attempt_that_is_missing_is_written_over_the_older_record(ledger: Led
     moved = ledger.get(subject.id)
     assert moved
     assert (moved.state, moved.current.task_id, moved.version) == (State.RUNNING, "task-7", subject.version + 1)
-    assert (ledger.in_flight("apimart"), ledger.counts("acme")[State.QUEUED]) == (1, 0)
+    assert (ledger.gateways.in_flight("apimart"), ledger.overview.counts("acme")[State.QUEUED]) == (1, 0)
     assert [name for name in contents(store) if name.startswith(("rushes:due", "rushes:leased"))] == [
         "rushes:due:poll:apimart"
     ]
@@ -102,15 +103,15 @@ def under_the_key(digest: str = SAME, **changes: Any) -> Job:
 def test_a_key_that_is_put_back_does_not_take_the_place_of_a_newer_jobs(ledger: Ledger) -> None:
     newer = job(created_at=NOW + 1)
     ledger.create(newer, KEY, SAME)
-    ledger.keep_key(under_the_key(), NOW + 2)
+    ledger.restore_key(under_the_key(), NOW + 2)
 
-    assert ledger.first("acme", KEY, SAME) == ledger.get(newer.id)
+    assert ledger.find_by_key("acme", KEY, SAME) == ledger.get(newer.id)
     assert ledger.create(job(created_at=NOW + 3), KEY, SAME) == ledger.get(newer.id)
 
 
 def test_a_key_that_is_put_back_gives_its_job_and_no_other_body_another(ledger: Ledger) -> None:
     lost = under_the_key()
-    ledger.keep_key(lost, NOW + DAY)
+    ledger.restore_key(lost, NOW + DAY)
     again = ledger.create(job(created_at=NOW + DAY), KEY, SAME)
 
     assert again
@@ -123,14 +124,14 @@ def test_a_key_that_is_put_back_gives_its_job_and_no_other_body_another(ledger: 
 def test_a_key_that_is_put_back_lives_no_longer_than_it_would_have(
     redis_store: RedisStore, age_s: int, left_s: int
 ) -> None:
-    Ledger(redis_store, POLICY).keep_key(under_the_key(), NOW + age_s * SECOND)
+    Ledger(redis_store, POLICY).restore_key(under_the_key(), NOW + age_s * SECOND)
 
     lives_s = redis_store._client.ttl(keys.idempotency("acme", KEY))
     assert left_s - 60 < int(lives_s) <= left_s
 
 
 def test_where_no_key_was_used_none_is_put_back(ledger: Ledger, store: Store) -> None:
-    ledger.keep_key(job(), NOW)
+    ledger.restore_key(job(), NOW)
 
     assert contents(store) == {}
 
@@ -143,7 +144,7 @@ def test_a_lost_job_whose_key_another_took_meanwhile_is_put_back_without_it(ledg
 
     assert (restore(ledger, lost), restore(ledger, stranger)) == (True, True)
     assert ledger.get_many([lost.id, stranger.id]) == [replace(each, idempotency=None) for each in (lost, stranger)]
-    assert ledger.first("acme", KEY, SAME) == ledger.get(quicker.id)
+    assert ledger.find_by_key("acme", KEY, SAME) == ledger.get(quicker.id)
 
 
 # --- the gate
@@ -152,8 +153,8 @@ def test_a_lost_job_whose_key_another_took_meanwhile_is_put_back_without_it(ledg
 def test_on_another_server_than_the_marked_one_no_submit_is_written_down(ledger: Ledger) -> None:
     created(ledger)
     subject, ticket = taken(ledger, submits(), NOW)
-    ledger.set_mark("another/line", NOW)
-    whole = ledger.whole()
+    ledger.continuity.set_mark("another/line", NOW)
+    whole = ledger.continuity.is_whole()
     with pytest.raises(CapReached) as reached:
         engage(ledger, subject, ticket, events.Begun(plan(subject, NOW)), CAPS, NOW)
 
@@ -164,10 +165,10 @@ def test_on_another_server_than_the_marked_one_no_submit_is_written_down(ledger:
 @pytest.mark.parametrize("mark", ["this", "none", "taken away"])
 def test_on_the_marked_server_or_without_a_mark_submits_go_on(ledger: Ledger, mark: str) -> None:
     if mark != "none":
-        ledger.set_mark(ledger.server() if mark == "this" else "another/line", NOW)
+        ledger.continuity.set_mark(ledger.continuity.server() if mark == "this" else "another/line", NOW)
     if mark == "taken away":
-        ledger.unmark()
+        ledger.continuity.unmark()
     created(ledger)
 
-    assert ledger.whole()
+    assert ledger.continuity.is_whole()
     assert engaged(ledger, NOW)[0].state is State.SUBMITTING

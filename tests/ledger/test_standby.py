@@ -12,8 +12,10 @@ from rushes.shared.domain import cheapest_wait, events
 from rushes.shared.domain.events import Reason
 from rushes.shared.domain.job import Job
 from rushes.shared.ledger import keys
-from rushes.shared.ledger.ledger import Caps, Ledger, Ticket
+from rushes.shared.ledger.ledger import Ledger
 from rushes.shared.ledger.store import LaneRoom, Store
+from rushes.shared.ledger.submits import Caps
+from rushes.shared.ledger.tickets import Ticket
 
 ROUTE = ("apimart", "evolink", "newapi")
 WAIT = round(POLICY.wait_for_cheapest_s * SECOND)
@@ -75,14 +77,14 @@ def test_a_further_gateway_without_room_takes_nobody(ledger: Ledger, room: LaneR
 
 def test_a_further_gateway_that_is_paused_takes_nobody(ledger: Ledger) -> None:
     (subject,) = created(ledger, route=ROUTE)
-    ledger.strike("evolink", Reason.BALANCE, 300, NOW)
+    ledger.gateways.strike("evolink", Reason.BALANCE, 300, NOW)
     assert claimed(ledger, OVER) == []
     assert claimed(ledger, NOW + 301 * SECOND) == [("submit:evolink", subject.id)]
 
 
 def test_a_further_gateway_that_is_to_show_that_it_is_well_takes_one(ledger: Ledger) -> None:
     created(ledger, 3, route=ROUTE)
-    ledger.strike("evolink", Reason.DOWN, None, NOW)
+    ledger.gateways.strike("evolink", Reason.DOWN, None, NOW)
     assert len(claimed(ledger, OVER)) == 1
 
 
@@ -90,7 +92,7 @@ def test_who_waits_for_the_end_of_a_pause_may_leave_too(ledger: Ledger, store: S
     created(ledger, route=ROUTE)
     held, _ = taken(ledger, submits(), NOW)
     ledger.apply(held.id, events.Parked(ROUTE), NOW)
-    ledger.pause("apimart", "operator", NOW * 2)
+    ledger.gateways.pause("apimart", "operator", NOW * 2)
     assert claimed(ledger, OVER) == [("submit:evolink", held.id)]
     assert places(store, held.id) == ["rushes:leased:submit:evolink"]
 
@@ -112,7 +114,7 @@ def test_a_crash_on_the_way_is_offered_again_and_once(ledger: Ledger) -> None:
 
 def rerouted(ledger: Ledger, now: int) -> Job:
     (ticket,) = tickets(ledger, now)
-    opened = ledger.begin_many([ticket], now)[0]
+    opened = ledger.open_tickets([ticket], now)[0]
     assert opened
     route = ("evolink", "apimart", "newapi")
     moved = ledger.apply(opened[0].id, events.Rerouted(route, "waited"), now, known=opened[0])

@@ -22,8 +22,9 @@ from ledger_steps import (
 
 from rushes.shared.domain import events
 from rushes.shared.domain.job import Chore, State
-from rushes.shared.ledger.ledger import Ledger, Ticket
+from rushes.shared.ledger.ledger import Ledger
 from rushes.shared.ledger.store import Commit, LaneRoom, Opening, Store, Writes
+from rushes.shared.ledger.tickets import Ticket
 
 ARCHIVE = LaneRoom("archive", 9)
 
@@ -31,8 +32,8 @@ ARCHIVE = LaneRoom("archive", 9)
 def test_a_ticket_opens_once(ledger: Ledger) -> None:
     created(ledger)
     (ticket,) = claim(ledger, submits(), NOW)
-    assert ledger.begin_many([ticket], NOW + 1)[0] is not None
-    assert ledger.begin_many([ticket], NOW + 2)[0] is None
+    assert ledger.open_tickets([ticket], NOW + 1)[0] is not None
+    assert ledger.open_tickets([ticket], NOW + 2)[0] is None
 
 
 def test_an_open_ticket_holds_the_job_for_the_time_of_a_lease(ledger: Ledger, store: Store) -> None:
@@ -45,29 +46,29 @@ def test_an_open_ticket_holds_the_job_for_the_time_of_a_lease(ledger: Ledger, st
 def test_a_late_ticket_opens_if_nobody_was_offered_the_job_again(ledger: Ledger) -> None:
     created(ledger)
     (ticket,) = claim(ledger, submits(), NOW)
-    assert ledger.begin_many([ticket], ticket.lease + SECOND)[0] is not None
+    assert ledger.open_tickets([ticket], ticket.lease + SECOND)[0] is not None
 
 
 def test_a_late_ticket_stays_shut_once_the_job_was_offered_again(ledger: Ledger) -> None:
     created(ledger)
     (late,) = claim(ledger, submits(), NOW)
     (fresh,) = claim(ledger, submits(), late.lease)
-    assert ledger.begin_many([late], late.lease + 1)[0] is None
-    assert ledger.begin_many([fresh], late.lease + 1)[0] is not None
+    assert ledger.open_tickets([late], late.lease + 1)[0] is None
+    assert ledger.open_tickets([fresh], late.lease + 1)[0] is not None
 
 
 def test_a_ticket_of_a_job_that_moved_on_stays_shut(ledger: Ledger) -> None:
     (subject,) = created(ledger)
     (ticket,) = claim(ledger, submits(), NOW)
     ledger.apply(subject.id, events.Canceled(), NOW)
-    assert ledger.begin_many([ticket], NOW)[0] is None
+    assert ledger.open_tickets([ticket], NOW)[0] is None
 
 
 def test_a_ticket_of_a_job_that_has_left_cleans_up_after_it(ledger: Ledger, store: Store) -> None:
     (subject,) = created(ledger)
     (ticket,) = claim(ledger, submits(), NOW)
     store.commit([Commit(subject.id, 0, "0a", "", Writes())])
-    assert ledger.begin_many([ticket], NOW)[0] is None
+    assert ledger.open_tickets([ticket], NOW)[0] is None
     assert places(store, subject.id) == []
 
 
@@ -92,19 +93,19 @@ def test_an_opening_whose_reply_is_lost_opens_for_the_same_call(store: Store) ->
     created(Ledger(store, POLICY))
     ledger = repeating(store)
     (ticket,) = claim(ledger, submits(), NOW)
-    opened = ledger.begin_many([ticket], NOW)[0]
+    opened = ledger.open_tickets([ticket], NOW)[0]
     assert opened is not None
     assert (opened[0].tries, opened[0].version) == (1, 1)
-    assert ledger.begin_many([ticket], NOW)[0] is None
+    assert ledger.open_tickets([ticket], NOW)[0] is None
 
 
 def test_a_hint_does_not_shut_out_the_call_whose_reply_is_lost(store: Store) -> None:
     subject = running(Ledger(store, POLICY))
     (ticket,) = claim(Ledger(store, POLICY), polls(), subject.due_at or 0)
     opening = Opening(ticket.lane, subject.id, ticket.lease, ticket.lease + 1)
-    (first,) = store.begin([opening], "0a")
+    (first,) = store.open_tickets([opening], "0a")
     store.nudge("poll:apimart", subject.id, f"{NOW}:1:task-1", NOW)
-    (again,) = store.begin([opening], "0a")
+    (again,) = store.open_tickets([opening], "0a")
     assert first is not None
     assert again is not None
     assert again.split(" ")[:3] == [str(subject.version + 2), "0a", "1"]
@@ -114,8 +115,8 @@ def test_two_deliveries_of_a_ticket_in_the_same_moment_do_not_collide(ledger: Le
     created(ledger)
     (ticket,) = claim(ledger, submits(), NOW)
     far = replace(ticket, lease=ticket.lease)
-    assert ledger.begin_many([ticket], NOW - 80 * SECOND)[0] is not None
-    assert ledger.begin_many([far], NOW - 80 * SECOND)[0] is None
+    assert ledger.open_tickets([ticket], NOW - 80 * SECOND)[0] is not None
+    assert ledger.open_tickets([far], NOW - 80 * SECOND)[0] is None
 
 
 @pytest.mark.parametrize("chore", Chore)
@@ -177,7 +178,7 @@ def in_hand(ledger: Ledger, count: int) -> list[tuple[str, Ticket]]:
     archiving(ledger)
     clip, ticket = taken(ledger, ARCHIVE, NOW)
     created(ledger, count)
-    opened = ledger.begin_many(claim(ledger, submits(), NOW + count), NOW)
+    opened = ledger.open_tickets(claim(ledger, submits(), NOW + count), NOW)
     first, *rest = [(one[0].id, one[1]) for one in opened if one]
     return [first, (clip.id, ticket), *rest]
 

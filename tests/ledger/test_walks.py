@@ -17,9 +17,12 @@ from rushes.shared.domain import cheapest_wait, counters, events, schedule
 from rushes.shared.domain.events import Event, Reason
 from rushes.shared.domain.job import Chore, Error, Job, State
 from rushes.shared.ledger import keys
-from rushes.shared.ledger.ledger import COUNTERS, CapReached, Caps, Conflict, LeaseLost, Ledger, Ticket
+from rushes.shared.ledger.ledger import Conflict, Ledger
 from rushes.shared.ledger.memory_store import MemoryStore
 from rushes.shared.ledger.redis_store import RedisStore
+from rushes.shared.ledger.submits import CapReached, Caps
+from rushes.shared.ledger.tickets import LeaseLost, Ticket
+from rushes.shared.ledger.writes import COUNTERS
 
 STEPS = 300
 PAUSES = (0, 1, 1, SECOND, SECOND, 5 * SECOND, 20 * SECOND, MINUTE)
@@ -68,7 +71,7 @@ class Walk:
         if not self.tickets:
             return False
         ticket = self.random.choice(self.tickets[-4:])
-        opened = self.ledger.begin_many([ticket], self.now)[0]
+        opened = self.ledger.open_tickets([ticket], self.now)[0]
         self.held += [opened] if opened else []
         return opened is not None
 
@@ -119,7 +122,7 @@ class Walk:
         return self.ledger.nudge(gateway, who, attempt, task_id, self.now) == "noted"
 
     def retire(self) -> bool:
-        over = self.ledger.newest(None, 9, states=[State.COMPLETED, State.FAILED, State.CANCELED])
+        over = self.ledger.overview.newest(None, 9, states=[State.COMPLETED, State.FAILED, State.CANCELED])
         leaving = [each for each in over if each.chores == (Chore.RETIRE,)]
         for each in leaving[:1]:
             self.ledger.retire(each)
@@ -130,20 +133,20 @@ class Walk:
         gateway = self.random.choice(GATEWAYS)
         chance = self.random.random()
         if chance < 0.5:
-            self.ledger.strike(gateway, self.random.choice([Reason.DOWN, Reason.RATE]), None, self.now)
+            self.ledger.gateways.strike(gateway, self.random.choice([Reason.DOWN, Reason.RATE]), None, self.now)
         elif chance < 0.53:
-            self.ledger.pause(gateway, "operator", self.now + 30 * MINUTE)
+            self.ledger.gateways.pause(gateway, "operator", self.now + 30 * MINUTE)
         else:
-            self.ledger.resume(gateway, GATEWAYS)
+            self.ledger.gateways.resume(gateway, GATEWAYS)
         return True
 
     def look_around(self) -> bool:
         before = self.random.choice(["", *self.jobs])
-        self.ledger.newest(self.random.choice([None, "acme"]), 3, before)
-        self.ledger.counts(None)
-        self.ledger.waiting(LANES, self.now)
-        self.ledger.unopened(LANES, self.now)
-        self.ledger.oldest(State.ARCHIVING, 3)
+        self.ledger.overview.newest(self.random.choice([None, "acme"]), 3, before)
+        self.ledger.overview.counts(None)
+        self.ledger.overview.waiting_since(LANES, self.now)
+        self.ledger.overview.unopened_since(LANES, self.now)
+        self.ledger.overview.oldest(State.ARCHIVING, 3)
         return True
 
 
@@ -271,9 +274,9 @@ def test_a_day_of_nothing_but_crashes_loses_no_job(store: Any) -> None:
     while now < NOW + DAY // 24:
         soonest, tickets = ledger.claim(ALL_ROOMS, now)
         for ticket in tickets[::2]:
-            ledger.begin_many([ticket], now)[0]
+            ledger.open_tickets([ticket], now)[0]
         now = soonest or now + HOUR
-    assert sum(ledger.counts("acme").values()) == 5
-    waiting = ledger.newest("acme", 9)
+    assert sum(ledger.overview.counts("acme").values()) == 5
+    waiting = ledger.overview.newest("acme", 9)
     assert len(waiting) == 5
     assert all(each.state is State.QUEUED and each.tries > 10 for each in waiting)

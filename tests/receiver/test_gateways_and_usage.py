@@ -56,7 +56,7 @@ def test_jobs_in_flight_are_counted(web_on_each: Web) -> None:
 
 def test_a_pause_shows_its_end_and_its_reason(web_on_each: Web) -> None:
     web = web_on_each
-    web.parts.ledger.strike("evolink", Reason.KEY, None, web.parts.now())
+    web.parts.ledger.gateways.strike("evolink", Reason.KEY, None, web.parts.now())
 
     held = gateway(web, "evolink")
     assert held["paused_until"].startswith(f"{TODAY}T14:1")
@@ -64,7 +64,7 @@ def test_a_pause_shows_its_end_and_its_reason(web_on_each: Web) -> None:
 
 
 def test_a_pause_that_is_over_is_none(web: Web) -> None:
-    web.parts.ledger.strike("evolink", Reason.KEY, None, NOW - 4000 * SECOND)
+    web.parts.ledger.gateways.strike("evolink", Reason.KEY, None, NOW - 4000 * SECOND)
 
     held = gateway(web, "evolink")
     assert (held["paused_until"], held["why"]) == (None, None)
@@ -72,7 +72,7 @@ def test_a_pause_that_is_over_is_none(web: Web) -> None:
 
 def test_only_the_admin_ends_a_pause(web_on_each: Web) -> None:
     web = web_on_each
-    web.parts.ledger.strike("evolink", Reason.KEY, None, web.parts.now())
+    web.parts.ledger.gateways.strike("evolink", Reason.KEY, None, web.parts.now())
 
     refused(web.acme.post("/v1/gateways/evolink/resume"), 403, "forbidden")
     refused(web.nobody.post("/v1/gateways/evolink/resume"), 401, "unauthorized")

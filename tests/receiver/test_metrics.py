@@ -102,7 +102,7 @@ def test_what_is_sent_again_because_its_answer_was_lost_is_counted_once(store: S
         ledger.apply(subject.id, events.Succeeded(link()), NOW)
         ledger.apply(subject.id, events.Archived(result()), NOW)
 
-    counts = {field: count for field, count in ledger.tallies().items() if not field.endswith("ms")}
+    counts = {field: count for field, count in ledger.totals.metrics().items() if not field.endswith("ms")}
     assert set(counts.values()) == {"1"}
     assert {"created", "submits|apimart|accepted|"} <= set(counts)
 
@@ -122,13 +122,13 @@ def test_submits_are_counted_by_verdict(web_on_each: Web) -> None:
 
 def test_words_that_no_document_knows_are_told(web_on_each: Web) -> None:
     for _ in range(3):
-        web_on_each.parts.ledger.drifted("evolink", 'half|"baked"\n')
+        web_on_each.parts.ledger.gateways.count_unknown_word("evolink", 'half|"baked"\n')
     assert told(web_on_each)['rushes_drift_words_total{gateway="evolink",word="half|\\"baked\\"\\n"}'] == 3
 
 
 def test_a_gateway_that_makes_up_words_makes_up_no_metrics_without_end(web: Web) -> None:
     for number in range(80):
-        web.parts.ledger.drifted("evolink", f"word {number}")
+        web.parts.ledger.gateways.count_unknown_word("evolink", f"word {number}")
     assert len([key for key in told(web) if "drift" in key]) == 50
 
 
@@ -221,7 +221,7 @@ def test_what_could_not_be_written_down_is_kept(monkeypatch: pytest.MonkeyPatch)
 
 def test_a_gateway_in_trouble_is_told_until_it_takes_a_job(web_on_each: Web) -> None:
     web = web_on_each
-    web.parts.ledger.strike("evolink", Reason.KEY, None, web.parts.now())
+    web.parts.ledger.gateways.strike("evolink", Reason.KEY, None, web.parts.now())
     found = told(web)
     assert found['rushes_gateway_paused{gateway="evolink",why="key_rejected"}'] == 1
     assert 20 < found['rushes_gateway_pause_left_seconds{gateway="evolink"}'] <= 30
@@ -237,7 +237,7 @@ def test_what_is_full_and_what_is_spent_is_told(store: Store) -> None:
     web = Web(parts_over(store, RUSHES_DAILY_BUDGET_USD="5", APIMART_MAX_IN_FLIGHT="7"))
     web.standing(State.RUNNING)
     finished(web, "apimart")
-    web.parts.ledger.alive("one", web.parts.now())
+    web.parts.ledger.record_heartbeat("one", web.parts.now())
 
     found = told(web)
     at = '{gateway="apimart"}'
@@ -302,7 +302,7 @@ def test_what_waits_out_a_pause_is_not_overdue_until_it_is_over(web_on_each: Web
     ledger = web_on_each.parts.ledger
     (subject,) = created(ledger)
     ledger.apply(subject.id, events.Parked(subject.route), NOW)
-    ledger.pause("apimart", "operator", LATER)
+    ledger.gateways.pause("apimart", "operator", LATER)
     assert late(web_on_each, LATER - SECOND) == 0
     assert late(web_on_each, LATER + 7 * SECOND) == 7
 
@@ -310,9 +310,9 @@ def test_what_waits_out_a_pause_is_not_overdue_until_it_is_over(web_on_each: Web
 def test_while_a_gateway_shows_that_it_is_well_the_others_are_not_overdue(web_on_each: Web) -> None:
     ledger = web_on_each.parts.ledger
     created(ledger, 2)
-    ledger.strike("apimart", Reason.DOWN, None, NOW)
+    ledger.gateways.strike("apimart", Reason.DOWN, None, NOW)
     (ticket,) = claim(ledger, submits(), LATER)
-    assert ledger.begin_many([ticket], LATER)[0]
+    assert ledger.open_tickets([ticket], LATER)[0]
     assert late(web_on_each, LATER + SECOND) == 0
 
 
@@ -388,7 +388,7 @@ def test_a_label_that_an_alert_asks_for_is_told(web: Web) -> None:
     text = (DEPLOY / "alerts.yml").read_text("utf-8")
     finished(web)
     web.standing(State.UNCONFIRMED)
-    web.parts.ledger.strike("evolink", Reason.BALANCE, None, web.parts.now())
+    web.parts.ledger.gateways.strike("evolink", Reason.BALANCE, None, web.parts.now())
     found = told(web)
 
     labels = re.findall(r"(rushes_[a-z_]+)\{(\w+)=\"(\w+)\"", text)
@@ -402,7 +402,7 @@ def test_jobs_that_are_older_than_experience_calls_possible_are_told_of() -> Non
     web.standing(State.RUNNING, {"provider": "evolink", "submitted_at": NOW - HOUR})
     web.standing(State.RUNNING, {"provider": "evolink", "submitted_at": NOW - MINUTE})
     web.standing(State.RUNNING, {"provider": "newapi", "submitted_at": NOW - HOUR})
-    kind = timing.kind(web.parts.ledger.oldest(State.RUNNING, 1)[0]).partition("|")[2]
+    kind = timing.kind(web.parts.ledger.overview.oldest(State.RUNNING, 1)[0]).partition("|")[2]
     web.parts.ledger.store.increase(keys.times("evolink"), {f"{kind}|{timing.bucket(60)}": timing.FEWEST})
 
     stuck = {name: held for name, held in told(web).items() if name.startswith("rushes_jobs_stuck")}

@@ -174,8 +174,8 @@ def test_a_watched_jobs_end_is_the_exit_code(rushes: Rushes, ledger: Ledger, cli
 def test_a_job_is_waited_for(server: Server, ledger: Ledger) -> None:
     env = {"RUSHES_URL": server.url, "RUSHES_API_KEY": KEYS["other"], "PATH": "/usr/bin:/bin"}
     waiting = subprocess.Popen([PROGRAM, "submit", *FLAGS, "--wait"], env=env, stdout=subprocess.PIPE)
-    wait_until(lambda: bool(ledger.newest("other", 1)), "the job")
-    (job,) = ledger.newest("other", 1)
+    wait_until(lambda: bool(ledger.overview.newest("other", 1)), "the job")
+    (job,) = ledger.overview.newest("other", 1)
     assert waiting.poll() is None
 
     ledger.apply(job.id, events.Canceled(), clock())

@@ -257,9 +257,9 @@ def test_the_command_tells_all_in_lines_or_json_and_ends_with_1_where_something_
 
 def test_a_paused_gateway_is_told_with_what_to_do(examined: Any, well: RedisServer) -> None:
     ledger = Ledger(RedisStore(connect(well.url, 5)), Policy())
-    ledger.strike("evolink", Reason.MOVED, None, clock())
+    ledger.gateways.strike("evolink", Reason.MOVED, None, clock())
     found = examined()["gateway.evolink.pause"]
-    ledger.resume("evolink", ["evolink"])
+    ledger.gateways.resume("evolink", ["evolink"])
 
     assert (found.verdict, found.what) == (BAD, "paused: address_moved")
     assert "EVOLINK_BASE_URL" in found.advice

@@ -13,8 +13,9 @@ from factories import NOW, SECOND, job_in
 from rushes.shared.domain import events, schedule
 from rushes.shared.domain.events import Event
 from rushes.shared.domain.job import Job, State
-from rushes.shared.ledger.ledger import CapReached, LeaseLost, Ticket
 from rushes.shared.ledger.store import LedgerUnavailable
+from rushes.shared.ledger.submits import CapReached
+from rushes.shared.ledger.tickets import LeaseLost, Ticket
 from rushes.worker import leases
 from rushes.worker.group_commit import InHand, write, write_down
 from rushes.worker.leases import SURE_S, Lease, engage, still

@@ -18,7 +18,11 @@ class Board:
     def __init__(self, since: int | None) -> None:
         self._since = since
 
-    def unopened(self, lanes: Any, now: int) -> dict[str, int]:
+    @property
+    def overview(self) -> Board:
+        return self
+
+    def unopened_since(self, lanes: Any, now: int) -> dict[str, int]:
         return {} if self._since is None else {"poll:evolink": self._since}
 
 

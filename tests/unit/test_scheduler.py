@@ -13,9 +13,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rushes.shared.domain import schedule
-from rushes.shared.ledger.ledger import Ledger, Ticket
+from rushes.shared.ledger.ledger import Ledger
 from rushes.shared.ledger.memory_store import MemoryStore
 from rushes.shared.ledger.store import LedgerUnavailable
+from rushes.shared.ledger.tickets import Ticket
 from rushes.worker import scheduler as schedulers
 from rushes.worker.lane_capacity import CALLS, SHARES
 from rushes.worker.scheduler import BREATH_MAX_S, BREATH_S, NAP_S, Scheduler, messages
@@ -176,7 +177,7 @@ def test_a_bell_out_of_reach_harms_nobody(tasks: Any, monkeypatch: pytest.Monkey
         rung.append(True)
         raise LedgerUnavailable("away")
 
-    monkeypatch.setattr(tasks, "services", lambda: SimpleNamespace(ledger=SimpleNamespace(ring=ring)))
+    monkeypatch.setattr(tasks, "services", lambda: SimpleNamespace(ledger=SimpleNamespace(wake=ring)))
     tasks._ring()
     assert rung == [True]
 

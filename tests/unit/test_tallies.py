@@ -17,11 +17,11 @@ from rushes.shared.domain.transitions import transition
 def counted(subject: Job, event: Event, now: int = NOW) -> dict[str, int]:
     """What the move that an event makes is counted as, each line as the ledger writes it."""
     moved = transition(subject, event, now, POLICY)
-    return {"|".join(line[1:]): step for line, step in metric_counters.moved(subject, moved).items()}
+    return {"|".join(line[1:]): step for line, step in metric_counters.increments(subject, moved).items()}
 
 
 def test_a_new_job_is_counted() -> None:
-    assert metric_counters.moved(None, job()) == {("tally", "created"): 1}
+    assert metric_counters.increments(None, job()) == {("tally", "created"): 1}
 
 
 def test_what_moves_nothing_is_counted_as_nothing() -> None:

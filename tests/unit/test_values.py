@@ -9,7 +9,7 @@ import pytest
 from rushes.shared.domain.frozen import replace
 from rushes.shared.domain.job import Attempt, Job, Link
 from rushes.shared.domain.schedule import Policy
-from rushes.shared.ledger.ledger import Ticket
+from rushes.shared.ledger.tickets import Ticket
 
 LINK = Link("https://clips.test/1.mp4", None, 7)
 

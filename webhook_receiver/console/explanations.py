@@ -80,7 +80,7 @@ def _queued(job: Job, services: Services, now: int) -> Explanation | None:
 
 
 def _paused(gateway: str, services: Services, now: int) -> str | None:
-    health = services.ledger.health(gateway)
+    health = services.ledger.gateways.health(gateway)
     until = int(health.get("paused_until", 0))
     if until <= now:
         return None
@@ -92,15 +92,15 @@ def _full(gateway: str, services: Services, now: int) -> str | None:
     caps = services.settings.gateways.get(gateway)
     if caps is None:
         return f"Waits for {gateway}, which is not enabled here: its API key is not set."
-    if services.ledger.in_flight(gateway) >= caps.max_in_flight:
+    if services.ledger.gateways.in_flight(gateway) >= caps.max_in_flight:
         return f"Waits for a place at {gateway}: it has {caps.max_in_flight} jobs, as many as it may have."
-    if services.ledger.submits_lately(gateway, now) >= caps.submits_per_minute:
+    if services.ledger.gateways.submits_last_minute(gateway, now) >= caps.submits_per_minute:
         return f"Waits for {gateway}: it was sent {caps.submits_per_minute} jobs this minute, as many as it may be."
     return None
 
 
 def _is_throttled(gateway: str, services: Services, now: int) -> bool:
-    health = services.ledger.health(gateway)
+    health = services.ledger.gateways.health(gateway)
     return int(health.get("paused_until", 0)) > now and health.get("why") == Reason.RATE
 
 

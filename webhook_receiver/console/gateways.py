@@ -142,13 +142,13 @@ def finish_times(gateway: str) -> FinishTimes:
 def spent_today(day: str, asking: Caller) -> dict[str, Decimal]:
     """What the visitor may see of today's spending, by gateway."""
     spent: dict[str, Decimal] = {}
-    for (_, gateway), counts in counters.by_gateway(services().ledger.usage(day), asking.scope).items():
+    for (_, gateway), counts in counters.by_gateway(services().ledger.totals.usage(day), asking.scope).items():
         spent[gateway] = spent.get(gateway, money.ZERO) + money.from_units(counts["actual"])
     return spent
 
 
 def budgets(day: str, asking: Caller) -> list[Budget]:
     """Today's budget of the visitor; of every tenant that spent something, for the administrator."""
-    held, limit = services().ledger.held(day), services().settings.daily_budget_usd
+    held, limit = services().ledger.totals.committed(day), services().settings.daily_budget_usd
     tenants = sorted(held) if asking.scope is None else [asking.scope]
     return [Budget(tenant, money.from_units(int(held.get(tenant, 0))), limit) for tenant in tenants]

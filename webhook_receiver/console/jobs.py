@@ -108,7 +108,7 @@ def looked_up(wanted: Filters, asking: Caller) -> tuple[list[Job], str | None]:
     """The jobs of the page, and the one before which older ones stand, if any."""
     tenant = wanted.tenant or asking.scope
     limit = LOOKED_THROUGH if wanted.text else PAGE + 1
-    found = services().ledger.newest(tenant, limit, wanted.before, wanted.states, wanted.gateway or None)
+    found = services().ledger.overview.newest(tenant, limit, wanted.before, wanted.states, wanted.gateway or None)
     if wanted.text:
         return [job for job in found if holds(job, wanted.text)][:PAGE], None
     return found[:PAGE], found[PAGE - 1].id if len(found) > PAGE else None
@@ -124,7 +124,7 @@ def holds(job: Job, text: str) -> bool:
 
 
 def tiles(asking: Caller, wanted: Filters) -> list[dict[str, object]]:
-    counts = services().ledger.counts(wanted.tenant or asking.scope)
+    counts = services().ledger.overview.counts(wanted.tenant or asking.scope)
     return [
         {
             "name": name,

@@ -1,0 +1,147 @@
+"""All that one move of a job writes, as one value. It is computed here and nowhere else; the ledger sends it.
+
+A move writes the record, one due entry, one index entry, the counters, what the end of a task teaches, and a wake-up.
+An unfinished job stands in exactly one of due and leased, and every job in exactly one index: both are kept here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from rushes.shared.domain import cheapest_wait, counters, metric_counters, schedule, timing
+from rushes.shared.domain.counters import Line
+from rushes.shared.domain.events import Accepted, Event, Failed, Succeeded
+from rushes.shared.domain.job import Job, State
+from rushes.shared.domain.schedule import Policy
+
+# What a gateway's own answers say of its health, as against what an operator decided.
+HEALTH_FIELDS = ("paused_until", "why", "strikes")
+SILENT = "silent"
+
+
+class Index(NamedTuple):
+    """Where a job is listed: by tenant, state and gateway (None before its first submit)."""
+
+    tenant: str
+    state: State
+    gateway: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What a move writes beside the record."""
+
+    due: tuple[str, int] | None = None
+    """Lane and moment (ms) at which the job is due."""
+    no_longer_due: tuple[str, ...] = ()
+    """Lanes."""
+    released: tuple[str, ...] = ()
+    """Lanes whose lease on the job ends."""
+    standby: Mapping[str, int] = field(default_factory=dict)
+    """Gateway → from when on (ms) it may take the job although another goes first."""
+    no_longer_standby: tuple[str, ...] = ()
+    """Gateways."""
+    index: Index | None = None
+    """Where the job is listed from now on; None where nothing changes."""
+    no_longer_indexed: Index | None = None
+    counts: Mapping[Line, int] = field(default_factory=dict)
+    """What is added to the counters."""
+    forgotten: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """Gateway → what is no longer true of it."""
+    wakes: bool = False
+    """Whether the scheduler has something to do now."""
+
+
+def created(job: Job, policy: Policy) -> Change:
+    """What a new job writes. The scheduler is woken in any case."""
+    lane = schedule.lane(job)
+    return Change(
+        due=(lane, job.due_at) if lane and job.due_at is not None else None,
+        standby=cheapest_wait.standby(job, policy),
+        index=index_of(job),
+        counts=_counts(None, job),
+        wakes=True,
+    )
+
+
+def moved(before: Job, after: Job, event: Event, now: int, policy: Policy) -> Change:
+    """What a move from one state of a job to the next writes."""
+    lane, counts = schedule.lane(after), _counts(before, after)
+    standby, no_longer_standby = _standby(before, after, policy)
+    index, no_longer_indexed = _index(before, after)
+    learned, forgotten = _learned(before, after, event)
+    if isinstance(event, Accepted) and after.provider and after.state is State.RUNNING:
+        forgotten[after.provider] = HEALTH_FIELDS  # it took a job, so it is well
+    frees_a_place = counts.get(("inflight", before.provider or ""), 0) < 0
+    is_due = after.due_at is not None and after.due_at <= now
+    return Change(
+        due=(lane, after.due_at) if lane and after.due_at is not None else None,
+        no_longer_due=tuple(name for name in schedule.places(before) if name != lane),
+        released=schedule.leasing(before),
+        standby=standby,
+        no_longer_standby=no_longer_standby,
+        index=index,
+        no_longer_indexed=no_longer_indexed,
+        counts=counts | learned,
+        forgotten=forgotten,
+        wakes=frees_a_place or is_due,
+    )
+
+
+def submitted(before: Job, after: Job, policy: Policy) -> Change:
+    """What is written before a paid call: as above, but the job stays leased by the worker that is about to call."""
+    standby, no_longer_standby = _standby(before, after, policy)
+    index, no_longer_indexed = _index(before, after)
+    return Change(
+        standby=standby,
+        no_longer_standby=no_longer_standby,
+        index=index,
+        no_longer_indexed=no_longer_indexed,
+        counts=_counts(before, after),
+    )
+
+
+def retired(job: Job) -> Change:
+    """What is written when an ended job leaves the ledger: its counters stay."""
+    return Change(no_longer_due=("retire",), released=("retire",), no_longer_indexed=index_of(job))
+
+
+def index_of(job: Job) -> Index:
+    """The one index in which a job is listed."""
+    return Index(job.tenant, job.state, job.provider)
+
+
+def _index(before: Job, after: Job) -> tuple[Index | None, Index | None]:
+    """Where the job is listed from now on, and where no longer; None and None where nothing changes."""
+    old, new = index_of(before), index_of(after)
+    return (None, None) if old == new else (new, old)
+
+
+def _counts(before: Job | None, after: Job) -> dict[Line, int]:
+    return counters.difference(before, after) | metric_counters.increments(before, after)
+
+
+def _standby(before: Job, after: Job, policy: Policy) -> tuple[dict[str, int], tuple[str, ...]]:
+    """The further gateways of a job in line may take it, from the end of its wait for the first one on."""
+    stands = cheapest_wait.standby(after, policy)
+    return stands, tuple(name for name in cheapest_wait.standby(before, policy) if name not in stands)
+
+
+def _learned(before: Job, after: Job, event: Event) -> tuple[dict[Line, int], dict[str, tuple[str, ...]]]:
+    """What the end of a task teaches, once: how long it took, and whether its callback came."""
+    learned: dict[Line, int] = {}
+    forgotten: dict[str, tuple[str, ...]] = {}
+    # A task whose end is known already teaches nothing again: `heard_by` is written with the first end.
+    if not isinstance(event, (Succeeded, Failed)) or before.current.heard_by is not None:
+        return learned, forgotten
+    attempt, kind = after.current, timing.kind(after)
+    took_s = timing.finished_s(attempt, event.took_s if isinstance(event, Succeeded) else None)
+    if took_s is not None:
+        learned["times", attempt.provider, f"{kind.partition('|')[2]}|{timing.bucket(took_s)}"] = 1
+    if attempt.callback and attempt.heard_by == "callback":
+        forgotten[attempt.provider] = (SILENT,)
+    elif attempt.callback:
+        learned[SILENT, attempt.provider] = 1
+    return learned, forgotten

@@ -1,0 +1,86 @@
+"""What the ledger tells of many jobs at once: lists, counts, and how long jobs have been waiting."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from rushes.shared.domain import schedule
+from rushes.shared.domain.job import Job, State
+from rushes.shared.ledger import keys, record
+from rushes.shared.ledger.store import Store
+
+# So many jobs of a lane are looked at to tell how long they wait.
+SAMPLE = 20
+
+
+class Overview:
+    """Reads and changes nothing. Every method raises LedgerUnavailable where the store is out of reach."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def newest(
+        self,
+        tenant: str | None,
+        limit: int,
+        before: str = "",
+        states: Iterable[State] = (),
+        provider: str | None = None,
+    ) -> list[Job]:
+        """Jobs newest first; of one tenant or of all, in some states, at one gateway, older than `before`."""
+        names = self._indexes(tenant, set(states), provider)
+        return self._jobs(self._store.newest(names, limit, before))
+
+    def oldest(self, state: State, limit: int) -> list[Job]:
+        """Jobs of all tenants that stand in a state, oldest first."""
+        return self._jobs(self._store.oldest(self._indexes(None, {state}, None), limit))
+
+    def counts(self, tenant: str | None) -> dict[State, int]:
+        """How many jobs stand in each state; of one tenant or of all."""
+        names = self._indexes(tenant, set(), None)
+        totals = dict.fromkeys(State, 0)
+        for name, size in zip(names, self._store.sizes(names), strict=True):
+            totals[State(name.rsplit(":", 2)[1])] += size
+        return totals
+
+    def waiting_since(self, lanes: Sequence[str], now: int) -> dict[str, int]:
+        """Lane → since when (ms) the job that waits longest there could have been handed out; of the first in line."""
+        samples = self._sample([(keys.due(lane), now) for lane in lanes])
+        return _earliest(lanes, [[schedule.ripe_since(job, now) for job, _ in sample] for sample in samples])
+
+    def unopened_since(self, lanes: Sequence[str], now: int) -> dict[str, int]:
+        """The same of jobs that were handed out and that nobody works at: their ticket is unused or ran out.
+
+        A job that is worked at has more of its lease left than a ticket lives.
+        """
+        samples = self._sample([(keys.leased(lane), schedule.after(now, schedule.HANDOUT_S)) for lane in lanes])
+        idle = [[job for job, lease in sample if lease <= now or not job.tries] for sample in samples]
+        return _earliest(lanes, [[schedule.ripe_since(job, now) for job in jobs] for jobs in idle])
+
+    def tickets_out(self, lane: str) -> int:
+        """How many tickets of a lane are handed out, or worked at."""
+        return self._store.sizes([keys.leased(lane)])[0]
+
+    def _jobs(self, job_ids: Sequence[str]) -> list[Job]:
+        return [record.decode(text) for text in self._store.records(job_ids) if text]
+
+    def _sample(self, places: Sequence[tuple[str, int]]) -> list[list[tuple[Job, int]]]:
+        samples = self._store.ripe(places, SAMPLE)
+        jobs = {job.id: job for job in self._jobs(sorted({job_id for sample in samples for job_id, _ in sample}))}
+        return [[(jobs[job_id], at) for job_id, at in sample if job_id in jobs] for sample in samples]
+
+    def _indexes(self, tenant: str | None, states: set[State], provider: str | None) -> list[str]:
+        return [name for name in self._store.index_names() if _matches(name, tenant, states, provider)]
+
+
+def _earliest(lanes: Sequence[str], moments: Sequence[Sequence[int]]) -> dict[str, int]:
+    return {lane: min(since) for lane, since in zip(lanes, moments, strict=True) if since}
+
+
+def _matches(name: str, tenant: str | None, states: set[State], provider: str | None) -> bool:
+    head, state, gateway = name.rsplit(":", 2)
+    return (
+        (tenant is None or head == f"rushes:index:{tenant}")
+        and (not states or State(state) in states)
+        and (provider is None or gateway == provider)
+    )

@@ -1,0 +1,78 @@
+"""Submits as the ledger lets them pass: each needs its ticket's lease, a whole ledger, and room under every cap."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from rushes.shared.domain import counters, schedule
+from rushes.shared.domain.events import Event
+from rushes.shared.domain.job import Job
+from rushes.shared.ledger import keys
+from rushes.shared.ledger.gateway_health import WINDOW_MS
+from rushes.shared.ledger.store import Writes
+from rushes.shared.ledger.tickets import Ticket
+
+# A submit that met a ledger not known to be whole is tried again after this long.
+WHOLE_S = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Caps:
+    """What a submit must fit into, checked together with writing it down."""
+
+    gateway: str
+    max_in_flight: int
+    submits_per_minute: int
+    budget: int | None = None
+    """Most that the tenant may hold and spend this day, 10^-8 USD."""
+    price: int = 0
+    """What this submit holds, 10^-8 USD."""
+
+
+@dataclass(frozen=True, slots=True)
+class Submit:
+    """A paid call that is about to be made: what to write down before, and what must be so."""
+
+    job: Job
+    """As it was opened, or with what the same step learned since."""
+    ticket: Ticket
+    event: Event
+    caps: Caps
+
+
+class CapReached(Exception):
+    """`cap` is in the way: `pause`, `window`, `inflight`, `budget` or `whole`; `until` (ms) is when to try again."""
+
+    def __init__(self, cap: str, until: int) -> None:
+        super().__init__(cap)
+        self.cap, self.until = cap, until
+
+
+def gates(writes: Writes, submit: Submit, now: int) -> list[Sequence[object]]:
+    """What must hold in the very moment of the write, or two workers would pay where one may (`lua/commit.lua`)."""
+    job, ticket, caps = submit.job, submit.ticket, submit.caps
+    found: list[Sequence[object]] = [
+        ["lease", writes.number(keys.leased(ticket.lane)), job.id, ticket.lease],
+        ["whole", writes.number(keys.MARK)],
+        ["pause", writes.number(keys.gateway(caps.gateway)), now],
+        ["inflight", writes.number(keys.IN_FLIGHT), caps.gateway, 1, caps.max_in_flight],
+        ["window", writes.number(keys.window(caps.gateway)), caps.submits_per_minute, now - WINDOW_MS],
+    ]
+    if caps.budget is not None:
+        day = writes.number(keys.held(counters.day_of(now)))
+        found.append(["budget", day, job.tenant, caps.price, caps.budget])
+    return found
+
+
+def opens_at(cap: str, value: str, now: int) -> int:
+    """When a gate that was shut may be tried again (ms); `value` is what the gate said."""
+    if cap == "pause":
+        return int(value)
+    if cap == "whole":
+        return schedule.after(now, WHOLE_S)
+    if cap == "window":
+        return int(float(value or now)) + WINDOW_MS + 1
+    if cap == "budget":
+        return now - now % schedule.DAY + schedule.DAY
+    return now
