@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 from rushes.shared.domain import events, schedule
 from rushes.shared.domain.events import Event
 from rushes.shared.domain.job import Job, Link, State
-from rushes.shared.domain.transitions import MADE_UP
+from rushes.shared.domain.moves.running import UNKNOWN_TASK_ANSWERS
 from rushes.shared.ledger.quarantine import IN_ALL
 from rushes.shared.operations.task_query import ask, result_of
 from rushes.shared.services import Services
@@ -43,7 +43,7 @@ def meant(job: Job, answer: Event, asked_at: int, services: Services) -> Event |
     attempt = job.current
     event = replace(result_of(job, answer), attempt=attempt.number, asked_at=asked_at)
     if job.state is State.UNCONFIRMED and isinstance(event, events.Unclear) and event.missing:
-        return None if attempt.polls + 1 >= MADE_UP and named_otherwise(job, services) else event
+        return None if attempt.polls + 1 >= UNKNOWN_TASK_ANSWERS and named_otherwise(job, services) else event
     called = job.nudge is not None and job.nudge.attempt == attempt.number
     if isinstance(event, events.Succeeded) and called:
         return replace(event, heard_by="callback", link=pictured(event.link, job))

@@ -14,7 +14,7 @@ from simulation import Simulation, Violation
 
 from rushes.shared.domain import counters, schedule
 from rushes.shared.domain.job import Attempt, AttemptStatus, Job, State
-from rushes.shared.domain.transitions import MADE_UP
+from rushes.shared.domain.moves.running import UNKNOWN_TASK_ANSWERS
 from rushes.shared.intake.job_document import document
 from rushes.shared.ledger.writes import COUNTERS
 
@@ -112,7 +112,7 @@ class Judge:
     def _wrongly_held(self, job: Job, marker: str) -> Iterator[str]:
         """A callback that came through settles what is in doubt, unless the gateway goes on denying the task."""
         task = self._task_of(marker, job.current)
-        if task and task.denied < MADE_UP and self.simulation.happened[f"heard of {task.id}"]:
+        if task and task.denied < UNKNOWN_TASK_ANSWERS and self.simulation.happened[f"heard of {task.id}"]:
             yield f"held, although the callback of {task.id} came through"
 
     def _task_of(self, marker: str, attempt: Attempt) -> Task | None:

@@ -13,7 +13,7 @@ from rushes.shared.domain.job import AttemptStatus, Job, State
 from rushes.shared.http import AnswerLost
 
 CALLING = ("evolink", "apimodels")
-MADE_UP = "task-unified-0-none"
+UNKNOWN_TASK_ANSWERS = "task-unified-0-none"
 
 
 @pytest.fixture
@@ -196,7 +196,7 @@ def deceived(world: World) -> tuple[Job, Letter]:
     world.fault("evolink", "answer_lost")
     job = world.until(world.submit(world.request_for("evolink")), State.UNCONFIRMED)
     letter = world.letter(job.id)
-    world.deliver(naming(letter, MADE_UP))
+    world.deliver(naming(letter, UNKNOWN_TASK_ANSWERS))
     return job, letter
 
 
@@ -230,7 +230,7 @@ def test_a_replayed_callback_settles_a_lost_submit_that_a_made_up_one_had_taken(
     world.api("POST", f"/v1/quarantine/{stray['id']}/replay")
     world.exhaust()
 
-    assert (taken.state, taken.current.task_id) == (State.UNCONFIRMED, MADE_UP)
+    assert (taken.state, taken.current.task_id) == (State.UNCONFIRMED, UNKNOWN_TASK_ANSWERS)
     assert (world.job(job.id).state, len(world.bills())) == (State.COMPLETED, 1)
 
 

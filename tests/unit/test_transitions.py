@@ -25,7 +25,8 @@ from factories import (
 from rushes.shared.domain import events, schedule
 from rushes.shared.domain.events import Event, Reason
 from rushes.shared.domain.job import AttemptStatus, Chore, Error, Job, Nudge, State
-from rushes.shared.domain.transitions import MADE_UP, transition
+from rushes.shared.domain.moves.running import UNKNOWN_TASK_ANSWERS
+from rushes.shared.domain.transitions import transition
 
 LATER = NOW + MINUTE
 WEEK = 7 * DAY
@@ -284,7 +285,7 @@ def test_a_submit_that_is_confirmed_after_its_place_was_given_up_holds_one_again
 
 def test_only_a_gateway_that_does_not_know_the_task_shows_that_its_name_was_made_up() -> None:
     named = job_in(State.UNCONFIRMED, {"task_id": "task-7"})
-    for _ in range(2 * MADE_UP):
+    for _ in range(2 * UNKNOWN_TASK_ANSWERS):
         named = after(named, events.Unclear("HTTP 502", attempt=1))
     assert (named.current.task_id, named.current.polls) == ("task-7", 0)
 
@@ -576,7 +577,7 @@ def test_the_gateways_own_answer_goes_before_a_hint() -> None:
 def test_a_task_that_the_gateway_does_not_know_shows_that_the_hint_was_forged() -> None:
     hinted = job_in(State.UNCONFIRMED, {"task_id": "forged"}, nudge=Nudge(NOW, 1, "forged"))
     asked = hinted
-    for look in range(1, MADE_UP + 1):
+    for look in range(1, UNKNOWN_TASK_ANSWERS + 1):
         assert asked.current.task_id == "forged"  # one odd answer is no verdict
         asked = after(asked, events.Unclear("404", missing=True, asked_at=NOW + look * SECOND))
     assert (asked.state, asked.current.task_id, asked.nudge) == (State.UNCONFIRMED, None, None)
@@ -854,14 +855,15 @@ def test_a_caller_who_is_to_be_told_again_after_a_week_is_tried_for_another_day(
 
 
 def test_a_replayed_callback_brings_the_task_of_a_submit_in_doubt() -> None:
-    doubted = job_in(State.UNCONFIRMED, {"task_id": "task-forged", "polls": MADE_UP - 1}, due_at=NOW + HOUR)
+    fields = {"task_id": "task-forged", "polls": UNKNOWN_TASK_ANSWERS - 1}
+    doubted = job_in(State.UNCONFIRMED, fields, due_at=NOW + HOUR)
     moved = after(doubted, events.Replayed(task_id="task-7"))
     assert (moved.state, moved.current.task_id, moved.due_at) == (State.UNCONFIRMED, "task-7", LATER)
     names, denied = [], moved
-    for _ in range(MADE_UP):
+    for _ in range(UNKNOWN_TASK_ANSWERS):
         names.append(denied.current.task_id)
         denied = after(denied, events.Unclear("HTTP 404", missing=True, asked_at=LATER), now=LATER + SECOND)
-    assert names == ["task-7"] * MADE_UP
+    assert names == ["task-7"] * UNKNOWN_TASK_ANSWERS
     assert (denied.state, denied.current.task_id) == (State.UNCONFIRMED, None)
 
 

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from rushes.shared.domain import cheapest_wait, money, schedule
 from rushes.shared.domain.events import Reason
 from rushes.shared.domain.job import AttemptStatus, Job, State
-from rushes.shared.domain.transitions import NO_LINK
+from rushes.shared.domain.moves.running import NO_LINK
 from rushes.shared.operations.retry import GONE
 from rushes.shared.services import Services
 from rushes.webhook_receiver.console import labels

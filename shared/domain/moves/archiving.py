@@ -1,0 +1,47 @@
+"""Moves of a job that is finished there and is being copied here."""
+
+from __future__ import annotations
+
+from rushes.shared.domain import events, schedule
+from rushes.shared.domain.events import Event
+from rushes.shared.domain.frozen import replace
+from rushes.shared.domain.job import Error, Job, State
+from rushes.shared.domain.moves import ended, running
+from rushes.shared.domain.schedule import Policy
+
+
+def renew_link(job: Job, event: events.Succeeded, now: int, policy: Policy) -> Job:
+    """The gateway gave a fresh link for the same clip; nothing is generated again."""
+    link = running.dated_link(event.link, job.current.ended_at or now, policy)
+    due_at = now if job.setbacks == 0 and link != job.current.link else schedule.archive_retry(job, now)
+    bad_downloads = job.current.bad_downloads + event.bad_download
+    renewed = job.with_attempt(link=link, bad_downloads=bad_downloads)
+    return replace(renewed, due_at=due_at, setbacks=job.setbacks + 1, tries=0)
+
+
+def complete(job: Job, event: events.Archived, now: int, policy: Policy) -> Job:
+    job = replace(job, result=event.result)
+    attempt = job.current
+    if attempt.cost_usd is None:
+        job = job.with_attempt(cost_usd=event.cost_usd if event.cost_usd is not None else attempt.estimated_usd)
+    if attempt.made_s is None:
+        job = job.with_attempt(made_s=event.result.duration_s)
+    for what, reason in event.remarks:
+        job = job.noted(now, what, reason)
+    completed = ended.end(job, State.COMPLETED, now)
+    return replace(completed, due_at=ended.next_chore_at(completed, now, policy))
+
+
+def retry_archive(job: Job, event: events.ArchiveFailed, now: int, _: Policy) -> Job:
+    if event.final:
+        return ended.end(job, State.FAILED, now, Error(event.code, event.message, job.provider))
+    later = replace(job, due_at=schedule.archive_retry(job, now), setbacks=job.setbacks + 1, tries=0)
+    if event.code == "result_invalid":
+        later = later.with_attempt(bad_downloads=job.current.bad_downloads + 1)
+    what = "link refused" if event.refused else "archive delayed"
+    is_news = not job.has_noted(what, since=job.current.ended_at or 0)
+    return later.noted(now, what, event.message) if is_news else later
+
+
+def wait(job: Job, event: Event, now: int, _: Policy) -> Job:
+    return replace(job, due_at=schedule.archive_retry(job, now), setbacks=job.setbacks + 1, tries=0)
