@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import UTC, datetime
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -19,7 +20,7 @@ from rich.table import Table
 
 from rushes.shared import __version__
 from rushes.shared.cli import job_commands, service_commands
-from rushes.shared.cli.output import CODES, FAILED, UNREACHABLE, Group, as_json, json_option, tell
+from rushes.shared.cli.output import CODES, FAILED, REFUSED, UNREACHABLE, Group, as_json, json_option, tell
 
 console = Console()
 
@@ -28,6 +29,14 @@ console = Console()
 @click.version_option(__version__)
 def main() -> None:
     """AI-video jobs, paid for once: from enqueue to your own S3 bucket."""
+
+
+def require_sandbox() -> None:
+    """End with one line where the libraries of the extra `sandbox` are not installed."""
+    missing = [name for name in ("av", "honcho", "moto") if find_spec(name) is None]
+    if missing:
+        click.echo(f"error: {', '.join(missing)} not installed: pip install 'rushes[sandbox]'", err=True)
+        sys.exit(REFUSED)
 
 
 FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
@@ -40,6 +49,7 @@ FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 @json_option
 def demo(image: Path | None, video: Path | None, out: Path) -> None:
     """Everything embedded, one job through each gateway's sandbox."""
+    require_sandbox()
     from rushes.deploy.sandbox import demo as stage
 
     passed = stage.run(image, video, out, Console(stderr=True) if as_json() else console)
@@ -57,6 +67,7 @@ def demo(image: Path | None, video: Path | None, out: Path) -> None:
 @json_option
 def up(data: Path, inputs: Path | None, quiet: bool) -> None:
     """The same stack, kept up until Ctrl-C."""
+    require_sandbox()
     from rushes.deploy.sandbox.stack import USUAL, Stack
 
     outputs: list[TextIO] = [] if quiet else [sys.stderr if as_json() else sys.stdout]
