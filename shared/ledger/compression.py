@@ -12,6 +12,9 @@ from pathlib import Path
 
 RAW = -15  # no zlib header, no checksum: Redis checks its own
 LEVEL = 6
+# A window of 8 KiB holds the dictionary and nearly every record. zlib's default of 32 KiB asks for 256 KiB of fresh
+# memory each time and clears half of it, which takes five times as long as the packing (measured 2026-11).
+WINDOW, MEMORY = -13, 6
 
 DICTIONARIES = {b"\x01": Path(__file__).with_name("dictionary-1.txt").read_bytes()}
 CURRENT = b"\x01"
@@ -20,7 +23,7 @@ CURRENT = b"\x01"
 def pack(record: str) -> bytes:
     """The record as it is stored."""
     header, _, body = record.encode().partition(b"\n")
-    packer = zlib.compressobj(LEVEL, zlib.DEFLATED, RAW, zdict=DICTIONARIES[CURRENT])
+    packer = zlib.compressobj(LEVEL, zlib.DEFLATED, WINDOW, MEMORY, zdict=DICTIONARIES[CURRENT])
     packed = packer.compress(body) + packer.flush()
     return header + b"\n" + CURRENT + packed
 
