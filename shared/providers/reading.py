@@ -54,8 +54,13 @@ def text_at(payload: Any, *paths: str) -> str | None:
 
 def word_at(payload: Any, *paths: str) -> str | None:
     """The first of the paths that holds a word; a number only where none of them does."""
-    found = [text for path in paths if (text := _text(at(payload, path)))]
-    return next((text for text in found if not text.strip().isdecimal()), found[0] if found else None)
+    number = None
+    for path in paths:
+        if text := _text(at(payload, path)):
+            if not text.strip().isdecimal():
+                return text
+            number = number or text
+    return number
 
 
 def _text(found: Any) -> str | None:
