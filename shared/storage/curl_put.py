@@ -86,10 +86,11 @@ class CurlPut:
         """The same for some small objects together, in this thread."""
         written: list[bool | None] = [None] * len(puts)
         with suppress(BotoCoreError, ClientError):
-            numbers = [number for number, (key, _, _) in enumerate(puts) if self._takes(key)]
+            target = self.target
+            numbers = [number for number, (key, _, _) in enumerate(puts) if self._takes(target, key)]
             chosen = [puts[number] for number in numbers]
-            requests = [self._request(key, "", body, headers | ONCE) for key, body, headers in chosen]
-            for group in self._http.send_all(requests, deadline_s=DEADLINE_S, sign=self._signature()):
+            requests = [self._request(target, key, "", body, headers | ONCE) for key, body, headers in chosen]
+            for group in self._http.send_all(requests, deadline_s=DEADLINE_S, sign=self._signature(target)):
                 for at, outcome in group:
                     number = numbers[at]
                     written[number] = self._judged(outcome) if outcome else self.put(*puts[number])
@@ -108,19 +109,20 @@ class CurlPut:
         response = self._response(key, query, body, headers, UPLOADED)
         return response.headers.get("etag") if response else None
 
-    def _takes(self, key: str) -> bool:
-        return self.target.is_direct and time.monotonic() >= self._rests_until and not DOTTED.search(key)
+    def _takes(self, target: Target, key: str) -> bool:
+        return target.is_direct and time.monotonic() >= self._rests_until and not DOTTED.search(key)
 
     def _response(
         self, key: str, query: str, body: bytes | memoryview, headers: Mapping[str, str], clear: Container[int]
     ) -> Response | None:
         """What S3 says, if that is clear; after an answer that is not, nothing is asked for a while."""
         with suppress(NotSent, AnswerLost, BotoCoreError, ClientError):
-            if len(body) > MOST_BYTES or not self._takes(key):
+            target = self.target
+            if len(body) > MOST_BYTES or not self._takes(target, key):
                 return None
             deadline_s = DEADLINE_S + len(body) / SLOW_BYTES_PER_S
-            request = self._request(key, query, body, headers)
-            response: Response = self._http.send(request, deadline_s=deadline_s, sign=self._signature())
+            request = self._request(target, key, query, body, headers)
+            response: Response = self._http.send(request, deadline_s=deadline_s, sign=self._signature(target))
             if response.status in clear:
                 return response
         self._rest()
@@ -135,16 +137,19 @@ class CurlPut:
     def _rest(self) -> None:
         self._rests_until = time.monotonic() + REST_S
 
-    def _request(self, key: str, query: str, body: bytes | memoryview, headers: Mapping[str, str]) -> Request:
+    @staticmethod
+    def _request(
+        target: Target, key: str, query: str, body: bytes | memoryview, headers: Mapping[str, str]
+    ) -> Request:
         sha256 = headers.get(SHA256) or hashlib.sha256(body).hexdigest()
         signed = {**headers, "x-amz-content-sha256": sha256}
         # A part is sent from where it lies: any buffer will do.
-        return Request("PUT", f"{self.target.root}{quote(key, safe='/~')}{query}", signed, raw=cast("bytes", body))
+        return Request("PUT", f"{target.root}{quote(key, safe='/~')}{query}", signed, raw=cast("bytes", body))
 
-    def _signature(self) -> AwsSigV4:
+    def _signature(self, target: Target) -> AwsSigV4:
         """Credentials are asked for at each call: they may be temporary, and botocore renews them."""
         frozen = self._credentials.get_frozen_credentials()
-        return AwsSigV4(self.target.region, frozen.access_key, frozen.secret_key, frozen.token)
+        return AwsSigV4(target.region, frozen.access_key, frozen.secret_key, frozen.token)
 
 
 def _proxied(url: str) -> bool:
