@@ -15,7 +15,7 @@ from rushes.shared.domain import http_messages
 from rushes.shared.http.address_guard import AddressGuard
 from rushes.shared.http.curl_handle import Handle, Transport
 from rushes.shared.http.errors import NotSent
-from rushes.shared.http.handle_pool import Pool
+from rushes.shared.http.handle_pool import TLS_WAIT_S, Pool
 from rushes.shared.http.multi import Batch, Multi, Outcome
 from rushes.shared.http.prepared_request import AwsSigV4, Call, next_hop, spoken
 from rushes.shared.http.proxy import Proxy
@@ -81,14 +81,15 @@ class HttpClient:
         `stall_s` without a byte ends it too. Raises as `send` does, here and in `Stream.chunks`.
         """
         ends_at = time.monotonic() + deadline_s
-        with self._multi(STREAMS) as multi:
+        call = spoken(request)
+        with self._multi(STREAMS, [call]) as multi:
             for hops_left in range(redirects, -1, -1):
-                with closing(Stream(multi, self._guard, spoken(request), ends_at, stall_s)) as stream:
+                with closing(Stream(multi, self._guard, call, ends_at, stall_s)) as stream:
                     hop = hops_left and next_hop(request, stream.status, stream.headers.get("location"))
                     if not hop:
                         yield stream
                         return
-                request = hop
+                request, call = hop, spoken(hop)
 
     def send_all(
         self,
@@ -128,7 +129,7 @@ class HttpClient:
     def _exchange(self, call: Call, ends_at: float, max_bytes: int) -> http_messages.Response:
         # A call that is sent once has no use for a connection; what signs is kept apart from what does not.
         key = (None if call.once else call.origin, call.sign is not None)
-        handle = self._handles.take(key) or Handle(self._transport)
+        handle = self._handles.take(key, _wait_s([call])) or Handle(self._transport)
         handle.load(call, max_bytes)
         try:
             return handle.perform(self._guard, ends_at)
@@ -146,19 +147,24 @@ class HttpClient:
     def _answers(
         self, calls: Sequence[Call | None], ends_at: float, max_bytes: int
     ) -> Iterator[list[tuple[int, Outcome]]]:
-        with self._multi(BATCHES) as multi, closing(Batch(multi, self._guard, ends_at)) as batch:
+        with self._multi(BATCHES, calls) as multi, closing(Batch(multi, self._guard, ends_at)) as batch:
             batch.start(calls, max_bytes)
             if None in calls:
                 yield [(number, None) for number, call in enumerate(calls) if call is None]
             yield from batch.answers()
 
     @contextmanager
-    def _multi(self, keeps: int) -> Iterator[Multi]:
-        multi = self._multis.take(keeps) or Multi(self._transport, keeps)
+    def _multi(self, keeps: int, calls: Sequence[Call | None]) -> Iterator[Multi]:
+        multi = self._multis.take(keeps, _wait_s(calls)) or Multi(self._transport, keeps)
         try:
             yield multi
         finally:
             self._multis.give(keeps, multi)
+
+
+def _wait_s(calls: Sequence[Call | None]) -> float:
+    """How long to wait for one that keeps its authorities already."""
+    return TLS_WAIT_S if any(call and call.origin.scheme == "https" for call in calls) else 0
 
 
 CLIENTS: WeakSet[HttpClient] = WeakSet()

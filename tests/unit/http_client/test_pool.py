@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import time
+from concurrent.futures import ThreadPoolExecutor
+
 from rushes.shared.http.handle_pool import Pool
 
 
@@ -52,3 +55,23 @@ def test_after_a_fork_the_parents_are_neither_used_nor_closed() -> None:
     assert pool.take("a") is None
     pool.close()
     assert not parents.closed
+
+
+def test_one_that_comes_back_is_waited_for_before_another_is_made() -> None:
+    pool: Pool[Kept] = Pool()
+    assert pool.take("a") is None
+    with ThreadPoolExecutor(1) as threads:
+        waiting = threads.submit(pool.take, "a", 60)
+        (made,) = given(pool, "a")
+
+        assert waiting.result() is made
+
+
+def test_where_none_comes_back_in_time_one_is_made_at_a_time() -> None:
+    pool: Pool[Kept] = Pool()
+    began_at = time.monotonic()
+    with ThreadPoolExecutor(3) as threads:
+        taken = [*threads.map(lambda key: pool.take(key, 0.1), "aaa")]
+
+    assert taken == [None] * 3
+    assert time.monotonic() - began_at >= 0.2
