@@ -6,6 +6,7 @@ import socket
 import time
 from collections.abc import Sequence
 from concurrent.futures import Future
+from functools import lru_cache
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from math import inf
 from threading import Lock, Thread
@@ -67,8 +68,8 @@ class AddressGuard:
 
         Raises Forbidden if any of them may not be reached, NotSent if there is none, or none within `wait_s`.
         """
-        found = _numeric(target) or self._looked_up(target, wait_s)
-        ips = [ip_address(address.partition("%")[0]) for address in found]
+        found = [*_numeric(target)] or self._looked_up(target, wait_s)
+        ips = [_ip(address) for address in found]
         if all(self._allowed(ip) for ip in ips):
             return found
         if not _usual(target):
@@ -131,16 +132,23 @@ def _usual(target: Origin) -> bool:
     return target.scheme == "https" and target.port in PUBLIC_PORTS
 
 
+@lru_cache(maxsize=MOST_NAMES)
+def _ip(address: str) -> IPv4Address | IPv6Address:
+    return ip_address(address.partition("%")[0])
+
+
+@lru_cache(maxsize=MOST_NAMES)
 def _public(ip: IPv4Address | IPv6Address) -> bool:
     return not any(ip in network for network in INSIDE)
 
 
-def _numeric(target: Origin) -> list[str]:
+@lru_cache(maxsize=MOST_NAMES)
+def _numeric(target: Origin) -> tuple[str, ...]:
     """The address that a host stands for however it is spelled, without a look-up; empty for a name."""
     try:
-        return _getaddrinfo(target, socket.AI_NUMERICHOST)
+        return tuple(_getaddrinfo(target, socket.AI_NUMERICHOST))
     except socket.gaierror:
-        return []
+        return ()
     except (ValueError, OverflowError):
         raise Forbidden(f"{target}: not a host name") from None
 
