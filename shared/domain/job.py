@@ -170,7 +170,7 @@ class Job:
     chores: tuple[Chore, ...] = ()
     retry_of: str | None = None
     trace: str | None = None
-    """The caller's trace id and flags, where it gave one (tracing.py)."""
+    """The caller's trace id and flags, where it gave one (trace_context.py)."""
     history: tuple[Note, ...] = ()
     idempotency: str | None = None
     """Digests of the caller's Idempotency-Key and of the body that came with it."""
@@ -189,8 +189,8 @@ class Job:
 
     def knows(self, attempt: Attempt) -> bool:
         """Whether this attempt, or a later one, was written down here."""
-        given = (attempt.number, attempt.submitted_at)
-        return any((held.number, held.submitted_at) >= given for held in self.attempts)
+        this = (attempt.number, attempt.submitted_at)
+        return any((other.number, other.submitted_at) >= this for other in self.attempts)
 
     @property
     def ended(self) -> bool:

@@ -1,7 +1,7 @@
 """What a move of a job adds to the metrics: counted in the commit that makes the move, so once, whoever repeats it.
 
-Unlike the books these only grow, and are told by the two states around a move: a refusal that has left the record
-was counted when it came.
+Unlike `counters.py`, which can be counted anew from the records, these numbers only grow: a refusal that has left the
+record was counted when it came.
 """
 
 from __future__ import annotations
@@ -41,49 +41,49 @@ def increments(old: Job | None, new: Job) -> dict[Line, int]:
     lines: dict[Line, int] = {}
     before, after = old.attempt, new.attempt
     if before and after and before.number == after.number:
-        _submitted(lines, before, after)
+        _count_submit(lines, before, after)
         if after.status in ENDED and before.status not in ENDED:
-            _heard(lines, after)
-    if move := ENDS.get(new.state):
-        move(lines, new)
+            _count_end(lines, after)
+    if count := ENDS.get(new.state):
+        count(lines, new)
     return lines
 
 
-def _submitted(lines: dict[Line, int], before: Attempt, after: Attempt) -> None:
+def _count_submit(lines: dict[Line, int], before: Attempt, after: Attempt) -> None:
     verdict = VERDICTS.get((before.status, after.status))
     if verdict:
         reason = after.error.code if verdict == "refused" and after.error else ""
         lines["tally", "submits", after.provider, verdict, reason] = 1
 
 
-def _heard(lines: dict[Line, int], attempt: Attempt) -> None:
-    asked = "asked" if attempt.callback else "unasked"
+def _count_end(lines: dict[Line, int], attempt: Attempt) -> None:
+    callback = "asked" if attempt.callback else "unasked"
     polls = str(min(attempt.polls, POLLS_MAX))
-    lines["tally", "polls", attempt.provider, attempt.heard_by or "", asked, polls] = 1
+    lines["tally", "polls", attempt.provider, attempt.heard_by or "", callback, polls] = 1
     # An adopted task began under another job.
     if attempt.status is AttemptStatus.COMPLETED and not attempt.adopted:
-        _timed(lines, "task", attempt.provider, (attempt.ended_at or 0) - attempt.submitted_at)
+        _add_time(lines, "task", attempt.provider, (attempt.ended_at or 0) - attempt.submitted_at)
 
 
-def _archived(lines: dict[Line, int], job: Job) -> None:
+def _count_archive(lines: dict[Line, int], job: Job) -> None:
     attempt, at = job.current, job.ended_at or 0
-    _timed(lines, "lag", attempt.provider, at - (attempt.ended_at or at))
+    _add_time(lines, "lag", attempt.provider, at - (attempt.ended_at or at))
     if attempt.link and attempt.link.expires_at:
-        _timed(lines, "left", attempt.provider, attempt.link.expires_at - at)
+        _add_time(lines, "left", attempt.provider, attempt.link.expires_at - at)
 
 
-def _ended(lines: dict[Line, int], job: Job) -> None:
+def _count_failure(lines: dict[Line, int], job: Job) -> None:
     lines["tally", "ended", job.state.value, job.error.code if job.error else ""] = 1
 
 
 ENDS: dict[State, Callable[[dict[Line, int], Job], None]] = {
-    State.COMPLETED: _archived,
-    State.FAILED: _ended,
-    State.CANCELED: _ended,
+    State.COMPLETED: _count_archive,
+    State.FAILED: _count_failure,
+    State.CANCELED: _count_failure,
 }
 
 
-def _timed(lines: dict[Line, int], what: str, provider: str, time_ms: int) -> None:
+def _add_time(lines: dict[Line, int], what: str, provider: str, time_ms: int) -> None:
     """A time in its bucket, and added to the sum; clocks that differ make none of it negative."""
     time_ms, edges = max(time_ms, 0), EDGES_S[what]
     at = bisect_left(edges, time_ms / 1000)

@@ -173,13 +173,13 @@ class Timings:
 
     def for_job(self, job: Job) -> Timing | None:
         """What is known of this job's kind, if it is enough to go by."""
-        known = self.of(kind(job))
-        return known if known and known.total >= FEWEST else None
+        timing = self.of(kind(job))
+        return timing if timing and timing.total >= FEWEST else None
 
     def is_stuck(self, job: Job, now: int) -> bool:
         """Whether a job that a gateway has is older than experience calls possible; False where there is none."""
-        known, age_s = self.for_job(job), (now - job.current.submitted_at) / 1000
-        return known is not None and age_s > max(STUCK_TIMES * known.longest_s, STUCK_S)
+        timing, age_s = self.for_job(job), (now - job.current.submitted_at) / 1000
+        return timing is not None and age_s > max(STUCK_TIMES * timing.longest_s, STUCK_S)
 
     def is_silent(self, gateway: str | None) -> bool:
         """Whether this gateway's callbacks have stopped coming."""

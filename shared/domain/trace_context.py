@@ -1,4 +1,4 @@
-"""Which trace a job belongs to (W3C Trace Context, level 1): the caller's, or one of its own.
+"""Which trace a job belongs to (W3C Trace Context, level 1): the caller's, or its own.
 
 A job's ULID has the 128 bits of a trace id, so a trace of its own costs the record nothing.
 """
@@ -16,12 +16,12 @@ TRACEPARENT = re.compile(r"((?!ff)[0-9a-f]{2})-([0-9a-f]{32})-([0-9a-f]{16})-([0
 SAMPLED = "01"
 
 
-def heard(traceparent: str | None) -> str | None:
+def parse(traceparent: str | None) -> str | None:
     """The trace id and flags of a traceparent, as a job keeps them; None where it is none."""
-    told = TRACEPARENT.fullmatch(traceparent.strip()) if isinstance(traceparent, str) else None
-    if told is None or (told[1] == "00" and told[5]) or not int(told[2], 16) or not int(told[3], 16):
+    match = TRACEPARENT.fullmatch(traceparent.strip()) if isinstance(traceparent, str) else None
+    if match is None or (match[1] == "00" and match[5]) or not int(match[2], 16) or not int(match[3], 16):
         return None
-    return f"{told[2]}-{told[4]}"
+    return f"{match[2]}-{match[4]}"
 
 
 def trace_id(job: Job) -> str:

@@ -68,7 +68,7 @@ class Intake:
         self.check_key(key)
         try:
             request = self.request(body)
-            job = self._job(request, self.able(request), tenant, now, trace_context.heard(traceparent))
+            job = self._job(request, self.able(request), tenant, now, trace_context.parse(traceparent))
         except Unacceptable:  # today: the same request may have been taken when other gateways were enabled
             if first := self.first(tenant, key, digest(body)):
                 return Receipt(first, replayed=True)

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from rushes.shared.domain import schedule
 from rushes.shared.domain.job import IN_FLIGHT, Job, State
 from rushes.shared.ledger import keys, record
-from rushes.shared.ledger.store import Standing, Store
+from rushes.shared.ledger.store import ExpectedPlaces, Store
 
 PAGE = 100
 # More submits in doubt than this are not counted one by one.
@@ -24,19 +24,19 @@ class Inspection:
     def jobs(self) -> Iterator[list[tuple[str, Job | None]]]:
         """Every job with its id, in pages; None for a record that cannot be read."""
         for ids in self._pages(None):
-            held = zip(ids, self._store.records(ids), strict=True)
-            yield [(job_id, _decoded(text)) for job_id, text in held if text is not None]
+            records = zip(ids, self._store.records(ids), strict=True)
+            yield [(job_id, _decoded(text)) for job_id, text in records if text is not None]
 
     def repair(self, jobs: Sequence[Job], repair: bool) -> list[tuple[str, str]]:
         """What is wrong with the entries of these jobs: (job id, `nowhere` | `twice` | `unindexed`)."""
-        found = self._store.repair([_standing(job) for job in jobs], repair)
-        return [(job.id, what) for job, words in zip(jobs, found, strict=True) for what in words]
+        problems = self._store.repair([_standing(job) for job in jobs], repair)
+        return [(job.id, what) for job, words in zip(jobs, problems, strict=True) for what in words]
 
-    def strays(self, name: str, repair: bool) -> Iterator[list[str]]:
+    def misplaced(self, name: str, repair: bool) -> Iterator[list[str]]:
         """The ids in a set (due, leased, standby, an index) that do not belong there, page by page."""
         for ids in self._pages(name):
-            held = zip(ids, self._store.records(ids), strict=True)
-            yield [job_id for job_id, text in held if self._is_stray(name, job_id, text, repair)]
+            records = zip(ids, self._store.records(ids), strict=True)
+            yield [job_id for job_id, text in records if self._is_misplaced(name, job_id, text, repair)]
 
     def index_names(self) -> list[str]:
         return self._store.index_names()
@@ -69,7 +69,7 @@ class Inspection:
             if cursor == 0:
                 return
 
-    def _is_stray(self, name: str, job_id: str, text: str | None, repair: bool) -> bool:
+    def _is_misplaced(self, name: str, job_id: str, text: str | None, repair: bool) -> bool:
         job = _decoded(text) if text else None
         if text and (job is None or name in _belongs(job)):
             return False
@@ -96,5 +96,5 @@ def _belongs(job: Job) -> tuple[str, ...]:
     return (keys.index(job), *_places(job), *map(keys.standby, standby))
 
 
-def _standing(job: Job) -> Standing:
-    return Standing(job.id, job.version, keys.index(job), _places(job), job.due_at or job.updated_at)
+def _standing(job: Job) -> ExpectedPlaces:
+    return ExpectedPlaces(job.id, job.version, keys.index(job), _places(job), job.due_at or job.updated_at)

@@ -15,7 +15,7 @@
 | | | `silent`: how many ends in a row came without their callback |
 | `rushes:times:{gateway}` | hash | `model|mode|length|bucket` → how many jobs took so long (domain/timing.py) |
 | `rushes:workers` | hash | worker → when it last showed itself, ms |
-| `rushes:drift` | hash | `gateway|word` → how often it said what no document knows |
+| `rushes:drift` | hash | `gateway|word` → how often this status word came, which no document knows |
 | `rushes:quarantine` | hash | id → a callback that named another task (quarantine.py), as JSON |
 | `rushes:quarantine:at` | zset | the same ids → when each came, ms |
 | `rushes:quarantine:count` | hash | gateway → how many such callbacks came, kept or not |
@@ -79,10 +79,10 @@ def index_name(index: Index) -> str:
 
 
 def idempotency(tenant: str, key: str) -> str:
-    return sealed(tenant, digest(key))
+    return idempotency_of_digest(tenant, digest(key))
 
 
-def sealed(tenant: str, key_digest: str) -> str:
+def idempotency_of_digest(tenant: str, key_digest: str) -> str:
     """The same, where only the digest of the key is known."""
     return f"rushes:idem:{tenant}:{key_digest}"
 
@@ -103,7 +103,7 @@ def gateway(name: str) -> str:
     return f"rushes:gateway:{name}"
 
 
-def held(day: str) -> str:
+def committed(day: str) -> str:
     return f"rushes:held:{day}"
 
 

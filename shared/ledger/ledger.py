@@ -17,7 +17,7 @@ from rushes.shared.ledger.continuity import Continuity
 from rushes.shared.ledger.gateway_health import WINDOW_MS, GatewayHealth
 from rushes.shared.ledger.overview import Overview
 from rushes.shared.ledger.quarantine import Quarantine
-from rushes.shared.ledger.store import Commit, LaneRoom, Once, Store, Verdict, Writes
+from rushes.shared.ledger.store import Commit, IdempotencyEntry, LaneRoom, Store, Verdict, Writes
 from rushes.shared.ledger.submits import CapReached, Submit, gates, opens_at
 from rushes.shared.ledger.tickets import LeaseLost, Ticket, extended, openings
 from rushes.shared.ledger.timings import LearnedTimes
@@ -75,7 +75,8 @@ class Ledger:
         writes = write_change(Writes(first_key=3), job.id, changes.created(job, self._policy))
         mark = writes.number(keys.MARK) if guarded else 0
         key_digest, _, digest = (job.idempotency or "").partition(" ")
-        once = Once(keys.sealed(job.tenant, key_digest), f"{job.id} {digest}", IDEMPOTENCY_S, mark)
+        name = keys.idempotency_of_digest(job.tenant, key_digest)
+        once = IdempotencyEntry(name, f"{job.id} {digest}", IDEMPOTENCY_S, mark)
         body = record.encode(job, secrets.token_hex(6))
         first = self.store.create(job.id, body, writes, once if key_digest else None)
         if first in NOT_WHOLE:
@@ -99,7 +100,7 @@ class Ledger:
         digest, _, body_digest = (job.idempotency or "").partition(" ")
         left_s = IDEMPOTENCY_S - (now - job.created_at) // 1000
         if digest and left_s > 0:
-            self.store.keep(keys.sealed(job.tenant, digest), f"{job.id} {body_digest}", left_s)
+            self.store.keep(keys.idempotency_of_digest(job.tenant, digest), f"{job.id} {body_digest}", left_s)
 
     # --- reading, and leases
 

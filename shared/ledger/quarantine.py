@@ -1,4 +1,4 @@
-"""Callbacks that came to a right address and named another task: kept to be looked at, followed only by hand."""
+"""Quarantined callbacks: they came to a valid address and named another task. Only an operator follows them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from hashlib import sha256
 
 from rushes.shared.domain import schedule
 from rushes.shared.ledger import keys
-from rushes.shared.ledger.store import Bounds, Store
+from rushes.shared.ledger.store import QuarantineLimits, Store
 
 KEPT_S = 7 * 86_400
 OF_A_JOB, IN_ALL = 20, 1000
@@ -35,8 +35,8 @@ class QuarantinedCallback:
     @property
     def id(self) -> str:
         """The same for the same news, so that a repeat is kept once."""
-        said = f"{self.attempt}\n{self.task_id}\n{self.word}".encode("utf-8", "backslashreplace")
-        return f"{self.job_id}-{sha256(said).hexdigest()[:12]}"
+        news = f"{self.attempt}\n{self.task_id}\n{self.word}".encode("utf-8", "backslashreplace")
+        return f"{self.job_id}-{sha256(news).hexdigest()[:12]}"
 
 
 class Quarantine:
@@ -45,26 +45,26 @@ class Quarantine:
     def __init__(self, store: Store) -> None:
         self._store = store
 
-    def keep(self, stray: QuarantinedCallback) -> bool:
+    def keep(self, callback: QuarantinedCallback) -> bool:
         """Count it and keep it; False where the same was kept before, or its job has its share already."""
-        since = schedule.after(stray.at, -KEPT_S)
-        bounds = Bounds(OF_A_JOB, IN_ALL, since)
-        told = json.dumps(asdict(stray))
-        return self._store.quarantine(stray.id, stray.job_id, stray.provider, told, stray.at, bounds)
+        since = schedule.after(callback.at, -KEPT_S)
+        bounds = QuarantineLimits(OF_A_JOB, IN_ALL, since)
+        text = json.dumps(asdict(callback))
+        return self._store.quarantine(callback.id, callback.job_id, callback.provider, text, callback.at, bounds)
 
     def newest(self, tenant: str | None, now: int, limit: int = 100) -> list[QuarantinedCallback]:
         """What is kept, newest first; of one tenant, or of all."""
-        held = [QuarantinedCallback(**json.loads(told)) for told in self._store.counters(keys.QUARANTINE).values()]
-        shown = [stray for stray in held if tenant in (None, stray.tenant) and stray.at > schedule.after(now, -KEPT_S)]
-        return sorted(shown, key=lambda stray: (stray.at, stray.id), reverse=True)[:limit]
+        kept = [QuarantinedCallback(**json.loads(text)) for text in self._store.counters(keys.QUARANTINE).values()]
+        shown = [each for each in kept if tenant in (None, each.tenant) and each.at > schedule.after(now, -KEPT_S)]
+        return sorted(shown, key=lambda each: (each.at, each.id), reverse=True)[:limit]
 
-    def get(self, stray_id: str, tenant: str | None, now: int) -> QuarantinedCallback | None:
+    def get(self, callback_id: str, tenant: str | None, now: int) -> QuarantinedCallback | None:
         """One of them; None where it is another tenant's."""
-        return next((stray for stray in self.newest(tenant, now, IN_ALL) if stray.id == stray_id), None)
+        return next((each for each in self.newest(tenant, now, IN_ALL) if each.id == callback_id), None)
 
-    def drop(self, stray_id: str) -> bool:
+    def drop(self, callback_id: str) -> bool:
         """Forget one; False where it is not there."""
-        return self._store.release(stray_id)
+        return self._store.release(callback_id)
 
     def counts(self) -> Mapping[str, str]:
         """Gateway → how many different ones came, kept or not."""

@@ -40,8 +40,8 @@ def decode(record: str) -> Job:
 
 
 def encode_nudge(nudge: Nudge) -> str:
-    told = (nudge.task_id, *([nudge.thumbnail_url] if nudge.thumbnail_url else []))
-    return f"{nudge.at}:{nudge.attempt}:{','.join(map(_quoted, told))}"
+    parts = (nudge.task_id, *([nudge.thumbnail_url] if nudge.thumbnail_url else []))
+    return f"{nudge.at}:{nudge.attempt}:{','.join(map(_quoted, parts))}"
 
 
 def _quoted(text: str | None) -> str:
@@ -51,8 +51,8 @@ def _quoted(text: str | None) -> str:
 def decode_nudge(text: str) -> Nudge | None:
     if text == "-":
         return None
-    at, attempt, told = text.split(":")
-    task_id, _, thumbnail_url = (unquote(part, errors="surrogatepass") or None for part in told.partition(","))
+    at, attempt, parts = text.split(":")
+    task_id, _, thumbnail_url = (unquote(part, errors="surrogatepass") or None for part in parts.partition(","))
     return Nudge(int(at), int(attempt), task_id, thumbnail_url)
 
 
@@ -61,14 +61,14 @@ def _default(field: Field[Any]) -> Any:
 
 
 def _plain(value: Any) -> dict[str, Any]:
-    names, defaults, held = FIELDS[type(value)]
-    pairs = zip(names, held(value), defaults, strict=True)
+    names, defaults, values_of = FIELDS[type(value)]
+    pairs = zip(names, values_of(value), defaults, strict=True)
     # Most of it is at its default, and the very same object: that is asked first, for it costs least.
-    told = {name: one for name, one, default in pairs if one is not default and one != default}
-    for name, one in told.items():
-        if plain := PLAIN.get(type(one)):
-            told[name] = plain(one)
-    return told
+    body = {name: field for name, field, default in pairs if field is not default and field != default}
+    for name, field in body.items():
+        if plain := PLAIN.get(type(field)):
+            body[name] = plain(field)
+    return body
 
 
 def _value(value: Any) -> Any:
@@ -78,16 +78,16 @@ def _value(value: Any) -> Any:
 
 def _fields(kind: type[Any]) -> tuple[list[str], list[Any], Callable[[Any], tuple[Any, ...]]]:
     """The names, the defaults, and what gets them all."""
-    told = [field for field in fields(kind) if kind is not Job or field.name not in IN_HEADER]
-    names = [field.name for field in told]
-    return names, [_default(field) for field in told], attrgetter(*names)
+    stored = [field for field in fields(kind) if kind is not Job or field.name not in IN_HEADER]
+    names = [field.name for field in stored]
+    return names, [_default(field) for field in stored], attrgetter(*names)
 
 
 VALUES = (Attempt, Error, Link, Result, Note)
 FIELDS = {kind: _fields(kind) for kind in (Job, *VALUES)}
 PLAIN: Mapping[type[Any], Callable[[Any], Any]] = {
     Decimal: str,
-    tuple: lambda held: [_value(one) for one in held],
+    tuple: lambda items: [_value(item) for item in items],
     **dict.fromkeys(VALUES, _plain),
 }
 

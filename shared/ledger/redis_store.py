@@ -16,13 +16,13 @@ from rushes.shared.ledger import keys
 from rushes.shared.ledger.compression import pack, unpack
 from rushes.shared.ledger.connection import call_all
 from rushes.shared.ledger.store import (
-    Bounds,
     Commit,
+    ExpectedPlaces,
+    IdempotencyEntry,
     LaneRoom,
+    LeaseRequest,
     LedgerUnavailable,
-    Once,
-    Opening,
-    Standing,
+    QuarantineLimits,
     Verdict,
     Writes,
 )
@@ -44,21 +44,21 @@ def _source(name: str) -> str:
     return (LUA / f"{name}.lua").read_text()
 
 
-def _spelled(commit: Commit) -> tuple[list[str], list[Any]]:
+def _arguments(commit: Commit) -> tuple[list[str], list[Any]]:
     names = [keys.record(commit.job_id), *commit.writes.keys]
     body = pack(commit.record) if commit.record else b""
-    told = compact(commit.gates), compact(commit.writes.commands)
-    return names, [commit.version, commit.operation, body, *told, int(commit.wakes)]
+    gates, commands = compact(commit.gates), compact(commit.writes.commands)
+    return names, [commit.version, commit.operation, body, gates, commands, int(commit.wakes)]
 
 
-def _verdict(kind: bytes, *told: bytes) -> Verdict:
+def _verdict(kind: bytes, *details: bytes) -> Verdict:
     if kind == b"conflict":
-        return Verdict("conflict", unpack(told[0]))
-    return Verdict(kind.decode(), *(word.decode() for word in told))
+        return Verdict("conflict", unpack(details[0]))
+    return Verdict(kind.decode(), *(word.decode() for word in details))
 
 
-def _unpacked(held: bytes | None) -> str | None:
-    return unpack(held) if held else None
+def _unpacked(stored: bytes | None) -> str | None:
+    return unpack(stored) if stored else None
 
 
 class RedisStore:
@@ -111,17 +111,17 @@ class RedisStore:
         if not job_ids:
             return []
         names = [keys.record(job_id) for job_id in job_ids]
-        found = self._reach(lambda: call_all(self._pool, [("MGET", *names)], raw=True)[0])
-        return [_unpacked(held) for held in found]
+        records = self._reach(lambda: call_all(self._pool, [("MGET", *names)], raw=True)[0])
+        return [_unpacked(record) for record in records]
 
-    def create(self, job_id: str, record: str, writes: Writes, once: Once | None = None) -> str:
-        once = once or Once("", "", 0)
+    def create(self, job_id: str, record: str, writes: Writes, once: IdempotencyEntry | None = None) -> str:
+        once = once or IdempotencyEntry("", "", 0)
         names = [keys.record(job_id), once.key, *writes.keys]
         commands = compact(writes.commands)
         return str(self._run("create", names, [pack(record), once.value, once.seconds, commands, once.mark]))
 
     def commit(self, commits: Sequence[Commit]) -> list[Verdict]:
-        return [_verdict(*told) for told in self._run_all("commit", [_spelled(one) for one in commits])]
+        return [_verdict(*answer) for answer in self._run_all("commit", [_arguments(commit) for commit in commits])]
 
     def claim(
         self, lanes: Sequence[LaneRoom], now: int, lease: int, window_ms: int
@@ -136,15 +136,17 @@ class RedisStore:
         rooms = [[lane.room, lane.gateway, lane.max_in_flight, lane.submits_per_minute] for lane in lanes]
         # Not sent again when its answer is lost: what it leased is offered again when the leases run out.
         soonest, *pairs = self._run("claim", names, [now, lease, window_ms, compact(rooms)], again=0)
-        given = [(lanes[int(number) - 1].lane, job_id) for number, job_id in zip(pairs[::2], pairs[1::2], strict=True)]
-        return (int(soonest) if soonest else None), given
+        claimed = [
+            (lanes[int(number) - 1].lane, job_id) for number, job_id in zip(pairs[::2], pairs[1::2], strict=True)
+        ]
+        return (int(soonest) if soonest else None), claimed
 
-    def open_tickets(self, openings: Sequence[Opening], operation: str) -> list[str | None]:
+    def open_tickets(self, openings: Sequence[LeaseRequest], operation: str) -> list[str | None]:
         names = [name for o in openings for name in (keys.leased(o.lane), keys.record(o.job_id))]
         arguments = [value for o in openings for value in (o.job_id, o.lease, o.new_lease)]
-        return [_unpacked(held) for held in self._run("open_tickets", names, [operation, *arguments], raw=True)]
+        return [_unpacked(record) for record in self._run("open_tickets", names, [operation, *arguments], raw=True)]
 
-    def renew(self, openings: Sequence[Opening]) -> list[bool]:
+    def renew(self, openings: Sequence[LeaseRequest]) -> list[bool]:
         calls = [([keys.leased(o.lane)], [o.job_id, o.lease, o.new_lease]) for o in openings]
         return [bool(kept) for kept in self._run_all("renew", calls)]
 
@@ -152,16 +154,18 @@ class RedisStore:
         names = [keys.record(job_id), keys.due(lane), keys.leased(lane)]
         return str(self._run("nudge", names, [job_id, nudge, now]))
 
-    def quarantine(self, stray_id: str, job_id: str, gateway: str, stray: str, now: int, bounds: Bounds) -> bool:
+    def quarantine(
+        self, callback_id: str, job_id: str, gateway: str, callback: str, now: int, limits: QuarantineLimits
+    ) -> bool:
         names = [keys.QUARANTINE, keys.QUARANTINE_AT, keys.QUARANTINE_COUNT]
-        limits = [bounds.of_a_job, bounds.in_all, bounds.since]
-        return bool(self._run("quarantine", names, [stray_id, stray, now, job_id, gateway, *limits]))
+        bounds = [limits.of_a_job, limits.in_all, limits.since]
+        return bool(self._run("quarantine", names, [callback_id, callback, now, job_id, gateway, *bounds]))
 
-    def release(self, stray_id: str) -> bool:
+    def release(self, callback_id: str) -> bool:
         def write() -> bool:
             with self._client.pipeline() as pipe:
-                pipe.zrem(keys.QUARANTINE_AT, stray_id)
-                pipe.hdel(keys.QUARANTINE, stray_id)
+                pipe.zrem(keys.QUARANTINE_AT, callback_id)
+                pipe.hdel(keys.QUARANTINE, callback_id)
                 return bool(pipe.execute()[1])
 
         return self._reach(write)
@@ -249,7 +253,7 @@ class RedisStore:
                     pipe.zrangebyscore(key, "-inf", until, 0, limit, withscores=True)
                 return cast(list[list[tuple[str, float]]], pipe.execute())
 
-        return [[(job_id, int(at)) for job_id, at in held] for held in self._reach(read)]
+        return [[(job_id, int(at)) for job_id, at in entries] for entries in self._reach(read)]
 
     def halve_counts(self, key: str, prefix: str, above: int) -> None:
         self._run("halve_counts", [key], [prefix, above], again=0)
@@ -295,17 +299,17 @@ class RedisStore:
         """A page of the ids in a set, or of all jobs; the cursor is 0 at the end."""
         prefix = keys.record("")
         if name is None:
-            after, found = self._reach(lambda: self._client.scan(cursor, f"{prefix}*", count))
-            return int(after), [str(key).removeprefix(prefix) for key in found]
-        after, held = self._reach(lambda: self._client.zscan(name, cursor, count=count))
-        return int(after), [str(job_id) for job_id, _ in held]
+            after, names = self._reach(lambda: self._client.scan(cursor, f"{prefix}*", count))
+            return int(after), [str(key).removeprefix(prefix) for key in names]
+        after, entries = self._reach(lambda: self._client.zscan(name, cursor, count=count))
+        return int(after), [str(job_id) for job_id, _ in entries]
 
-    def repair(self, standings: Sequence[Standing], repair: bool) -> list[list[str]]:
+    def repair(self, standings: Sequence[ExpectedPlaces], repair: bool) -> list[list[str]]:
         def run() -> list[list[str]]:
             with self._client.pipeline(transaction=False) as pipe:
-                for one in standings:
-                    names = [keys.record(one.job_id), one.index, keys.INDEXES, *one.places]
-                    arguments: list[str | int] = [one.version, one.job_id, one.due_at, int(repair)]
+                for standing in standings:
+                    names = [keys.record(standing.job_id), standing.index, keys.INDEXES, *standing.places]
+                    arguments: list[str | int] = [standing.version, standing.job_id, standing.due_at, int(repair)]
                     self._scripts["repair"](keys=names, args=arguments, client=pipe)
                 return cast(list[list[str]], pipe.execute())
 

@@ -45,10 +45,10 @@ def server(url: str, timeout_s: float = 2) -> Server:
 
 def _info(client: redis.Redis) -> Mapping[str, Any]:
     try:
-        found: Mapping[str, Any] = client.info()
+        info: Mapping[str, Any] = client.info()
     except redis.ResponseError:
         return {}
-    return found
+    return info
 
 
 def _config(client: redis.Redis) -> Mapping[str, str]:
@@ -60,5 +60,5 @@ def _config(client: redis.Redis) -> Mapping[str, str]:
 
 def _why(error: Exception) -> str:
     """The kind of error and the server's own word; connection errors may quote the address, and a password in it."""
-    told = str(error) if isinstance(error, redis.ResponseError) else ""
-    return f"{type(error).__name__} {told}".strip()
+    message = str(error) if isinstance(error, redis.ResponseError) else ""
+    return f"{type(error).__name__} {message}".strip()

@@ -40,7 +40,7 @@ class LaneRoom:
 
 
 @dataclass(frozen=True, slots=True)
-class Opening:
+class LeaseRequest:
     """A ticket to be opened or kept: the lease on it, and the lease that its holder is to have."""
 
     lane: str
@@ -76,7 +76,7 @@ class Verdict:
 
 
 @dataclass(frozen=True, slots=True)
-class Bounds:
+class QuarantineLimits:
     """How much of what is set aside is kept: of one job, in all, and from when on (ms)."""
 
     of_a_job: int
@@ -85,7 +85,7 @@ class Bounds:
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class ExpectedPlaces:
     """Where a job must be found: in its index, and in exactly one of these places, the first if in none."""
 
     job_id: str
@@ -96,7 +96,7 @@ class Standing:
 
 
 @dataclass(frozen=True, slots=True)
-class Once:
+class IdempotencyEntry:
     """An idempotency key, what it is to hold and for how long.
 
     `mark` is the number of the mark's key where the ledger must be known to be whole, or 0.
@@ -113,7 +113,7 @@ class Store(Protocol):
 
     def records(self, job_ids: Sequence[str]) -> list[str | None]: ...
 
-    def create(self, job_id: str, record: str, writes: Writes, once: Once | None = None) -> str: ...
+    def create(self, job_id: str, record: str, writes: Writes, once: IdempotencyEntry | None = None) -> str: ...
 
     def commit(self, commits: Sequence[Commit]) -> list[Verdict]: ...
 
@@ -121,15 +121,17 @@ class Store(Protocol):
         self, lanes: Sequence[LaneRoom], now: int, lease: int, window_ms: int
     ) -> tuple[int | None, list[tuple[str, str]]]: ...
 
-    def open_tickets(self, openings: Sequence[Opening], operation: str) -> list[str | None]: ...
+    def open_tickets(self, openings: Sequence[LeaseRequest], operation: str) -> list[str | None]: ...
 
-    def renew(self, openings: Sequence[Opening]) -> list[bool]: ...
+    def renew(self, openings: Sequence[LeaseRequest]) -> list[bool]: ...
 
     def nudge(self, lane: str, job_id: str, nudge: str, now: int) -> str: ...
 
-    def quarantine(self, stray_id: str, job_id: str, gateway: str, stray: str, now: int, bounds: Bounds) -> bool: ...
+    def quarantine(
+        self, callback_id: str, job_id: str, gateway: str, callback: str, now: int, limits: QuarantineLimits
+    ) -> bool: ...
 
-    def release(self, stray_id: str) -> bool: ...
+    def release(self, callback_id: str) -> bool: ...
 
     def newest(self, indexes: Sequence[str], limit: int, before: str) -> list[str]: ...
 
@@ -171,7 +173,7 @@ class Store(Protocol):
 
     def page(self, name: str | None, cursor: int, count: int) -> tuple[int, list[str]]: ...
 
-    def repair(self, standings: Sequence[Standing], repair: bool) -> list[list[str]]: ...
+    def repair(self, standings: Sequence[ExpectedPlaces], repair: bool) -> list[list[str]]: ...
 
     def remove_misplaced(self, name: str, job_id: str, version: int | None, repair: bool) -> bool: ...
 

@@ -52,7 +52,7 @@ class CapReached(Exception):
 def gates(writes: Writes, submit: Submit, now: int) -> list[Sequence[object]]:
     """What must hold in the very moment of the write, or two workers would pay where one may (`lua/commit.lua`)."""
     job, ticket, caps = submit.job, submit.ticket, submit.caps
-    found: list[Sequence[object]] = [
+    conditions: list[Sequence[object]] = [
         ["lease", writes.number(keys.leased(ticket.lane)), job.id, ticket.lease],
         ["whole", writes.number(keys.MARK)],
         ["pause", writes.number(keys.gateway(caps.gateway)), now],
@@ -60,9 +60,9 @@ def gates(writes: Writes, submit: Submit, now: int) -> list[Sequence[object]]:
         ["window", writes.number(keys.window(caps.gateway)), caps.submits_per_minute, now - WINDOW_MS],
     ]
     if caps.budget is not None:
-        day = writes.number(keys.held(counters.day_of(now)))
-        found.append(["budget", day, job.tenant, caps.price, caps.budget])
-    return found
+        day = writes.number(keys.committed(counters.day_of(now)))
+        conditions.append(["budget", day, job.tenant, caps.price, caps.budget])
+    return conditions
 
 
 def opens_at(cap: str, value: str, now: int) -> int:

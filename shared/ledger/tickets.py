@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from rushes.shared.domain import schedule
 from rushes.shared.domain.frozen import replace
-from rushes.shared.ledger.store import Opening
+from rushes.shared.ledger.store import LeaseRequest
 
 
 @dataclass(frozen=True)
@@ -31,6 +31,6 @@ def extended(tickets: Sequence[Ticket], now: int) -> list[Ticket]:
     return [replace(ticket, lease=max(schedule.after(now, schedule.LEASE_S), ticket.lease + 1)) for ticket in tickets]
 
 
-def openings(tickets: Sequence[Ticket], longer: Sequence[Ticket]) -> list[Opening]:
+def openings(tickets: Sequence[Ticket], longer: Sequence[Ticket]) -> list[LeaseRequest]:
     """What the store is asked for, to have the longer leases in place of these."""
-    return [Opening(old.lane, old.job_id, old.lease, new.lease) for old, new in zip(tickets, longer, strict=True)]
+    return [LeaseRequest(old.lane, old.job_id, old.lease, new.lease) for old, new in zip(tickets, longer, strict=True)]

@@ -55,11 +55,11 @@ class LearnedTimes:
         for field, count in counters.items():
             kind, _, bucket = field.rpartition("|")
             counts[f"{gateway}|{kind}"][int(bucket)] = int(count)
-        for kind, held in counts.items():
-            if sum(held.values()) > MOST:
+        for kind, buckets in counts.items():
+            if sum(buckets.values()) > MOST:
                 self._store.halve_counts(keys.times(gateway), kind.partition("|")[2] + "|", MOST)
         before = self._kinds.get(gateway, {})
-        return {kind: _kept(before.get(kind), Timing(held)) for kind, held in counts.items()}
+        return {kind: _kept(before.get(kind), Timing(buckets)) for kind, buckets in counts.items()}
 
 
 def _kept(old: Timing | None, new: Timing) -> Timing:

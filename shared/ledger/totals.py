@@ -20,7 +20,7 @@ class Totals:
 
     def committed(self, day: str) -> Mapping[str, str]:
         """Tenant → what it holds or has spent of a UTC day's budget, 10^-8 USD."""
-        return self._store.counters(keys.held(day))
+        return self._store.counters(keys.committed(day))
 
     def metrics(self) -> Mapping[str, str]:
         """What was counted for the metrics since the ledger was new: `what|…` → how often, or how many ms."""

@@ -138,9 +138,7 @@ class CurlPut:
         self._rests_until = time.monotonic() + REST_S
 
     @staticmethod
-    def _request(
-        target: Target, key: str, query: str, body: bytes | memoryview, headers: Mapping[str, str]
-    ) -> Request:
+    def _request(target: Target, key: str, query: str, body: bytes | memoryview, headers: Mapping[str, str]) -> Request:
         sha256 = headers.get(SHA256) or hashlib.sha256(body).hexdigest()
         signed = {**headers, "x-amz-content-sha256": sha256}
         # A part is sent from where it lies: any buffer will do.

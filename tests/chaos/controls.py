@@ -104,7 +104,7 @@ LEASE = (
 VERSION = (("commit", "if version ~= ARGV[1] then return {'conflict', old} end", ""),)
 OPERATION = (
     ("commit", "if operation == ARGV[2] then return {'done'} end", ""),
-    ("open_tickets", "if held == operation then return old end", ""),
+    ("open_tickets", "if last_operation == operation then return old end", ""),
 )
 
 TWICE_PAID = "is paid for and not in the ledger"

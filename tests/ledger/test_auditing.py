@@ -54,7 +54,7 @@ def found(store: Store, repair: bool = False) -> list[tuple[str, str]]:
 
 
 def strays(store: Store, name: str, repair: bool = False) -> list[str]:
-    return [job_id for page in Inspection(store).strays(name, repair) for job_id in page]
+    return [job_id for page in Inspection(store).misplaced(name, repair) for job_id in page]
 
 
 def everything_is_well(store: Store) -> bool:

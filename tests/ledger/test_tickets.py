@@ -23,7 +23,7 @@ from ledger_steps import (
 from rushes.shared.domain import events
 from rushes.shared.domain.job import Chore, State
 from rushes.shared.ledger.ledger import Ledger
-from rushes.shared.ledger.store import Commit, LaneRoom, Opening, Store, Writes
+from rushes.shared.ledger.store import Commit, LaneRoom, LeaseRequest, Store, Writes
 from rushes.shared.ledger.tickets import Ticket
 
 ARCHIVE = LaneRoom("archive", 9)
@@ -102,7 +102,7 @@ def test_an_opening_whose_reply_is_lost_opens_for_the_same_call(store: Store) ->
 def test_a_hint_does_not_shut_out_the_call_whose_reply_is_lost(store: Store) -> None:
     subject = running(Ledger(store, POLICY))
     (ticket,) = claim(Ledger(store, POLICY), polls(), subject.due_at or 0)
-    opening = Opening(ticket.lane, subject.id, ticket.lease, ticket.lease + 1)
+    opening = LeaseRequest(ticket.lane, subject.id, ticket.lease, ticket.lease + 1)
     (first,) = store.open_tickets([opening], "0a")
     store.nudge("poll:apimart", subject.id, f"{NOW}:1:task-1", NOW)
     (again,) = store.open_tickets([opening], "0a")

@@ -29,7 +29,7 @@ TRACE, PARENT = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
     ],
 )
 def test_of_a_traceparent_the_trace_and_its_flags_are_kept(told: str | None, kept: str | None) -> None:
-    assert trace_context.heard(told) == kept
+    assert trace_context.parse(told) == kept
 
 
 def test_a_job_goes_on_in_its_callers_trace() -> None:
@@ -38,11 +38,11 @@ def test_a_job_goes_on_in_its_callers_trace() -> None:
 
     assert (version, trace, flags, trace_context.trace_id(subject)) == ("00", TRACE, "00", TRACE)
     assert span != PARENT
-    assert trace_context.heard(trace_context.traceparent(subject)) == f"{TRACE}-00"
+    assert trace_context.parse(trace_context.traceparent(subject)) == f"{TRACE}-00"
 
 
 def test_a_job_without_a_callers_trace_has_one_of_its_own() -> None:
     one, other = job(), job()
 
     assert trace_context.trace_id(one) == trace_context.trace_id(one) != trace_context.trace_id(other)
-    assert trace_context.heard(trace_context.traceparent(one)) == f"{trace_context.trace_id(one)}-01"
+    assert trace_context.parse(trace_context.traceparent(one)) == f"{trace_context.trace_id(one)}-01"

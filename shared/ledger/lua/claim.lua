@@ -12,10 +12,10 @@ end
 
 local function lowest(key) return tonumber(redis.call('ZRANGE', key, 0, 0, 'WITHSCORES')[2]) end
 
--- Until when a gateway is paused: by what it said itself, or by an operator.
+-- Until when a gateway is paused: by its own answers, or by an operator.
 local function paused_until(health)
-  local said, stopped = unpack(redis.call('HMGET', health, 'paused_until', 'stopped_until'))
-  return math.max(tonumber(said or '0'), tonumber(stopped or '0'))
+  local paused, stopped = unpack(redis.call('HMGET', health, 'paused_until', 'stopped_until'))
+  return math.max(tonumber(paused or '0'), tonumber(stopped or '0'))
 end
 
 -- How many more jobs this gateway may be given now; and when more, if that is known.
@@ -57,7 +57,7 @@ local function out_of_line(id)
   return false
 end
 
-redis.call('DEL', 'rushes:rung') -- what comes due from now on rings again
+redis.call('DEL', 'rushes:rung') -- what comes due from now on wakes it again
 for number, lane in ipairs(lanes) do
   local due, leased, health, window, parked = keys_of(number)
   local room, gateway, cap, rate = unpack(lane)

@@ -1,7 +1,7 @@
 -- Write what became of a job, if nobody was there first.
 -- KEYS[1] record, further KEYS by index from the gates and the writes
 -- ARGV[1] version it was decided on, ARGV[2] operation, ARGV[3] new record ('' deletes it), ARGV[4] gates, ARGV[5] writes,
--- ARGV[6] ring the bell: 1|0
+-- ARGV[6] wake the scheduler: 1|0
 -- Answers {'done'}, {'gone'}, {'conflict', record} or {'shut', name of the gate, value}.
 -- A call whose answer was lost is sent again: the operation in the header shows that it was done.
 local old = redis.call('GET', KEYS[1])
@@ -17,12 +17,12 @@ for _, gate in ipairs(gates) do
     if not score or tonumber(score) ~= gate[4] then return {'shut', kind, ''} end
   elseif kind == 'whole' then -- the mark names this server, where it names one (keys.py)
     local marked = redis.call('HGET', key, 'server') or ''
-    local told = marked ~= '' and redis.pcall('INFO', 'server')
-    local run_id = type(told) == 'string' and string.match(told, 'run_id:(%w+)')
+    local info = marked ~= '' and redis.pcall('INFO', 'server')
+    local run_id = type(info) == 'string' and string.match(info, 'run_id:(%w+)')
     if run_id and string.sub(marked, 1, #run_id) ~= run_id then return {'shut', kind, ''} end
   elseif kind == 'pause' then -- now: the gateway is not paused, by itself or by an operator
-    local said, stopped = unpack(redis.call('HMGET', key, 'paused_until', 'stopped_until'))
-    local until_ = math.max(tonumber(said or '0'), tonumber(stopped or '0'))
+    local paused, stopped = unpack(redis.call('HMGET', key, 'paused_until', 'stopped_until'))
+    local until_ = math.max(tonumber(paused or '0'), tonumber(stopped or '0'))
     if until_ > gate[3] then return {'shut', kind, string.format('%.0f', until_)} end
   elseif kind == 'window' then -- limit, from: so many members at the most since then
     redis.call('ZREMRANGEBYSCORE', key, '-inf', '(' .. gate[4])
@@ -30,8 +30,8 @@ for _, gate in ipairs(gates) do
       return {'shut', kind, redis.call('ZRANGE', key, 0, 0, 'WITHSCORES')[2] or ''}
     end
   else -- field, step, limit: the counter stays at or below the limit
-    local held = tonumber(redis.call('HGET', key, gate[3]) or '0')
-    if held + gate[4] > gate[5] then return {'shut', kind, tostring(held)} end
+    local count = tonumber(redis.call('HGET', key, gate[3]) or '0')
+    if count + gate[4] > gate[5] then return {'shut', kind, tostring(count)} end
   end
 end
 for _, write in ipairs(cjson.decode(ARGV[5])) do

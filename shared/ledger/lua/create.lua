@@ -6,13 +6,13 @@
 -- 'elsewhere', and nothing is written, where the key may have been lost with another server.
 if redis.call('EXISTS', KEYS[1]) == 1 then return '' end
 if KEYS[2] ~= '' then
-  local held = redis.call('GET', KEYS[2])
-  if held then return held end
+  local first = redis.call('GET', KEYS[2])
+  if first then return first end
   if ARGV[5] ~= '0' then
     local marked = redis.call('HGET', KEYS[tonumber(ARGV[5])], 'server')
     if not marked then return 'unmarked' end
-    local told = redis.pcall('INFO', 'server')
-    local run_id = type(told) == 'string' and string.match(told, 'run_id:(%w+)')
+    local info = redis.pcall('INFO', 'server')
+    local run_id = type(info) == 'string' and string.match(info, 'run_id:(%w+)')
     if run_id and string.sub(marked, 1, #run_id) ~= run_id then return 'elsewhere' end
   end
   redis.call('SET', KEYS[2], ARGV[2], 'EX', ARGV[3])

@@ -1,11 +1,11 @@
 -- Forget half of what was counted, where it is much: what is new is to weigh more than what is old.
 -- KEYS[1] hash; ARGV[1] how the names of its fields begin, ARGV[2] much
 local fields, sum = {}, 0
-local held = redis.call('HGETALL', KEYS[1])
-for at = 1, #held, 2 do
-  if string.sub(held[at], 1, #ARGV[1]) == ARGV[1] then
-    fields[held[at]] = tonumber(held[at + 1])
-    sum = sum + fields[held[at]]
+local counts = redis.call('HGETALL', KEYS[1])
+for at = 1, #counts, 2 do
+  if string.sub(counts[at], 1, #ARGV[1]) == ARGV[1] then
+    fields[counts[at]] = tonumber(counts[at + 1])
+    sum = sum + fields[counts[at]]
   end
 end
 if sum <= tonumber(ARGV[2]) then return 0 end

@@ -10,8 +10,8 @@ local function open(leased, name, id, lease, new_lease)
     redis.call('ZREM', leased, id)
     return false
   end
-  local version, held, tries, rest = string.match(old, '^(%d+) (%S+) (%d+)(.*)$')
-  if held == operation then return old end
+  local version, last_operation, tries, rest = string.match(old, '^(%d+) (%S+) (%d+)(.*)$')
+  if last_operation == operation then return old end
   local score = redis.call('ZSCORE', leased, id)
   if not score or tonumber(score) ~= tonumber(lease) then return false end
   local new = string.format('%d %s %d', version + 1, operation, tries + 1) .. rest

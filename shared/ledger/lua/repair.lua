@@ -2,19 +2,19 @@
 -- KEYS[1] record, KEYS[2] the index where it belongs, KEYS[3] names of indexes, then every place where it may stand: the
 -- due set of its lane first, leased sets last; no place for a job that owes nothing more
 -- ARGV[1] version that was looked at, ARGV[2] job id, ARGV[3] when it is due, ARGV[4] repair: 1|0
--- Answers what was found: nowhere, twice, unindexed. Nothing where the record has moved on: then it is looked at again.
+-- Answers the problems: nowhere, twice, unindexed. Nothing where the record has moved on: then it is looked at again.
 local old = redis.call('GET', KEYS[1])
 if not old or string.match(old, '^%d+') ~= ARGV[1] then return {} end
-local id, repair, found, standing = ARGV[2], ARGV[4] == '1', {}, {}
+local id, repair, problems, standing = ARGV[2], ARGV[4] == '1', {}, {}
 for place = 4, #KEYS do
   if redis.call('ZSCORE', KEYS[place], id) then standing[#standing + 1] = KEYS[place] end
 end
 local unindexed = not redis.call('ZSCORE', KEYS[2], id)
 local nowhere = #KEYS > 3 and #standing == 0
-if unindexed then found[#found + 1] = 'unindexed' end
-if nowhere then found[#found + 1] = 'nowhere' end
-if #standing > 1 then found[#found + 1] = 'twice' end
-if not repair then return found end
+if unindexed then problems[#problems + 1] = 'unindexed' end
+if nowhere then problems[#problems + 1] = 'nowhere' end
+if #standing > 1 then problems[#problems + 1] = 'twice' end
+if not repair then return problems end
 if unindexed then
   redis.call('ZADD', KEYS[2], 0, id)
   redis.call('SADD', KEYS[3], KEYS[2])
@@ -24,4 +24,4 @@ if nowhere then
   redis.call('PUBLISH', 'rushes:bell', '')
 end
 for place = 1, #standing - 1 do redis.call('ZREM', standing[place], id) end -- a lease stays: somebody may hold it
-return found
+return problems

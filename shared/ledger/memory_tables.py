@@ -1,0 +1,126 @@
+"""Plain tables in memory with what the ledger asks of them without a program: reads, counters, the wake-up."""
+
+from __future__ import annotations
+
+import threading
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from rushes.shared.ledger import keys
+
+
+class MemoryTables:
+    """Strings, hashes, sets and sorted sets, as Redis has them; one caller at a time."""
+
+    def __init__(self) -> None:
+        self.strings: dict[str, str] = {}
+        self.zsets: defaultdict[str, dict[str, float]] = defaultdict(dict)
+        self.hashes: defaultdict[str, dict[str, str]] = defaultdict(dict)
+        self.sets: defaultdict[str, set[str]] = defaultdict(set)
+        self.bell = threading.Event()
+
+    def _write(self, names: Sequence[str], commands: Sequence[Sequence[Any]], first_key: int) -> None:
+        for command, number, *arguments in commands:
+            self._command(command, names[number - first_key], arguments)
+
+    def _command(self, command: str, key: str, arguments: Sequence[Any]) -> None:
+        does: dict[str, Callable[[], Any]] = {
+            "ZADD": lambda: self.zsets[key].update({arguments[1]: float(arguments[0])}),
+            "ZREM": lambda: self.zsets[key].pop(arguments[0], None),
+            "SADD": lambda: self.sets[key].add(arguments[0]),
+            "HINCRBY": lambda: self._increase(key, *arguments),
+            "HDEL": lambda: self.forget(key, arguments),
+            "DEL": lambda: self.strings.pop(key, None),
+        }
+        does[command]()
+
+    def _increase(self, key: str, field: str, step: int) -> None:
+        self.hashes[key][field] = str(int(self.hashes[key].get(field, "0")) + int(step))
+
+    def _drop_before(self, key: str, since: float) -> None:
+        self.zsets[key] = {member: score for member, score in self.zsets[key].items() if score >= since}
+
+    def _ripe(self, zset: Mapping[str, float], now: int) -> list[str]:
+        return sorted((job_id for job_id, at in zset.items() if at <= now), key=lambda job_id: (zset[job_id], job_id))
+
+    def records(self, job_ids: Sequence[str]) -> list[str | None]:
+        return [self.strings.get(keys.record(job_id)) for job_id in job_ids]
+
+    def newest(self, indexes: Sequence[str], limit: int, before: str) -> list[str]:
+        ids = {job_id for name in indexes for job_id in self.zsets[name] if not before or job_id < before}
+        return sorted(ids, reverse=True)[:limit]
+
+    def oldest(self, indexes: Sequence[str], limit: int) -> list[str]:
+        return sorted(job_id for name in indexes for job_id in self.zsets[name])[:limit]
+
+    def sizes(self, indexes: Sequence[str]) -> list[int]:
+        return [len(self.zsets[name]) for name in indexes]
+
+    def index_names(self) -> list[str]:
+        return sorted(self.sets[keys.INDEXES])
+
+    def keep(self, key: str, value: str, seconds: int) -> None:
+        self.strings.setdefault(key, value)
+
+    def text(self, key: str) -> str | None:
+        return self.strings.get(key)
+
+    def counters(self, key: str) -> Mapping[str, str]:
+        return dict(self.hashes[key])
+
+    def remember(self, key: str, values: Mapping[str, str | int]) -> None:
+        self.hashes[key].update({name: str(value) for name, value in values.items()})
+
+    def strike(self, key: str, values: Mapping[str, str | int]) -> int:
+        self._increase(key, "strikes", 1)
+        self.remember(key, values)
+        return int(self.hashes[key]["strikes"])
+
+    def increase(self, key: str, steps: Mapping[str, int]) -> None:
+        for field, step in steps.items():
+            self._increase(key, field, step)
+
+    def forget(self, key: str, fields: Sequence[str]) -> None:
+        for field in fields:
+            self.hashes[key].pop(field, None)
+
+    def move(self, source: str, target: str) -> None:
+        self.zsets[target].update(self.zsets.pop(source, {}))
+
+    def ripe(self, places: Sequence[tuple[str, int]], limit: int) -> list[list[tuple[str, int]]]:
+        zsets = [(self.zsets[key], until) for key, until in places]
+        return [[(job_id, int(zset[job_id])) for job_id in self._ripe(zset, until)[:limit]] for zset, until in zsets]
+
+    def halve_counts(self, key: str, prefix: str, above: int) -> None:
+        counts = {field: int(count) for field, count in self.hashes[key].items() if field.startswith(prefix)}
+        if sum(counts.values()) <= above:
+            return
+        for field, count in counts.items():
+            del self.hashes[key][field]
+            if count > 1:
+                self.hashes[key][field] = str(count // 2)
+
+    def count_since(self, key: str, since: int) -> int:
+        return sum(score >= since for score in self.zsets[key].values())
+
+    def wake(self) -> None:
+        self.bell.set()
+
+    def listen(self, timeout_s: float) -> None:
+        self.bell.wait(timeout_s)
+        self.bell.clear()
+
+    def ping(self) -> None:
+        return None
+
+    def server(self) -> str:
+        return "memory"
+
+    def page(self, name: str | None, cursor: int, count: int) -> tuple[int, list[str]]:
+        prefix = keys.record("")
+        ids = [key.removeprefix(prefix) for key in self.strings if key.startswith(prefix)]
+        return 0, sorted(ids if name is None else self.zsets[name])
+
+    def tally(self, key: str, indexes: Sequence[str]) -> tuple[Mapping[str, str], dict[str, int]]:
+        return self.counters(key), dict(zip(indexes, self.sizes(indexes), strict=True))
