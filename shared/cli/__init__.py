@@ -1,1 +1,4 @@
-"""The command `rushes`: what it asks of a service, and how it prints the answers."""
+"""The command `rushes`: `main.py` lists its commands, `output.py` says how they print and end.
+
+Most speak to a service through the client; doctor, recover and audit work on Redis and the bucket themselves.
+"""

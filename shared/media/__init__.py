@@ -1,1 +1,4 @@
-"""Pictures and clips: what their headers say, and the inputs of a job probed before money is spent."""
+"""Pictures and clips: which format a file has, what its headers say, and whether an input fits the rules.
+
+Headers are read forwards and nothing is decoded; no size that a file states is believed.
+"""

@@ -1,1 +1,4 @@
-"""What keeps the ledger right: doctor, auditor, recovery, overdue times, retries and questions to gateways."""
+"""What keeps an installation right: doctor, auditor, recovery, overdue times, retries and questions to gateways.
+
+These stand on the joined services; worker, receiver and shell call them.
+"""
