@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from rushes.shared.http.address_guard import HOUSE_NAMES
+from rushes.shared.http.address_guard import INTERNAL_NAMES
 from rushes.shared.intake import schema
 from rushes.shared.providers import PROVIDERS
 
@@ -56,7 +56,7 @@ def any_case(text: str) -> str:
 # Names only: whether a literal address is public, a pattern does not tell.
 PUBLIC_URL = f"{any_case('https')}://{schema.NAME}(:(443|8443)?)?{schema.PATH}"
 # Names of somebody's own network.
-HOUSE_URL = f"^{any_case('https')}://[^/?#:]*({'|'.join(map(any_case, HOUSE_NAMES))})([:/?#]|$)"
+HOUSE_URL = f"^{any_case('https')}://[^/?#:]*({'|'.join(map(any_case, INTERNAL_NAMES))})([:/?#]|$)"
 URLS: dict[type, dict[str, Any]] = {
     schema.InputUrl: {"pattern": f"^({PUBLIC_URL}|{schema.S3_URL})$", "not": {"pattern": HOUSE_URL}},
     schema.CallbackUrl: {"pattern": f"^{PUBLIC_URL}$", "not": {"pattern": HOUSE_URL}},

@@ -17,7 +17,7 @@ from rushes.shared.domain.events import Event
 from rushes.shared.domain.http_messages import Request, Response
 from rushes.shared.domain.job import Attempt, Job, Link, Result
 from rushes.shared.domain.transitions import transition
-from rushes.shared.http import AnswerLost, AnswerRefused, Forbidden, NotSent, Stream, is_whole, origin
+from rushes.shared.http import AnswerLost, AnswerRefused, Forbidden, NotSent, ResponseStream, is_whole, origin
 from rushes.shared.intake.job_document import document
 from rushes.shared.ledger.store import LedgerUnavailable
 from rushes.shared.media import formats
@@ -174,7 +174,7 @@ def fetched(job: Job, folder: str, services: Services) -> Copied:
     return Copied(event, [clip.file, *([picture] if picture else [])])
 
 
-def opened(attempt: Attempt, url: str, services: Services, stack: ExitStack) -> Stream:
+def opened(attempt: Attempt, url: str, services: Services, stack: ExitStack) -> ResponseStream:
     """The answer of a link; http where we may not fetch that (RUSHES_EGRESS_ALLOW) goes over https."""
     request = PROVIDERS[attempt.provider].fetch(url, services.access(attempt.provider, attempt))
     try:
@@ -201,7 +201,7 @@ def container_remarks(clip: ArchivedClip) -> tuple[tuple[str, str], ...]:
     return (("clip kept as it came", f"it is {clip.format}, under the name and type of an MP4"),)
 
 
-def source(stream: Stream, is_last: bool) -> Source:
+def source(stream: ResponseStream, is_last: bool) -> Source:
     """The bytes of the link, if it still gives any.
 
     The last chunk of a chunked body proves its end, and at the last try whatever came is taken for the whole: a clip

@@ -213,7 +213,7 @@ def tell(job: Job, services: Services) -> Event:
     try:
         request = notifications.notice(job, secrets, now)
         deadline_s = schedule.NOTICE_DEADLINE_S
-        answer = services.http_client.send(request, deadline_s=deadline_s, max_bytes=1 << 16, fresh=True)
+        answer = services.http_client.send(request, deadline_s=deadline_s, max_bytes=1 << 16, once=True)
     except Forbidden as forbidden:
         return events.NoticeFailed(str(forbidden), final=True)
     except (NotSent, AnswerLost) as lost:

@@ -278,7 +278,7 @@ def send(request: Request, job: Job, services: Services) -> Event:
 def posted(request: Request, provider: str, services: Services) -> tuple[Event, str]:
     """Make the paid call over a connection of its own: what it came to, and the answer's text or why there is none."""
     try:
-        response = services.http_client.send(request, deadline_s=schedule.SUBMIT_DEADLINE_S, fresh=True)
+        response = services.http_client.send(request, deadline_s=schedule.SUBMIT_DEADLINE_S, once=True)
     except Forbidden as forbidden:
         return events.Refused(Reason.PROVIDER, str(forbidden)), str(forbidden)
     except NotSent as unsent:

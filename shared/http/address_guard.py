@@ -1,4 +1,4 @@
-"""Which addresses we may reach. A name is looked up once, every address it has is judged, and only those are used."""
+"""Which addresses may be reached. A name is looked up once, all its addresses are checked, and only those are used."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from rushes.shared.http.errors import Forbidden, NotSent
 from rushes.shared.http.urls import Origin, origin
 
 PUBLIC_PORTS = frozenset({443, 8443})
-# Looking a name up for each paid call would cost more than the call.
-KEPT_S, MOST_NAMES = 5.0, 1024
-HOUSE_NAMES = ("localhost", ".local", ".internal")
+# A look-up for each paid call would cost more than the call itself.
+CACHE_S, MAX_CACHED_NAMES = 5.0, 1024
+INTERNAL_NAMES = ("localhost", ".local", ".internal")
 
-# Our own table: what `ipaddress` calls global differs between patch releases of Python (cpython#113171).
-INSIDE = tuple(
+# A table of our own: what `ipaddress` calls global differs between patch releases of Python (cpython#113171).
+NON_PUBLIC_NETWORKS = tuple(
     ip_network(network)
     for network in (
         "0.0.0.0/8",  # this host
@@ -39,68 +39,69 @@ INSIDE = tuple(
         "203.0.113.0/24",  # documentation
         "224.0.0.0/4",  # multicast
         "240.0.0.0/4",  # reserved, broadcast
-        # Only 2000::/3 is given out to the public. The first line also holds what carries an IPv4 address
-        # inside: ::a.b.c.d, ::ffff:0:0/96, and NAT64 with 64:ff9b::/96 and 64:ff9b:1::/48.
+        # Only 2000::/3 is assigned for public use. The first line also covers networks that embed an IPv4 address:
+        # ::a.b.c.d, ::ffff:0:0/96, and NAT64 with 64:ff9b::/96 and 64:ff9b:1::/48.
         "::/3",
-        "4000::/2",  # segment routing and what nobody has yet
+        "4000::/2",  # segment routing and unassigned networks
         "8000::/1",  # unique local, link-local, site-local, multicast
-        "2001::/23",  # protocol assignments; Teredo carries an IPv4 address
+        "2001::/23",  # protocol assignments; Teredo embeds an IPv4 address
         "2001:db8::/32",  # documentation
-        "2002::/16",  # 6to4 carries an IPv4 address
+        "2002::/16",  # 6to4 embeds an IPv4 address
         "3fff::/20",  # documentation
     )
 )
 
 
 class AddressGuard:
-    """Public addresses over https on the usual ports; within `allow` also http and any port. Safe between threads."""
+    """Allows public addresses over https on ports 443 and 8443, and any scheme and port within `allow`. Thread-safe."""
 
     def __init__(self, allow: Sequence[IPv4Network | IPv6Network] = ()) -> None:
         self._allow = tuple(allow)
-        self.forget()
+        self.clear_cache()
 
-    def forget(self) -> None:
-        """Look every name up anew: after a fork the threads that did so are gone."""
+    def clear_cache(self) -> None:
+        """Forget all look-ups: after a fork the threads that ran them do not exist."""
         self._lock, self._lookups = Lock(), dict[Origin, _Lookup]()
 
     def addresses(self, target: Origin, wait_s: float | None = None) -> list[str]:
-        """The addresses of a host, all of which may be reached, in the order in which they are to be tried.
+        """Return the addresses of a host in the order in which to try them; all of them may be reached.
 
         Raises Forbidden if any of them may not be reached, NotSent if there is none, or none within `wait_s`.
         """
-        found = [*_numeric(target)] or self._looked_up(target, wait_s)
-        ips = [_ip(address) for address in found]
-        if all(self._allowed(ip) for ip in ips):
-            return found
-        if not _usual(target):
+        addresses = [*_numeric_addresses(target)] or self._look_up(target, wait_s)
+        ips = [_parse_ip(address) for address in addresses]
+        if all(self._is_allowed(ip) for ip in ips):
+            return addresses
+        if not _is_https_on_public_port(target):
             raise Forbidden(f"{target}: only https on port 443 or 8443")
-        if not all(_public(ip) or self._allowed(ip) for ip in ips):
+        # Invariant: one address that may not be reached forbids the whole name, or libcurl could fall back to it.
+        if not all(_is_public(ip) or self._is_allowed(ip) for ip in ips):
             raise Forbidden(f"{target}: not a public address")
-        return found
+        return addresses
 
-    def check_spelling(self, url: str) -> None:
-        """The part of the check that needs no name looked up; raises Forbidden. The rest is checked at each call."""
+    def check_url(self, url: str) -> None:
+        """Check what needs no look-up; raises Forbidden. The addresses of a name are checked at each call."""
         target = origin(url)
-        if _numeric(target) or target.host.rstrip(".").endswith(HOUSE_NAMES):
+        if _numeric_addresses(target) or target.host.rstrip(".").endswith(INTERNAL_NAMES):
             self.addresses(target)
-        elif not _usual(target) and not self._allow:
+        elif not _is_https_on_public_port(target) and not self._allow:
             raise Forbidden(f"{target}: only https on port 443 or 8443")
 
-    def _allowed(self, ip: IPv4Address | IPv6Address) -> bool:
+    def _is_allowed(self, ip: IPv4Address | IPv6Address) -> bool:
         return any(ip in network for network in self._allow)
 
-    def _looked_up(self, target: Origin, wait_s: float | None) -> list[str]:
-        """What the system's resolver says now, or said a moment ago; all who ask at a time wait for one thread."""
+    def _look_up(self, target: Origin, wait_s: float | None) -> list[str]:
+        """Ask the system's resolver, or reuse its result of the last CACHE_S. Concurrent callers share one thread."""
         with self._lock:
             lookup = self._lookups.get(target)
             if lookup is None or lookup.is_old():
-                if len(self._lookups) >= MOST_NAMES:
+                if len(self._lookups) >= MAX_CACHED_NAMES:
                     self._lookups.clear()
                 lookup = self._lookups[target] = _Lookup()
-                # A thread of its own, for nothing else bounds the system's resolver.
+                # In a thread of its own: the system's resolver has no timeout.
                 Thread(target=lookup.run, args=(target,), daemon=True).start()
         try:
-            return lookup.answer.result(wait_s)
+            return lookup.addresses.result(wait_s)
         except TimeoutError:
             raise NotSent(f"{target}: the name was not looked up in time") from None
         except socket.gaierror as error:
@@ -111,40 +112,40 @@ class AddressGuard:
 
 class _Lookup:
     def __init__(self) -> None:
-        self.answer: Future[list[str]] = Future()
+        self.addresses: Future[list[str]] = Future()
         self._ended_at: float | None = None
 
     def is_old(self) -> bool:
-        return self._ended_at is not None and time.monotonic() - self._ended_at >= KEPT_S
+        return self._ended_at is not None and time.monotonic() - self._ended_at >= CACHE_S
 
     def run(self, target: Origin) -> None:
         try:
-            found = _getaddrinfo(target)
+            addresses = _getaddrinfo(target)
         except BaseException as error:
-            self._ended_at = -inf  # the next who asks looks again
-            self.answer.set_exception(error)
+            self._ended_at = -inf  # a failure is not cached
+            self.addresses.set_exception(error)
         else:
             self._ended_at = time.monotonic()
-            self.answer.set_result(found)
+            self.addresses.set_result(addresses)
 
 
-def _usual(target: Origin) -> bool:
+def _is_https_on_public_port(target: Origin) -> bool:
     return target.scheme == "https" and target.port in PUBLIC_PORTS
 
 
-@lru_cache(maxsize=MOST_NAMES)
-def _ip(address: str) -> IPv4Address | IPv6Address:
+@lru_cache(maxsize=MAX_CACHED_NAMES)
+def _parse_ip(address: str) -> IPv4Address | IPv6Address:
     return ip_address(address.partition("%")[0])
 
 
-@lru_cache(maxsize=MOST_NAMES)
-def _public(ip: IPv4Address | IPv6Address) -> bool:
-    return not any(ip in network for network in INSIDE)
+@lru_cache(maxsize=MAX_CACHED_NAMES)
+def _is_public(ip: IPv4Address | IPv6Address) -> bool:
+    return not any(ip in network for network in NON_PUBLIC_NETWORKS)
 
 
-@lru_cache(maxsize=MOST_NAMES)
-def _numeric(target: Origin) -> tuple[str, ...]:
-    """The address that a host stands for however it is spelled, without a look-up; empty for a name."""
+@lru_cache(maxsize=MAX_CACHED_NAMES)
+def _numeric_addresses(target: Origin) -> tuple[str, ...]:
+    """The address of a host that is an IP address in any spelling, without a look-up; empty for a name."""
     try:
         return tuple(_getaddrinfo(target, socket.AI_NUMERICHOST))
     except socket.gaierror:
@@ -154,5 +155,5 @@ def _numeric(target: Origin) -> tuple[str, ...]:
 
 
 def _getaddrinfo(target: Origin, flags: int = 0) -> list[str]:
-    found = socket.getaddrinfo(target.host, target.port, type=socket.SOCK_STREAM, flags=flags)
-    return [str(sockaddr[0]) for *_, sockaddr in found]
+    entries = socket.getaddrinfo(target.host, target.port, type=socket.SOCK_STREAM, flags=flags)
+    return [str(sockaddr[0]) for *_, sockaddr in entries]

@@ -1,4 +1,4 @@
-"""Whose certificates are believed: the usual authorities or those of the usual variables, and the user's beside."""
+"""Trusted certificate authorities: certifi's or those of the environment's variables, and those of RUSHES_CA_FILE."""
 
 from __future__ import annotations
 
@@ -13,23 +13,28 @@ from pathlib import Path
 
 import certifi
 
-# Each in place of the usual authorities, as its users expect; several are believed side by side.
-OUTWARD = ("SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
-FOR_S3 = ("AWS_CA_BUNDLE", "REQUESTS_CA_BUNDLE")
+# Each replaces certifi's authorities, as its users expect. If several are set, all of them are trusted.
+CA_VARIABLES = ("SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
+S3_CA_VARIABLES = ("AWS_CA_BUNDLE", "REQUESTS_CA_BUNDLE")
 
 
-def certificate_bundle(environ: Mapping[str, str], beside: str | None = None, names: Iterable[str] = OUTWARD) -> str:
-    """One file with all authorities that are believed; `beside` is believed in any case. Raises OSError."""
-    usual = [environ[name] for name in names if environ.get(name)] or [certifi.where()]
-    paths = dict.fromkeys([*usual, *([beside] if beside else [])])
-    return _joined(tuple(paths)) if len(paths) > 1 or os.path.isdir(usual[0]) else usual[0]
+def certificate_bundle(
+    environ: Mapping[str, str], extra_file: str | None = None, names: Iterable[str] = CA_VARIABLES
+) -> str:
+    """Return the path of one PEM file with all trusted authorities.
+
+    They come from the variables `names` of `environ`, else from certifi; `extra_file` is added to them. Raises OSError.
+    """
+    defaults = [environ[name] for name in names if environ.get(name)] or [certifi.where()]
+    paths = dict.fromkeys([*defaults, *([extra_file] if extra_file else [])])
+    return _write_bundle(tuple(paths)) if len(paths) > 1 or os.path.isdir(defaults[0]) else defaults[0]
 
 
 def check_certificates(path: str) -> None:
-    """Raises ValueError where there is no certificate to be read."""
+    """Raise ValueError if a file holds no readable certificate."""
     try:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-        context.load_verify_locations(cadata=_text((path,)))
+        context.load_verify_locations(cadata=_read_certificates((path,)))
     except (ssl.SSLError, ValueError):
         raise ValueError("it holds no certificate in PEM") from None
     except OSError as error:
@@ -37,25 +42,25 @@ def check_certificates(path: str) -> None:
 
 
 @lru_cache
-def _joined(paths: tuple[str, ...]) -> str:
-    """A file of our own, for libcurl keeps what it read of a file and of nothing else; it goes with this process."""
+def _write_bundle(paths: tuple[str, ...]) -> str:
+    """Write a temporary file that is removed at exit. libcurl caches authorities only if they come from a file."""
     handle, path = tempfile.mkstemp(prefix="rushes-authorities-", suffix=".pem")
     with open(handle, "w", encoding="utf-8") as file:
-        file.write(_text(paths))
+        file.write(_read_certificates(paths))
     atexit.register(_remove, path, os.getpid())
     return path
 
 
-def _text(paths: tuple[str, ...]) -> str:
-    files = [file for path in paths for file in _files(Path(path))]
+def _read_certificates(paths: tuple[str, ...]) -> str:
+    files = [file for path in paths for file in _certificate_files(Path(path))]
     return "\n".join(file.read_text(encoding="ascii", errors="ignore") for file in files)
 
 
-def _files(path: Path) -> list[Path]:
+def _certificate_files(path: Path) -> list[Path]:
     return sorted(file for file in path.iterdir() if file.is_file()) if path.is_dir() else [path]
 
 
 def _remove(path: str, pid: int) -> None:
-    if os.getpid() == pid:  # a child that was forked goes earlier
+    if os.getpid() == pid:  # a forked child may end first, and must leave its parent's file
         with suppress(OSError):
             os.unlink(path)

@@ -1,4 +1,4 @@
-"""The one way out: every HTTP call we make, with a deadline, a size, and an honest word on whether it was sent."""
+"""The HTTP client: each call has a deadline and a size limit, and each failure says whether the request was sent."""
 
 from __future__ import annotations
 
@@ -13,24 +13,24 @@ import certifi
 
 from rushes.shared.domain import http_messages
 from rushes.shared.http.address_guard import AddressGuard
-from rushes.shared.http.curl_handle import Handle, Transport
+from rushes.shared.http.curl_handle import CurlHandle, HandleOptions
 from rushes.shared.http.errors import NotSent
-from rushes.shared.http.handle_pool import TLS_WAIT_S, Pool
-from rushes.shared.http.multi import Batch, Multi, Outcome
-from rushes.shared.http.prepared_request import AwsSigV4, Call, next_hop, spoken
+from rushes.shared.http.handle_pool import TLS_WAIT_S, HandlePool
+from rushes.shared.http.multi import MultiHandle, Outcome, RequestBatch
+from rushes.shared.http.prepared_request import AwsSigV4, PreparedRequest, next_hop, prepare
 from rushes.shared.http.proxy import Proxy
-from rushes.shared.http.response_stream import Stream
+from rushes.shared.http.response_stream import ResponseStream
 from rushes.shared.http.urls import origin
 
-# For the look-up of a name where no call is made.
-CHECK_S = 10.0
-REDIRECTS = 10
-# Connections that a multi keeps: of one that serves a stream after the other, and of one for many calls at once.
-STREAMS, BATCHES = 4, 64
+# Deadline of a name look-up in `check_host`.
+CHECK_TIMEOUT_S = 10.0
+MAX_REDIRECTS = 10
+# Idle connections that a multi handle keeps: one for streams, which come one after the other, and one for batches.
+STREAM_CONNECTIONS, BATCH_CONNECTIONS = 4, 64
 
 
 class HttpClient:
-    """The one way out; shared by all threads, made once a process."""
+    """Makes HTTP calls. Create one per process and share it between threads."""
 
     def __init__(
         self,
@@ -40,11 +40,14 @@ class HttpClient:
         authorities: str | None = None,
         proxy: Proxy | None = None,
     ) -> None:
-        """`authorities` is a file of certificates; what may be reached is the same through a `proxy`."""
+        """`allow` lists networks that may be reached although they are not public, through a `proxy` too.
+
+        `authorities` is a file of trusted certificates in PEM.
+        """
         self._guard = AddressGuard(allow)
-        self._transport = Transport(user_agent, authorities or certifi.where(), proxy)
-        self._handles: Pool[Handle] = Pool()
-        self._multis: Pool[Multi] = Pool()
+        self._options = HandleOptions(user_agent, authorities or certifi.where(), proxy)
+        self._handles: HandlePool[CurlHandle] = HandlePool()
+        self._multis: HandlePool[MultiHandle] = HandlePool()
         CLIENTS.add(self)
 
     def send(
@@ -53,43 +56,43 @@ class HttpClient:
         *,
         deadline_s: float,
         max_bytes: int = 1 << 20,
-        fresh: bool = False,
+        once: bool = False,
         redirects: int = 0,
         sign: AwsSigV4 | None = None,
     ) -> http_messages.Response:
-        """Make one call and read its whole answer within `deadline_s`; whatever its status, it is an answer.
+        """Make one call and return its whole response, whatever its status, within `deadline_s`.
 
-        `fresh` is for a call that is paid for: over a connection of its own, never sent a second time; so is any POST.
-        A GET or HEAD follows at most `redirects` redirects, and one more is the answer. Raises NotSent, Forbidden,
-        AnswerLost, Oversized; after a redirect, of the last hop.
+        `once` is for a paid call: it has a connection of its own and is never sent a second time. Any POST is sent so.
+        A GET or HEAD follows at most `redirects` redirects; the next redirect is returned as the response. Raises
+        NotSent, Forbidden, AnswerLost, Oversized; after a redirect the error is about the last hop.
         """
         ends_at = time.monotonic() + deadline_s
         for hops_left in range(redirects, -1, -1):
-            response = self._exchange(spoken(request, fresh, sign), ends_at, max_bytes)
-            hop = hops_left and next_hop(request, response.status, response.headers.get("location"))
-            if not hop:
+            response = self._exchange(prepare(request, once, sign), ends_at, max_bytes)
+            redirect = hops_left and next_hop(request, response.status, response.headers.get("location"))
+            if not redirect:
                 break
-            request = hop
+            request = redirect
         return response
 
     @contextmanager
     def stream(
-        self, request: http_messages.Request, *, deadline_s: float, stall_s: float = 30, redirects: int = REDIRECTS
-    ) -> Iterator[Stream]:
-        """Make one call and give its answer, the body still to be read; it is over after `deadline_s` in any case.
+        self, request: http_messages.Request, *, deadline_s: float, stall_s: float = 30, redirects: int = MAX_REDIRECTS
+    ) -> Iterator[ResponseStream]:
+        """Make one call and yield its response with the body unread. The call ends after `deadline_s` in any case.
 
-        `stall_s` without a byte ends it too. Raises as `send` does, here and in `Stream.chunks`.
+        It also ends after `stall_s` without a byte. Raises as `send` does, here and in `ResponseStream.chunks`.
         """
         ends_at = time.monotonic() + deadline_s
-        call = spoken(request)
-        with self._multi(STREAMS, [call]) as multi:
+        call = prepare(request)
+        with self._multi(STREAM_CONNECTIONS, [call]) as multi:
             for hops_left in range(redirects, -1, -1):
-                with closing(Stream(multi, self._guard, call, ends_at, stall_s)) as stream:
-                    hop = hops_left and next_hop(request, stream.status, stream.headers.get("location"))
-                    if not hop:
+                with closing(ResponseStream(multi, self._guard, call, ends_at, stall_s)) as stream:
+                    redirect = hops_left and next_hop(request, stream.status, stream.headers.get("location"))
+                    if not redirect:
                         yield stream
                         return
-                request, call = hop, spoken(hop)
+                request, call = redirect, prepare(redirect)
 
     def send_all(
         self,
@@ -99,71 +102,75 @@ class HttpClient:
         max_bytes: int = 1 << 20,
         sign: AwsSigV4 | None = None,
     ) -> Iterator[list[tuple[int, Outcome]]]:
-        """Make many calls at once in this thread: the answers in groups as they come, each with its request's number.
+        """Make many calls at once in this thread. Yields groups of (index of the request, outcome) as they complete.
 
-        None where nothing was sent: that one is to be sent alone, which says why. One whose connection breaks may be
-        sent twice, so this is for what may be asked twice.
+        The outcome is None if nothing was sent: `send` of that request alone says why. A request whose connection
+        breaks may be sent twice, so use this for calls that may be repeated.
         """
-        calls = [self._call(request, sign) for request in requests]
-        return self._answers(calls, time.monotonic() + deadline_s, max_bytes)
+        calls = [self._prepare(request, sign) for request in requests]
+        return self._perform_all(calls, time.monotonic() + deadline_s, max_bytes)
 
-    def check(self, url: str) -> None:
-        """Look a URL's host up, no more; raises Forbidden if we may not reach it, NotSent if nobody knows it."""
-        self._guard.addresses(origin(url), CHECK_S)
+    def check_host(self, url: str) -> None:
+        """Look up a URL's host. Raises Forbidden if it may not be reached, NotSent if it has no address."""
+        self._guard.addresses(origin(url), CHECK_TIMEOUT_S)
 
-    def check_spelling(self, url: str) -> None:
-        """What can be said of an address without looking a name up; raises Forbidden or NotSent."""
-        self._guard.check_spelling(url)
+    def check_url(self, url: str) -> None:
+        """Check a URL as far as that works without looking up its host; raises Forbidden or NotSent."""
+        self._guard.check_url(url)
 
     def close(self) -> None:
-        """Drop the kept-alive connections; calls under way go on."""
+        """Close the idle connections; calls in progress continue."""
         self._handles.close()
         self._multis.close()
 
-    def start_anew(self) -> None:
-        """Leave all to the parent process that was begun before a fork."""
-        self._guard.forget()
+    def reset_after_fork(self) -> None:
+        """Start without connections after a fork: the existing ones belong to the parent process."""
+        self._guard.clear_cache()
         self._handles.start()
         self._multis.start()
 
-    def _exchange(self, call: Call, ends_at: float, max_bytes: int) -> http_messages.Response:
-        # A call that is sent once has no use for a connection; what signs is kept apart from what does not.
+    def _exchange(self, call: PreparedRequest, ends_at: float, max_bytes: int) -> http_messages.Response:
+        # Invariant: a handle that held AWS credentials never serves an unsigned call. A call with `once` reuses no
+        # connection, so its handle is pooled without an origin.
         key = (None if call.once else call.origin, call.sign is not None)
-        handle = self._handles.take(key, _wait_s([call])) or Handle(self._transport)
+        handle = self._handles.take(key, _pool_wait_s([call])) or CurlHandle(self._options)
         handle.load(call, max_bytes)
         try:
             return handle.perform(self._guard, ends_at)
         finally:
             handle.clear()
-            self._handles.give(key, handle)
+            self._handles.give_back(key, handle)
 
     @staticmethod
-    def _call(request: http_messages.Request, sign: AwsSigV4 | None) -> Call | None:
+    def _prepare(request: http_messages.Request, sign: AwsSigV4 | None) -> PreparedRequest | None:
         try:
-            return spoken(request, sign=sign)
+            return prepare(request, sign=sign)
         except NotSent:
             return None
 
-    def _answers(
-        self, calls: Sequence[Call | None], ends_at: float, max_bytes: int
+    def _perform_all(
+        self, calls: Sequence[PreparedRequest | None], ends_at: float, max_bytes: int
     ) -> Iterator[list[tuple[int, Outcome]]]:
-        with self._multi(BATCHES, calls) as multi, closing(Batch(multi, self._guard, ends_at)) as batch:
+        with (
+            self._multi(BATCH_CONNECTIONS, calls) as multi,
+            closing(RequestBatch(multi, self._guard, ends_at)) as batch,
+        ):
             batch.start(calls, max_bytes)
             if None in calls:
-                yield [(number, None) for number, call in enumerate(calls) if call is None]
-            yield from batch.answers()
+                yield [(index, None) for index, call in enumerate(calls) if call is None]
+            yield from batch.responses()
 
     @contextmanager
-    def _multi(self, keeps: int, calls: Sequence[Call | None]) -> Iterator[Multi]:
-        multi = self._multis.take(keeps, _wait_s(calls)) or Multi(self._transport, keeps)
+    def _multi(self, max_idle: int, calls: Sequence[PreparedRequest | None]) -> Iterator[MultiHandle]:
+        multi = self._multis.take(max_idle, _pool_wait_s(calls)) or MultiHandle(self._options, max_idle)
         try:
             yield multi
         finally:
-            self._multis.give(keeps, multi)
+            self._multis.give_back(max_idle, multi)
 
 
-def _wait_s(calls: Sequence[Call | None]) -> float:
-    """How long to wait for one that keeps its authorities already."""
+def _pool_wait_s(calls: Sequence[PreparedRequest | None]) -> float:
+    """How long to wait for a handle that has loaded its authorities already."""
     return TLS_WAIT_S if any(call and call.origin.scheme == "https" for call in calls) else 0
 
 
@@ -172,7 +179,7 @@ CLIENTS: WeakSet[HttpClient] = WeakSet()
 
 def _after_fork() -> None:
     for client in CLIENTS:
-        client.start_anew()
+        client.reset_after_fork()
 
 
 os.register_at_fork(after_in_child=_after_fork)

@@ -1,23 +1,23 @@
-"""What a call that has no answer comes to; the text names the origin and the reason, and nothing secret."""
+"""Errors of a call without a usable response. The text names the origin and the reason, and nothing secret."""
 
 from __future__ import annotations
 
 
 class NotSent(Exception):
-    """Surely no byte of the request left this machine; the reason is the text."""
+    """No byte of the request left this machine; the text is the reason."""
 
 
 class Forbidden(NotSent):
-    """The address is not one we may reach; asking again will not help."""
+    """The address guard refuses the address; the same call will be refused again."""
 
 
 class AnswerLost(Exception):
-    """At least one byte of the request left; what became of it is unknown."""
+    """At least one byte of the request may have left; whether the server acted on it is unknown."""
 
 
 class AnswerRefused(AnswerLost):
-    """An answer that we ourselves do not take; the same call would bring the same."""
+    """The client does not accept the response; the same call would bring the same one."""
 
 
 class Oversized(AnswerLost):
-    """The answer is larger than the caller would take."""
+    """The response is larger than the caller allows."""

@@ -1,4 +1,4 @@
-"""What is kept from one call to the next, connections above all."""
+"""A pool of libcurl handles and their connections, reused from one call to the next."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from collections.abc import Hashable
 from threading import Condition
 from typing import Generic, Protocol, TypeVar
 
-# A handle over TLS reads its authorities at its first call and keeps them, 0.4 MiB and 24 ms of CPU (OpenSSL 3.6, the
-# list of certifi): it is not thrown away lightly, and not kept in plenty.
-KEYS, EACH = 16, 32
-# Of those over TLS not more than one a key is made in this time: many calls at once wait for the first to come back.
+# A handle loads the certificate authorities at its first TLS call and keeps them: 24 ms of CPU and 0.4 MiB (OpenSSL
+# 3.6, certifi's list). So handles are reused, but not kept in large numbers.
+MAX_KEYS, MAX_PER_KEY = 16, 32
+# At most one TLS handle per key is created in this time: concurrent calls wait for the first ones to be given back.
 TLS_WAIT_S = 0.2
 
 
@@ -21,49 +21,49 @@ class Closable(Protocol):
 T = TypeVar("T", bound=Closable)
 
 
-class Pool(Generic[T]):
-    """Those that nobody uses, by key; the one used last goes first. Safe to share between threads."""
+class HandlePool(Generic[T]):
+    """Idle handles by key; the most recently used one is taken first. Safe to share between threads."""
 
-    def __init__(self, keys: int = KEYS, each: int = EACH) -> None:
-        self._keys, self._each = keys, each
-        self._left: list[dict[Hashable, list[T]]] = []
+    def __init__(self, max_keys: int = MAX_KEYS, max_per_key: int = MAX_PER_KEY) -> None:
+        self._max_keys, self._max_per_key = max_keys, max_per_key
+        self._generations: list[dict[Hashable, list[T]]] = []
         self.start()
 
     def start(self) -> None:
-        """Begin with none. After a fork the parent's are left alone: to close them would end its connections."""
+        """Start empty. After a fork the parent's handles stay referenced: closing them would end its connections."""
         self._lock, self._idle = Condition(), dict[Hashable, list[T]]()
-        self._left.append(self._idle)
-        self._made_at = dict[Hashable, float]()
+        self._generations.append(self._idle)
+        self._created_at = dict[Hashable, float]()
 
     def take(self, key: Hashable, wait_s: float = 0) -> T | None:
-        """One that was given back under this key; None where the caller is to make one.
+        """Take a handle that was given back under this key; None if the caller is to create one.
 
-        For that it waits until `wait_s` after the last one was made, unless one comes back meanwhile.
+        Before None it waits until `wait_s` after the last creation, unless a handle is given back meanwhile.
         """
         with self._lock:
-            while not self._idle.get(key) and (left_s := self._made_at.get(key, 0) + wait_s - time.monotonic()) > 0:
+            while not self._idle.get(key) and (left_s := self._created_at.get(key, 0) + wait_s - time.monotonic()) > 0:
                 self._lock.wait(left_s)
             if idle := self._idle.get(key):
                 return idle.pop()
-            if len(self._made_at) > self._keys:
-                self._made_at.clear()
-            self._made_at[key] = time.monotonic()
+            if len(self._created_at) > self._max_keys:
+                self._created_at.clear()
+            self._created_at[key] = time.monotonic()
             return None
 
-    def give(self, key: Hashable, item: T) -> None:
-        """Keep it for the next call; where there are too many, what was not used for long is closed."""
+    def give_back(self, key: Hashable, item: T) -> None:
+        """Keep a handle for the next call. If there are too many, close the least recently used ones."""
         with self._lock:
-            idle = self._idle[key] = self._idle.pop(key, [])  # the key used last stands last
+            idle = self._idle[key] = self._idle.pop(key, [])  # the most recently used key comes last
             idle.append(item)
             self._lock.notify()
-            dropped = [idle.pop(0)] if len(idle) > self._each else []
-            if len(self._idle) > self._keys:
+            dropped = [idle.pop(0)] if len(idle) > self._max_per_key else []
+            if len(self._idle) > self._max_keys:
                 dropped += self._idle.pop(next(iter(self._idle)))
-        for old in dropped:
-            old.close()
+        for dropped_item in dropped:
+            dropped_item.close()
 
     def close(self) -> None:
-        """Close all."""
+        """Close all idle handles."""
         with self._lock:
             dropped = [item for idle in self._idle.values() for item in idle]
             self._idle.clear()

@@ -1,6 +1,6 @@
-"""Many answers in one thread: libcurl's multi interface under `select.poll`.
+"""Many calls in one thread: libcurl's multi interface under `select.poll`.
 
-Driven by `socket_action`; the multi's own `select` is select(2), which above file 1023 spins at full CPU.
+It is driven by `socket_action`: libcurl's own wait uses select(2), which spins at full CPU above file descriptor 1023.
 """
 
 from __future__ import annotations
@@ -13,16 +13,16 @@ import pycurl
 
 from rushes.shared.domain import http_messages
 from rushes.shared.http.address_guard import AddressGuard
-from rushes.shared.http.curl_handle import PIECE_BYTES, Handle, Transport
+from rushes.shared.http.curl_handle import PIECE_BYTES, CurlHandle, HandleOptions
 from rushes.shared.http.errors import AnswerLost, NotSent
-from rushes.shared.http.prepared_request import Call
+from rushes.shared.http.prepared_request import PreparedRequest
 from rushes.shared.http.urls import Origin
 
-# Answers are waited for a moment longer, for each group of them costs whoever takes it a call to the ledger.
-GROUP_S = 0.004
-# While a name is looked up the other answers wait.
+# After the first response of a group, more are gathered for this long: each group costs its caller a ledger call.
+GATHER_S = 0.004
+# The longest look-up of a name in a batch: meanwhile the other responses wait.
 LOOKUP_S = 1.0
-WANTS = {
+POLL_EVENTS = {
     pycurl.POLL_NONE: 0,
     pycurl.POLL_IN: select.POLLIN,
     pycurl.POLL_OUT: select.POLLOUT,
@@ -30,36 +30,36 @@ WANTS = {
 }
 
 
-class Multi:
-    """Makes any number of calls at a time, all of them in the thread that turns it."""
+class MultiHandle:
+    """Makes any number of calls at a time, all in the thread that calls `turn`."""
 
-    def __init__(self, transport: Transport, keeps: int) -> None:
-        """`keeps` connections stand at the most when their calls are over."""
-        self._transport, self._keeps = transport, keeps
+    def __init__(self, options: HandleOptions, max_idle: int) -> None:
+        """`max_idle` is how many connections are kept when their calls are over."""
+        self._options, self._max_idle = options, max_idle
         self._poll = select.poll()
         self._due_at: float | None = None
-        self._running: dict[pycurl.Curl, Handle] = {}
-        self._idle: dict[bool, list[Handle]] = {True: [], False: []}  # those that sign apart
+        self._running: dict[pycurl.Curl, CurlHandle] = {}
+        self._idle: dict[bool, list[CurlHandle]] = {True: [], False: []}  # by whether they sign
         self._multi = pycurl.CurlMulti()
-        self._multi.setopt(pycurl.M_SOCKETFUNCTION, self._watch)
+        self._multi.setopt(pycurl.M_SOCKETFUNCTION, self._watch_socket)
         self._multi.setopt(pycurl.M_TIMERFUNCTION, self._set_timer)
-        self._multi.setopt(pycurl.M_MAXCONNECTS, keeps)
+        self._multi.setopt(pycurl.M_MAXCONNECTS, max_idle)
 
-    def handle(self, signs: bool) -> Handle:
-        """A handle for one call; it is given back by `stop`."""
+    def handle(self, signs: bool) -> CurlHandle:
+        """Return a handle for one call; `stop` takes it back."""
         if self._idle[signs]:
             return self._idle[signs].pop()
-        handle = Handle(self._transport)
+        handle = CurlHandle(self._options)
         handle.curl.setopt(pycurl.BUFFERSIZE, PIECE_BYTES)
         return handle
 
-    def start(self, handle: Handle) -> None:
-        """Begin the call that the handle was loaded with."""
+    def start(self, handle: CurlHandle) -> None:
+        """Start the call that the handle was loaded with."""
         self._running[handle.curl] = handle
         self._multi.add_handle(handle.curl)
 
-    def turn(self, wait_s: float) -> list[tuple[Handle, int, str]]:
-        """Wait for news and deal with it: the calls that ended, each with libcurl's error, which is 0 for none."""
+    def turn(self, wait_s: float) -> list[tuple[CurlHandle, int, str]]:
+        """Wait for socket events and process them. Returns the ended calls with libcurl's error code (0: none)."""
         if self._due_at is not None:
             wait_s = min(wait_s, self._due_at - time.monotonic())
         for file, events in self._poll.poll(max(0.0, wait_s) * 1000):
@@ -67,114 +67,115 @@ class Multi:
         if self._due_at is not None and self._due_at <= time.monotonic():
             self._due_at = None
             self._multi.socket_action(pycurl.SOCKET_TIMEOUT, 0)
-        return self._ended()
+        return self._finished_calls()
 
-    def judge_and_restart(self, handle: Handle, guard: AddressGuard, wait_s: float) -> None:
-        """Begin a call again that needs a connection; raises Forbidden, NotSent."""
-        handle.judge(guard, wait_s)
+    def check_host_and_restart(self, handle: CurlHandle, guard: AddressGuard, wait_s: float) -> None:
+        """Check the host of a call that needs a new connection, and start it again; raises Forbidden, NotSent."""
+        handle.check_host(guard, wait_s)
         self._multi.remove_handle(handle.curl)
         self._multi.add_handle(handle.curl)
 
-    def stop(self, handle: Handle) -> None:
-        """End a call; where its answer was not read to the end, its connection is closed."""
+    def stop(self, handle: CurlHandle) -> None:
+        """End a call; if its response was not read to the end, its connection is closed."""
         if self._running.pop(handle.curl, None):
             self._multi.remove_handle(handle.curl)
         idle = self._idle[handle.call.sign is not None]
         handle.clear()
-        idle.append(handle) if len(idle) < self._keeps else handle.close()
+        idle.append(handle) if len(idle) < self._max_idle else handle.close()
 
     def close(self) -> None:
-        """End all connections."""
+        """Close all connections."""
         self._multi.close()
 
-    def _ended(self) -> list[tuple[Handle, int, str]]:
-        found: list[tuple[Handle, int, str]] = []
-        left = 1
-        while left:
-            left, whole, broken = self._multi.info_read()
-            found += [(self._running[curl], 0, "") for curl in whole]
-            found += [(self._running[curl], code, text) for curl, code, text in broken]
-        return found
+    def _finished_calls(self) -> list[tuple[CurlHandle, int, str]]:
+        finished: list[tuple[CurlHandle, int, str]] = []
+        queued = 1
+        while queued:
+            queued, succeeded, failed = self._multi.info_read()
+            finished += [(self._running[curl], 0, "") for curl in succeeded]
+            finished += [(self._running[curl], code, text) for curl, code, text in failed]
+        return finished
 
     # --- callbacks
 
-    def _watch(self, what: int, file: int, multi: object, data: object) -> None:
+    def _watch_socket(self, what: int, file: int, multi: object, data: object) -> None:
         if what == pycurl.POLL_REMOVE:
             self._poll.unregister(file)
         else:
-            self._poll.register(file, WANTS[what])
+            self._poll.register(file, POLL_EVENTS[what])
 
     def _set_timer(self, wait_ms: int) -> None:
         self._due_at = None if wait_ms < 0 else time.monotonic() + wait_ms / 1000
 
 
 def _action(events: int) -> int:
-    reads, writes = events & ~select.POLLOUT, events & select.POLLOUT  # what is broken is read too
+    reads, writes = events & ~select.POLLOUT, events & select.POLLOUT  # errors and hang-ups count as readable
     return (pycurl.CSELECT_IN if reads else 0) | (pycurl.CSELECT_OUT if writes else 0)
 
 
 Outcome = http_messages.Response | AnswerLost | None
 
 
-class Batch:
-    """Many calls at once, and what comes of them."""
+class RequestBatch:
+    """Many calls at once and their outcomes."""
 
-    def __init__(self, multi: Multi, guard: AddressGuard, ends_at: float) -> None:
+    def __init__(self, multi: MultiHandle, guard: AddressGuard, ends_at: float) -> None:
         self._multi, self._guard, self._ends_at = multi, guard, ends_at
-        self._waiting: dict[Handle, int] = {}
-        self._unreached: set[Origin] = set()
+        self._waiting: dict[CurlHandle, int] = {}
+        self._unreachable: set[Origin] = set()
 
-    def start(self, calls: Sequence[Call | None], max_bytes: int) -> None:
-        """Begin all that can be said."""
-        for number, call in enumerate(calls):
+    def start(self, calls: Sequence[PreparedRequest | None], max_bytes: int) -> None:
+        """Start all calls that could be prepared."""
+        for index, call in enumerate(calls):
             if call:
                 handle = self._multi.handle(call.sign is not None)
                 handle.load(call, max_bytes)
-                self._waiting[handle] = number
+                self._waiting[handle] = index
                 self._multi.start(handle)
 
-    def answers(self) -> Iterator[list[tuple[int, Outcome]]]:
-        """What comes, in groups, each with its call's number; what has not come in time is lost."""
-        while self._waiting and (left_s := self._ends_at - time.monotonic()) > 0:
-            if group := self._come(left_s):
+    def responses(self) -> Iterator[list[tuple[int, Outcome]]]:
+        """Yield groups of (index of the call, outcome) as they complete; calls past the deadline are AnswerLost."""
+        while self._waiting and (remaining_s := self._ends_at - time.monotonic()) > 0:
+            if group := self._next_group(remaining_s):
                 yield group
-        sent = any(handle.begun for handle in self._waiting)
-        if sent and (group := self._come(0)):  # what came while the groups before it were dealt with
+        sent = any(handle.may_be_sent for handle in self._waiting)
+        if sent and (group := self._next_group(0)):  # responses that came while the caller handled the last group
             yield group
         if self._waiting:
             yield [self._outcome(handle, pycurl.E_OPERATION_TIMEDOUT, "") for handle in [*self._waiting]]
 
     def close(self) -> None:
-        """End what is under way."""
+        """End the calls in progress."""
         for handle in self._waiting:
             self._multi.stop(handle)
 
-    def _come(self, wait_s: float) -> list[tuple[int, Outcome]]:
+    def _next_group(self, wait_s: float) -> list[tuple[int, Outcome]]:
         ended = self._multi.turn(wait_s)
         if ended and len(ended) < len(self._waiting):
-            time.sleep(GROUP_S)
+            time.sleep(GATHER_S)
             ended += self._multi.turn(0)
-        return [self._outcome(*one) for one in ended if not self._restarted(one[0])]
+        return [self._outcome(handle, code, text) for handle, code, text in ended if not self._restart(handle)]
 
-    def _restarted(self, handle: Handle) -> bool:
+    def _restart(self, handle: CurlHandle) -> bool:
+        """Start a call again if it only lacked a checked host; whether it was started."""
         origin = handle.call.origin
-        if not handle.unjudged or origin in self._unreached:
+        if not handle.needs_host_check or origin in self._unreachable:
             return False
         try:
-            self._multi.judge_and_restart(handle, self._guard, min(LOOKUP_S, handle.left_s(self._ends_at)))
+            self._multi.check_host_and_restart(handle, self._guard, min(LOOKUP_S, handle.remaining_s(self._ends_at)))
         except (NotSent, AnswerLost):
-            self._unreached.add(origin)
+            self._unreachable.add(origin)
             return False
         return True
 
-    def _outcome(self, handle: Handle, code: int, text: str) -> tuple[int, Outcome]:
-        number = self._waiting.pop(handle)
+    def _outcome(self, handle: CurlHandle, code: int, text: str) -> tuple[int, Outcome]:
+        index = self._waiting.pop(handle)
         try:
-            handle.check_end(code, text)
-            return number, handle.response()
+            handle.check_result(code, text)
+            return index, handle.response()
         except AnswerLost as lost:
-            return number, lost
+            return index, lost
         except NotSent:
-            return number, None
+            return index, None
         finally:
             self._multi.stop(handle)

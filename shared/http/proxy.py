@@ -1,4 +1,4 @@
-"""The operator's proxy, through which all goes out where one is set; the environment's are never read."""
+"""The operator's proxy. All calls go through it if it is set; proxy variables of the environment are ignored."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from urllib.parse import unquote, urlsplit
 
 @dataclass(frozen=True, slots=True)
 class Proxy:
-    """An http or https proxy that is asked to CONNECT."""
+    """An http or https proxy that takes CONNECT."""
 
     url: str
     """Without user and password."""
@@ -17,7 +17,10 @@ class Proxy:
 
     @classmethod
     def parse(cls, value: str) -> Proxy:
-        """From `http://host:port` or `https://user:password@host:port`; raises ValueError, which quotes nothing."""
+        """Parse `http://host:port` or `https://user:password@host:port`.
+
+        Raises ValueError, whose text never repeats the value: it may hold a password.
+        """
         try:
             parts = urlsplit(value)
             host, port, user, password = parts.hostname, parts.port, parts.username, parts.password
@@ -27,5 +30,7 @@ class Proxy:
             raise ValueError("give http://host:port or https://user:password@host:port")
         if parts.path not in ("", "/") or parts.query or parts.fragment:
             raise ValueError("give no path; in a user or password write / ? # @ and : percent-encoded")
-        shown = f"[{host}]" if ":" in host else host
-        return cls(f"{parts.scheme}://{shown}:{port}", *(unquote(part) if part else None for part in (user, password)))
+        url_host = f"[{host}]" if ":" in host else host
+        return cls(
+            f"{parts.scheme}://{url_host}:{port}", *(unquote(part) if part else None for part in (user, password))
+        )

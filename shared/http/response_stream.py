@@ -1,4 +1,4 @@
-"""An answer whose body is still to be read."""
+"""A response whose body is read in pieces."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ import pycurl
 
 from rushes.shared.http.address_guard import AddressGuard
 from rushes.shared.http.errors import AnswerLost, NotSent
-from rushes.shared.http.multi import Multi
-from rushes.shared.http.prepared_request import Call
+from rushes.shared.http.multi import MultiHandle
+from rushes.shared.http.prepared_request import PreparedRequest
 
-WHOLE = re.compile(r"bytes[ =]0-(\d+)/(\d+)", re.IGNORECASE)
+WHOLE_RANGE = re.compile(r"bytes[ =]0-(\d+)/(\d+)", re.IGNORECASE)
 
 
-class Answer(Protocol):
-    """What has a status and headers."""
+class ResponseHead(Protocol):
+    """Anything with a status and headers."""
 
     @property
     def status(self) -> int: ...
@@ -26,25 +26,27 @@ class Answer(Protocol):
     def headers(self) -> Mapping[str, str]: ...
 
 
-def is_whole(answer: Answer) -> bool:
-    """Whether this is all of a file: a 200, or a part that nobody asked for and that leaves nothing out."""
-    if answer.status != 206:
-        return answer.status == 200
-    covered = WHOLE.fullmatch(answer.headers.get("content-range", ""))
-    return covered is not None and int(covered[1]) + 1 == int(covered[2])
+def is_whole(response: ResponseHead) -> bool:
+    """Whether the body is a whole file: a 200, or a 206 whose range covers the file from start to end."""
+    if response.status != 206:
+        return response.status == 200
+    content_range = WHOLE_RANGE.fullmatch(response.headers.get("content-range", ""))
+    return content_range is not None and int(content_range[1]) + 1 == int(content_range[2])
 
 
-class Stream:
-    """An answer whose body is still to be read; header names are lower case.
+class ResponseStream:
+    """A response whose body is still unread; header names are lower case.
 
-    Nothing is read ahead of whoever reads it: between two pieces libcurl stands still.
+    Nothing is read ahead: libcurl does no work until the caller asks for the next piece.
     """
 
-    def __init__(self, multi: Multi, guard: AddressGuard, call: Call, ends_at: float, stall_s: float) -> None:
-        """Make the call and read the head of its answer; raises NotSent, Forbidden, AnswerLost."""
+    def __init__(
+        self, multi: MultiHandle, guard: AddressGuard, call: PreparedRequest, ends_at: float, stall_s: float
+    ) -> None:
+        """Make the call and read the head of its response; raises NotSent, Forbidden, AnswerLost."""
         self._multi, self._guard = multi, guard
         self._ends_at, self._stall_s = ends_at, stall_s
-        self._judged = self._over = self._closed = False
+        self._host_was_checked = self._is_complete = self._is_closed = False
         self._failure: Exception | None = None
         self._handle = multi.handle(call.sign is not None)
         self._handle.load(call)
@@ -52,7 +54,7 @@ class Stream:
         try:
             multi.start(self._handle)
             self._wait()
-            if self._failure and not self._handle.head_over:
+            if self._failure and not self._handle.head_is_complete:
                 raise self._failure
             self.status, self.headers = self._handle.head()
         except BaseException:
@@ -64,15 +66,15 @@ class Stream:
         )
 
     def chunks(self, size_bytes: int) -> Iterator[bytes]:
-        """The body in pieces of exactly `size_bytes`, the last one shorter; raises AnswerLost if it is cut short."""
-        if self._more():
-            self._handle.check_coding(self.headers, self._pieces[0])
-        while self._more():
-            yield b"".join(self._taken(size_bytes))
+        """Yield the body in pieces of `size_bytes`, the last one shorter; raises AnswerLost if it is cut short."""
+        if self._has_more():
+            self._handle.check_encoding(self.headers, self._pieces[0])
+        while self._has_more():
+            yield b"".join(self._take_pieces(size_bytes))
 
-    def _taken(self, size_bytes: int) -> Iterator[bytes | memoryview]:
+    def _take_pieces(self, size_bytes: int) -> Iterator[bytes | memoryview]:
         missing = size_bytes
-        while missing and self._more():
+        while missing and self._has_more():
             piece = self._pieces.popleft()
             if len(piece) > missing:
                 rest = memoryview(piece)
@@ -82,40 +84,40 @@ class Stream:
             yield piece
 
     def close(self) -> None:
-        """End the call; where the body was not read to its end, its connection is closed. Twice does no harm."""
-        if not self._closed:
-            self._closed = True
+        """End the call; if the body was not read to its end, its connection is closed. May be called twice."""
+        if not self._is_closed:
+            self._is_closed = True
             self._multi.stop(self._handle)
 
-    def _more(self) -> bool:
-        """Whether there is a piece to take; waits for it."""
-        if not (self._pieces or self._over):
+    def _has_more(self) -> bool:
+        """Wait for the next piece; False at the end of the body."""
+        if not (self._pieces or self._is_complete):
             self._wait()
         if self._failure and not self._pieces:
             raise self._failure
         return bool(self._pieces)
 
     def _wait(self) -> None:
-        """Until a piece of the body, or the end of the answer, or at first its head, has come."""
-        handle, at_head = self._handle, not self._handle.head_over
-        news_at, come = time.monotonic(), handle.head_lines()
-        while not (self._over or self._pieces or (at_head and handle.head_over)):
-            left_s = min(handle.left_s(self._ends_at), news_at + self._stall_s - time.monotonic())
-            if left_s <= 0:
+        """Wait for a piece of the body or the end of the response; at first, for the end of its head."""
+        handle, at_head = self._handle, not self._handle.head_is_complete
+        progress_at, line_count = time.monotonic(), handle.head_line_count()
+        while not (self._is_complete or self._pieces or (at_head and handle.head_is_complete)):
+            wait_s = min(handle.remaining_s(self._ends_at), progress_at + self._stall_s - time.monotonic())
+            if wait_s <= 0:
                 raise handle.failure(pycurl.E_OPERATION_TIMEDOUT, "")
-            for _, code, text in self._multi.turn(left_s):
+            for _, code, text in self._multi.turn(wait_s):
                 self._end(code, text)
-            if come != handle.head_lines():
-                news_at, come = time.monotonic(), handle.head_lines()
+            if line_count != handle.head_line_count():
+                progress_at, line_count = time.monotonic(), handle.head_line_count()
 
     def _end(self, code: int, text: str) -> None:
         handle = self._handle
-        if handle.unjudged and not self._judged:
-            self._judged = True
-            self._multi.judge_and_restart(handle, self._guard, handle.left_s(self._ends_at))
+        if handle.needs_host_check and not self._host_was_checked:
+            self._host_was_checked = True
+            self._multi.check_host_and_restart(handle, self._guard, handle.remaining_s(self._ends_at))
             return
-        self._over = True
+        self._is_complete = True
         try:
-            handle.check_end(code, text)
-        except (NotSent, AnswerLost) as failure:  # what came of the body before it is still taken
+            handle.check_result(code, text)
+        except (NotSent, AnswerLost) as failure:  # raised once the pieces before it are read
             self._failure = failure

@@ -1,4 +1,4 @@
-"""URLs: where one points, what is asked there, and where a redirect leads."""
+"""URLs: the origin, the request target, and where a redirect leads."""
 
 from __future__ import annotations
 
@@ -11,45 +11,46 @@ import idna
 
 from rushes.shared.http.errors import Forbidden
 
-# All of a URL that says where it points.
-HEAD = re.compile(r"[a-z]+://[^/?#]*", re.IGNORECASE)
+# Scheme, host and port of a URL.
+ORIGIN_PART = re.compile(r"[a-z]+://[^/?#]*", re.IGNORECASE)
 DEFAULT_PORTS = {"http": 80, "https": 443}
-HOST = re.compile(r"[a-z0-9._-]+|[0-9a-f:.]*:[0-9a-f:.]*")
-# What a request line cannot carry, or what strict servers refuse there. All else is sent as given: it may be signed.
+HOST_CHARACTERS = re.compile(r"[a-z0-9._-]+|[0-9a-f:.]*:[0-9a-f:.]*")
+# Characters that a request line cannot carry, or that strict servers refuse there. All others are sent unchanged: the
+# URL may be signed.
 UNSENDABLE = re.compile(r"[^!#$%&-;=?-Z\[\]_a-z~]")
 
 
 class Origin(NamedTuple):
-    """Where a URL points, without what may be secret in it."""
+    """Scheme, host and port of a URL: the part without secrets."""
 
     scheme: str
     host: str
     port: int
 
     @property
-    def shown_host(self) -> str:
-        """The host as a URL and a Host header write it."""
+    def url_host(self) -> str:
+        """The host as a URL and a Host header write it: an IPv6 address in brackets."""
         return f"[{self.host}]" if ":" in self.host else self.host
 
     def __str__(self) -> str:
-        return f"{self.scheme}://{self.shown_host}:{self.port}"
+        return f"{self.scheme}://{self.url_host}:{self.port}"
 
 
 def origin(url: str) -> Origin:
-    """The scheme, host and port of a URL; raises Forbidden where it is no plain http(s) URL."""
-    head = HEAD.match(url)
-    return _origin(head[0] if head else url)
+    """Return the scheme, host and port of a URL; raises Forbidden if it is not a plain http(s) URL."""
+    start = ORIGIN_PART.match(url)
+    return _origin(start[0] if start else url)
 
 
-def parsed(url: str) -> tuple[Origin, str]:
-    """Where a URL points, and the path and query to ask for there; raises Forbidden as `origin` does."""
-    head = HEAD.match(url)
-    if head is None:
+def split(url: str) -> tuple[Origin, str]:
+    """Split a URL into its origin and the request target (path and query); raises Forbidden as `origin` does."""
+    start = ORIGIN_PART.match(url)
+    if start is None:
         return _origin(url), "/"
-    rest = url[head.end() :]
+    rest = url[start.end() :]
     if "#" in rest:
         rest = rest.partition("#")[0]
-    return _origin(head[0]), quoted(rest if rest[:1] == "/" else f"/{rest}")
+    return _origin(start[0]), quote_unsendable(rest if rest[:1] == "/" else f"/{rest}")
 
 
 @lru_cache(maxsize=1024)
@@ -65,30 +66,30 @@ def _origin(url: str) -> Origin:
         raise Forbidden("the URL has no host")
     if "@" in parts.netloc:
         raise Forbidden("the URL holds a user or a password")
-    return Origin(scheme, _ascii(host), DEFAULT_PORTS[scheme] if port is None else port)
+    return Origin(scheme, _ascii_host(host), DEFAULT_PORTS[scheme] if port is None else port)
 
 
-def _ascii(host: str) -> str:
-    """The host as it is looked up and asked; what some clients would decode into an address is decoded here too."""
+def _ascii_host(host: str) -> str:
+    """The host in ASCII. IDNA (UTS 46) also maps other letters and digits, some of which spell an IP address."""
     try:
-        plain = host if host.isascii() else idna.encode(host, uts46=True).decode()
+        name = host if host.isascii() else idna.encode(host, uts46=True).decode()
     except (idna.IDNAError, UnicodeError):
-        plain = ""
-    if not HOST.fullmatch(plain):
+        name = ""
+    if not HOST_CHARACTERS.fullmatch(name):
         raise Forbidden("not a host name")
-    return plain
+    return name
 
 
-def quoted(text: str) -> str:
-    """What cannot be sent is percent-encoded, as browsers do; what is encoded already stays."""
+def quote_unsendable(text: str) -> str:
+    """Percent-encode what cannot be sent, as browsers do; what is encoded already stays unchanged."""
     return UNSENDABLE.sub(
-        lambda found: "".join(f"%{byte:02X}" for byte in found[0].encode("utf-8", "surrogateescape")), text
+        lambda match: "".join(f"%{byte:02X}" for byte in match[0].encode("utf-8", "surrogateescape")), text
     )
 
 
-def redirected(url: str, location: str) -> str:
-    """Where a `Location` header leads, whose bytes are given as latin-1; raises Forbidden where that is no URL."""
+def redirect_target(url: str, location: str) -> str:
+    """Return the URL that a `Location` header, decoded as latin-1, leads to; raises Forbidden if it is not a URL."""
     try:
         return urljoin(url, location.encode("latin-1").decode("utf-8", "surrogateescape"))
     except ValueError:
-        raise Forbidden("redirected to what is no URL") from None
+        raise Forbidden("redirected to something that is not a URL") from None

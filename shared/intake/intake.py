@@ -157,7 +157,7 @@ class Intake:
         if address is None or address.startswith("s3://"):
             return
         try:
-            self.http_client.check_spelling(address)
+            self.http_client.check_url(address)
         except NotSent as refused:
             raise _invalid({name: [f"Not an address we may reach: {refused}."]}) from None
 

@@ -289,7 +289,7 @@ class _Remote:
         end = self.at + asked if self._size is None else min(self.at + asked, self._size)
         return Request("GET", self._url, {"Range": f"bytes={self.at}-{end - 1}"} if self._has_ranges else {})
 
-    def _part(self, stream: http.Stream, asked: int) -> bytes:
+    def _part(self, stream: http.ResponseStream, asked: int) -> bytes:
         """The part of the file in this answer; empty, and no more ranges are asked for, where it is another part."""
         told = CONTENT_RANGE.fullmatch(stream.headers.get("content-range", ""))
         if told is None or int(told[1]) != self.at:
@@ -305,7 +305,7 @@ class _Remote:
                 break
         return bytes(part[:asked])
 
-    def _whole(self, stream: http.Stream) -> Generator[tuple[int, bytes]]:
+    def _whole(self, stream: http.ResponseStream) -> Generator[tuple[int, bytes]]:
         if stream.length_bytes is not None:
             self._know_size(stream.length_bytes)
         at = 0

@@ -161,10 +161,10 @@ class Gateways:
         else:
             yield self._effect("gateway", "download", lambda: self._download(place.path), REFUSED, LOST)
 
-    def check_spelling(self, url: str) -> None:
+    def check_url(self, url: str) -> None:
         """Every address may be reached."""
 
-    check = check_spelling
+    check_host = check_url
 
     # --- submits
 

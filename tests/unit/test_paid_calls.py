@@ -34,7 +34,7 @@ def test_a_paid_call_is_sent_once_over_a_connection_of_its_own() -> None:
     event, text = submit.posted(PAID, "newapi", services)
 
     ((request, options),) = http_client.calls
-    assert (request, options["fresh"], options["deadline_s"]) == (PAID, True, schedule.SUBMIT_DEADLINE_S)
+    assert (request, options["once"], options["deadline_s"]) == (PAID, True, schedule.SUBMIT_DEADLINE_S)
     assert (event, text) == (events.Accepted("task-7"), 'HTTP 200 {"code": 200, "task_id": "task-7"}')
 
 
@@ -46,6 +46,6 @@ def test_a_notice_is_sent_over_a_connection_of_its_own_and_a_large_answer_is_not
     event = steps.tell(job_in(State.COMPLETED), services)
 
     ((request, options),) = http_client.calls
-    assert (event, options["fresh"], options["deadline_s"]) == (events.Notified(), True, schedule.NOTICE_DEADLINE_S)
+    assert (event, options["once"], options["deadline_s"]) == (events.Notified(), True, schedule.NOTICE_DEADLINE_S)
     assert options["max_bytes"] == 65_536
     assert "webhook-signature" not in request.headers  # the secret is another tenant's

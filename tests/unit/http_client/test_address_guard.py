@@ -17,7 +17,7 @@ from rushes.shared.http import Forbidden, NotSent, address_guard
 from rushes.shared.http.address_guard import AddressGuard
 from rushes.shared.http.urls import Origin, origin
 
-INSIDE = [
+NON_PUBLIC = [
     "0.0.0.0",
     "10.0.0.1",
     "100.64.0.1",
@@ -71,7 +71,7 @@ def names(monkeypatch):
     return resolve
 
 
-@pytest.mark.parametrize("ip", INSIDE)
+@pytest.mark.parametrize("ip", NON_PUBLIC)
 def test_an_inside_address_is_refused(ip):
     with pytest.raises(Forbidden, match="not a public address"):
         AddressGuard().addresses(Origin("https", ip, 443))
@@ -86,7 +86,7 @@ def test_a_public_address_is_reached(ip):
 
 @given(st.ip_addresses())
 def test_what_python_does_not_call_global_is_never_public(ip):
-    assert ip.is_global or not address_guard._public(ip)
+    assert ip.is_global or not address_guard._is_public(ip)
 
 
 @pytest.mark.parametrize("order", [1, -1])
@@ -142,11 +142,11 @@ def test_https_on_the_usual_ports_passes(url):
 @pytest.mark.parametrize("host", ["127.0.0.1", "2130706433", "[::ffff:7f00:1]", "localhost", "a..b"])
 def test_a_spelling_of_an_inside_address_is_refused(host):
     with pytest.raises(Forbidden):
-        AddressGuard().check_spelling(f"https://{host}/")
+        AddressGuard().check_url(f"https://{host}/")
 
 
 def test_a_spelling_says_nothing_of_a_name_nobody_has_looked_up():
-    AddressGuard().check_spelling("https://nobody.invalid/")
+    AddressGuard().check_url("https://nobody.invalid/")
 
 
 def test_within_an_allowed_network_http_and_any_port_pass():
@@ -174,7 +174,7 @@ def test_an_allowed_network_does_not_allow_its_mapped_twin():
 @pytest.mark.parametrize("host", ["[fe80::1%eth0]", "[fe80::1%25eth0]", "[::1%1]"])
 def test_a_zone_does_not_hide_an_address(host):
     with pytest.raises(Forbidden):
-        AddressGuard().check_spelling(f"https://{host}/")
+        AddressGuard().check_url(f"https://{host}/")
 
 
 def test_a_name_with_an_address_in_a_zone_is_refused(names):
@@ -246,7 +246,7 @@ def test_what_was_looked_up_a_moment_ago_is_not_looked_up_again(resolver, monkey
         guard.addresses(HERE, LONG_S)
     assert resolver.asked == ["some.test"]
 
-    monkeypatch.setattr(address_guard, "KEPT_S", 0)
+    monkeypatch.setattr(address_guard, "CACHE_S", 0)
     resolver.address = "10.0.0.1"
     with pytest.raises(Forbidden):
         guard.addresses(HERE, LONG_S)
@@ -267,7 +267,7 @@ def test_after_a_fork_a_look_up_under_way_is_begun_anew(resolver):
     guard = AddressGuard()
     with pytest.raises(NotSent):
         guard.addresses(HERE, 0.05)
-    guard.forget()
+    guard.clear_cache()
 
     resolver.answers.set()
     assert guard.addresses(HERE, LONG_S) == ["8.8.8.8"]
@@ -275,7 +275,7 @@ def test_after_a_fork_a_look_up_under_way_is_begun_anew(resolver):
 
 
 def test_names_without_end_are_not_kept_without_end(resolver, monkeypatch):
-    monkeypatch.setattr(address_guard, "MOST_NAMES", 8)
+    monkeypatch.setattr(address_guard, "MAX_CACHED_NAMES", 8)
     guard = AddressGuard()
     resolver.answers.set()
     for number in range(100):

@@ -14,7 +14,7 @@ from certificates import self_signed
 from client_steps import HELLO, LONG_S, LOOPBACK, get
 from fault_server import FaultServer, keeping
 
-from rushes.shared.http import FOR_S3, HttpClient, NotSent, certificate_bundle, check_certificates
+from rushes.shared.http import S3_CA_VARIABLES, HttpClient, NotSent, certificate_bundle, check_certificates
 
 Own = tuple[str, ssl.SSLContext]
 
@@ -72,8 +72,8 @@ def test_a_bucket_has_variables_of_its_own(own: Own) -> None:
     file, _ = own
 
     assert certificate_bundle({"AWS_CA_BUNDLE": file}) == certifi.where()
-    assert certificate_bundle({"AWS_CA_BUNDLE": file}, names=FOR_S3) == file
-    assert certificate_bundle({"SSL_CERT_FILE": file}, names=FOR_S3) == certifi.where()
+    assert certificate_bundle({"AWS_CA_BUNDLE": file}, names=S3_CA_VARIABLES) == file
+    assert certificate_bundle({"SSL_CERT_FILE": file}, names=S3_CA_VARIABLES) == certifi.where()
 
 
 @pytest.mark.parametrize(

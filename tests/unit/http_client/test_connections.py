@@ -13,7 +13,7 @@ from fault_server import FaultServer, answer, answering, flooding, keeping
 
 from rushes.shared.domain.http_messages import Request
 from rushes.shared.http import AnswerLost
-from rushes.shared.http.curl_handle import Handle
+from rushes.shared.http.curl_handle import CurlHandle
 
 
 def test_a_connection_is_kept_alive_for_the_next_call(serve, client):
@@ -31,7 +31,7 @@ def test_a_fresh_call_takes_no_kept_connection_and_leaves_none(serve, client):
 
     for expected in (2, 3):
         server.hung_up.clear()
-        client.send(post(server.url), deadline_s=LONG_S, fresh=True)
+        client.send(post(server.url), deadline_s=LONG_S, once=True)
         assert server.connections == expected
         assert b"connection: close" in server.requests[-1].lower()
         assert server.hung_up.wait(LONG_S)  # though the server would have kept it
@@ -73,13 +73,13 @@ def test_a_paid_call_is_sent_once_though_libcurl_would_send_it_again(serve, clie
         self.curl.setopt(pycurl.FRESH_CONNECT, 0)
         self.curl.setopt(pycurl.FORBID_REUSE, 0)
 
-    loaded = Handle.load
+    loaded = CurlHandle.load
     server = serve(answering(HELLO, b""), keeping(HELLO))
-    monkeypatch.setattr(Handle, "load", keeps_the_connection)
-    client.send(post(server.url), deadline_s=LONG_S, fresh=True)
+    monkeypatch.setattr(CurlHandle, "load", keeps_the_connection)
+    client.send(post(server.url), deadline_s=LONG_S, once=True)
 
     with pytest.raises(AnswerLost):
-        client.send(post(server.url), deadline_s=LONG_S, fresh=True)
+        client.send(post(server.url), deadline_s=LONG_S, once=True)
 
     assert len(server.requests) == 2
 

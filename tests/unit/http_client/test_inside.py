@@ -11,8 +11,8 @@ from client_steps import HELLO, LONG_S, LOOPBACK, SECOND_ONLY, SECRET, all_of, g
 from fault_server import FaultServer, Names, answering, keeping
 
 from rushes.shared.http import Forbidden, HttpClient, NotSent, address_guard
-from rushes.shared.http.curl_handle import Handle, Transport
-from rushes.shared.http.prepared_request import spoken
+from rushes.shared.http.curl_handle import CurlHandle, HandleOptions
+from rushes.shared.http.prepared_request import prepare
 
 SPELLINGS = [
     "127.0.0.1",
@@ -72,10 +72,10 @@ def test_a_check_refuses_what_a_call_would_refuse_without_calling(canary):
     client = HttpClient()
 
     with pytest.raises(Forbidden):
-        client.check(f"https://inside.test:{canary.port}/")
+        client.check_host(f"https://inside.test:{canary.port}/")
     with pytest.raises(NotSent):
-        client.check("https://nobody.invalid/")
-    HttpClient(LOOPBACK).check(f"http://inside.test:{canary.port}/")
+        client.check_host("https://nobody.invalid/")
+    HttpClient(LOOPBACK).check_host(f"http://inside.test:{canary.port}/")
 
     assert canary.connections == 0
 
@@ -104,20 +104,20 @@ def test_a_name_that_moves_after_the_check_is_reached_where_it_was_checked(monke
 
 def test_a_name_that_has_moved_inside_is_refused_at_the_next_connection(canary, monkeypatch):
     with FaultServer(answering(HELLO), host="127.0.0.2", port=canary.port) as checked:
-        monkeypatch.setattr(address_guard, "KEPT_S", 0)
+        monkeypatch.setattr(address_guard, "CACHE_S", 0)
         names = Names(moving_test=[["127.0.0.2"], ["127.0.0.1"]])
         monkeypatch.setattr(socket, "getaddrinfo", names)
         client = HttpClient(SECOND_ONLY)
-        client.send(get(f"http://moving.test:{checked.port}/"), deadline_s=LONG_S, fresh=True)
+        client.send(get(f"http://moving.test:{checked.port}/"), deadline_s=LONG_S, once=True)
 
         with pytest.raises(Forbidden):
-            client.send(get(f"http://moving.test:{checked.port}/"), deadline_s=LONG_S, fresh=True)
+            client.send(get(f"http://moving.test:{checked.port}/"), deadline_s=LONG_S, once=True)
 
     assert canary.connections == 0
 
 
 def test_a_name_that_has_moved_inside_is_refused_where_a_kept_connection_is_gone(canary, monkeypatch):
-    monkeypatch.setattr(address_guard, "KEPT_S", 0)
+    monkeypatch.setattr(address_guard, "CACHE_S", 0)
     with FaultServer(answering(HELLO), host="127.0.0.2", port=canary.port) as checked:
         monkeypatch.setattr(socket, "getaddrinfo", Names(moving_test=[["127.0.0.2"], ["127.0.0.1"]]))
         client = HttpClient(SECOND_ONLY)
@@ -130,19 +130,19 @@ def test_a_name_that_has_moved_inside_is_refused_where_a_kept_connection_is_gone
 
 
 def test_only_an_address_that_was_judged_for_this_call_is_opened(canary):
-    handle = Handle(Transport("rushes", certifi.where()))
-    handle.load(spoken(get(f"http://127.0.0.1:{canary.port}/")))
-    handle._judged = frozenset({"127.0.0.2"})  # as if libcurl went elsewhere than it was told
+    handle = CurlHandle(HandleOptions("rushes", certifi.where()))
+    handle.load(prepare(get(f"http://127.0.0.1:{canary.port}/")))
+    handle._checked_addresses = frozenset({"127.0.0.2"})  # as if libcurl went elsewhere than it was told
 
     with pytest.raises(pycurl.error):
         handle.curl.perform()
-    assert (handle.begun, canary.connections) == (False, 0)
+    assert (handle.may_be_sent, canary.connections) == (False, 0)
 
 
 def test_the_next_address_is_tried_where_the_first_refuses(monkeypatch):
     with FaultServer(keeping(HELLO), host="127.0.0.2") as server:
         monkeypatch.setattr(socket, "getaddrinfo", Names(some_test=[["127.0.0.1", "127.0.0.2"]]))
-        got = HttpClient(LOOPBACK).send(get(f"http://some.test:{server.port}/"), deadline_s=LONG_S, fresh=True)
+        got = HttpClient(LOOPBACK).send(get(f"http://some.test:{server.port}/"), deadline_s=LONG_S, once=True)
 
     assert got.status == 200
 
@@ -151,8 +151,8 @@ def test_the_next_address_is_tried_where_the_first_refuses(monkeypatch):
 def test_what_is_allowed_is_reached_however_it_is_spelled(monkeypatch, host):
     monkeypatch.setattr(socket, "getaddrinfo", Names(some_test_=[["127.0.0.1"]]))
     with FaultServer(keeping(HELLO), host="::1" if host == "[::1]" else "127.0.0.1") as server:
-        for fresh in (False, False, True):
-            got = HttpClient(LOOPBACK).send(get(f"http://{host}:{server.port}/"), deadline_s=LONG_S, fresh=fresh)
+        for once in (False, False, True):
+            got = HttpClient(LOOPBACK).send(get(f"http://{host}:{server.port}/"), deadline_s=LONG_S, once=once)
             assert got.status == 200
         assert len(list(HttpClient(LOOPBACK).send_all([get(f"http://{host}:{server.port}/")], deadline_s=LONG_S))) == 1
 

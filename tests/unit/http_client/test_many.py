@@ -176,18 +176,18 @@ def test_a_slow_answer_does_not_hold_up_the_quick(standing: Stand, client: HttpC
 def test_what_comes_within_a_moment_comes_in_one_group(
     standing: Stand, client: HttpClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    begun, spoken = threading.Event(), threading.Semaphore(0)
+    started, answered = threading.Event(), threading.Semaphore(0)
 
     def second(peer: Peer) -> None:
         peer.take()
-        begun.wait(LONG_S)
+        started.wait(LONG_S)
         peer.say(OURS)
-        spoken.release()
+        answered.release()
         peer.wait()
 
     def within_the_moment() -> None:
-        begun.set()
-        assert all(spoken.acquire(timeout=LONG_S) for _ in range(2))
+        started.set()
+        assert all(answered.acquire(timeout=LONG_S) for _ in range(2))
 
     servers = standing(hanging(OURS), second, hanging(), second)
     moment(monkeypatch, within_the_moment)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from concurrent.futures import ThreadPoolExecutor
 
-from rushes.shared.http.handle_pool import Pool
+from rushes.shared.http.handle_pool import HandlePool
 
 
 class Kept:
@@ -15,15 +15,15 @@ class Kept:
         self.closed = True
 
 
-def given(pool: Pool[Kept], keys: str) -> list[Kept]:
+def given(pool: HandlePool[Kept], keys: str) -> list[Kept]:
     made = [Kept() for _ in keys]
     for key, one in zip(keys, made, strict=True):
-        pool.give(key, one)
+        pool.give_back(key, one)
     return made
 
 
 def test_the_one_used_last_goes_first_and_to_its_own_key() -> None:
-    pool: Pool[Kept] = Pool()
+    pool: HandlePool[Kept] = HandlePool()
     older, newer, other = given(pool, "aab")
 
     assert [pool.take("a"), pool.take("a"), pool.take("a")] == [newer, older, None]
@@ -31,15 +31,15 @@ def test_the_one_used_last_goes_first_and_to_its_own_key() -> None:
 
 
 def test_too_many_of_one_key_close_the_one_not_used_for_longest() -> None:
-    assert [one.closed for one in given(Pool(2, 2), "aaa")] == [True, False, False]
+    assert [one.closed for one in given(HandlePool(2, 2), "aaa")] == [True, False, False]
 
 
 def test_too_many_keys_close_the_one_not_used_for_longest() -> None:
-    assert [one.closed for one in given(Pool(2, 2), "abac")] == [False, True, False, False]
+    assert [one.closed for one in given(HandlePool(2, 2), "abac")] == [False, True, False, False]
 
 
 def test_all_that_is_kept_can_be_closed() -> None:
-    pool: Pool[Kept] = Pool()
+    pool: HandlePool[Kept] = HandlePool()
     made = given(pool, "ab")
     pool.close()
 
@@ -48,7 +48,7 @@ def test_all_that_is_kept_can_be_closed() -> None:
 
 
 def test_after_a_fork_the_parents_are_neither_used_nor_closed() -> None:
-    pool: Pool[Kept] = Pool()
+    pool: HandlePool[Kept] = HandlePool()
     (parents,) = given(pool, "a")
     pool.start()
 
@@ -58,7 +58,7 @@ def test_after_a_fork_the_parents_are_neither_used_nor_closed() -> None:
 
 
 def test_one_that_comes_back_is_waited_for_before_another_is_made() -> None:
-    pool: Pool[Kept] = Pool()
+    pool: HandlePool[Kept] = HandlePool()
     assert pool.take("a") is None
     with ThreadPoolExecutor(1) as threads:
         waiting = threads.submit(pool.take, "a", 60)
@@ -68,7 +68,7 @@ def test_one_that_comes_back_is_waited_for_before_another_is_made() -> None:
 
 
 def test_where_none_comes_back_in_time_one_is_made_at_a_time() -> None:
-    pool: Pool[Kept] = Pool()
+    pool: HandlePool[Kept] = HandlePool()
     began_at = time.monotonic()
     with ThreadPoolExecutor(3) as threads:
         taken = [*threads.map(lambda key: pool.take(key, 0.1), "aaa")]

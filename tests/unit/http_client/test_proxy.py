@@ -64,7 +64,7 @@ def test_all_goes_through_the_proxy_which_is_told_the_name(serve: Serve, proxied
     proxy, client = proxied(tunnelling, over_tls=over_tls)
 
     assert client.send(get(server.url), deadline_s=LONG_S).headers == {"content-length": "17"}
-    assert client.send(post(server.url), deadline_s=LONG_S, fresh=True).status == 200
+    assert client.send(post(server.url), deadline_s=LONG_S, once=True).status == 200
     with client.stream(get(server.url), deadline_s=LONG_S) as stream:
         assert b"".join(stream.chunks(100)) == b'{"hello":"world"}'
     assert len([one for group in client.send_all([get(server.url)] * 3, deadline_s=LONG_S) for one in group]) == 3
@@ -104,7 +104,7 @@ def test_what_a_proxy_refuses_is_not_sent(serve: Serve, proxied: Any, status: st
     _, client = proxied(answering(answer(b"no", status=status)), user=f"user:{PASSWORD[:9]}@")
 
     with pytest.raises(NotSent) as caught:
-        client.send(post(server.url), deadline_s=LONG_S, fresh=True)
+        client.send(post(server.url), deadline_s=LONG_S, once=True)
 
     assert PASSWORD[:9] not in all_of(caught.value)
     assert server.requests == []
@@ -118,7 +118,7 @@ def test_a_proxy_that_is_away_hangs_or_breaks_off_sends_nothing(serve: Serve, pr
 
     for client, deadline_s in ((away, LONG_S), (hangs, SHORT_S), (breaks_off, LONG_S), (breaks_off, LONG_S)):
         with pytest.raises(NotSent):
-            client.send(post(server.url), deadline_s=deadline_s, fresh=True)
+            client.send(post(server.url), deadline_s=deadline_s, once=True)
     assert server.connections == 0
 
 
@@ -127,7 +127,7 @@ def test_what_is_lost_behind_the_proxy_is_lost(serve: Serve, proxied: Any) -> No
     _, client = proxied(tunnelling)
 
     with pytest.raises(AnswerLost):
-        client.send(post(server.url), deadline_s=LONG_S, fresh=True)
+        client.send(post(server.url), deadline_s=LONG_S, once=True)
     assert len(server.requests) == 1
 
 

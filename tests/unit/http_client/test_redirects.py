@@ -105,7 +105,7 @@ def test_a_redirect_inside_is_refused_without_a_connection(canary, location):
 def test_a_redirect_from_https_to_http_is_only_for_allowed_hosts(tls, monkeypatch):
     names = Names(gateway_test=[["127.0.0.2"]], public_test=[["127.0.0.1"]], allowed_test=[["127.0.0.2"]])
     monkeypatch.setattr(socket, "getaddrinfo", names)
-    monkeypatch.setattr(address_guard, "INSIDE", ())  # 127.0.0.1 plays a public host
+    monkeypatch.setattr(address_guard, "NON_PUBLIC_NETWORKS", ())  # 127.0.0.1 plays a public host
     with FaultServer(keeping(HELLO)) as public, FaultServer(keeping(HELLO), host="127.0.0.2") as allowed:
         scripts = [
             redirecting(f"http://allowed.test:{allowed.port}/"),
@@ -115,9 +115,9 @@ def test_a_redirect_from_https_to_http_is_only_for_allowed_hosts(tls, monkeypatc
             monkeypatch.setattr(address_guard, "PUBLIC_PORTS", {server.port, public.port})
             url = f"https://gateway.test:{server.port}/"
             client = HttpClient(SECOND_ONLY)
-            got = client.send(get(url), deadline_s=LONG_S, redirects=1, fresh=True)
+            got = client.send(get(url), deadline_s=LONG_S, redirects=1, once=True)
             with pytest.raises(Forbidden, match="only https"):
-                client.send(get(url), deadline_s=LONG_S, redirects=1, fresh=True)
+                client.send(get(url), deadline_s=LONG_S, redirects=1, once=True)
 
     assert got.status == 200
     assert public.connections == 0
