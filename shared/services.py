@@ -24,8 +24,8 @@ from rushes.shared.storage.archive import Archive
 from rushes.shared.storage.curl_put import CurlPut
 from rushes.shared.storage.extra_args import ONLY_BOTO
 from rushes.shared.storage.journal import Journal
-from rushes.shared.storage.presigned_links import Links
-from rushes.shared.storage.s3_clients import S3, BucketRegions
+from rushes.shared.storage.presigned_links import PresignedLinks
+from rushes.shared.storage.s3_clients import BucketRegions, S3ClientFactory
 
 # A request in the receiver fails sooner than the gateway that calls would give up (10 s, PROVIDERS.md): a call to a
 # ledger that does not answer is made three times, so it is given up within two seconds.
@@ -75,19 +75,19 @@ def build(environ: Mapping[str, str], ledger_timeout_s: float = WORKER_TIMEOUT_S
         tracing.observed(environ, logs.moved),
     )
     client = http_client(environ, settings)
-    s3 = S3(settings.ca_file)
-    links = Links(s3.client(), s3.client, BucketRegions(s3).region)
+    s3 = S3ClientFactory(settings.ca_file)
+    links = PresignedLinks(s3.client(), s3.client, BucketRegions(s3).region)
     archive = archive_over(s3, links, settings)
     journal = Journal(archive, settings.journal)
-    intake = Intake(settings, ledger, prices, client, journal.empty)
-    return Services(settings, ledger, client, archive, prices, intake, links.fetchable, clock, journal)
+    intake = Intake(settings, ledger, prices, client, journal.is_empty)
+    return Services(settings, ledger, client, archive, prices, intake, links.fetchable_url, clock, journal)
 
 
-def archive_over(s3: S3, links: Links, settings: Settings) -> Archive:
+def archive_over(s3: S3ClientFactory, links: PresignedLinks, settings: Settings) -> Archive:
     """The archive of these settings."""
     extra = settings.s3_extra_args
     return Archive(
-        links.home,
+        links.default_client,
         settings.bucket,
         settings.prefix,
         buffers=max(2, BUFFERS // settings.worker_processes),
@@ -97,9 +97,9 @@ def archive_over(s3: S3, links: Links, settings: Settings) -> Archive:
     )
 
 
-def curl_put(s3: S3, links: Links, bucket: str) -> CurlPut | None:
-    """The short way for small objects and parts, where the user wants them put as it puts them, and can sign."""
-    credentials = s3.session.get_credentials() if s3.signs_plainly() else None
+def curl_put(s3: S3ClientFactory, links: PresignedLinks, bucket: str) -> CurlPut | None:
+    """The faster way to put small objects and parts, where the AWS configuration allows it and has credentials."""
+    credentials = s3.session.get_credentials() if s3.allows_curl_put() else None
     return CurlPut(lambda: links.client(bucket), credentials, bucket, s3.authorities) if credentials else None
 
 

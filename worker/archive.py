@@ -25,7 +25,7 @@ from rushes.shared.media.formats import VIDEOS
 from rushes.shared.operations.task_query import ask, result_of
 from rushes.shared.providers import PROVIDERS
 from rushes.shared.services import Services
-from rushes.shared.storage.archive import ArchivedClip, ArchiveUnavailable, InvalidClip, Source, StoredFile
+from rushes.shared.storage.archive import ArchivedClip, ArchiveUnavailable, ClipSource, InvalidClip, StoredFile
 from rushes.worker.step_failures import guarded
 from rushes.worker.thread_pools import ThreadPools
 
@@ -201,7 +201,7 @@ def container_remarks(clip: ArchivedClip) -> tuple[tuple[str, str], ...]:
     return (("clip kept as it came", f"it is {clip.format}, under the name and type of an MP4"),)
 
 
-def source(stream: ResponseStream, is_last: bool) -> Source:
+def source(stream: ResponseStream, is_last: bool) -> ClipSource:
     """The bytes of the link, if it still gives any.
 
     The last chunk of a chunked body proves its end, and at the last try whatever came is taken for the whole: a clip
@@ -213,7 +213,7 @@ def source(stream: ResponseStream, is_last: bool) -> Source:
         raise AnswerLost(f"the link answers HTTP {stream.status}")
     is_chunked = stream.headers.get("transfer-encoding", "").lower() == "chunked"
     content_type = stream.headers.get("content-type")
-    return Source(stream.chunks(CHUNK_BYTES), stream.length_bytes, content_type, is_chunked or is_last)
+    return ClipSource(stream.chunks(CHUNK_BYTES), stream.length_bytes, content_type, is_chunked or is_last)
 
 
 def thumbnail(link: Link, folder: str, services: Services) -> StoredFile | None:
@@ -243,7 +243,7 @@ def named_thumbnail(response: Response) -> tuple[str, str]:
 
 def described(clip: ArchivedClip, picture: StoredFile | None, folder: str, services: Services) -> Result:
     """What lies in the bucket."""
-    file, facts = clip.file, clip.facts
+    file, facts = clip.file, clip.info
     return Result(
         bucket=services.archive.bucket,
         key=file.key,

@@ -28,7 +28,7 @@ from rushes.shared.providers.base import Ask
 from rushes.shared.services import Services
 from rushes.shared.settings import GatewaySettings
 from rushes.shared.storage.archive import ArchiveUnavailable
-from rushes.shared.storage.journal import ANSWER_CHARS
+from rushes.shared.storage.journal import MAX_ANSWER_CHARS
 from rushes.worker import leases
 from rushes.worker.gateway_choice import choice, duration_s, elsewhere, offered, put_off
 from rushes.worker.group_commit import InHand, write
@@ -207,7 +207,7 @@ def journalled(plans: Sequence[Plan], services: Services) -> Outcomes:
     """
     now = services.now()
     try:
-        services.journal.intend([(plan.job, plan.request) for plan in plans], now)
+        services.journal.record_intents([(plan.job, plan.request) for plan in plans], now)
         return confirmed(plans, services)
     except ArchiveUnavailable as unavailable:
         why = str(unavailable)
@@ -235,7 +235,7 @@ def hold_back(plans: Sequence[Plan], until: int, why: str, services: Services) -
     """Nothing was sent; the journal hears of it, and then the ledger."""
     for plan in plans:
         log.warning("submit held back", job=plan.job.id, reason=why)
-        services.journal.answered(plan.job, _withdrawn(plan, until), why, services.now())
+        services.journal.record_outcome(plan.job, _withdrawn(plan, until), why, services.now())
     if plans:
         services.journal.flush()  # before the ledger forgets them: whoever compares the two would take them for sent
         settle([(plan, _withdrawn(plan, until)) for plan in plans], services)
@@ -271,7 +271,7 @@ def sent(plan: Plan, services: Services) -> Event | None:
 def send(request: Request, job: Job, services: Services) -> Event:
     """Send the paid call, once; what it came to is journalled."""
     outcome, text = posted(request, job.current.provider, services)
-    services.journal.answered(job, outcome, text, services.now())
+    services.journal.record_outcome(job, outcome, text, services.now())
     return outcome
 
 
@@ -285,7 +285,7 @@ def posted(request: Request, provider: str, services: Services) -> tuple[Event, 
         return events.Refused(Reason.DOWN, str(unsent)), str(unsent)
     except AnswerLost as lost:
         return events.Lost(str(lost)), str(lost)
-    text = f"HTTP {response.status} {redacted(response.body, ANSWER_CHARS)}"
+    text = f"HTTP {response.status} {redacted(response.body, MAX_ANSWER_CHARS)}"
     return PROVIDERS[provider].read_submission(response, request), text
 
 
@@ -333,12 +333,12 @@ def ask_again(job: Job, services: Services) -> Event:
     request = provider.submission(Ask(job.request, idempotency_key(job, attempt.number)), access)
     again, now = replace(request, json=attempt.body), services.now()
     try:  # who wrote the attempt down may have died before it was journalled: this may be the call that is paid for
-        services.journal.intend([(job, again)], now)
+        services.journal.record_intents([(job, again)], now)
     except ArchiveUnavailable as unavailable:
         return events.Deferred(schedule.after(now, JOURNAL_PAUSE_S), str(unavailable))
     outcome, text = posted(again, attempt.provider, services)
     if isinstance(outcome, events.Accepted):  # a refusal of this call says nothing of the first
-        services.journal.answered(job, outcome, text, services.now())
+        services.journal.record_outcome(job, outcome, text, services.now())
     return outcome
 
 

@@ -26,10 +26,10 @@ from rushes.shared.ledger.store import LedgerUnavailable
 from rushes.shared.services import clock, load_prices
 from rushes.shared.settings import ADMIN, Settings, SettingsError, load
 from rushes.shared.storage.bucket import Bucket
-from rushes.shared.storage.bucket_probe import Probe, probe
-from rushes.shared.storage.curl_put import ANYWHERE
-from rushes.shared.storage.presigned_links import Links
-from rushes.shared.storage.s3_clients import S3, BucketFacts, BucketRegions, bucket_facts
+from rushes.shared.storage.bucket_probe import ProbeResult, probe_bucket
+from rushes.shared.storage.curl_put import ANY_ADDRESS
+from rushes.shared.storage.presigned_links import PresignedLinks
+from rushes.shared.storage.s3_clients import BucketInfo, BucketRegions, S3ClientFactory, read_bucket_info
 
 log = structlog.get_logger()
 
@@ -252,33 +252,35 @@ MENDED_BY_HAND = frozenset({Reason.KEY.value, Reason.BALANCE.value, Reason.MOVED
 
 def of_bucket(settings: Settings) -> Iterator[Finding]:
     """Whether archiving would work, tried on an object of its own."""
-    s3 = S3(settings.ca_file)
+    s3 = S3ClientFactory(settings.ca_file)
     try:
-        client: Any = s3.client(patience_s=5, tries=1)  # somebody is waiting
+        client: Any = s3.client(timeout_s=5, max_attempts=1)  # somebody is waiting
     except SettingsError as error:
         yield Finding("s3.problem", BAD, str(error).removeprefix("settings: "), "see deploy/env.example")
         return
     region = BucketRegions(s3).region(settings.bucket)
-    there = s3.client(region, patience_s=5, tries=1)
+    there = s3.client(region, timeout_s=5, max_attempts=1)
     bucket = Bucket(lambda: there, settings.bucket, settings.s3_extra_args)
-    found = probe(bucket, settings.prefix, lambda key: _opens(Links(there).link(bucket.name, key, 60), s3))
+    found = probe_bucket(
+        bucket, settings.prefix, lambda key: _opens(PresignedLinks(there).presign(bucket.name, key, 60), s3)
+    )
     yield from _trials(found, settings)
     if found.writes:
-        facts = bucket_facts(there, settings.bucket)
+        facts = read_bucket_info(there, settings.bucket)
         yield _region(region, client.meta.region_name)
         yield _clock(facts, clock())
         yield _leftovers(facts)
 
 
-def _opens(link: str, s3: S3) -> bool:
+def _opens(link: str, s3: S3ClientFactory) -> bool:
     """Whether a link gives its object to somebody who has nothing but the link."""
     request = Request("GET", link)
     with suppress(NotSent, AnswerLost):
-        return HttpClient(ANYWHERE, authorities=s3.authorities).send(request, deadline_s=10).status == 200
+        return HttpClient(ANY_ADDRESS, authorities=s3.authorities).send(request, deadline_s=10).status == 200
     return False
 
 
-def _trials(found: Probe, settings: Settings) -> Iterator[Finding]:
+def _trials(found: ProbeResult, settings: Settings) -> Iterator[Finding]:
     """What was tried, up to a write that did not come off."""
     for name, (did, need, advice) in TRIALS.items():
         verdict = BAD if name == "lists" and settings.journal else need
@@ -332,7 +334,7 @@ def _region(region: str | None, configured: str | None) -> Finding:
     return Finding("s3.region", WARN, what, f"AWS_REGION={region} spares each process a question at its start")
 
 
-def _clock(facts: BucketFacts, now: int) -> Finding:
+def _clock(facts: BucketInfo, now: int) -> Finding:
     if not facts.date:
         return Finding("s3.clock", WARN, "S3 does not tell its time", "keep the clock by NTP")
     skew_s = abs(now / 1000 - parsedate_to_datetime(facts.date).timestamp())
@@ -340,7 +342,7 @@ def _clock(facts: BucketFacts, now: int) -> Finding:
     return Finding("s3.clock", verdict, f"{skew_s:.0f} s from S3's", "" if verdict == OK else "keep the clock by NTP")
 
 
-def _leftovers(facts: BucketFacts) -> Finding:
+def _leftovers(facts: BucketInfo) -> Finding:
     if facts.aborts_uploads:
         return Finding("s3.lifecycle", OK, "uploads that were left are aborted")
     what = "no rule aborts uploads that were left" if facts.aborts_uploads is False else f"lifecycle {UNREAD}"

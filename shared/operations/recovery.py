@@ -20,7 +20,7 @@ from rushes.shared.domain.events import Event
 from rushes.shared.domain.job import Job, State
 from rushes.shared.domain.transitions import transition
 from rushes.shared.services import Services
-from rushes.shared.storage.journal import Answer, Intent
+from rushes.shared.storage.journal import Intent, Outcome
 
 log = structlog.get_logger()
 
@@ -57,7 +57,7 @@ class JournalAnswers:
     outcomes: dict[AttemptKey, Event] = field(default_factory=dict)
     unreadable: int = 0
 
-    def hear(self, lines: Iterable[Intent | Answer | str]) -> Self:
+    def hear(self, lines: Iterable[Intent | Outcome | str]) -> Self:
         """Sort more of the journal's lines."""
         for line in lines:
             if isinstance(line, str):
@@ -114,7 +114,7 @@ def rank(job: Job) -> tuple[int, int, bool]:
     return (*newest(job), asked_again(job))
 
 
-def line_key(line: Answer) -> AttemptKey:
+def line_key(line: Outcome) -> AttemptKey:
     return line.job_id, line.attempt, line.submitted_at
 
 

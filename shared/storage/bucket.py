@@ -1,6 +1,6 @@
-"""The user's bucket through boto: writes once, asks without changing anything, and says in our words what went wrong.
+"""The user's bucket through boto3: writes each object once, reads without changing anything, translates errors.
 
-Every object is written with `If-None-Match: *`, and with what the user wants said of every object.
+Every object is written with `If-None-Match: *` and with the arguments of RUSHES_S3_EXTRA_ARGS.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
 from urllib.parse import quote
 
 from rushes.shared.storage import extra_args
-from rushes.shared.storage.clip_check import BLOCK_BYTES, Part
-from rushes.shared.storage.errors import Denied, Missing, Taken, translated
+from rushes.shared.storage.clip_check import BLOCK_BYTES, UploadPart
+from rushes.shared.storage.errors import AlreadyExists, Denied, Missing, translate_errors
 from rushes.shared.storage.extra_args import ExtraArgs
 
 if TYPE_CHECKING:
@@ -28,156 +28,160 @@ SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
 class Bucket:
-    """One bucket. Safe to share between threads; what it does not do raises ArchiveUnavailable."""
+    """One bucket. Safe to share between threads; every method raises ArchiveUnavailable if S3 fails."""
 
     def __init__(self, client: Callable[[], S3Client], name: str, extra: ExtraArgs | None = None) -> None:
-        """`client` gives boto's client for the region of the bucket, as far as that is known by now."""
+        """`client` returns boto's client for the bucket's region, or for the configured one while that is unknown."""
         self._client, self.name = client, name
         self.extra = extra or {}
 
     @property
     def s3(self) -> S3Client:
-        """boto's client for this bucket."""
+        """Return boto's client for this bucket."""
         return self._client()
 
     # --- writing
 
-    def put(self, key: str, body: bytes | Part, content_type: str, metadata: Mapping[str, str]) -> bool:
-        """One PutObject; False, and nothing is changed, where something stands already."""
-        with suppress(Taken):
-            self._write("put_object", key, **_body(body), **_described(content_type, metadata), IfNoneMatch="*")
+    def put(self, key: str, body: bytes | UploadPart, content_type: str, metadata: Mapping[str, str]) -> bool:
+        """Put one object; False, and nothing is changed, if there is one already."""
+        with suppress(AlreadyExists):
+            self._write(
+                "put_object", key, **_body_arguments(body), **_object_arguments(content_type, metadata), IfNoneMatch="*"
+            )
             return True
         return False
 
     def put_file(self, key: str, file: BinaryIO, md5: str, content_type: str, metadata: Mapping[str, str]) -> None:
-        """One PutObject from a file, under a key that nobody else has."""
-        wish = {**_described(content_type, metadata), "ContentMD5": md5, "IfNoneMatch": "*"}
-        with suppress(Taken):  # boto asked again after a lost answer
-            self._write("put_object", key, Body=file, **wish)
+        """Put one object from a file, under a unique key; `md5` is its base64 MD5."""
+        arguments = {**_object_arguments(content_type, metadata), "ContentMD5": md5, "IfNoneMatch": "*"}
+        with suppress(AlreadyExists):  # boto repeated the call after a lost response
+            self._write("put_object", key, Body=file, **arguments)
 
     def begin_upload(self, key: str, content_type: str, metadata: Mapping[str, str]) -> str:
-        """Open a multipart upload; its id."""
-        upload_id: str = self._write("create_multipart_upload", key, **_described(content_type, metadata))["UploadId"]
+        """Start a multipart upload; returns its id."""
+        upload_id: str = self._write("create_multipart_upload", key, **_object_arguments(content_type, metadata))[
+            "UploadId"
+        ]
         return upload_id
 
-    def put_part(self, key: str, upload_id: str, number: int, part: Part) -> CompletedPartTypeDef:
-        """Send one part; what the upload's completion has to say of it."""
-        answer = self._write("upload_part", key, UploadId=upload_id, PartNumber=number, **_body(part))
-        sums = {name: value for name, value in answer.items() if name.startswith("Checksum") and name != "ChecksumType"}
-        completed: Any = {"PartNumber": number, "ETag": answer["ETag"], **sums}
+    def put_part(self, key: str, upload_id: str, number: int, part: UploadPart) -> CompletedPartTypeDef:
+        """Send one part; returns its entry for `complete_upload`."""
+        response = self._write("upload_part", key, UploadId=upload_id, PartNumber=number, **_body_arguments(part))
+        names = [name for name in response if name.startswith("Checksum") and name != "ChecksumType"]
+        completed: Any = {"PartNumber": number, "ETag": response["ETag"], **{name: response[name] for name in names}}
         return completed  # type: ignore[no-any-return]
 
     def complete_upload(self, key: str, upload_id: str, parts: list[CompletedPartTypeDef]) -> str | None:
-        """The ETag of the object; None, and nothing is changed, where something stands already."""
-        whole: dict[str, Any] = {"UploadId": upload_id, "MultipartUpload": {"Parts": parts}, "IfNoneMatch": "*"}
-        with suppress(Taken):
-            etag: str = self._write("complete_multipart_upload", key, **whole)["ETag"]
+        """Complete a multipart upload; returns its ETag, or None if there is an object already."""
+        arguments: dict[str, Any] = {"UploadId": upload_id, "MultipartUpload": {"Parts": parts}, "IfNoneMatch": "*"}
+        with suppress(AlreadyExists):
+            etag: str = self._write("complete_multipart_upload", key, **arguments)["ETag"]
             return etag
         return None
 
     def abort_upload(self, key: str, upload_id: str) -> None:
-        """Give a multipart upload up."""
+        """Abort a multipart upload."""
         self._write("abort_multipart_upload", key, UploadId=upload_id)
 
-    def describe(self, key: str, etag: str, content_type: str, metadata: Mapping[str, str]) -> None:
-        """Write the metadata anew on the object with this ETag: a copy onto itself, its bytes stay where they are."""
-        origin = {"CopySource": {"Bucket": self.name, "Key": key}, "CopySourceIfMatch": etag}
-        wish = {**_described(content_type, metadata), "MetadataDirective": "REPLACE"}
-        with suppress(Taken):  # another ETag: somebody else has described it meanwhile
-            self._write("copy_object", key, **origin, **wish)
+    def replace_metadata(self, key: str, etag: str, content_type: str, metadata: Mapping[str, str]) -> None:
+        """Replace the metadata of the object with this ETag, by a server-side copy onto itself."""
+        source = {"CopySource": {"Bucket": self.name, "Key": key}, "CopySourceIfMatch": etag}
+        arguments = {**_object_arguments(content_type, metadata), "MetadataDirective": "REPLACE"}
+        with suppress(AlreadyExists):  # the ETag changed: another process has replaced them meanwhile
+            self._write("copy_object", key, **source, **arguments)
 
     def delete(self, key: str) -> bool:
-        """Delete an object; True where S3 did."""
-        return bool(self.ask(self.s3.delete_object, Key=key))
+        """Delete an object; True if S3 did."""
+        return bool(self.call(self.s3.delete_object, Key=key))
 
-    # --- asking
+    # --- reading
 
     def stat(self, key: str) -> Mapping[str, Any]:
-        """What HEAD tells of an object that is there; raises Missing, or Denied, which may mean the same."""
+        """Return S3's response to HEAD of an object; raises Missing, or Denied, which may mean the same."""
         try:
-            return self.ask(self.s3.head_object, Key=key)
-        except Denied:  # HEAD has no body: whether we may not look or the credentials are wrong, only GET tells
-            with self.opened(key) as there:
-                return there
+            return self.call(self.s3.head_object, Key=key)
+        except Denied:  # only the body of a GET tells a missing right from wrong credentials
+            with self.open(key) as response:
+                return response
 
     @contextmanager
-    def opened(self, key: str) -> Iterator[GetObjectOutputTypeDef]:
-        """An object, to be read."""
-        with translated(self.name):
-            answer = self.s3.get_object(Bucket=self.name, Key=key)
-            with closing(answer["Body"]):
-                yield answer
+    def open(self, key: str) -> Iterator[GetObjectOutputTypeDef]:
+        """Open an object for reading; yields S3's response."""
+        with translate_errors(self.name):
+            response = self.s3.get_object(Bucket=self.name, Key=key)
+            with closing(response["Body"]):
+                yield response
 
     def keys(self, prefix: str, after: str = "") -> Iterator[str]:
-        """The keys below a prefix and behind a key, in their order."""
+        """Yield the keys with a prefix that sort after `after`, sorted."""
         pages = self.s3.get_paginator("list_objects_v2")
-        with translated(self.name):
+        with translate_errors(self.name):
             for page in pages.paginate(Bucket=self.name, Prefix=prefix, StartAfter=after):
-                yield from (there["Key"] for there in page.get("Contents", ()))
+                yield from (entry["Key"] for entry in page.get("Contents", ()))
 
     def uploads(self, prefix: str) -> list[Any]:
-        """The multipart uploads below a prefix that nobody completed."""
+        """Return the unfinished multipart uploads with a prefix."""
         pages = self.s3.get_paginator("list_multipart_uploads")
-        with translated(self.name):
+        with translate_errors(self.name):
             return [
-                there for page in pages.paginate(Bucket=self.name, Prefix=prefix) for there in page.get("Uploads", ())
+                upload for page in pages.paginate(Bucket=self.name, Prefix=prefix) for upload in page.get("Uploads", ())
             ]
 
     def check(self, key: str) -> None:
-        """Return if the bucket is there and ours to use, as far as a question can tell; nothing need stand at `key`."""
+        """Return if the bucket exists and may be used, as far as reads can tell; `key` need not exist."""
         try:
-            self.ask(self.s3.head_bucket)
-        except Denied:  # without s3:ListBucket; wrong credentials are told by the body of a GET only
-            with suppress(Missing, Denied), self.opened(key):
+            self.call(self.s3.head_bucket)
+        except Denied:  # s3:ListBucket is missing, or the credentials are wrong: only the body of a GET tells
+            with suppress(Missing, Denied), self.open(key):
                 pass
 
-    def ask(self, call: Callable[..., T], **parameters: Any) -> T:
-        """One call of boto's client on this bucket."""
-        with translated(self.name):
-            return call(Bucket=self.name, **parameters)
+    def call(self, operation: Callable[..., T], **parameters: Any) -> T:
+        """Make one call of boto's client on this bucket."""
+        with translate_errors(self.name):
+            return operation(Bucket=self.name, **parameters)
 
-    def _write(self, call: str, key: str, **parameters: Any) -> Any:
+    def _write(self, method: str, key: str, **parameters: Any) -> Any:
         s3, extra = self.s3, {}
         if self.extra:
-            extra = extra_args.for_operation(self.extra, s3, s3.meta.method_to_api_mapping[call])
-        return self.ask(getattr(s3, call), Key=key, **extra, **parameters)
+            extra = extra_args.for_operation(self.extra, s3, s3.meta.method_to_api_mapping[method])
+        return self.call(getattr(s3, method), Key=key, **extra, **parameters)
 
 
-def plain(metadata: Mapping[str, str]) -> dict[str, str]:
-    """Metadata travel as headers: what is not printable ASCII, say in the task id of a gateway, is percent-encoded."""
+def encode_metadata(metadata: Mapping[str, str]) -> dict[str, str]:
+    """Percent-encode what is not printable ASCII, such as in a gateway's task id: metadata are sent as headers."""
     return {name: quote(value, safe=string.punctuation + " ") for name, value in metadata.items()}
 
 
-def metadata_of(answer: Mapping[str, Any]) -> dict[str, str]:
-    """The metadata in an answer by their names in small letters: some stores give them back in capitals."""
-    return {name.lower(): value for name, value in answer.get("Metadata", {}).items()}
+def metadata_of(response: Mapping[str, Any]) -> dict[str, str]:
+    """Return the metadata in a response by lower-case name: some stores return the names in capitals."""
+    return {name.lower(): value for name, value in response.get("Metadata", {}).items()}
 
 
-def sha256_of(answer: Mapping[str, Any]) -> str | None:
-    """The sha256 that an object was written with; None where the store does not give it back."""
-    sha256 = metadata_of(answer).get("sha256", "").strip().lower()
+def sha256_of(response: Mapping[str, Any]) -> str | None:
+    """Return the sha256 that an object was written with; None if the store does not return it."""
+    sha256 = metadata_of(response).get("sha256", "").strip().lower()
     return sha256 if SHA256.fullmatch(sha256) else None
 
 
-def read_back(there: GetObjectOutputTypeDef) -> str:
-    """The sha256 of an object's bytes."""
+def hash_body(response: GetObjectOutputTypeDef) -> str:
+    """Read an object's bytes and return their sha256."""
     digest = hashlib.sha256()
-    for block in there["Body"].iter_chunks(BLOCK_BYTES):
+    for block in response["Body"].iter_chunks(BLOCK_BYTES):
         digest.update(block)
     return digest.hexdigest()
 
 
-def _described(content_type: str, metadata: Mapping[str, str]) -> dict[str, Any]:
-    return {"ContentType": content_type, "Metadata": plain(metadata)}
+def _object_arguments(content_type: str, metadata: Mapping[str, str]) -> dict[str, Any]:
+    return {"ContentType": content_type, "Metadata": encode_metadata(metadata)}
 
 
-def _body(data: bytes | Part) -> dict[str, Any]:
-    """The arguments that send these bytes, with a checksum for S3 to hold them against.
+def _body_arguments(data: bytes | UploadPart) -> dict[str, Any]:
+    """The arguments that send these bytes, with a checksum for S3 to verify.
 
-    Content-MD5 is the one every store knows: x-amz-checksum-* is an error at some (B2: cyberduck #16107, 2024; OVH:
-    icechunk #2115, 2026). The sha256 is in the metadata.
+    Content-MD5 is the only checksum that every store accepts: x-amz-checksum-* is an error at some (B2: cyberduck
+    #16107, 2024; OVH: icechunk #2115, 2026). The sha256 is in the metadata.
     """
-    if isinstance(data, Part):
-        data.seek(0)  # a second try begins anew
-    md5 = hashlib.md5(data.filled() if isinstance(data, Part) else data, usedforsecurity=False).digest()
+    if isinstance(data, UploadPart):
+        data.seek(0)  # boto may have read it in an earlier try
+    md5 = hashlib.md5(data.content() if isinstance(data, UploadPart) else data, usedforsecurity=False).digest()
     return {"Body": data, "ContentMD5": b64encode(md5).decode()}

@@ -1,4 +1,4 @@
-"""Tries all that archiving needs on an object of its own, for `rushes doctor`."""
+"""Tries every call that archiving needs on a probe object, for `rushes doctor`."""
 
 from __future__ import annotations
 
@@ -7,18 +7,18 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from rushes.shared.storage.bucket import Bucket, sha256_of
-from rushes.shared.storage.clip_check import Buffers, Part
+from rushes.shared.storage.clip_check import BufferPool, UploadPart
 from rushes.shared.storage.errors import ArchiveUnavailable, Missing
 
 SHA256 = "6b86b273ff34fce19d6b804eff5a3f5747ada4eaa22f1d49c01e52ddb7875b4b"
-"""Of what is written here: a `1`."""
+"""The sha256 of the probe object, a `1`."""
 
 
 @dataclass(frozen=True, slots=True)
-class Probe:
-    """What the bucket let us do, and the first refusal in words.
+class ProbeResult:
+    """Which calls succeeded, and the text of the first refusal.
 
-    A store that ignores one of the two conditions lets a late archive overwrite an earlier one, silently.
+    A store that ignores one of the two conditions lets a late archive overwrite an earlier one without an error.
     """
 
     writes: bool = False
@@ -35,9 +35,9 @@ class Probe:
     problem: str | None = None
 
 
-def probe(bucket: Bucket, prefix: str, links_work: Callable[[str], bool] = lambda key: True) -> Probe:
-    """Try it; raises nothing, the answer tells. `links_work` fetches a key by a link."""
-    # Under jobs/, which the credentials must reach, and where uploads that were left are looked for.
+def probe_bucket(bucket: Bucket, prefix: str, links_work: Callable[[str], bool] = lambda key: True) -> ProbeResult:
+    """Try the calls on a probe object; raises nothing. `links_work` fetches a key by a presigned link."""
+    # Under jobs/: the credentials must reach it, and abort_stale_uploads cleans up there.
     key = f"{prefix}jobs/.probe-{uuid.uuid4().hex}"
     steps: Mapping[str, Callable[[], bool]] = {
         "writes": lambda: bucket.put(key, b"1", "text/plain", {}),
@@ -52,23 +52,23 @@ def probe(bucket: Bucket, prefix: str, links_work: Callable[[str], bool] = lambd
         "tells_missing": lambda: _tells_missing(bucket, f"{key}-none"),
         "deletes": lambda: bucket.delete(key),
     }
-    found: dict[str, bool] = {}
+    results: dict[str, bool] = {}
     problem: str | None = None
     for name, step in steps.items():
         try:
-            found[name] = step()
+            results[name] = step()
         except ArchiveUnavailable as refusal:
             problem = problem or str(refusal)
-        if not found.get("writes"):
+        if not results.get("writes"):
             break
-    return Probe(**found, problem=problem)
+    return ProbeResult(**results, problem=problem)
 
 
 def _overwrites_by_parts(bucket: Bucket, key: str) -> bool:
-    buffers = Buffers(1, 5 << 20)
+    buffers = BufferPool(1, 5 << 20)
     upload_id, etag = bucket.begin_upload(key, "text/plain", {}), None
     try:
-        with Part(buffers) as part:
+        with UploadPart(buffers) as part:
             part.add(b"3")
             etag = bucket.complete_upload(key, upload_id, [bucket.put_part(key, upload_id, 1, part)])
     finally:
@@ -78,7 +78,7 @@ def _overwrites_by_parts(bucket: Bucket, key: str) -> bool:
 
 
 def _copies(bucket: Bucket, key: str) -> bool:
-    bucket.describe(key, bucket.stat(key)["ETag"], "text/plain", {"sha256": SHA256})
+    bucket.replace_metadata(key, bucket.stat(key)["ETag"], "text/plain", {"sha256": SHA256})
     return True
 
 

@@ -1,8 +1,8 @@
-"""PutObject and UploadPart by libcurl: a third of boto's CPU for a small object, half for a large.
+"""PutObject and UploadPart by libcurl: a third of boto's CPU for a small object, half for a large one.
 
-What it says is either clear or None; at None the caller takes boto's way, which tries again, follows a bucket to its
-region and knows why something was refused. Credentials are botocore's own, and libcurl signs. The signature covers the
-body's sha256, over https too, so that S3 holds it against what arrives: no other checksum is sent.
+A result is either certain or None. At None the caller uses boto, which retries, follows a bucket to its region and
+explains refusals. Credentials come from botocore, and libcurl signs. The signature covers the body's sha256, over https
+too, so S3 verifies what arrives; no other checksum is sent.
 """
 
 from __future__ import annotations
@@ -24,35 +24,35 @@ from botocore.exceptions import BotoCoreError, ClientError
 from rushes.shared.domain.http_messages import Request, Response
 from rushes.shared.http import AnswerLost, AwsSigV4, HttpClient, NotSent
 
-# Larger bodies are boto's.
-MOST_BYTES = 8 << 20
+# Larger bodies go by boto.
+MAX_BYTES = 8 << 20
 DEADLINE_S = 30.0
-# What a slow line is given beyond that: a part of 5 MiB may take 50 s.
+# The deadline grows with the body for slow connections: a part of 5 MiB may take 50 s.
 SLOW_BYTES_PER_S = 1 << 18
-# After an answer that was not clear, boto is asked alone for this long.
-REST_S = 60.0
-# The user's own bucket may stand anywhere, also inside.
-ANYWHERE = (ip_network("0.0.0.0/0"), ip_network("::/0"))
-PLACE = "rushes-place"
-ONCE, SHA256 = {"If-None-Match": "*"}, "x-amz-meta-sha256"
-WRITTEN = {200: True, 412: False}
+# After an uncertain result only boto is used for this long.
+PAUSE_S = 60.0
+# The user's own bucket may be anywhere, on private addresses too.
+ANY_ADDRESS = (ip_network("0.0.0.0/0"), ip_network("::/0"))
+PLACEHOLDER_KEY = "rushes-place"
+IF_NONE_MATCH, SHA256 = {"If-None-Match": "*"}, "x-amz-meta-sha256"
+WAS_WRITTEN = {200: True, 412: False}
 UPLOADED = frozenset({200})
-# libcurl signs these paths as it shortens them, and S3 as they are.
-DOTTED = re.compile(r"(^|/)\.{1,2}(/|$)")
+# libcurl removes these segments before it signs, S3 does not: the signatures would differ.
+DOT_SEGMENTS = re.compile(r"(^|/)\.{1,2}(/|$)")
 
 Put = tuple[str, bytes, dict[str, str]]
-"""A key, what is to stand there, and the headers."""
+"""Key, body and headers of an object."""
 
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """Where objects go, by the client of boto's that says so."""
+    """Address and region of the bucket, as this client of boto has them."""
 
     client: Any
     root: str
     region: str
     is_direct: bool
-    """False where something is on the way that only boto knows of."""
+    """False if a proxy of the environment is used, which only boto does."""
 
 
 class CurlPut:
@@ -61,39 +61,41 @@ class CurlPut:
     def __init__(
         self, client: Callable[[], Any], credentials: Any, bucket: str, authorities: str | None = None
     ) -> None:
-        """`client` gives boto's client for the region of the bucket, as far as that is known by now."""
+        """`client` returns boto's client for the bucket's region, or for the configured one while that is unknown."""
         self._client, self._credentials, self._bucket = client, credentials, bucket
-        self._http = HttpClient(ANYWHERE, authorities=authorities)
-        self._rests_until = 0.0
+        self._http = HttpClient(ANY_ADDRESS, authorities=authorities)
+        self._paused_until = 0.0
         self._target: Target | None = None
 
     @property
     def target(self) -> Target:
-        """Address and region as boto would have them."""
+        """Address and region as boto has them."""
         client, target = self._client(), self._target
         if target is None or target.client is not client:
-            link: str = client.generate_presigned_url("put_object", Params={"Bucket": self._bucket, "Key": PLACE})
-            root = link.partition("?")[0].removesuffix(PLACE)
-            target = self._target = Target(client, root, client.meta.region_name or "us-east-1", not _proxied(root))
+            link: str = client.generate_presigned_url(
+                "put_object", Params={"Bucket": self._bucket, "Key": PLACEHOLDER_KEY}
+            )
+            root = link.partition("?")[0].removesuffix(PLACEHOLDER_KEY)
+            target = self._target = Target(client, root, client.meta.region_name or "us-east-1", not _has_proxy(root))
         return target
 
     def put(self, key: str, body: bytes | memoryview, headers: dict[str, str]) -> bool | None:
-        """Whether it was written: False where something stands there, None where boto is to find out."""
-        response = self._response(key, "", body, headers | ONCE, WRITTEN)
-        return WRITTEN[response.status] if response else None
+        """Put one object. True if it was written, False if there is one already, None if uncertain: use boto then."""
+        response = self._send(key, "", body, headers | IF_NONE_MATCH, WAS_WRITTEN)
+        return WAS_WRITTEN[response.status] if response else None
 
     def put_all(self, puts: Sequence[Put]) -> list[bool | None]:
-        """The same for some small objects together, in this thread."""
+        """Put small objects together, in this thread; the result of each is as `put` returns it."""
         written: list[bool | None] = [None] * len(puts)
         with suppress(BotoCoreError, ClientError):
             target = self.target
-            numbers = [number for number, (key, _, _) in enumerate(puts) if self._takes(target, key)]
-            chosen = [puts[number] for number in numbers]
-            requests = [self._request(target, key, "", body, headers | ONCE) for key, body, headers in chosen]
+            indexes = [index for index, (key, _, _) in enumerate(puts) if self._can_put(target, key)]
+            chosen = [puts[index] for index in indexes]
+            requests = [self._request(target, key, "", body, headers | IF_NONE_MATCH) for key, body, headers in chosen]
             for group in self._http.send_all(requests, deadline_s=DEADLINE_S, sign=self._signature(target)):
-                for at, outcome in group:
-                    number = numbers[at]
-                    written[number] = self._judged(outcome) if outcome else self.put(*puts[number])
+                for position, outcome in group:
+                    index = indexes[position]
+                    written[index] = self._was_written(outcome) if outcome else self.put(*puts[index])
         return written
 
     def put_part(
@@ -104,53 +106,53 @@ class CurlPut:
         body: bytes | memoryview,
         headers: Mapping[str, str] = MappingProxyType({}),
     ) -> str | None:
-        """The ETag of this part of a multipart upload; None where boto is to send it."""
+        """Send one part of a multipart upload; returns its ETag, or None if uncertain: use boto then."""
         query = f"?partNumber={number}&uploadId={quote(upload_id, safe='')}"
-        response = self._response(key, query, body, headers, UPLOADED)
+        response = self._send(key, query, body, headers, UPLOADED)
         return response.headers.get("etag") if response else None
 
-    def _takes(self, target: Target, key: str) -> bool:
-        return target.is_direct and time.monotonic() >= self._rests_until and not DOTTED.search(key)
+    def _can_put(self, target: Target, key: str) -> bool:
+        return target.is_direct and time.monotonic() >= self._paused_until and not DOT_SEGMENTS.search(key)
 
-    def _response(
-        self, key: str, query: str, body: bytes | memoryview, headers: Mapping[str, str], clear: Container[int]
+    def _send(
+        self, key: str, query: str, body: bytes | memoryview, headers: Mapping[str, str], accepted: Container[int]
     ) -> Response | None:
-        """What S3 says, if that is clear; after an answer that is not, nothing is asked for a while."""
+        """Send a request; returns the response if its status is in `accepted`, else None after starting a pause."""
         with suppress(NotSent, AnswerLost, BotoCoreError, ClientError):
             target = self.target
-            if len(body) > MOST_BYTES or not self._takes(target, key):
+            if len(body) > MAX_BYTES or not self._can_put(target, key):
                 return None
             deadline_s = DEADLINE_S + len(body) / SLOW_BYTES_PER_S
             request = self._request(target, key, query, body, headers)
             response: Response = self._http.send(request, deadline_s=deadline_s, sign=self._signature(target))
-            if response.status in clear:
+            if response.status in accepted:
                 return response
-        self._rest()
+        self._pause()
         return None
 
-    def _judged(self, outcome: Response | AnswerLost) -> bool | None:
-        if isinstance(outcome, AnswerLost) or outcome.status not in WRITTEN:
-            self._rest()
+    def _was_written(self, outcome: Response | AnswerLost) -> bool | None:
+        if isinstance(outcome, AnswerLost) or outcome.status not in WAS_WRITTEN:
+            self._pause()
             return None
-        return WRITTEN[outcome.status]
+        return WAS_WRITTEN[outcome.status]
 
-    def _rest(self) -> None:
-        self._rests_until = time.monotonic() + REST_S
+    def _pause(self) -> None:
+        self._paused_until = time.monotonic() + PAUSE_S
 
     @staticmethod
     def _request(target: Target, key: str, query: str, body: bytes | memoryview, headers: Mapping[str, str]) -> Request:
         sha256 = headers.get(SHA256) or hashlib.sha256(body).hexdigest()
         signed = {**headers, "x-amz-content-sha256": sha256}
-        # A part is sent from where it lies: any buffer will do.
+        # `raw` may be any buffer: a part is sent without copying it.
         return Request("PUT", f"{target.root}{quote(key, safe='/~')}{query}", signed, raw=cast("bytes", body))
 
     def _signature(self, target: Target) -> AwsSigV4:
-        """Credentials are asked for at each call: they may be temporary, and botocore renews them."""
-        frozen = self._credentials.get_frozen_credentials()
-        return AwsSigV4(target.region, frozen.access_key, frozen.secret_key, frozen.token)
+        """The credentials, read anew for each call: they may be temporary, and botocore renews them."""
+        credentials = self._credentials.get_frozen_credentials()
+        return AwsSigV4(target.region, credentials.access_key, credentials.secret_key, credentials.token)
 
 
-def _proxied(url: str) -> bool:
-    """Whether boto would go through a proxy of the environment."""
+def _has_proxy(url: str) -> bool:
+    """Whether boto uses a proxy of the environment for this URL."""
     parts = urlsplit(url)
     return parts.scheme in getproxies() and not proxy_bypass(parts.hostname or "")

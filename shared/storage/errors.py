@@ -1,4 +1,4 @@
-"""What boto raises, in our words."""
+"""The storage errors, and how boto's errors become them."""
 
 from __future__ import annotations
 
@@ -9,45 +9,45 @@ from typing import Any
 from botocore.exceptions import BotoCoreError, ClientError
 from botocore.parsers import ResponseParserError
 
-# Answers of these may be others a moment later; any other refusal stays what it is.
+# A retry may succeed after these statuses; any other refusal will be repeated.
 TRANSIENT = frozenset({408, 429, 500, 502, 503, 504})
 
 
 class ArchiveUnavailable(Exception):
-    """S3 did not do it: try again later; the text says whether bucket, credentials or the way there is at fault."""
+    """S3 failed or refused: try again later. The text says whether bucket, credentials or network is at fault."""
 
     transient = True
-    """False where S3 answered, and will answer the same again."""
+    """False if S3 refused and will refuse again."""
 
 
-class Taken(ArchiveUnavailable):
-    """Something stands at this key already."""
+class AlreadyExists(ArchiveUnavailable):
+    """There is an object at this key already."""
 
 
 class Conflict(ArchiveUnavailable):
-    """Somebody is writing the same key at this moment."""
+    """Another writer is writing the same key at this moment."""
 
 
 class Missing(ArchiveUnavailable):
-    """Nothing stands at this key."""
+    """There is no object at this key."""
 
 
 class Denied(ArchiveUnavailable):
     """The credentials may not do this.
 
-    To those who may not list a bucket S3 says the same of a key at which nothing stands: where nothing need stand,
-    it means that there is none, as far as we may see.
+    Without the right to list the bucket, S3 gives the same answer for a key without an object. So where an object need
+    not exist, Denied counts as "none that the credentials may see".
     """
 
 
 KINDS: Mapping[str, type[ArchiveUnavailable]] = {
-    "PreconditionFailed": Taken,
-    "NoSuchUpload": Taken,  # a Complete whose answer was lost, and boto asked again
+    "PreconditionFailed": AlreadyExists,
+    "NoSuchUpload": AlreadyExists,  # boto repeated a CompleteMultipartUpload after a lost response
     "ConditionalRequestConflict": Conflict,
     "NoSuchKey": Missing,
-    "404": Missing,  # HEAD has no body to tell more
+    "404": Missing,  # from HEAD, which has no body with a code
     "AccessDenied": Denied,
-    "403": Denied,  # or wrong credentials: HEAD has no body to tell
+    "403": Denied,  # from HEAD; it may mean wrong credentials too
 }
 REASONS = {
     "AccessDenied": "the credentials may not do this in bucket {bucket!r}",
@@ -60,20 +60,20 @@ REASONS = {
 
 
 @contextmanager
-def translated(bucket: str) -> Iterator[None]:
-    """Turn what boto raises into ArchiveUnavailable."""
+def translate_errors(bucket: str) -> Iterator[None]:
+    """Turn boto's errors into ArchiveUnavailable and its subclasses."""
     try:
         yield
     except ClientError as refusal:
-        raise _refused(refusal, bucket) from refusal
+        raise _translate(refusal, bucket) from refusal
     except (BotoCoreError, ResponseParserError) as failure:
         raise ArchiveUnavailable(f"S3 was not reached ({failure})") from failure
 
 
-def _refused(refusal: ClientError, bucket: str) -> ArchiveUnavailable:
-    answer: Mapping[str, Any] = refusal.response
-    code = answer.get("Error", {}).get("Code", "")
+def _translate(refusal: ClientError, bucket: str) -> ArchiveUnavailable:
+    response: Mapping[str, Any] = refusal.response
+    code = response.get("Error", {}).get("Code", "")
     reason = REASONS.get(code, "S3 refused").format(bucket=bucket)
     error = KINDS.get(code, ArchiveUnavailable)(f"{reason} ({refusal})")
-    error.transient = answer.get("ResponseMetadata", {}).get("HTTPStatusCode", 500) in TRANSIENT
+    error.transient = response.get("ResponseMetadata", {}).get("HTTPStatusCode", 500) in TRANSIENT
     return error

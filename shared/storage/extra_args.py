@@ -1,4 +1,4 @@
-"""`RUSHES_S3_EXTRA_ARGS`: what is to be said of every object that is written, by the names of boto's ExtraArgs."""
+"""`RUSHES_S3_EXTRA_ARGS`: arguments for every object that is written, by the names of boto's ExtraArgs."""
 
 from __future__ import annotations
 
@@ -35,46 +35,47 @@ HEADERS = {
     "StorageClass": "x-amz-storage-class",
     "Tagging": "x-amz-tagging",
 }
-# Requests with these need a checksum in a header of its own, which only boto makes.
+# Requests with these need a checksum header, which only boto sends.
 ONLY_BOTO = frozenset({"ChecksumAlgorithm", "ObjectLockLegalHoldStatus", "ObjectLockMode", "ObjectLockRetainUntilDate"})
 PRINTABLE = re.compile(r"[!-~]([ -~]*[!-~])?")
-# boto makes the others with a library of its own that is not installed.
+# boto needs another library (awscrt) for the others, which is not installed.
 CHECKSUMS = frozenset({"CRC32", "SHA1", "SHA256"})
-# What lies there is read at once: by links, by whoever meets a clip, and after a lost Redis.
-ASLEEP = frozenset({"GLACIER", "DEEP_ARCHIVE"})
+# Storage classes whose objects cannot be read at once. Rushes must: for links, for a clip that is there already, and
+# after a lost Redis.
+ARCHIVED_CLASSES = frozenset({"GLACIER", "DEEP_ARCHIVE"})
 
 
 def parse(text: str) -> dict[str, Any]:
-    """The arguments in a JSON object; raises ValueError that names the one that cannot be taken."""
+    """Parse and check the arguments in a JSON object; raises ValueError with the name of a bad one."""
     try:
-        pairs = json.loads(text)
+        arguments = json.loads(text)
     except ValueError:
         raise ValueError('not JSON; give an object such as {"ServerSideEncryption": "aws:kms"}') from None
-    if not isinstance(pairs, dict):
+    if not isinstance(arguments, dict):
         raise ValueError('give a JSON object such as {"ServerSideEncryption": "aws:kms"}')
-    return {name: _value(name, value) for name, value in pairs.items()}
+    return {name: _check(name, value) for name, value in arguments.items()}
 
 
-def _value(name: str, value: Any) -> Any:
+def _check(name: str, value: Any) -> Any:
     if name not in HEADERS:
         raise ValueError(f"{name} cannot be given here; these can: {', '.join(HEADERS)}")
-    check: Callable[[str, Any], Any] = VALUES.get(name, _text)
+    check: Callable[[str, Any], Any] = CHECKS.get(name, _check_text)
     return check(name, value)
 
 
-def _text(name: str, value: Any) -> str:
+def _check_text(name: str, value: Any) -> str:
     if not isinstance(value, str) or not PRINTABLE.fullmatch(value):
         raise ValueError(f"{name}: give a text of printable ASCII characters")
     return value
 
 
-def _switch(name: str, value: Any) -> bool:
+def _check_boolean(name: str, value: Any) -> bool:
     if not isinstance(value, bool):
         raise ValueError(f"{name}: give true or false")
     return value
 
 
-def _moment(name: str, value: Any) -> datetime:
+def _check_time(name: str, value: Any) -> datetime:
     try:
         moment = datetime.fromisoformat(value)
     except (TypeError, ValueError):
@@ -82,8 +83,8 @@ def _moment(name: str, value: Any) -> datetime:
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
-def _tags(name: str, value: Any) -> str:
-    text = _text(name, value)
+def _check_tags(name: str, value: Any) -> str:
+    text = _check_text(name, value)
     try:
         parse_qsl(text, keep_blank_values=True, strict_parsing=True)
     except ValueError:
@@ -91,47 +92,47 @@ def _tags(name: str, value: Any) -> str:
     return text
 
 
-def _checksum(name: str, value: Any) -> str:
+def _check_checksum(name: str, value: Any) -> str:
     if value not in CHECKSUMS:
         raise ValueError(f"{name}: one of {', '.join(sorted(CHECKSUMS))}")
     return str(value)
 
 
-def _storage_class(name: str, value: Any) -> str:
-    if value in ASLEEP:
+def _check_storage_class(name: str, value: Any) -> str:
+    if value in ARCHIVED_CLASSES:
         raise ValueError(
             f"{name}: objects in {value} cannot be read at once; give a class that can, or a lifecycle rule"
         )
-    return _text(name, value)
+    return _check_text(name, value)
 
 
-VALUES: Mapping[str, Callable[[str, Any], Any]] = {
-    "BucketKeyEnabled": _switch,
-    "ChecksumAlgorithm": _checksum,
-    "Expires": _moment,
-    "ObjectLockRetainUntilDate": _moment,
-    "StorageClass": _storage_class,
-    "Tagging": _tags,
+CHECKS: Mapping[str, Callable[[str, Any], Any]] = {
+    "BucketKeyEnabled": _check_boolean,
+    "ChecksumAlgorithm": _check_checksum,
+    "Expires": _check_time,
+    "ObjectLockRetainUntilDate": _check_time,
+    "StorageClass": _check_storage_class,
+    "Tagging": _check_tags,
 }
 
 
 def for_operation(extra: ExtraArgs, s3: Any, operation: str) -> dict[str, Any]:
-    """Those of the arguments that an operation of boto's client takes."""
+    """Return the arguments that this operation of boto's client accepts."""
     if not extra:
         return {}
-    takes = s3.meta.service_model.operation_model(operation).input_shape.members
-    taken = {name: value for name, value in extra.items() if name in takes}
-    if operation == "CopyObject" and "Tagging" in taken:
-        taken["TaggingDirective"] = "REPLACE"
-    return taken
+    accepted = s3.meta.service_model.operation_model(operation).input_shape.members
+    arguments = {name: value for name, value in extra.items() if name in accepted}
+    if operation == "CopyObject" and "Tagging" in arguments:
+        arguments["TaggingDirective"] = "REPLACE"
+    return arguments
 
 
 def headers(arguments: ExtraArgs) -> dict[str, str]:
-    """The same as they go over the wire."""
-    return {HEADERS[name]: _spelled(value) for name, value in arguments.items()}
+    """Return the arguments as HTTP headers."""
+    return {HEADERS[name]: _header_value(value) for name, value in arguments.items()}
 
 
-def _spelled(value: Any) -> str:
+def _header_value(value: Any) -> str:
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, datetime):

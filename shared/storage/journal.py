@@ -1,13 +1,12 @@
-"""The journal: what was about to be paid for, and what came of it, written to S3 beside the ledger.
+"""The journal: each paid call before it is sent, and its outcome, stored in S3 beside the ledger.
 
-The ledger may be lost, with a machine or in a failover; money that was spent must not be spent again for that. Before a
-paid call its attempt is stored here, with the job's whole record; the answer follows. Lines of one moment share an
-object: while one is being stored, those that come meanwhile wait for the next together, so that a paid call costs a
-share of a PUT.
+The ledger may be lost, with its machine or in a failover, and a clip must not be paid for twice because of that. Before
+a paid call its attempt is stored here with the job's whole record; the outcome follows. Concurrent lines share an
+object: while one object is being stored, new lines wait for the next one, so a paid call costs a fraction of a PUT.
 
     {prefix}journal/{YYYY}/{MM}/{DD}/{HHMM}/{ULID}.jsonl
 
-Names sort by time. A line is at the latest in the object of its own moment, never in an earlier one.
+Names sort by time. An object is named by the time of its newest line, so no line is in an object named before its time.
 """
 
 from __future__ import annotations
@@ -37,32 +36,32 @@ from rushes.shared.storage.archive import Archive, ArchiveUnavailable
 
 log = structlog.get_logger()
 
-# A paid call waits for its intent no longer than this; then it is not sent.
-WAIT_S = 20
-# A line waits so long for those of the same moment: a handful of submits is handed out together.
+# A paid call waits at most this long for its intent to be stored; then it is not sent.
+STORE_TIMEOUT_S = 20
+# A line waits this long for others: submits are handed out in groups.
 GATHER_S = 0.015
-# A caller waits so long to hear whether the journal is empty.
-EMPTY_S = 2.0
-# Answers wait so long for company; nobody waits for them.
+# A caller of `is_empty` waits at most this long.
+EMPTY_TIMEOUT_S = 2.0
+# Outcomes alone wait this long for other lines; nobody waits for them.
 LINGER_S = 1.0
-# An answer is evidence, not an archive; a body that is larger than this is no request of ours.
-ANSWER_CHARS, SENT_CHARS = 2_000, 64_000
-# Answers that could not be stored are tried again with the next, up to so many.
-KEPT = 10_000
-GROUP = 2_000
+# Longer answers are cut: they are kept as evidence. Longer request bodies are left out: no adapter sends them.
+MAX_ANSWER_CHARS, MAX_SENT_CHARS = 2_000, 64_000
+# Outcomes that could not be stored are kept for the next object, up to this many.
+MAX_KEPT_LINES = 10_000
+MAX_GROUP_LINES = 2_000
 READERS = 16
-# An answer comes with the submit's deadline at the latest, and is stored moments later.
+# An outcome comes with the submit's deadline at the latest, and is stored moments later.
 ANSWERED_WITHIN_MS = 120_000
-# `entries` reads so many objects at the most: a busy minute has many.
-OBJECTS = 400
+# `entries` reads at most this many objects per attempt: a busy minute has many.
+MAX_OBJECTS = 400
 
 TOKEN = re.compile(r"(/callbacks/[^/\"\s]+/job_\w+/)[\w-]+")
-SIGNED = re.compile(r"(https?://[^\s\"?#\\]+)\?[^\s\"\\]*")
+SIGNED_QUERY = re.compile(r"(https?://[^\s\"?#\\]+)\?[^\s\"\\]*")
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One attempt as the journal knows it; `sent` is the body without secrets, `answer` what the gateway said."""
+    """One attempt in the journal: `at` in ms, `sent` the request body without secrets, `answer` the gateway's text."""
 
     attempt: int
     provider: str
@@ -74,7 +73,7 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Intent:
-    """A paid call that was about to be sent, with the job as it was then."""
+    """A paid call before it is sent, with the job as it is then; `at` in ms."""
 
     job: Job
     at: int
@@ -82,8 +81,8 @@ class Intent:
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
-    """What came of a paid call."""
+class Outcome:
+    """The outcome of a paid call: its event, and `text`, the gateway's answer; `at` in ms."""
 
     job_id: str
     attempt: int
@@ -94,12 +93,15 @@ class Answer:
 
 
 class Journal:
-    """One a process, safe for threads; its writer starts with the first line. Doors raise ArchiveUnavailable."""
+    """Writes and reads the journal. Create one per process and share it between threads.
+
+    Its writer thread starts with the first line. Methods that use S3 raise ArchiveUnavailable.
+    """
 
     def __init__(self, archive: Archive, enabled: bool = True) -> None:
         self._archive = archive
         self._enabled = enabled
-        self._look = SingleFlight[bool](EMPTY_S)
+        self._emptiness_check = SingleFlight[bool](EMPTY_TIMEOUT_S)
         self._lines: list[tuple[int, str, Future[None] | None]] = []
         self._urgent = False
         self._wake = threading.Condition()
@@ -107,24 +109,24 @@ class Journal:
 
     # --- writing
 
-    def intend(self, calls: Sequence[tuple[Job, Request]], now: int) -> None:
-        """Store what is about to be sent for some jobs' newest attempts; it stands in the bucket when this returns.
+    def record_intents(self, calls: Sequence[tuple[Job, Request]], now: int) -> None:
+        """Store the paid calls of some jobs' newest attempts; they are in the bucket when this returns.
 
-        Raises ArchiveUnavailable where it does not, or not soon enough: then none of it may be sent.
+        Raises ArchiveUnavailable if they are not stored within STORE_TIMEOUT_S: then none of them may be sent.
         """
         if not self._enabled:
             return
         stored: Future[None] = Future()
-        # One entry, for all of it is to stand in the same object, or none.
-        self._take(now, "\n".join(_told_of(_intent(job, request, now)) for job, request in calls), stored)
+        # Invariant: all calls are in one object or none is. One entry of the queue is never split.
+        self._enqueue(now, "\n".join(_line_text(_intent_line(job, request, now)) for job, request in calls), stored)
         try:
-            stored.result(WAIT_S)
+            stored.result(STORE_TIMEOUT_S)
         except TimeoutError:
             stored.cancel()
-            raise ArchiveUnavailable(f"the journal was not stored within {WAIT_S} s") from None
+            raise ArchiveUnavailable(f"the journal was not stored within {STORE_TIMEOUT_S} s") from None
 
-    def answered(self, job: Job, event: Event, text: str | None, now: int) -> None:
-        """Note what came of the job's newest attempt; it is stored soon, and nobody waits for it."""
+    def record_outcome(self, job: Job, event: Event, text: str | None, now: int) -> None:
+        """Record the outcome of the job's newest attempt; it is stored soon after, without waiting."""
         if not self._enabled:
             return
         attempt = job.current
@@ -134,13 +136,13 @@ class Journal:
             "job": job.id,
             "attempt": attempt.number,
             "submitted_at": attempt.submitted_at,
-            "outcome": _told(event),
-            "answer": text[:ANSWER_CHARS] if text else None,
+            "outcome": _encode_event(event),
+            "answer": text[:MAX_ANSWER_CHARS] if text else None,
         }
-        self._take(now, _told_of(line), None)
+        self._enqueue(now, _line_text(line), None)
 
     def flush(self, timeout_s: float = 5) -> None:
-        """Store what waits, as far as it goes within the time."""
+        """Store the waiting lines, as far as that works within `timeout_s`."""
         if self._writer is None:
             return
         last: Future[None] = Future()
@@ -151,7 +153,7 @@ class Journal:
         with suppress(TimeoutError):
             last.exception(timeout_s)
 
-    def _take(self, at: int, text: str, stored: Future[None] | None) -> None:
+    def _enqueue(self, at: int, text: str, stored: Future[None] | None) -> None:
         with self._wake:
             self._lines.append((at, text, stored))
             self._urgent |= stored is not None
@@ -171,19 +173,20 @@ class Journal:
                 self._wake.wait_for(lambda: self._urgent, LINGER_S)
             time.sleep(GATHER_S)
             with self._wake:
-                group, self._lines = self._lines[:GROUP], self._lines[GROUP:]
+                group, self._lines = self._lines[:MAX_GROUP_LINES], self._lines[MAX_GROUP_LINES:]
                 self._urgent = any(stored for _, _, stored in self._lines)
-            self._store([one for one in group if one[2] is None or one[2].set_running_or_notify_cancel()])
+            # Invariant: an intent whose caller gave up waiting is not stored, since its call is not sent.
+            self._store([line for line in group if line[2] is None or line[2].set_running_or_notify_cancel()])
 
     def _store(self, group: list[tuple[int, str, Future[None] | None]]) -> None:
         if not group:
             return
         failure: BaseException | None = None
         try:
-            told = [text for _, text, _ in group if text]
-            if told:
-                self._archive.put_journal(_name(max(at for at, _, _ in group)), "\n".join(told))
-        except Exception as error:  # the writer goes on, and those who wait are told
+            texts = [text for _, text, _ in group if text]
+            if texts:
+                self._archive.put_journal(_object_name(max(at for at, _, _ in group)), "\n".join(texts))
+        except Exception as error:  # the writer continues, and the waiting callers get the error
             failure = error if isinstance(error, ArchiveUnavailable) else ArchiveUnavailable(repr(error))
             log.warning("journal not stored", lines=len(group), reason=str(error))
         for _, _, stored in group:
@@ -192,52 +195,56 @@ class Journal:
         if failure:
             self._keep([(at, text, None) for at, text, stored in group if stored is None])
 
-    def _keep(self, answers: list[tuple[int, str, Future[None] | None]]) -> None:
+    def _keep(self, outcomes: list[tuple[int, str, Future[None] | None]]) -> None:
         with self._wake:
-            self._lines = [*answers, *self._lines][:KEPT]
+            self._lines = [*outcomes, *self._lines][:MAX_KEPT_LINES]
 
     # --- reading
 
-    def empty(self) -> bool:
-        """Whether nothing was ever noted; a caller waits for the answer."""
+    def is_empty(self) -> bool:
+        """Whether the journal has no objects; waits at most EMPTY_TIMEOUT_S for S3."""
         try:
-            return self._look.look(lambda: next(self._archive.journal(""), None) is None)
+            return self._emptiness_check.look(lambda: next(self._archive.journal_names(""), None) is None)
         except TimeoutError:
-            raise ArchiveUnavailable("S3 does not answer") from None
+            raise ArchiveUnavailable("S3 does not respond") from None
 
-    def read(self, since: int, until: int | None = None) -> Iterator[Intent | Answer | str]:
-        """Everything noted since a moment (ms), in about its order; a line that cannot be read comes as its text."""
-        names = self._archive.journal(_name(since, bare=True), None if until is None else _name(until, bare=True))
+    def read(self, since: int, until: int | None = None) -> Iterator[Intent | Outcome | str]:
+        """Yield the lines since a time (ms), roughly in order. A line that cannot be decoded is yielded as its text."""
+        names = self._archive.journal_names(
+            _object_name(since, bare=True), None if until is None else _object_name(until, bare=True)
+        )
         with ThreadPoolExecutor(READERS, thread_name_prefix="journal-read") as pool:
             for batch in _batches(names, READERS * 4):
                 for text in pool.map(self._archive.read_journal, batch):
-                    yield from map(_line, text.split("\n"))
+                    yield from map(_decode_line, text.split("\n"))
 
     def entries(self, job: Job) -> list[Entry]:
-        """What was sent for each of the job's attempts, and what was answered, as far as the journal is found."""
+        """Return what was sent and answered for each of the job's attempts, as far as the journal has it."""
         return [entry for attempt in job.attempts for entry in self._entry(job, attempt.number, attempt.submitted_at)]
 
     def _entry(self, job: Job, number: int, submitted_at: int) -> list[Entry]:
-        found: Entry | None = None
+        entry: Entry | None = None
         for line in self._lines_about(job.id, submitted_at):
             if (line["attempt"], line["submitted_at"]) != (number, submitted_at):
                 continue
             if line["kind"] == "intent":
-                found = Entry(number, line["provider"], line["at"], line["sent"])
-            elif found:
+                entry = Entry(number, line["provider"], line["at"], line["sent"])
+            elif entry:
                 outcome = line["outcome"]["what"]
-                return [Entry(number, found.provider, found.at, found.sent, outcome, line["answer"])]
-        return [found] if found else []
+                return [Entry(number, entry.provider, entry.at, entry.sent, outcome, line["answer"])]
+        return [entry] if entry else []
 
     def _lines_about(self, job_id: str, since: int) -> Iterator[dict[str, Any]]:
-        names = self._archive.journal(_name(since, bare=True), _name(since + ANSWERED_WITHIN_MS, bare=True))
-        for _, name in zip(range(OBJECTS), names, strict=False):
+        names = self._archive.journal_names(
+            _object_name(since, bare=True), _object_name(since + ANSWERED_WITHIN_MS, bare=True)
+        )
+        for _, name in zip(range(MAX_OBJECTS), names, strict=False):
             for text in self._archive.read_journal(name).split("\n"):
                 if f'"job":"{job_id}"' in text:
                     yield json.loads(text)
 
 
-def _intent(job: Job, request: Request, now: int) -> dict[str, Any]:
+def _intent_line(job: Job, request: Request, now: int) -> dict[str, Any]:
     attempt = job.current
     body = compact(request.json)
     return {
@@ -247,18 +254,18 @@ def _intent(job: Job, request: Request, now: int) -> dict[str, Any]:
         "attempt": attempt.number,
         "submitted_at": attempt.submitted_at,
         "provider": attempt.provider,
-        "sent": json.loads(SIGNED.sub(r"\1?…", body)) if len(body) <= SENT_CHARS else {},
+        "sent": json.loads(SIGNED_QUERY.sub(r"\1?…", body)) if len(body) <= MAX_SENT_CHARS else {},
         "record": record.encode(job, "journal"),
     }
 
 
-def _told_of(line: Mapping[str, Any]) -> str:
-    """A line of the journal, without the token of a callback."""
+def _line_text(line: Mapping[str, Any]) -> str:
+    """The text of a line, without the token of a callback URL."""
     return TOKEN.sub(r"\1…", compact(line))
 
 
-def _name(at: int, bare: bool = False) -> str:
-    """The name of an object of that moment; bare, what sorts before all of them and after those of earlier ones."""
+def _object_name(at: int, bare: bool = False) -> str:
+    """The name of an object of that millisecond; with `bare` a prefix that sorts before it and after earlier ones."""
     minute = f"{datetime.fromtimestamp(at / 1000, UTC):%Y/%m/%d/%H%M}/"
     if bare:
         return minute + ids.ulid(at << ids.RANDOM_BITS)[:10]
@@ -275,36 +282,37 @@ def _batches(names: Iterable[str], size: int) -> Iterator[list[str]]:
     yield batch
 
 
-def _told(event: Event) -> dict[str, Any]:
-    """An outcome as it stands in a line: all that is needed to apply it again."""
-    told: dict[str, Any] = {"what": type(event).__name__.lower()}
+def _encode_event(event: Event) -> dict[str, Any]:
+    """The fields of an event in a line: all that is needed to apply it again."""
+    fields: dict[str, Any] = {"what": type(event).__name__.lower()}
     if isinstance(event, events.Accepted):
-        told["task_id"] = event.task_id
+        fields["task_id"] = event.task_id
     if isinstance(event, events.Refused):
-        told |= {"reason": event.reason.value, "message": event.message, "retry_after_s": event.retry_after_s}
+        fields |= {"reason": event.reason.value, "message": event.message, "retry_after_s": event.retry_after_s}
     if isinstance(event, events.Lost):
-        told["message"] = event.message
-    return told
+        fields["message"] = event.message
+    return fields
 
 
-def _line(text: str) -> Intent | Answer | str:
+def _decode_line(text: str) -> Intent | Outcome | str:
     try:
         line = json.loads(text)
         if line["kind"] == "intent":
             return Intent(record.decode(line["record"]), line["at"], line["sent"])
         number, submitted_at = line["attempt"], line["submitted_at"]
-        event = _heard(line["outcome"], number, submitted_at)
-        return Answer(line["job"], number, submitted_at, line["at"], event, line["answer"])
+        event = _decode_event(line["outcome"], number, submitted_at)
+        return Outcome(line["job"], number, submitted_at, line["at"], event, line["answer"])
     except (ValueError, KeyError, TypeError, AttributeError):
         return text
 
 
-def _heard(told: Mapping[str, Any], number: int, submitted_at: int) -> Event:
-    what = told["what"]
+def _decode_event(fields: Mapping[str, Any], number: int, submitted_at: int) -> Event:
+    what = fields["what"]
     if what == "accepted":
-        return events.Accepted(told["task_id"], attempt=number)
+        return events.Accepted(fields["task_id"], attempt=number)
     if what == "refused":
-        return events.Refused(events.Reason(told["reason"]), told["message"], told["retry_after_s"], attempt=number)
+        reason = events.Reason(fields["reason"])
+        return events.Refused(reason, fields["message"], fields["retry_after_s"], attempt=number)
     if what == "withdrawn":
         return events.Withdrawn(submitted_at, attempt=number)
-    return events.Lost(told.get("message", what), attempt=number)
+    return events.Lost(fields.get("message", what), attempt=number)

@@ -1,4 +1,4 @@
-"""Links under which anybody can read an object for a time."""
+"""Presigned links: URLs at which anybody can read an object for a limited time."""
 
 from __future__ import annotations
 
@@ -8,42 +8,42 @@ from typing import Any
 from urllib.parse import urlsplit
 
 # SigV4 links live at most seven days; a gateway may take a day before it fetches.
-LIFE_S = 86_400
+LINK_LIFE_S = 86_400
 
 
-class Links:
-    """Signs links for the region of each bucket, or S3 refuses them. Safe to share between threads."""
+class PresignedLinks:
+    """Signs links, each for the region of its bucket, or S3 would refuse them. Safe to share between threads."""
 
     def __init__(
         self,
-        home: Any,
-        elsewhere: Callable[[str], Any] | None = None,
+        default_client: Any,
+        client_for_region: Callable[[str], Any] | None = None,
         region_of: Callable[[str], str | None] = lambda _: None,
     ) -> None:
-        """`home` is boto's client as the user configured it, `elsewhere` makes one for another region."""
-        self.home, self._elsewhere, self._region_of = home, elsewhere, region_of
+        """`default_client` is boto's client as configured, `client_for_region` creates one for another region."""
+        self.default_client, self._client_for_region, self._region_of = default_client, client_for_region, region_of
         self._clients: dict[str, Any] = {}
         self._lock = threading.Lock()
 
-    def fetchable(self, url: str) -> str:
-        """`s3://bucket/key` as a link that anybody can fetch for a day; another address as it is."""
+    def fetchable_url(self, url: str) -> str:
+        """Turn `s3://bucket/key` into a link that anybody can fetch for a day; other URLs stay unchanged."""
         if not url.startswith("s3://"):
             return url
         bucket = urlsplit(url).netloc
-        return self.link(bucket, url.removeprefix(f"s3://{bucket}/"), LIFE_S)
+        return self.presign(bucket, url.removeprefix(f"s3://{bucket}/"), LINK_LIFE_S)
 
-    def link(self, bucket: str, key: str, expires_s: int) -> str:
-        """A link to one object; raises what boto raises where there are no credentials."""
+    def presign(self, bucket: str, key: str, expires_s: int) -> str:
+        """Return a link to one object; raises boto's error if there are no credentials."""
         target = {"Bucket": bucket, "Key": key}
         link: str = self.client(bucket).generate_presigned_url("get_object", Params=target, ExpiresIn=expires_s)
         return link
 
     def client(self, bucket: str) -> Any:
-        """A client that signs for the region of this bucket."""
+        """Return a client that signs for the region of this bucket."""
         region = self._region_of(bucket)
-        if region is None or self._elsewhere is None or region == self.home.meta.region_name:
-            return self.home
+        if region is None or self._client_for_region is None or region == self.default_client.meta.region_name:
+            return self.default_client
         with self._lock:
             if region not in self._clients:
-                self._clients[region] = self._elsewhere(region)
+                self._clients[region] = self._client_for_region(region)
             return self._clients[region]

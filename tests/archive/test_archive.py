@@ -23,9 +23,9 @@ from botocore.credentials import Credentials
 from botocore.exceptions import ClientError
 from patience import PATIENCE_S
 
-from rushes.shared.storage.archive import Archive, ArchiveUnavailable, ClipFacts, InvalidClip, Source, StoredFile
+from rushes.shared.storage.archive import Archive, ArchiveUnavailable, ClipInfo, ClipSource, InvalidClip, StoredFile
 from rushes.shared.storage.bucket import Bucket
-from rushes.shared.storage.bucket_probe import Probe, probe
+from rushes.shared.storage.bucket_probe import ProbeResult, probe_bucket
 from rushes.shared.storage.curl_put import CurlPut
 
 KEY = "jobs/2026/11/20/job_1/video.mp4"
@@ -33,8 +33,8 @@ METADATA = {"job-id": "job_1", "provider": "apimart", "task-id": "task-7"}
 BOTH_WAYS = pytest.mark.parametrize("kind", ["plain", "long"])  # one PutObject; a multipart upload
 
 
-def source(clip: bytes, *, length: int | None = -1, content_type: str = "video/mp4") -> Source:
-    return Source(in_chunks(clip), len(clip) if length == -1 else length, content_type)
+def source(clip: bytes, *, length: int | None = -1, content_type: str = "video/mp4") -> ClipSource:
+    return ClipSource(in_chunks(clip), len(clip) if length == -1 else length, content_type)
 
 
 def in_chunks(clip: bytes, chunk_bytes: int = 100_000) -> Iterator[bytes]:
@@ -80,7 +80,7 @@ def test_a_clip_lands_byte_for_byte_with_its_metadata(archive, s3, bucket, clips
     assert metadata == {**METADATA, "sha256": sha256(clip)}
     assert content_type == "video/mp4"
     assert stored.file == StoredFile(KEY, len(clip), sha256(clip), "video/mp4")
-    assert stored.facts == ClipFacts(Decimal("2.000"), 64, 48)
+    assert stored.info == ClipInfo(Decimal("2.000"), 64, 48)
 
 
 @pytest.mark.parametrize("kind", ["fragmented", "faststart", "quicktime"])
@@ -89,7 +89,7 @@ def test_every_shape_of_clip_is_archived_as_mp4(archive, s3, bucket, clips, kind
 
     assert stands(s3, bucket)[0] == clips[kind]
     assert stored.file.content_type == "video/mp4"
-    assert stored.facts.width == 64
+    assert stored.info.width == 64
 
 
 def test_a_small_clip_costs_one_call(archive, calls, clips):
@@ -166,7 +166,7 @@ def test_a_second_archive_changes_nothing_and_is_told_what_stands_there(archive,
 
     assert stands(s3, bucket) == before
     assert second.file == first.file
-    assert second.facts == (first.facts if again == "the same" else ClipFacts())
+    assert second.info == (first.info if again == "the same" else ClipInfo())
     assert open_uploads(s3, bucket) == []
 
 
@@ -177,7 +177,7 @@ def test_of_two_archives_side_by_side_the_first_to_finish_wins_and_nothing_stays
         archive.put_clip(KEY, source(clips["other"]), METADATA)
         yield chunks[-1]
 
-    slow = archive.put_clip(KEY, Source(overtaken(), None, None), METADATA)
+    slow = archive.put_clip(KEY, ClipSource(overtaken(), None, None), METADATA)
 
     assert stands(s3, bucket)[0] == clips["other"]
     assert slow.file.sha256 == sha256(clips["other"])
@@ -357,7 +357,7 @@ def test_a_source_that_dies_leaves_nothing_and_gives_its_buffers_back(s3, bucket
         raise ConnectionResetError
 
     with pytest.raises(ConnectionResetError):
-        archive.put_clip(KEY, Source(dying(), len(clips[kind]), None), METADATA)
+        archive.put_clip(KEY, ClipSource(dying(), len(clips[kind]), None), METADATA)
 
     assert is_empty(s3, bucket)
     assert archive.put_clip(KEY, source(clips[kind]), METADATA).file.size == len(clips[kind])
@@ -543,7 +543,7 @@ def test_the_journal_that_may_not_be_listed_is_not_taken_for_an_empty_one(archiv
     answers("ListObjectsV2", 403, "AccessDenied")
 
     with pytest.raises(ArchiveUnavailable, match="s3:ListBucket"):
-        list(archive.journal(""))
+        list(archive.journal_names(""))
 
 
 @pytest.mark.parametrize("door", [*DOORS, "head"])
@@ -589,7 +589,7 @@ def test_a_presigned_address_opens_without_a_key(archive, clips):
 
 
 def test_a_probe_finds_a_good_bucket_good_and_leaves_nothing(s3, bucket):
-    assert probe(Bucket(lambda: s3, bucket), "") == Probe(*[True] * 11)
+    assert probe_bucket(Bucket(lambda: s3, bucket), "") == ProbeResult(*[True] * 11)
     assert is_empty(s3, bucket)
 
 
@@ -602,7 +602,7 @@ def test_a_probe_sees_that_a_store_ignores_the_condition(s3, bucket, operation, 
 
     s3.meta.events.register(f"before-sign.s3.{operation}", forget)
 
-    seen = probe(Bucket(lambda: s3, bucket), "")
+    seen = probe_bucket(Bucket(lambda: s3, bucket), "")
 
     assert not getattr(seen, field)
     assert seen.writes
@@ -613,16 +613,16 @@ def test_a_probe_sees_that_a_store_ignores_the_condition(s3, bucket, operation, 
 def test_a_probe_says_what_is_not_allowed(s3, bucket, answers):
     answers("DeleteObject", 403, "AccessDenied")
 
-    seen = probe(Bucket(lambda: s3, bucket), "")
+    seen = probe_bucket(Bucket(lambda: s3, bucket), "")
 
     assert (seen.reads, seen.deletes) == (True, False)
     assert "credentials may not" in (seen.problem or "")
 
 
 def test_a_probe_of_a_missing_bucket_stops_at_once(s3):
-    seen = probe(Bucket(lambda: s3, "nowhere-at-all"), "")
+    seen = probe_bucket(Bucket(lambda: s3, "nowhere-at-all"), "")
 
-    assert seen == Probe(problem=seen.problem)
+    assert seen == ProbeResult(problem=seen.problem)
     assert "does not exist" in (seen.problem or "")
 
 

@@ -8,13 +8,13 @@ from decimal import Decimal
 import pytest
 
 from rushes.shared.media.formats import HEAD_BYTES
-from rushes.shared.storage.clip_check import ClipFacts, ClipJudge, InvalidClip
+from rushes.shared.storage.clip_check import ClipInfo, ClipValidator, InvalidClip
 
 KINDS = ["plain", "faststart", "quicktime"]
 
 
-def walked(clip: bytes, *, chunk_bytes: int = 1000, length_known: bool = False) -> ClipFacts:
-    walk = ClipJudge()
+def walked(clip: bytes, *, chunk_bytes: int = 1000, length_known: bool = False) -> ClipInfo:
+    walk = ClipValidator()
     for start in range(0, len(clip), chunk_bytes):
         walk.feed(clip[start : start + chunk_bytes])
     return walk.finish(end_known=length_known)
@@ -38,11 +38,11 @@ def top_boxes(clip: bytes) -> dict[bytes, tuple[int, int]]:
 def test_a_clip_tells_how_long_and_how_large_it_is(clips, kind, chunk_bytes):
     facts = walked(clips[kind], chunk_bytes=chunk_bytes)
 
-    assert facts == ClipFacts(Decimal("2.000"), 64, 48)
+    assert facts == ClipInfo(Decimal("2.000"), 64, 48)
 
 
 def test_a_fragmented_clip_is_as_long_as_its_fragments_together(clips):
-    assert walked(clips["fragmented"]) == ClipFacts(Decimal("2.000"), 64, 48)
+    assert walked(clips["fragmented"]) == ClipInfo(Decimal("2.000"), 64, 48)
 
 
 @pytest.mark.parametrize("kind", [*KINDS, "fragmented"])
@@ -94,14 +94,14 @@ def test_an_empty_mdat_holds_no_pictures(clips):
 )
 def test_a_page_is_refused_at_its_first_bytes(body, name):
     with pytest.raises(InvalidClip, match=f"it is {name}, not a clip"):
-        ClipJudge().feed(body + bytes(HEAD_BYTES))
+        ClipValidator().feed(body + bytes(HEAD_BYTES))
     with pytest.raises(InvalidClip, match=f"it is {name}, not a clip"):
         walked(body, length_known=True)
 
 
 def test_nothing_at_all_is_refused():
     with pytest.raises(InvalidClip, match="empty"):
-        ClipJudge().finish(end_known=True)
+        ClipValidator().finish(end_known=True)
 
 
 def test_a_box_with_a_64_bit_size_is_walked_over(clips):
@@ -110,7 +110,7 @@ def test_a_box_with_a_64_bit_size_is_walked_over(clips):
     long_mdat = (1).to_bytes(4) + b"mdat" + (16 + len(mdat)).to_bytes(8) + mdat
     clip = clips["plain"][:at] + long_mdat + clips["plain"][at + size :]
 
-    assert walked(clip, chunk_bytes=5) == ClipFacts(Decimal("2.000"), 64, 48)
+    assert walked(clip, chunk_bytes=5) == ClipInfo(Decimal("2.000"), 64, 48)
     with pytest.raises(InvalidClip, match="breaks off"):
         walked(clip[:-1], length_known=True)
 
@@ -134,7 +134,7 @@ def test_a_fragmented_clip_without_its_index_needs_an_announced_length(clips):
 
 @pytest.mark.parametrize("size", [2, 7])
 def test_a_box_smaller_than_its_header_ends_the_walk_and_costs_nothing(clips, size):
-    assert walked(clips["plain"] + box(b"free", b"12345678", size=size)) == ClipFacts(Decimal("2.000"), 64, 48)
+    assert walked(clips["plain"] + box(b"free", b"12345678", size=size)) == ClipInfo(Decimal("2.000"), 64, 48)
 
 
 @pytest.mark.parametrize("size", [2, 7])
@@ -154,7 +154,7 @@ def test_sound_alone_is_no_clip():
 def test_a_header_beyond_all_measure_costs_the_facts_and_not_the_clip():
     clip = box(b"ftyp", b"isom") + box(b"moov", box(b"free") * 110_000) + box(b"mdat", b"pictures")
 
-    assert walked(clip, chunk_bytes=100_000, length_known=True) == ClipFacts()
+    assert walked(clip, chunk_bytes=100_000, length_known=True) == ClipInfo()
 
 
 def test_a_header_beyond_all_measure_that_breaks_off_is_still_noticed():
@@ -173,7 +173,7 @@ def test_64_bit_times_are_read_too():
 
     facts = walked(box(b"ftyp", b"isom") + moov + box(b"mdat", b"pictures"))
 
-    assert facts == ClipFacts(Decimal("1.500"), 1920, 1080)
+    assert facts == ClipInfo(Decimal("1.500"), 1920, 1080)
 
 
 def test_the_picture_counts_and_not_the_sound():
@@ -185,7 +185,7 @@ def test_the_picture_counts_and_not_the_sound():
 
     facts = walked(box(b"ftyp", b"isom") + moov + box(b"mdat", b"pictures"))
 
-    assert facts == ClipFacts(Decimal("5.000"), 720, 1280)
+    assert facts == ClipInfo(Decimal("5.000"), 720, 1280)
 
 
 def test_where_the_track_does_not_say_its_sides_those_of_its_samples_count():
@@ -196,7 +196,7 @@ def test_where_the_track_does_not_say_its_sides_those_of_its_samples_count():
 
     facts = walked(box(b"ftyp", b"isom") + moov + box(b"mdat", b"pictures"))
 
-    assert facts == ClipFacts(None, 1280, 720)
+    assert facts == ClipInfo(None, 1280, 720)
 
 
 def handler(kind: bytes) -> bytes:
@@ -209,7 +209,7 @@ def handler(kind: bytes) -> bytes:
 def test_nonsense_inside_moov_costs_the_facts_and_not_the_clip(inside):
     clip = box(b"ftyp", b"isom") + box(b"moov", inside) + box(b"mdat", b"pictures") + box(b"free", b"tail")
 
-    assert walked(clip, chunk_bytes=3) == ClipFacts()
+    assert walked(clip, chunk_bytes=3) == ClipInfo()
     with pytest.raises(InvalidClip, match=r"breaks off after .*, in 'mdat'"):
         walked(clip[: clip.index(b"pictures") + 4], length_known=True)
 
@@ -225,7 +225,7 @@ def test_nonsense_inside_moov_costs_the_facts_and_not_the_clip(inside):
 )
 def test_a_file_made_to_fill_the_memory_does_not(bomb):
     clip = box(b"ftyp", b"isom") + bomb
-    walk = ClipJudge()
+    walk = ClipValidator()
 
     tracemalloc.start()
     walk.feed(clip)

@@ -24,10 +24,10 @@ from strict_bucket import CUT_AFTER, CUT_BEFORE, KEY_ID, SECRET, UNSIGNED, Handl
 from rushes.shared import services
 from rushes.shared.domain.http_messages import Request
 from rushes.shared.storage import curl_put
-from rushes.shared.storage.archive import Archive, ArchiveUnavailable, Source
-from rushes.shared.storage.curl_put import MOST_BYTES, REST_S, CurlPut, Put
-from rushes.shared.storage.presigned_links import Links
-from rushes.shared.storage.s3_clients import S3
+from rushes.shared.storage.archive import Archive, ArchiveUnavailable, ClipSource
+from rushes.shared.storage.curl_put import MAX_BYTES, PAUSE_S, CurlPut, Put
+from rushes.shared.storage.presigned_links import PresignedLinks
+from rushes.shared.storage.s3_clients import S3ClientFactory
 
 KEY, BODY, BUCKET = "jobs/2026/09/21/job_1/manifest.json", b'{"schema": "rushes.manifest/1"}', "clips"
 HEADERS = {"Content-Type": "application/json", "x-amz-meta-sha256": hashlib.sha256(BODY).hexdigest()}
@@ -138,7 +138,7 @@ def test_every_key_is_written_under_its_own_name(strict: StrictBucket, key: str)
     assert any(seen.is_botos for seen in strict.seen) == (key in DOTTED_KEYS)
 
 
-@pytest.mark.parametrize("body", [b"", b"\x00\xff" * 1000, bytes(MOST_BYTES)], ids=["empty", "bytes", "most"])
+@pytest.mark.parametrize("body", [b"", b"\x00\xff" * 1000, bytes(MAX_BYTES)], ids=["empty", "bytes", "most"])
 @pytest.mark.parametrize("told", [True, False], ids=["sha256 told", "not told"])
 def test_every_body_arrives_as_it_is(strict: StrictBucket, body: bytes, told: bool) -> None:
     headers = {"x-amz-meta-sha256": hashlib.sha256(body).hexdigest()} if told else {}
@@ -192,7 +192,7 @@ def test_after_an_answer_that_is_not_clear_boto_is_asked_alone_for_a_minute(
     short = way(client(strict.url))
     strict.faults.append(fault)
     assert short.put(KEY, BODY, HEADERS) is None
-    clock.now += REST_S - 0.1
+    clock.now += PAUSE_S - 0.1
     assert short.put(KEY, BODY, HEADERS) is None
     assert short.put_part(KEY, "upload", 1, BODY) is None
     assert len(strict.seen) == 1
@@ -241,14 +241,14 @@ def test_what_somebody_else_wrote_first_stays_and_is_told(strict: StrictBucket) 
 
 def test_a_large_body_is_botos(strict: StrictBucket) -> None:
     short = way(client(strict.url))
-    assert short.put(KEY, bytes(MOST_BYTES + 1), HEADERS) is None
+    assert short.put(KEY, bytes(MAX_BYTES + 1), HEADERS) is None
     assert strict.seen == []
     assert short.put(KEY, BODY, HEADERS) is True  # and no reason to rest
 
 
 def test_without_credentials_there_is_no_short_way(strict: StrictBucket) -> None:
-    s3: Any = SimpleNamespace(session=SimpleNamespace(get_credentials=lambda: None), signs_plainly=lambda: True)
-    assert services.curl_put(s3, Links(client(strict.url)), BUCKET) is None
+    s3: Any = SimpleNamespace(session=SimpleNamespace(get_credentials=lambda: None), allows_curl_put=lambda: True)
+    assert services.curl_put(s3, PresignedLinks(client(strict.url)), BUCKET) is None
 
 
 # --- many together
@@ -353,7 +353,7 @@ def test_of_many_one_unclear_answer_is_botos_and_the_short_way_rests(
 
     assert sorted(told, key=str) == [None, True, True]
     assert [None if body is None else True for body in bodies(strict, puts)] == told
-    clock.now += REST_S - 0.1
+    clock.now += PAUSE_S - 0.1
     assert (short.put_all(some(5)), short.put(KEY, BODY, HEADERS), len(strict.seen)) == ([None] * 5, None, 3)
     clock.now += 0.1
     assert sorted(map(bool, short.put_all(puts))) == [False, False, True]
@@ -521,8 +521,8 @@ def test_with_a_proxy_on_the_way_boto_goes_alone(
 ) -> None:
     monkeypatch.setenv(name, "http://127.0.0.1:1")
     kind = name.lower().removesuffix("_proxy")
-    assert curl_put._proxied(f"{kind}://s3.test/")
-    assert not curl_put._proxied(f"{'http' if kind == 'https' else 'https'}://s3.test/")
+    assert curl_put._has_proxy(f"{kind}://s3.test/")
+    assert not curl_put._has_proxy(f"{'http' if kind == 'https' else 'https'}://s3.test/")
 
 
 def test_an_object_goes_through_the_proxy(strict: StrictBucket, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -579,9 +579,9 @@ def test_authorities_of_the_users_own_are_believed_by_both_ways(
     settings = {"CONFIG_FILE": str(tmp_path / "config"), "ACCESS_KEY_ID": KEY_ID, "SECRET_ACCESS_KEY": SECRET}
     for name, value in {**settings, "ENDPOINT_URL_S3": secure.url, "DEFAULT_REGION": "eu-central-1"}.items():
         monkeypatch.setenv(f"AWS_{name}", value)
-    s3 = S3(certificate[0] if by == "RUSHES_CA_FILE" else None)
+    s3 = S3ClientFactory(certificate[0] if by == "RUSHES_CA_FILE" else None)
     s3.client().put_object(Bucket=BUCKET, Key="botos", Body=BODY)
-    short = services.curl_put(s3, Links(s3.client()), BUCKET)
+    short = services.curl_put(s3, PresignedLinks(s3.client()), BUCKET)
     assert short
     assert short.put(KEY, BODY, HEADERS) is True
     assert ([seen.is_botos for seen in secure.seen], secure.wrong) == ([True, False], [])
@@ -631,5 +631,5 @@ def test_both_ways_leave_the_same_object(both: Any, s3: Any, bucket: str, clips:
     assert looks(s3, bucket, "short") == looks(s3, bucket, "botos")
 
 
-def source(data: bytes) -> Source:
-    return Source(iter([data]), len(data), "video/mp4")
+def source(data: bytes) -> ClipSource:
+    return ClipSource(iter([data]), len(data), "video/mp4")

@@ -17,7 +17,7 @@ from rushes.shared.domain.http_messages import Request
 from rushes.shared.domain.job import Job, State
 from rushes.shared.storage import journal as journals
 from rushes.shared.storage.archive import Archive, ArchiveUnavailable
-from rushes.shared.storage.journal import Answer, Entry, Intent, Journal
+from rushes.shared.storage.journal import Entry, Intent, Journal, Outcome
 
 TOKEN = "1-abcDEF_ghi-123"
 BODY = {"prompt": "a kite", "image_url": "https://clips.example/who.jpg?X-Amz-Signature=abc"}
@@ -42,7 +42,7 @@ def objects(s3: Any, bucket: str) -> dict[str, str]:
 
 def test_an_intent_stands_in_the_bucket_when_the_call_may_be_sent(journal: Journal, s3: Any, bucket: str) -> None:
     subject = begun()
-    journal.intend([(subject, PAID)], NOW)
+    journal.record_intents([(subject, PAID)], NOW)
 
     (name,) = objects(s3, bucket)
     assert name.startswith("journal/2026/09/21/1413/")
@@ -52,7 +52,7 @@ def test_an_intent_stands_in_the_bucket_when_the_call_may_be_sent(journal: Journ
 def test_no_key_and_no_token_is_written_down(journal: Journal, s3: Any, bucket: str) -> None:
     address = f"https://rushes.example/callbacks/evolink/job_01ABC/{TOKEN}"
     subject = begun(plan={"body": {"callback_url": address}})
-    journal.intend([(subject, Request("POST", PAID.url, PAID.headers, {"callback_url": address}))], NOW)
+    journal.record_intents([(subject, Request("POST", PAID.url, PAID.headers, {"callback_url": address}))], NOW)
 
     (text,) = objects(s3, bucket).values()
     assert "/callbacks/evolink/job_01ABC/…" in text
@@ -70,14 +70,14 @@ def test_no_key_and_no_token_is_written_down(journal: Journal, s3: Any, bucket: 
 )
 def test_an_answer_comes_back_as_it_was_heard(journal: Journal, event: events.Event) -> None:
     subject = begun()
-    journal.answered(subject, event, "HTTP 200 so it was", NOW)
+    journal.record_outcome(subject, event, "HTTP 200 so it was", NOW)
     journal.flush()
 
-    assert list(journal.read(NOW)) == [Answer(subject.id, 1, NOW, NOW, event, "HTTP 200 so it was")]
+    assert list(journal.read(NOW)) == [Outcome(subject.id, 1, NOW, NOW, event, "HTTP 200 so it was")]
 
 
 def test_an_answer_is_stored_a_moment_later_without_anybody_asking(journal: Journal) -> None:
-    journal.answered(begun(), events.Lost(""), None, NOW)
+    journal.record_outcome(begun(), events.Lost(""), None, NOW)
     wait_until(lambda: bool(list(journal.read(NOW))), "the answer in the bucket")
 
 
@@ -92,7 +92,7 @@ def test_what_comes_while_an_object_is_stored_shares_the_next(
         may_go_on.wait(PATIENCE_S)
 
     monkeypatch.setattr(archive, "put_journal", put)
-    callers = [threading.Thread(target=journal.intend, args=([(begun(), PAID)], NOW)) for _ in range(9)]
+    callers = [threading.Thread(target=journal.record_intents, args=([(begun(), PAID)], NOW)) for _ in range(9)]
     callers[0].start()
     first_is_out.wait(PATIENCE_S)
     for caller in callers[1:]:
@@ -110,7 +110,7 @@ def test_what_comes_while_an_object_is_stored_shares_the_next(
 def test_without_the_bucket_an_intent_is_refused(journal: Journal, answers: Callable[..., list[str]]) -> None:
     answers("PutObject", 403, "AccessDenied")
     with pytest.raises(ArchiveUnavailable):
-        journal.intend([(begun(), PAID)], NOW)
+        journal.record_intents([(begun(), PAID)], NOW)
 
 
 # --- several intents in one call
@@ -119,7 +119,7 @@ def test_without_the_bucket_an_intent_is_refused(journal: Journal, answers: Call
 def test_the_intents_of_a_call_stand_in_one_object_and_each_can_be_read(journal: Journal, s3: Any, bucket: str) -> None:
     subjects = [begun() for _ in range(3)]
     calls = [(subject, Request("POST", "", {}, {"prompt": f"kite {n}"})) for n, subject in enumerate(subjects)]
-    journal.intend(calls, NOW)
+    journal.record_intents(calls, NOW)
 
     assert [text.count('"kind":"intent"') for text in objects(s3, bucket).values()] == [3]
     assert list(journal.read(NOW)) == [Intent(subject, NOW, call.json or {}) for subject, call in calls]
@@ -131,7 +131,7 @@ def test_the_intents_of_a_call_stand_in_one_object_and_each_can_be_read(journal:
 def test_no_token_of_any_call_is_written_down(journal: Journal, s3: Any, bucket: str) -> None:
     address = f"https://rushes.example/callbacks/evolink/job_01ABC/{TOKEN}"
     calls = [(begun(plan={"body": {"callback_url": address}}), Request("POST", "", {}, {"u": address})) for _ in "ab"]
-    journal.intend(calls, NOW)
+    journal.record_intents(calls, NOW)
 
     (text,) = objects(s3, bucket).values()
     assert (text.count("/callbacks/evolink/job_01ABC/…"), TOKEN in text) == (4, False)
@@ -143,8 +143,8 @@ def test_without_the_bucket_all_intents_of_a_call_are_refused_and_none_is_stored
     answers("PutObject", 403, "AccessDenied")
     refused, later = [begun() for _ in range(3)], begun()
     with pytest.raises(ArchiveUnavailable):
-        journal.intend([(subject, PAID) for subject in refused], NOW)
-    journal.intend([(later, PAID)], NOW)
+        journal.record_intents([(subject, PAID) for subject in refused], NOW)
+    journal.record_intents([(later, PAID)], NOW)
 
     assert [line.job for line in journal.read(NOW) if isinstance(line, Intent)] == [later]
     assert len(objects(s3, bucket)) == 1
@@ -153,7 +153,7 @@ def test_without_the_bucket_all_intents_of_a_call_are_refused_and_none_is_stored
 def test_one_that_cannot_be_told_leaves_nothing_of_its_call(journal: Journal, s3: Any, bucket: str) -> None:
     odd = Request("POST", "", {}, {"prompt": object()})
     with pytest.raises(TypeError):
-        journal.intend([(begun(), PAID), (begun(), odd), (begun(), PAID)], NOW)
+        journal.record_intents([(begun(), PAID), (begun(), odd), (begun(), PAID)], NOW)
     journal.flush()
 
     assert objects(s3, bucket) == {}
@@ -162,10 +162,10 @@ def test_one_that_cannot_be_told_leaves_nothing_of_its_call(journal: Journal, s3
 def test_the_intents_of_a_call_are_never_parted(
     journal: Journal, s3: Any, bucket: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(journals, "GROUP", 1)
-    journal.answered(begun(), events.Lost(""), None, NOW)
-    journal.intend([(begun(), PAID) for _ in range(3)], NOW + 1)
-    journal.intend([(begun(), PAID) for _ in range(2)], NOW + 2)
+    monkeypatch.setattr(journals, "MAX_GROUP_LINES", 1)
+    journal.record_outcome(begun(), events.Lost(""), None, NOW)
+    journal.record_intents([(begun(), PAID) for _ in range(3)], NOW + 1)
+    journal.record_intents([(begun(), PAID) for _ in range(2)], NOW + 2)
 
     assert [text.count("\n") + 1 for _, text in sorted(objects(s3, bucket).items())] == [1, 3, 2]
 
@@ -185,7 +185,7 @@ def test_calls_that_come_while_an_object_is_stored_share_the_next_and_the_same_e
 
     def call(count: int) -> None:
         try:
-            journal.intend([(begun(), PAID) for _ in range(count)], NOW)
+            journal.record_intents([(begun(), PAID) for _ in range(count)], NOW)
             ends.append("stored")
         except ArchiveUnavailable:
             ends.append("refused")
@@ -218,17 +218,17 @@ def test_an_intent_that_is_not_stored_in_time_is_refused_and_never_stored(
         stored.append(text)
 
     monkeypatch.setattr(archive, "put_journal", put)
-    monkeypatch.setattr(journals, "WAIT_S", 0.05)
+    monkeypatch.setattr(journals, "STORE_TIMEOUT_S", 0.05)
 
     def first_comes() -> None:
         with suppress(ArchiveUnavailable):
-            journal.intend([(begun(), PAID)], NOW)
+            journal.record_intents([(begun(), PAID)], NOW)
 
     first, late = threading.Thread(target=first_comes), [begun(), begun()]
     first.start()
     busy.wait(PATIENCE_S)
     with pytest.raises(ArchiveUnavailable):
-        journal.intend([(subject, PAID) for subject in late], NOW)
+        journal.record_intents([(subject, PAID) for subject in late], NOW)
     may_go_on.set()
     first.join(PATIENCE_S)
     journal.flush()
@@ -240,16 +240,16 @@ def test_an_intent_that_is_not_stored_in_time_is_refused_and_never_stored(
 def test_answers_that_could_not_be_stored_go_with_the_next(journal: Journal, answers: Callable[..., list[str]]) -> None:
     answers("PutObject", 500, "InternalError")
     told, subject = begun(), begun()
-    journal.answered(told, events.Accepted("task-1"), None, NOW)
+    journal.record_outcome(told, events.Accepted("task-1"), None, NOW)
     journal.flush()
-    journal.intend([(subject, PAID)], NOW)
+    journal.record_intents([(subject, PAID)], NOW)
 
-    assert [type(line) for line in journal.read(NOW)] == [Answer, Intent]
+    assert [type(line) for line in journal.read(NOW)] == [Outcome, Intent]
 
 
 def test_reading_begins_at_a_moment_and_ends_at_one(journal: Journal) -> None:
     for at in (NOW, NOW + 10 * MINUTE, NOW + 20 * MINUTE):
-        journal.intend([(begun(), PAID)], at)
+        journal.record_intents([(begun(), PAID)], at)
 
     assert [line.at for line in journal.read(NOW + 1)] == [NOW + 10 * MINUTE, NOW + 20 * MINUTE]
     assert [line.at for line in journal.read(NOW, NOW + 20 * MINUTE)] == [NOW, NOW + 10 * MINUTE]
@@ -257,14 +257,14 @@ def test_reading_begins_at_a_moment_and_ends_at_one(journal: Journal) -> None:
 
 def test_a_line_that_cannot_be_read_hides_no_other(journal: Journal, archive: Archive) -> None:
     archive.put_journal("2026/09/21/1413/0", '{"kind":"intent"\nnull\n{"kind":"answer","at":1}')
-    journal.intend([(begun(), PAID)], NOW)
+    journal.record_intents([(begun(), PAID)], NOW)
 
     assert [type(line) for line in journal.read(NOW - 2 * MINUTE)] == [str, str, str, Intent]
 
 
 def test_odd_words_of_a_request_stay_in_their_line(journal: Journal) -> None:
     subject = begun(request={"model": "kling-v3", "prompt": "two\u2028lines \x85 and half a pair \ud800"})
-    journal.intend([(subject, PAID)], NOW)
+    journal.record_intents([(subject, PAID)], NOW)
 
     (line,) = journal.read(NOW)
     assert isinstance(line, Intent)
@@ -274,10 +274,10 @@ def test_odd_words_of_a_request_stay_in_their_line(journal: Journal) -> None:
 def test_the_entries_of_a_job_tell_what_was_sent_and_answered(journal: Journal) -> None:
     first = begun()
     second = begun(id=first.id, attempts=(rejected(), attempt(2, provider="evolink", submitted_at=NOW + MINUTE)))
-    journal.intend([(begun(), PAID)], NOW)
-    journal.intend([(first, PAID)], NOW)
-    journal.answered(first, events.Refused(Reason.RATE, "too fast"), "HTTP 429", NOW + 5)
-    journal.intend([(second, Request("POST", "", {}, {"model": "k"}))], NOW + MINUTE)
+    journal.record_intents([(begun(), PAID)], NOW)
+    journal.record_intents([(first, PAID)], NOW)
+    journal.record_outcome(first, events.Refused(Reason.RATE, "too fast"), "HTTP 429", NOW + 5)
+    journal.record_intents([(second, Request("POST", "", {}, {"model": "k"}))], NOW + MINUTE)
 
     assert journal.entries(second) == [
         Entry(1, "apimart", NOW, {**BODY, "image_url": "https://clips.example/who.jpg?…"}, "refused", "HTTP 429"),
@@ -287,8 +287,8 @@ def test_the_entries_of_a_job_tell_what_was_sent_and_answered(journal: Journal) 
 
 def test_switched_off_it_writes_nothing(archive: Archive, calls: list[str]) -> None:
     off = Journal(archive, enabled=False)
-    off.intend([(begun(), PAID)], NOW)
-    off.answered(begun(), events.Lost(""), None, NOW)
+    off.record_intents([(begun(), PAID)], NOW)
+    off.record_outcome(begun(), events.Lost(""), None, NOW)
     off.flush()
 
     assert calls == []

@@ -14,8 +14,8 @@ from botocore.auth import S3SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 
-from rushes.shared.storage.archive import Archive, Source
-from rushes.shared.storage.clip_check import Buffers, Part
+from rushes.shared.storage.archive import Archive, ClipSource
+from rushes.shared.storage.clip_check import BufferPool, UploadPart
 from rushes.shared.storage.curl_put import CurlPut
 
 KEY = "jobs/2026/11/20/job_1/video.mp4"
@@ -60,13 +60,13 @@ def store() -> Iterator[Callable[..., Store]]:
     """store(200, {"ETag": "..."}): a server that says so to every PUT; 0: it hangs up."""
     open_ones: list[Store] = []
 
-    def opened(status: int, headers: dict[str, str] | None = None) -> Store:
+    def start(status: int, headers: dict[str, str] | None = None) -> Store:
         server = Store(status, headers or {})
         Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
         open_ones.append(server)
         return server
 
-    yield opened
+    yield start
     for server in open_ones:
         server.shutdown()
         server.server_close()
@@ -77,8 +77,8 @@ def direct(endpoint: str, bucket: str = "clips") -> CurlPut:
     return CurlPut(lambda: s3, CREDENTIALS, bucket)
 
 
-def whole(clip: bytes) -> Source:
-    return Source((clip[at : at + 100_000] for at in range(0, len(clip), 100_000)), len(clip), "video/mp4")
+def whole(clip: bytes) -> ClipSource:
+    return ClipSource((clip[at : at + 100_000] for at in range(0, len(clip), 100_000)), len(clip), "video/mp4")
 
 
 def three_parts(clips: dict[str, bytes]) -> bytes:
@@ -158,13 +158,13 @@ def test_after_an_answer_that_is_not_clear_nothing_is_asked_for_a_while(store):
 # The buffers
 
 
-def part(buffers: Buffers, body: bytes) -> Part:
-    made = Part(buffers)
+def part(buffers: BufferPool, body: bytes) -> UploadPart:
+    made = UploadPart(buffers)
     made.add(body)
     return made
 
 
-def raw(buffers: Buffers, count: int) -> bytes:
+def raw(buffers: BufferPool, count: int) -> bytes:
     pages = buffers.take()
     there = pages[:count]
     buffers.give_back(pages, 0)
@@ -172,18 +172,18 @@ def raw(buffers: Buffers, count: int) -> bytes:
 
 
 def test_a_buffer_is_used_again_while_another_is_in_use():
-    buffers = Buffers(2, MIB)
+    buffers = BufferPool(2, MIB)
 
     with part(buffers, b"first"):
         with part(buffers, b"x" * MIB):
             pass
         with part(buffers, b"y") as third:
-            assert bytes(third.filled()) == b"y"
+            assert bytes(third.content()) == b"y"
             assert third._pages[:3] == b"yxx"
 
 
 def test_memory_goes_back_to_the_system_when_no_part_is_in_use_any_more():
-    buffers = Buffers(2, MIB)
+    buffers = BufferPool(2, MIB)
 
     with part(buffers, b"x" * MIB), part(buffers, b"y" * MIB):
         pass
@@ -192,7 +192,7 @@ def test_memory_goes_back_to_the_system_when_no_part_is_in_use_any_more():
 
 
 def test_the_few_pages_of_a_small_clip_stay_for_the_next():
-    buffers = Buffers(2, MIB)
+    buffers = BufferPool(2, MIB)
 
     with part(buffers, b"xyz"):
         pass
@@ -213,21 +213,21 @@ def test_what_a_part_held_before_is_not_in_the_next(s3, bucket, endpoint, clips)
 
 
 def test_a_part_closed_twice_gives_one_buffer_back():
-    buffers = Buffers(1, MIB)
+    buffers = BufferPool(1, MIB)
     closed = part(buffers, b"x")
 
     for _ in range(2):
         closed.__exit__()
 
-    with Part(buffers):
+    with UploadPart(buffers):
         assert not buffers._free.acquire(blocking=False)
 
 
 def test_a_failed_call_that_still_looks_at_a_buffer_does_not_keep_it_from_its_next_use():
-    buffers = Buffers(1, MIB)
+    buffers = BufferPool(1, MIB)
     with part(buffers, b"frames") as failed:
-        looking: Any = failed.filled()
+        looking: Any = failed.content()
 
     with part(buffers, b"others") as again:
-        assert bytes(again.filled()) == b"others"
+        assert bytes(again.content()) == b"others"
     looking.release()

@@ -7,13 +7,13 @@ from collections.abc import Iterator
 import pytest
 from shapes import CUT, ODD, OTHER, WHOLE
 
-from rushes.shared.storage.archive import InvalidClip, Source
+from rushes.shared.storage.archive import ClipSource, InvalidClip
 
 KEY = "jobs/2026/11/30/job_1/video.mp4"
 
 
-def source(data: bytes, length: int | None) -> Source:
-    return Source(in_chunks(data), length, "application/octet-stream")
+def source(data: bytes, length: int | None) -> ClipSource:
+    return ClipSource(in_chunks(data), length, "application/octet-stream")
 
 
 def in_chunks(data: bytes) -> Iterator[bytes]:
@@ -45,7 +45,7 @@ def test_what_cannot_prove_its_end_lands_where_the_source_does(archive, s3, buck
         archive.put_clip(KEY, source(data, None), {})
     assert is_empty(s3, bucket)
 
-    archive.put_clip(KEY, Source(in_chunks(data), None, None, ends_for_sure=True), {})
+    archive.put_clip(KEY, ClipSource(in_chunks(data), None, None, end_is_certain=True), {})
     assert s3.get_object(Bucket=bucket, Key=KEY)["Body"].read() == data
 
 

@@ -19,10 +19,10 @@ from strict_store import LIST, UPLOADS, Manners, StrictStore
 
 from rushes.shared import services as services_module
 from rushes.shared.settings import SettingsError, load
-from rushes.shared.storage.archive import Archive, ArchiveUnavailable, Source
+from rushes.shared.storage.archive import Archive, ArchiveUnavailable, ClipSource
 from rushes.shared.storage.bucket import Bucket
-from rushes.shared.storage.bucket_probe import probe
-from rushes.shared.storage.s3_clients import S3, BucketRegions, s3_client
+from rushes.shared.storage.bucket_probe import probe_bucket
+from rushes.shared.storage.s3_clients import BucketRegions, S3ClientFactory, s3_client
 
 KEY, METADATA = "jobs/2026/11/30/job_1/video.mp4", {"job-id": "job_1", "provider": "apimart", "task-id": "task-7"}
 NEEDED = {
@@ -55,15 +55,15 @@ def configured(tmp_path: Path) -> Callable[[str], None]:
 @pytest.fixture
 def store(endpoint: str, bucket: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., StrictStore]]:
     """store(region=…, denied={…}): a strict store with these manners, which the environment points to."""
-    opened: list[StrictStore] = []
+    servers: list[StrictStore] = []
 
     def open_one(**manners: Any) -> StrictStore:
-        opened.append(StrictStore(endpoint, bucket, Manners(**manners)))
-        monkeypatch.setenv("AWS_ENDPOINT_URL_S3", opened[-1].url)
-        return opened[-1]
+        servers.append(StrictStore(endpoint, bucket, Manners(**manners)))
+        monkeypatch.setenv("AWS_ENDPOINT_URL_S3", servers[-1].url)
+        return servers[-1]
 
     yield open_one
-    for server in opened:
+    for server in servers:
         server.__exit__()
 
 
@@ -76,8 +76,8 @@ def client() -> Any:
     return s3_client("eu-central-1")
 
 
-def source(data: bytes) -> Source:
-    return Source(iter([data]), len(data), "video/mp4")
+def source(data: bytes) -> ClipSource:
+    return ClipSource(iter([data]), len(data), "video/mp4")
 
 
 def fetched(link: str) -> bytes:
@@ -152,14 +152,14 @@ def test_links_of_temporary_credentials_carry_their_token(
 def test_a_store_that_cannot_be_asked_stops_nothing_and_is_asked_again_later(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_ENDPOINT_URL_S3", "http://127.0.0.1:1")
     asked: list[str] = []
-    s3 = S3()
+    s3 = S3ClientFactory()
     regions, made = BucketRegions(s3), s3.client
     monkeypatch.setattr(s3, "client", lambda **how: asked.append("asked") or made(**how))
 
     assert [regions.region("clips") for _ in range(3)] == [None] * 3
     assert asked == ["asked"]
-    monkeypatch.setattr("rushes.shared.storage.s3_clients.ASKED_AGAIN_S", 0)
-    regions._known.clear()
+    monkeypatch.setattr("rushes.shared.storage.s3_clients.RETRY_AFTER_S", 0)
+    regions._cache.clear()
     assert [regions.region("clips") for _ in range(2)] == [None] * 2
     assert len(asked) == 3
 
@@ -235,7 +235,7 @@ def test_retries_are_the_users_to_choose(configured: Any, monkeypatch: pytest.Mo
         monkeypatch.setenv("AWS_RETRY_MODE", "adaptive")
         monkeypatch.setenv("AWS_MAX_ATTEMPTS", "7")
     assert s3_client().meta.config.retries == {"mode": "adaptive", "total_max_attempts": 7}
-    assert s3_client(tries=1).meta.config.retries["total_max_attempts"] == 1  # where somebody waits
+    assert s3_client(max_attempts=1).meta.config.retries["total_max_attempts"] == 1  # where somebody waits
 
 
 def test_with_checksums_of_the_users_choice_every_object_has_one(
@@ -308,11 +308,11 @@ def test_a_wrong_secret_is_never_taken_for_a_key_at_which_nothing_stands(
 
 def test_a_probe_says_which_rights_are_missing(store: Any, bucket: str) -> None:
     server = store()
-    found = probe(Bucket(client, bucket), "")
+    found = probe_bucket(Bucket(client, bucket), "")
     assert (found.lists, found.lists_uploads, found.tells_missing, found.problem) == (True, True, True, None)
 
     server.manners.denied = {LIST, UPLOADS}
-    found = probe(Bucket(client, bucket), "")
+    found = probe_bucket(Bucket(client, bucket), "")
     assert (found.lists, found.lists_uploads, found.tells_missing) == (False, False, False)
     assert found.writes
     assert found.deletes
@@ -394,7 +394,7 @@ def test_extra_arguments_are_said_of_every_object(
         archive._curl_put = None
 
     write_all(archive, clips, tmp_path)
-    found = probe(Bucket(client, bucket, load_extra(bucket)), "")
+    found = probe_bucket(Bucket(client, bucket, load_extra(bucket)), "")
 
     assert (server.wrong, server.unadorned) == ([], [])
     assert found.problem is None
@@ -482,7 +482,7 @@ def test_under_odd_prefixes_everything_is_written_read_and_linked(
     archive.put_journal("2026/11/30/0000/01.jsonl", "{}")
 
     assert fetched(archive.presign(key)) == clips["long"]
-    assert list(archive.journal("")) == ["2026/11/30/0000/01.jsonl"]
+    assert list(archive.journal_names("")) == ["2026/11/30/0000/01.jsonl"]
     assert server.wrong == []
     hosts = {seen.headers["host"].partition(":")[0] for seen in server.seen}
     assert hosts == {f"{bucket}.s3.test" if style == "virtual" else "127.0.0.1"}

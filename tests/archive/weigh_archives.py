@@ -18,7 +18,7 @@ import boto3
 from botocore.config import Config
 from botocore.credentials import Credentials
 
-from rushes.shared.storage.archive import Archive, Source
+from rushes.shared.storage.archive import Archive, ClipSource
 from rushes.shared.storage.curl_put import CurlPut
 
 MIB = 1024 * 1024
@@ -55,7 +55,7 @@ def main(endpoint: str, way: str, count: int, size_mib: int) -> None:
     began = time.monotonic()
     with ThreadPoolExecutor(count) as pool:
         stored = list(
-            pool.map(lambda n: archive.put_clip(f"{n}", Source(clip(size_mib), None, None), {}), range(count))
+            pool.map(lambda n: archive.put_clip(f"{n}", ClipSource(clip(size_mib), None, None), {}), range(count))
         )
     took_s = time.monotonic() - began
     done.set()

@@ -136,7 +136,7 @@ SAFEGUARDS: dict[str, Safeguard] = {
         "a paid call is in the bucket before it is sent",
         ("polled", "lost"),
         "is not in the journal",
-        off=lambda: replaced((Journal, "intend", lambda *_: None)),
+        off=lambda: replaced((Journal, "record_intents", lambda *_: None)),
     ),
     "conditional create": Safeguard(
         "what stands in the bucket is never written again",

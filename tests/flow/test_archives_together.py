@@ -175,9 +175,9 @@ def test_a_picture_is_told_of_in_the_manifest_of_its_own_clip(world: World, monk
 def put_alone(world: World) -> Iterator[None]:
     """The short way rests."""
     direct: Any = world.services.archive._curl_put
-    direct._rests_until = math.inf
+    direct._paused_until = math.inf
     yield
-    direct._rests_until = 0
+    direct._paused_until = 0
 
 
 @contextmanager

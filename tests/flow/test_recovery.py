@@ -265,7 +265,7 @@ def test_without_the_bucket_nothing_is_paid_for(world: World, monkeypatch: pytes
 def test_a_ledger_that_lost_the_attempt_before_the_call_is_not_paid_for(world: World) -> None:
     job_id = world.submit(world.request_for("newapi"))
     behind = snapshot(world)
-    with world.after(world.services.journal, "intend", lambda: fail_over(world, behind, server="")):
+    with world.after(world.services.journal, "record_intents", lambda: fail_over(world, behind, server="")):
         world.step()
     sent = world.posts()
     job = world.finish(job_id)
@@ -281,7 +281,7 @@ def test_a_worker_that_lost_its_lease_before_the_call_does_not_send_it(world: Wo
         world.advance(LEASE_S + 1)
         world.exhaust()
 
-    with world.after(world.services.journal, "intend", another_takes_it_up):
+    with world.after(world.services.journal, "record_intents", another_takes_it_up):
         world.step()
     job = world.finish(job_id)
 
@@ -390,7 +390,7 @@ def test_a_job_that_ended_stays_ended_whatever_the_journal_has(world: World) -> 
 
     with (
         world.before(world.ledger, "renew_many", out_of_reach),
-        world.before(world.services.journal, "answered", world.die),
+        world.before(world.services.journal, "record_outcome", world.die),
     ):
         world.step()
     world.ledger.apply(job_id, events.Withdrawn(world.job(job_id).current.submitted_at, attempt=1), world.clock())
@@ -496,7 +496,7 @@ def test_after_a_failover_a_key_is_not_taken_before_the_journal_was_read(world: 
 
 def test_that_nothing_was_ever_paid_for_is_found_out_once(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     first = world.api("POST", "/v1/jobs", world.request_for("newapi"), Idempotency_Key="order-7")
-    monkeypatch.setattr(world.services.archive, "journal", None)
+    monkeypatch.setattr(world.services.archive, "journal_names", None)
     second = world.api("POST", "/v1/jobs", world.request_for("newapi"), Idempotency_Key="order-8")
 
     assert (first.status_code, second.status_code) == (202, 202)
@@ -568,7 +568,7 @@ def overtaken(world: World, job_id: str) -> None:
         world.run_until(lambda: world.posts() == 1)
         world.mend()
 
-    with world.after(world.services.journal, "intend", another_asks_under_the_key):
+    with world.after(world.services.journal, "record_intents", another_asks_under_the_key):
         world.step()
 
 
@@ -627,7 +627,7 @@ def test_without_the_bucket_submits_stay_held_and_all_else_goes_on(
         raise ArchiveUnavailable("S3 was not reached")
 
     with monkeypatch.context() as down:
-        down.setattr(world.services.archive, "journal", refuse)
+        down.setattr(world.services.archive, "journal_names", refuse)
         with pytest.raises(ArchiveUnavailable):
             watch.look(world.clock())
         done = world.finish(running.id)
@@ -719,7 +719,7 @@ def test_the_second_look_is_made_up_for_when_the_bucket_is_back(world: World, mo
     watch.look(world.clock())
     world.advance(AFTERLOOK_S + 1)
     with monkeypatch.context() as down:
-        down.setattr(world.services.archive, "journal", unreachable)
+        down.setattr(world.services.archive, "journal_names", unreachable)
         with pytest.raises(ArchiveUnavailable):
             watch.look(world.clock())
     before = world.job(job_id).state

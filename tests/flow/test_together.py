@@ -423,10 +423,10 @@ BREAKS: dict[str, tuple[Callable[[World], tuple[Any, str]], State, int, int]] = 
     "choosing": (lambda world: (submit, "choice"), State.QUEUED, 2, 3),
     "preparing": (lambda world: (submit, "prepare"), State.QUEUED, 2, 3),
     "writing down": (lambda world: (world.ledger, "begin_submits"), State.QUEUED, 2, 3),
-    "the journal": (lambda world: (world.services.journal, "intend"), State.QUEUED, 2, 3),
+    "the journal": (lambda world: (world.services.journal, "record_intents"), State.QUEUED, 2, 3),
     "confirming": (lambda world: (world.ledger, "renew_many"), State.QUEUED, 2, 3),
     "sending": (lambda world: (submit, "send"), State.SUBMITTING, 2, 3),
-    "hearing": (lambda world: (world.services.journal, "answered"), State.SUBMITTING, 3, 4),
+    "hearing": (lambda world: (world.services.journal, "record_outcome"), State.SUBMITTING, 3, 4),
 }
 
 

@@ -23,7 +23,7 @@ from rushes.shared.providers import PROVIDERS
 from rushes.shared.services import Services, load_prices
 from rushes.shared.storage.archive import Archive
 from rushes.shared.storage.journal import Journal
-from rushes.shared.storage.presigned_links import Links
+from rushes.shared.storage.presigned_links import PresignedLinks
 from rushes.shared.storage.s3_clients import s3_client
 from rushes.webhook_receiver.app import create_app
 
@@ -107,8 +107,8 @@ def parts_over(store: Any, client: Any = None, **changes: str | None) -> Service
     held = settings.load(environment(**changes))
     ledger, prices, out = Ledger(store, held.policy), load_prices(held), http_client(held.egress_allow)
     client = client or s3()
-    archive, links = Archive(client, held.bucket, held.prefix), Links(client)
-    parts = (held, ledger, out, archive, prices, Intake(held, ledger, prices, out), links.fetchable, Clock())
+    archive, links = Archive(client, held.bucket, held.prefix), PresignedLinks(client)
+    parts = (held, ledger, out, archive, prices, Intake(held, ledger, prices, out), links.fetchable_url, Clock())
     return Services(*parts, Journal(archive))
 
 

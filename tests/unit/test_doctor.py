@@ -26,7 +26,7 @@ from rushes.shared.operations import doctor
 from rushes.shared.operations.doctor import BAD, OK, WARN, Finding
 from rushes.shared.services import clock
 from rushes.shared.settings import load
-from rushes.shared.storage.s3_clients import BucketFacts
+from rushes.shared.storage.s3_clients import BucketInfo
 
 BUCKET = "doctors-clips"
 SECRETS = {
@@ -227,7 +227,7 @@ def test_a_store_that_overwrites_is_told(examined: Any, monkeypatch: pytest.Monk
 
 @pytest.mark.parametrize(("late_s", "verdict"), [(0, OK), (60, WARN), (3600, BAD)])
 def test_a_clock_that_is_off_is_told(late_s: int, verdict: str) -> None:
-    facts = BucketFacts("Fri, 20 Nov 2026 19:00:00 GMT", None)
+    facts = BucketInfo("Fri, 20 Nov 2026 19:00:00 GMT", None)
     now = 1_795_201_200_000 + late_s * 1000
 
     assert doctor._clock(facts, now).verdict == verdict
@@ -236,7 +236,7 @@ def test_a_clock_that_is_off_is_told(late_s: int, verdict: str) -> None:
 
 def test_uploads_that_are_left_are_a_hint(examined: Any) -> None:
     assert examined()["s3.lifecycle"].verdict == WARN
-    assert doctor._leftovers(BucketFacts(None, True)).verdict == OK
+    assert doctor._leftovers(BucketInfo(None, True)).verdict == OK
 
 
 # --- from a shell

@@ -14,14 +14,14 @@ from shelf import Shelf
 from rushes.shared.http import HttpClient
 from rushes.shared.media import formats, mp4_boxes
 from rushes.shared.media.probe import Clip, InputRejected, judged, probe
-from rushes.shared.storage.clip_check import ClipFacts, ClipJudge, InvalidClip
+from rushes.shared.storage.clip_check import ClipInfo, ClipValidator, InvalidClip
 
 WITHOUT_AN_END = ["media to the end", "fragments without an index"]
 LARGE = [name for name in WHOLE if "large" in name or "MiB" in name]
 
 
-def result(data: bytes, *, chunk_bytes: int = 1 << 16, end_known: bool = True) -> ClipFacts:
-    judge = ClipJudge()
+def result(data: bytes, *, chunk_bytes: int = 1 << 16, end_known: bool = True) -> ClipInfo:
+    judge = ClipValidator()
     for start in range(0, len(data), chunk_bytes):
         judge.feed(data[start : start + chunk_bytes])
     return judge.finish(end_known=end_known)
@@ -39,7 +39,7 @@ def test_what_players_take_is_measured_as_an_input_and_kept_as_a_result(name):
     assert frames(data) == 3
     measured = judged("video_url", io.BytesIO(data))
     assert measured == Clip(WIDTH, HEIGHT, len(data), Decimal(SECONDS), "h264", brand(data))
-    assert result(data) == ClipFacts(Decimal("5.000"), WIDTH, HEIGHT)
+    assert result(data) == ClipInfo(Decimal("5.000"), WIDTH, HEIGHT)
 
 
 @pytest.mark.parametrize("name", [name for name in WHOLE if name not in LARGE])
@@ -51,7 +51,7 @@ def test_a_clip_is_judged_alike_in_whatever_pieces_it_comes(name):
 
 @pytest.mark.parametrize("name", [name for name in WHOLE if "behind it" not in name and name not in WITHOUT_AN_END])
 def test_boxes_that_are_all_there_need_no_announced_length(name):
-    assert result(WHOLE[name](), end_known=False) == ClipFacts(Decimal("5.000"), WIDTH, HEIGHT)
+    assert result(WHOLE[name](), end_known=False) == ClipInfo(Decimal("5.000"), WIDTH, HEIGHT)
 
 
 @pytest.mark.parametrize("name", [*WITHOUT_AN_END, *(name for name in ODD if "between" not in name)])
@@ -68,7 +68,7 @@ def test_a_clip_that_is_no_mp4_as_it_should_be_is_kept_as_a_result_and_refused_a
     data = ODD[name]()
 
     assert frames(data) == 3
-    assert isinstance(result(data), ClipFacts)
+    assert isinstance(result(data), ClipInfo)
     assert result(data, chunk_bytes=7) == result(data)
     with pytest.raises(InputRejected, match=r"not MP4 or MOV|cannot be read as"):
         judged("video_url", io.BytesIO(data))
@@ -98,7 +98,7 @@ def test_what_is_no_clip_at_all_is_neither(name, chunk_bytes):
 
 @pytest.mark.parametrize("name", ["noise", "zeros", "png", "a page", "json", "zip"])
 def test_what_can_be_no_clip_any_more_is_not_read_to_its_end(name):
-    judge = ClipJudge()
+    judge = ClipValidator()
 
     with pytest.raises(InvalidClip):
         judge.feed(OTHER[name]()[:30] + b" " * formats.HEAD_BYTES)
