@@ -22,7 +22,7 @@ from rushes.shared.intake.intake import KEY_CHARS, Receipt, Unacceptable, length
 from rushes.shared.intake.job_document import document
 from rushes.shared.intake.schema import JobRequest
 from rushes.shared.ledger.store import LedgerUnavailable
-from rushes.shared.media.probe import InputRejected, InputUnreachable, probe
+from rushes.shared.media.probe import InputRejected, InputUnreachable, probe_inputs
 from rushes.shared.operations.retry import retry
 from rushes.shared.providers import PROVIDERS
 from rushes.shared.providers.base import Ask
@@ -279,7 +279,7 @@ def reference_s(body: dict[str, Any]) -> Decimal | None:
     Raises Unacceptable where an input breaks a rule: a job with it would fail before anything is spent.
     """
     try:
-        found = probe(body, services().http_client, services().fetchable, deadline_s=PROBE_S)
+        found = probe_inputs(body, services().http_client, services().fetchable, deadline_s=PROBE_S)
     except InputRejected as rejected:
         raise Unacceptable("input_rejected", str(rejected), 422, {rejected.field: [rejected.message]}) from None
     except InputUnreachable:

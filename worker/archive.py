@@ -21,7 +21,7 @@ from rushes.shared.http import AnswerLost, AnswerRefused, Forbidden, NotSent, Re
 from rushes.shared.intake.job_document import document
 from rushes.shared.ledger.store import LedgerUnavailable
 from rushes.shared.media import formats
-from rushes.shared.media.formats import VIDEOS
+from rushes.shared.media.formats import OTHER_VIDEO_FORMATS
 from rushes.shared.operations.task_query import ask, result_of
 from rushes.shared.providers import PROVIDERS
 from rushes.shared.services import Services
@@ -196,7 +196,7 @@ def over_https(url: str) -> str:
 
 def container_remarks(clip: ArchivedClip) -> tuple[tuple[str, str], ...]:
     """What is to be known of a clip in a container that no consumer expects; it was paid for, and is kept."""
-    if clip.format not in VIDEOS:
+    if clip.format not in OTHER_VIDEO_FORMATS:
         return ()
     return (("clip kept as it came", f"it is {clip.format}, under the name and type of an MP4"),)
 
@@ -235,7 +235,7 @@ def named_thumbnail(response: Response) -> tuple[str, str]:
     """The name and the type of a picture, by its bytes; raises NoThumbnail."""
     if not is_whole(response):
         raise NoThumbnail(f"its address answered {response.status}")
-    found = formats.name(response.body[: formats.HEAD_BYTES])
+    found = formats.detect(response.body[: formats.HEAD_BYTES])
     if found not in THUMBNAILS:
         raise NoThumbnail(f"it is {found}, not JPG or PNG")
     return THUMBNAILS[found]

@@ -21,7 +21,7 @@ from rushes.shared.intake.estimates import Quote
 from rushes.shared.ledger.store import LedgerUnavailable
 from rushes.shared.ledger.submits import CapReached, Caps, Submit
 from rushes.shared.ledger.tickets import Ticket
-from rushes.shared.media.probe import InputRejected, InputUnreachable, probe
+from rushes.shared.media.probe import InputRejected, InputUnreachable, probe_inputs
 from rushes.shared.operations.task_query import INPUTS, redacted
 from rushes.shared.providers import PROVIDERS
 from rushes.shared.providers.base import Ask
@@ -136,7 +136,7 @@ def unmeasured(job: Job) -> bool:
 def measure(job: Job, services: Services) -> Event:
     """Look at the inputs before money is spent, and put the gateways in order by what was found."""
     try:
-        inputs = probe(job.request, services.http_client, services.fetchable)
+        inputs = probe_inputs(job.request, services.http_client, services.fetchable)
     except InputRejected as rejected:
         return events.Barred(Error("input_rejected", str(rejected)))
     except InputUnreachable as unreachable:

@@ -1,6 +1,6 @@
-"""Which format a file is, by its first bytes, and how large a picture is. Nothing is decoded.
+"""Detects a file's format by its first bytes, and reads the size of a picture. Nothing is decoded.
 
-Read by hand and forwards only: what only goes forwards costs as little from a server that gives no ranges.
+Files are read forwards only, so a server without range requests costs no more.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ HEAD_BYTES = 400  # enough to tell every format below; three packets of a transp
 MAX_STEPS = 10_000  # segments of a JPEG: real ones have tens
 MAX_FILL_BYTES = 16  # between two segments of a JPEG
 
-# Where, what, which format; the first that fits.
+# Offset, bytes, format; the first match counts.
 MAGIC = (
     (0, b"\xff\xd8\xff", "jpeg"),
     (0, b"\x89PNG\r\n\x1a\n", "png"),
@@ -23,7 +23,7 @@ MAGIC = (
     *((4, b"ftyp" + brand, "avif") for brand in (b"avif", b"avis")),
     (4, b"ftypqt  ", "mov"),
     (4, b"ftyp", "mp4"),
-    # QuickTime knew no ftyp, and other boxes may stand in front of it.
+    # Old QuickTime files have no ftyp, and other boxes may come before it.
     *((4, kind, "mov") for kind in (b"moov", b"mdat", b"wide", b"free", b"skip", b"pnot", b"PICT", b"junk")),
     *((4, kind, "mov") for kind in (b"uuid", b"pdin", b"styp", b"sidx", b"moof", b"meta", b"udta", b"emsg", b"prft")),
     *((0, magic, "jpeg 2000") for magic in (b"\0\0\0\x0cjP  ", b"\xffO\xffQ")),
@@ -44,65 +44,65 @@ MAGIC = (
     (0, b"PK\3\4", "zip"),
 )
 UNKNOWN = "of an unknown format"
-BOXES = frozenset({"mp4", "mov", "heic", "avif"})  # told apart for sure only by what stands in their boxes
-VIDEOS = frozenset({"webm or mkv", "avi", "mpeg-ts", "mpeg", "flv", "wmv", "ogv"})  # in containers of another kind
-PACKETS = ((0, 188), (4, 192))  # of a transport stream: where the first begins, and how long each is
-PAGES = ((b"<", "an html or xml page"), (b"{", "json"), (b"[", "json"))
+BOX_FORMATS = frozenset({"mp4", "mov", "heic", "avif"})  # their boxes tell them apart, not their first bytes
+OTHER_VIDEO_FORMATS = frozenset({"webm or mkv", "avi", "mpeg-ts", "mpeg", "flv", "wmv", "ogv"})  # not made of boxes
+TRANSPORT_STREAM_PACKETS = ((0, 188), (4, 192))  # offset of the first packet, length of each
+TEXT_FORMATS = ((b"<", "an html or xml page"), (b"{", "json"), (b"[", "json"))
 
-JPEG_FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}  # SOF0 to SOF15 without DHT, JPG, DAC
-JPEG_BARE = frozenset({0x01, *range(0xD0, 0xD9)})  # markers without a length behind them
+JPEG_FRAME_MARKERS = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}  # SOF0 to SOF15 without DHT, JPG, DAC
+JPEG_MARKERS_WITHOUT_LENGTH = frozenset({0x01, *range(0xD0, 0xD9)})  # no length follows
 
 
 class Unreadable(Exception):
-    """These bytes are not what their beginning promised; the text says what is wrong with them."""
+    """The file cannot be read as the format that its first bytes announce; the text says why."""
 
 
 class File(Protocol):
-    """A file that is read forwards; `at` may be set further on."""
+    """A file that is read forwards; `position` may be moved forwards."""
 
-    at: int
+    position: int
 
     def take(self, count: int) -> bytes:
-        """The next `count` bytes, fewer only at the end."""
+        """Read the next `count` bytes; fewer only at the end."""
 
     def size(self) -> int:
-        """Its size in bytes."""
+        """Return the size in bytes."""
 
 
-def name(head: bytes) -> str:
-    """Which format a file is, by its first HEAD_BYTES; what its name or its server says does not count."""
-    for at, magic, format_name in MAGIC:
-        if head.startswith(magic, at):
+def detect(head: bytes) -> str:
+    """Return the format of a file by its first HEAD_BYTES; its name and its content type do not count."""
+    for position, magic, format_name in MAGIC:
+        if head.startswith(magic, position):
             return format_name
-    if any(head[at : at + 2 * size + 1 : size] == b"GGG" for at, size in PACKETS):
+    if any(head[position : position + 2 * size + 1 : size] == b"GGG" for position, size in TRANSPORT_STREAM_PACKETS):
         return "mpeg-ts"
-    if head[:1] == b"\0" and head[4:8].isalnum():  # a box that we do not know, of a size that no text begins with
+    if head[:1] == b"\0" and head[4:8].isalnum():  # an unknown box; no text begins with a zero byte
         return "mov"
     text = head.removeprefix(b"\xef\xbb\xbf").lstrip()
-    return next((page for start, page in PAGES if text.startswith(start)), UNKNOWN)
+    return next((page for start, page in TEXT_FORMATS if text.startswith(start)), UNKNOWN)
 
 
-# Pictures. The sides are those stored, whatever the EXIF orientation: the rules for both sides are the same.
+# Pictures. Width and height are as stored, without the EXIF orientation: the rules for both are the same.
 
 
-def png_sides(file: File) -> tuple[int, int]:
-    """Width and height of a PNG in pixels; raises Unreadable."""
+def png_dimensions(file: File) -> tuple[int, int]:
+    """Return width and height of a PNG in pixels; raises Unreadable."""
     head = file.take(24)
     if len(head) < 24 or head[8:16] != b"\0\0\0\x0dIHDR":
         raise Unreadable("it has no image header")
-    return _number(head[16:20]), _number(head[20:24])
+    return _big_endian(head[16:20]), _big_endian(head[20:24])
 
 
-def jpeg_sides(file: File) -> tuple[int, int]:
-    """Width and height of a JPEG in pixels; raises Unreadable."""
-    file.at += 2  # the marker every JPEG begins with
+def jpeg_dimensions(file: File) -> tuple[int, int]:
+    """Return width and height of a JPEG in pixels; raises Unreadable."""
+    file.position += 2  # the start-of-image marker
     for _ in range(MAX_STEPS):
         marker = _jpeg_marker(file)
-        if marker in JPEG_FRAMES:
+        if marker in JPEG_FRAME_MARKERS:
             return _jpeg_frame(file.take(7))
-        if marker not in JPEG_BARE:
-            length = _number(file.take(2))  # its own two bytes included
-            file.at += max(0, length - 2)
+        if marker not in JPEG_MARKERS_WITHOUT_LENGTH:
+            length = _big_endian(file.take(2))  # its own two bytes included
+            file.position += max(0, length - 2)
     raise Unreadable(f"it has no frame within {MAX_STEPS} segments")
 
 
@@ -118,8 +118,8 @@ def _jpeg_marker(file: File) -> int:
 def _jpeg_frame(frame: bytes) -> tuple[int, int]:
     if len(frame) < 7:
         raise Unreadable("it breaks off in its frame")
-    return _number(frame[5:7]), _number(frame[3:5])
+    return _big_endian(frame[5:7]), _big_endian(frame[3:5])
 
 
-def _number(digits: bytes) -> int:
+def _big_endian(digits: bytes) -> int:
     return int.from_bytes(digits)

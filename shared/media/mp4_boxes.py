@@ -1,8 +1,8 @@
-"""The boxes of an MP4 or MOV (ISO 14496-12): which there are, where they end, and what the movie says of itself.
+"""Walks over the boxes of an MP4 or MOV (ISO 14496-12): which there are, where they end, and what the header says.
 
-One walk for inputs and results. It goes forwards only and asks for what it needs, so it follows a stream of which
-every byte goes by (`Feed`) as well as a file of which only parts are fetched (`read`). Nothing is decoded, and no count
-that a file states is believed: FFmpeg took 2 GB and five seconds for a movie of 1,547 bytes (PyAV 18.1, 2026-11).
+The same walk serves inputs and results. It goes forwards only and requests the bytes that it needs, so it works on a
+stream (`Feed`) and on a file of which only parts are fetched (`walk_file`). Nothing is decoded, and no count that a
+file states is trusted: FFmpeg took 2 GB and five seconds for a movie of 1,547 bytes (PyAV 18.1, 2026-11).
 """
 
 from __future__ import annotations
@@ -13,26 +13,26 @@ from decimal import Decimal
 from typing import NamedTuple, TypeVar
 
 from rushes.shared.media.formats import File, Unreadable
-from rushes.shared.media.mp4_movie import INSIDE, TABLES, Movie, Table, number
+from rushes.shared.media.mp4_movie import CHILD_BOXES, TABLE_BOXES, Movie, Table, read_number
 
 T = TypeVar("T")
 
 HEADER_BYTES = 8  # of a box: its size and its kind
-OPEN = 1 << 80  # the end of a box that reaches to the end of the file, wherever that is
-MEDIA = frozenset({b"moov", b"moof", b"mdat"})  # a clip in which one of these breaks off is cut short
-NOTED = MEDIA | {b"ftyp", b"mfra"}
+OPEN_END = 1 << 80  # the end of a box that extends to the end of the file, whose size may be unknown
+MEDIA_BOXES = frozenset({b"moov", b"moof", b"mdat"})  # a clip in which one of these breaks off is cut short
+RECORDED_BOXES = MEDIA_BOXES | {b"ftyp", b"mfra"}
 
-# Guards against made-up files. 30 s of a fragment per frame have some 20,000 boxes; an hour of 30 frames a second has
-# 0.8 MiB of rows where no two frames last alike.
+# Limits against malicious files. 30 s with one fragment per frame have about 20,000 boxes; an hour at 30 frames per
+# second has 0.8 MiB of table rows if no two frames last equally long.
 MAX_BOXES = 100_000
-MAX_TABLE_BYTES = 16 << 20  # of all tables that are added up
-PIECE_BYTES = 1 << 16  # of a table, at a time
+MAX_TABLE_BYTES = 16 << 20  # of all tables that are summed
+PIECE_BYTES = 1 << 16  # of a table that is read at a time
 
-KEPT_BYTES = 96  # of any other box: tkhd with 64-bit times is the longest that is read
+STORED_BYTES = 96  # of any other box: the longest one that is read is tkhd with 64-bit times
 
 
 class Read(NamedTuple):
-    """The walk needs the next `size` bytes; it gets fewer only at the end of the file."""
+    """The walk needs the next `size` bytes; it is sent fewer only at the end of the file."""
 
     size: int
 
@@ -47,15 +47,15 @@ Steps = Generator[Read | Skip, bytes, T]
 
 
 class Box(NamedTuple):
-    """A box whose header was read; `end` is a place in the file."""
+    """A box whose header was read; `end` is a position in the file."""
 
     kind: bytes
     end: int
 
 
 @dataclass(frozen=True, slots=True)
-class Header:
-    """What a clip says of itself; sides in pixels as coded, before any rotation."""
+class ClipHeader:
+    """What the header of a clip says; width and height in pixels as coded, before any rotation."""
 
     width: int
     height: int
@@ -65,107 +65,110 @@ class Header:
 
 
 class Walk:
-    """What is known of a file so far: its boxes at the top level, and its movie."""
+    """A walk over a file, and what it has found so far: the boxes at the top level, and the movie."""
 
     def __init__(self) -> None:
-        self.at = 0
-        self.seen: set[bytes] = set()  # those of NOTED that were there at the top level and hold something
+        self.position = 0
+        self.top_level_kinds: set[bytes] = set()  # those of RECORDED_BOXES that are not empty
         self.last = Box(b"", 0)  # at the top level
-        self.rest_at = 0  # up to here one box follows the other
+        self.boxes_end = 0  # the end of the last box at the top level
         self.brand = b""
         self.movie: Movie | None = None
         self._boxes_left, self._table_bytes_left = MAX_BOXES, MAX_TABLE_BYTES
 
     def steps(self) -> Steps[None]:
-        """The walk itself; raises Unreadable where the file takes more than any real one."""
-        while (box := (yield from self._next_box(OPEN))) and self._belongs(box):
+        """Walk over the file; raises Unreadable if the file exceeds a limit."""
+        while (box := (yield from self._next_box(OPEN_END))) and self._is_plausible(box):
             self.last = box
-            if box.kind in NOTED and box.end > self.at:
-                self.seen.add(box.kind)
+            if box.kind in RECORDED_BOXES and box.end > self.position:
+                self.top_level_kinds.add(box.kind)
             yield from self._enter(b"", box)
-            self.rest_at = box.end
-            if box.end == OPEN:
+            self.boxes_end = box.end
+            if box.end == OPEN_END:
                 return
 
-    def cut_short(self, size_bytes: int) -> bool:
-        """Whether the last box reaches past the end of the file, and what is missing belongs to the clip."""
-        return self.last.kind in MEDIA and self.ends_beyond(size_bytes)
+    def is_cut_short(self, size_bytes: int) -> bool:
+        """Whether the last box extends past the end of the file and is part of the clip."""
+        return self.last.kind in MEDIA_BOXES and self.ends_beyond(size_bytes)
 
     def ends_beyond(self, size_bytes: int) -> bool:
-        return size_bytes < self.last.end < OPEN
+        return size_bytes < self.last.end < OPEN_END
 
     def has_media(self, size_bytes: int) -> bool:
-        """Whether it holds pictures, or may: of what stands behind something that is no box, only a player can tell."""
-        return b"mdat" in self.seen or size_bytes - self.rest_at > HEADER_BYTES
+        """Whether it has or may have media: bytes after something that is not a box may be media to a player."""
+        return b"mdat" in self.top_level_kinds or size_bytes - self.boxes_end > HEADER_BYTES
 
     @property
     def proves_its_end(self) -> bool:
-        """Whether the boxes that are there say that no other follows.
+        """Whether the boxes themselves show that none is missing at the end.
 
-        One that is open to the end does not, nor a fragment: only the index, mfra, stands behind the last.
+        A box that extends to the end of the file does not show it, nor does a fragment: only the index, mfra, comes
+        after the last fragment.
         """
-        return self.last.end != OPEN and (b"moof" not in self.seen or b"mfra" in self.seen)
+        return self.last.end != OPEN_END and (b"moof" not in self.top_level_kinds or b"mfra" in self.top_level_kinds)
 
     @property
     def format(self) -> str:
-        """`mov` for QuickTime's own brand and for files from before there was any."""
+        """`mov` for QuickTime's brand and for files without a brand, else `mp4`."""
         return "mov" if self.brand in (b"", b"qt  ") else "mp4"
 
-    def _belongs(self, box: Box) -> bool:
-        # Players stop at such a thing too: zeros behind the last box look like one that is open to the end.
-        return box.end < OPEN if self.seen and not _is_printable(box.kind) else _is_printable(box.kind)
+    def _is_plausible(self, box: Box) -> bool:
+        # Zeros after the last box would read as a box that extends to the end; players stop there too.
+        return box.end < OPEN_END if self.top_level_kinds and not _is_printable(box.kind) else _is_printable(box.kind)
 
     def _enter(self, parent: bytes, box: Box) -> Steps[None]:
-        """Read what is wanted of a box; then stand at its end."""
-        if box.kind in INSIDE[parent] and self._opens(box.kind):
-            if box.kind in INSIDE:
+        """Read what is needed of a box, then move to its end."""
+        if box.kind in CHILD_BOXES[parent] and self._should_read(box.kind):
+            if box.kind in CHILD_BOXES:
                 while child := (yield from self._next_box(box.end)):
                     yield from self._enter(box.kind, child)
-            elif box.kind in TABLES and self.movie:
-                yield from self._add_up(box, self.movie)
+            elif box.kind in TABLE_BOXES and self.movie:
+                yield from self._sum_table(box, self.movie)
             else:
-                self._keep(box.kind, (yield from self._read(min(KEPT_BYTES, box.end - self.at))))
-        if self.at < box.end < OPEN:
-            yield Skip(box.end - self.at)
-            self.at = box.end
+                self._store(box.kind, (yield from self._read(min(STORED_BYTES, box.end - self.position))))
+        if self.position < box.end < OPEN_END:
+            yield Skip(box.end - self.position)
+            self.position = box.end
 
     def _next_box(self, parent_end: int) -> Steps[Box | None]:
-        """The next box before that end; None where none is left, or what stands there can be none."""
-        start = self.at
+        """Read the header of the next box before `parent_end`; None if there is none, or it is invalid."""
+        start = self.position
         if parent_end - start < HEADER_BYTES:
             return None
         header = yield from self._read(HEADER_BYTES)
-        size = number(header[:4])
-        if size == 1 and parent_end - self.at >= 8:
-            size = number((yield from self._read(8)))
+        size = read_number(header[:4])
+        if size == 1 and parent_end - self.position >= 8:
+            size = read_number((yield from self._read(8)))
         end = start + size if size else parent_end
-        if len(header) < HEADER_BYTES or end < self.at:
+        if len(header) < HEADER_BYTES or end < self.position:
             return None
         if not self._boxes_left:
             raise Unreadable(f"it has more than {MAX_BOXES} boxes")
         self._boxes_left -= 1
         return Box(header[4:], min(end, parent_end))
 
-    def _opens(self, kind: bytes) -> bool:
-        """Whether a box of this kind is looked into here: one movie, not too many tracks, no fragment before it."""
+    def _should_read(self, kind: bytes) -> bool:
+        """Whether to read a box of this kind here: only the first movie, and fragments only after it."""
         if kind == b"moov":
             is_first, self.movie = self.movie is None, self.movie or Movie()
             return is_first
         if kind == b"ftyp":
             return not self.brand
-        return self.movie is not None and self.movie.opens(kind)
+        return self.movie is not None and self.movie.begin_box(kind)
 
-    def _keep(self, kind: bytes, body: bytes) -> None:
+    def _store(self, kind: bytes, box_start: bytes) -> None:
         if kind == b"ftyp":
-            self.brand = body[:4]
+            self.brand = box_start[:4]
         elif self.movie:
-            self.movie.keep(kind, body)
+            self.movie.store_box(kind, box_start)
 
-    def _add_up(self, box: Box, movie: Movie) -> Steps[None]:
-        """Read a table in pieces, as far as its box goes; only the sum of its rows is kept."""
-        table = Table(box.kind, (yield from self._read(min(HEADER_BYTES, box.end - self.at))))
-        yield from self._read(min(table.lead_bytes, box.end - self.at))
-        left = min(table.count, (box.end - self.at) // table.row_bytes) * table.row_bytes if table.is_summed else 0
+    def _sum_table(self, box: Box, movie: Movie) -> Steps[None]:
+        """Read a table in pieces, up to the end of its box, and keep only the sum of its rows."""
+        table = Table(box.kind, (yield from self._read(min(HEADER_BYTES, box.end - self.position))))
+        yield from self._read(min(table.lead_bytes, box.end - self.position))
+        left = (
+            min(table.count, (box.end - self.position) // table.row_bytes) * table.row_bytes if table.is_summed else 0
+        )
         self._table_bytes_left -= left
         if self._table_bytes_left < 0:
             raise Unreadable(f"its tables of samples are longer than {MAX_TABLE_BYTES} bytes")
@@ -176,19 +179,19 @@ class Walk:
 
     def _read(self, count: int) -> Steps[bytes]:
         data = (yield Read(count)) if count > 0 else b""
-        self.at += len(data)
+        self.position += len(data)
         return data
 
 
-def read(file: File) -> Walk:
-    """Walk over a file of which only what is needed is fetched; raises Unreadable."""
+def walk_file(file: File) -> Walk:
+    """Walk over a file and fetch only what is needed; raises Unreadable."""
     walk = Walk()
     steps, data = walk.steps(), b""
     try:
         step = next(steps)
         while True:
             if isinstance(step, Skip):
-                file.at += step.size
+                file.position += step.size
             else:
                 data = file.take(step.size)
             step = steps.send(data)
@@ -197,35 +200,35 @@ def read(file: File) -> Walk:
 
 
 class Feed:
-    """Walks over what goes by in chunks of any size."""
+    """Feeds a walk with a stream in chunks of any size."""
 
     def __init__(self, walk: Walk) -> None:
-        self.is_over = False  # nothing that still comes is looked at
+        self.is_over = False  # further chunks are ignored
         self._steps = walk.steps()
         self._step: Read | Skip = next(self._steps)
-        self._data, self._passed = bytearray(), 0  # of this step
+        self._data, self._step_bytes = bytearray(), 0  # of this step
 
     def feed(self, chunk: bytes | memoryview) -> None:
         """Take the next bytes; raises Unreadable."""
         rest = memoryview(chunk)
         while rest and not self.is_over:
-            taken = rest[: self._step.size - self._passed]
-            self._passed += len(taken)
+            taken = rest[: self._step.size - self._step_bytes]
+            self._step_bytes += len(taken)
             if isinstance(self._step, Read):
                 self._data += taken
-            if self._passed == self._step.size:
-                self._go_on()
+            if self._step_bytes == self._step.size:
+                self._finish_step()
             rest = rest[len(taken) :]
 
     def end(self) -> None:
-        """No more bytes come: the walk gets what there is, and ends; raises Unreadable."""
+        """End the stream: the walk gets the remaining bytes and ends; raises Unreadable."""
         while not self.is_over:
-            self._go_on()
+            self._finish_step()
 
-    def _go_on(self) -> None:
+    def _finish_step(self) -> None:
         data = bytes(self._data)
         self._data.clear()
-        self._passed = 0
+        self._step_bytes = 0
         try:
             self._step = self._steps.send(data)
         except StopIteration:
@@ -235,22 +238,22 @@ class Feed:
             raise
 
 
-def header(file: File) -> Header:
-    """What an MP4 or MOV says of itself; raises Unreadable, also where it breaks off or does not say enough."""
-    walk = read(file)
-    if walk.cut_short(file.size()):
+def read_header(file: File) -> ClipHeader:
+    """Read the header of an MP4 or MOV; raises Unreadable, also if the file is cut short or lacks a value."""
+    walk = walk_file(file)
+    if walk.is_cut_short(file.size()):
         kind, end = walk.last
         raise Unreadable(f"it is cut short: its {kind.decode()} ends at byte {end}, the file at {file.size()}")
-    if walk.movie is None or b"mdat" not in walk.seen:
+    if walk.movie is None or b"mdat" not in walk.top_level_kinds:
         raise Unreadable(f"it has no {'mdat' if walk.movie else 'moov'}; it may be cut short")
-    video, duration_s = walk.movie.video, walk.movie.played_s(places=2)
+    video, duration_s = walk.movie.video, walk.movie.play_duration_s(places=2)
     if video is None:
         raise Unreadable("it has no video track")
-    if not video.code:
-        raise Unreadable("its video track does not say how it is coded")
+    if not video.codec:
+        raise Unreadable("its video track does not state its codec")
     if not duration_s:
-        raise Unreadable("it does not say how long it is")
-    return Header(*video.coded_sides, duration_s, video.code, walk.format)
+        raise Unreadable("it does not state its duration")
+    return ClipHeader(*video.coded_dimensions, duration_s, video.codec, walk.format)
 
 
 def _is_printable(kind: bytes) -> bool:

@@ -1,4 +1,4 @@
-"""What the movie of an MP4 or MOV says of itself: its tracks, their sides, and how long they last."""
+"""The movie header of an MP4 or MOV: its tracks, their dimensions and their durations."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ import struct
 from dataclasses import dataclass, field
 from decimal import Decimal
 
-MAX_TRACKS = 64  # a file made of millions of them must not fill the memory
+MAX_TRACKS = 64  # bounds the memory for a file with millions of tracks
 
-# Which boxes are looked into, and for what; all others are passed over, however large they are.
-INSIDE = {
+# The boxes that are read, by their parent. All others are skipped, however large they are.
+CHILD_BOXES = {
     b"": {b"ftyp", b"moov", b"moof"},
     b"moov": {b"mvhd", b"trak", b"mvex"},
     b"trak": {b"tkhd", b"edts", b"mdia"},
@@ -21,7 +21,7 @@ INSIDE = {
     b"moof": {b"traf"},
     b"traf": {b"tfhd", b"tfdt", b"trun"},
 }
-TABLES = frozenset({b"elst", b"stts", b"trun"})
+TABLE_BOXES = frozenset({b"elst", b"stts", b"trun"})
 
 CODECS = {
     **dict.fromkeys(("avc1", "avc2", "avc3", "avc4"), "h264"),
@@ -37,12 +37,12 @@ CODECS = {
 
 
 class Table:
-    """A table of samples or edits, of which only the sum of its rows is kept."""
+    """A table of samples or edits. Only the sum of its rows is kept."""
 
     def __init__(self, kind: bytes, head: bytes) -> None:
-        flags = number(head[1:4])
+        flags = read_number(head[1:4])
         self.kind = kind
-        self.count = number(head[4:8])
+        self.count = read_number(head[4:8])
         self.ticks = 0
         self.lead_bytes, self.row_bytes, self.is_summed = 0, 8, True
         self._is_long = kind == b"elst" and head[:1] == b"\1"
@@ -54,10 +54,10 @@ class Table:
             self.is_summed = bool(flags & 0x100)
 
     def add(self, rows: bytes) -> None:
-        """Take the next whole rows."""
+        """Add the next whole rows to the sum."""
         first, second = _column(rows, self.row_bytes), _column(rows[4:], self.row_bytes)
         if self.kind == b"stts":
-            self.ticks += sum(count * each for count, each in zip(first, second, strict=False))
+            self.ticks += sum(count * duration for count, duration in zip(first, second, strict=False))
         elif self._is_long:
             self.ticks += sum(high << 32 | low for high, low in zip(first, second, strict=False))
         else:
@@ -66,69 +66,68 @@ class Table:
 
 @dataclass(slots=True)
 class Track:
-    """One track of a movie: its boxes, and from when to when its samples are known to last, by its own clock."""
+    """One track of a movie: its boxes, and the start and end of its samples in ticks of its own clock."""
 
     boxes: dict[bytes, bytes] = field(default_factory=dict)
-    edited_ticks: int = 0  # by the clock of the movie
+    edited_ticks: int = 0  # sum of the edit list, by the movie's clock
     start: int | None = None
     end: int = 0
 
     @property
     def track_id(self) -> int:
-        return _pick(self.body(b"tkhd"), (12, 16), (20, 24))
+        return _read_field(self.box_start(b"tkhd"), (12, 16), (20, 24))
 
     @property
     def kind(self) -> bytes:
-        return self.body(b"hdlr")[8:12]
+        return self.box_start(b"hdlr")[8:12]
 
     @property
-    def code(self) -> str:
-        """How its samples are coded; empty where that is not said."""
-        text = self.body(b"stsd")[12:16].decode("ascii", "replace").strip()
+    def codec(self) -> str:
+        """The codec, or the four-character code of an unknown one; empty if the track does not state it."""
+        text = self.box_start(b"stsd")[12:16].decode("ascii", "replace").strip()
         return CODECS.get(text, text)
 
     @property
-    def coded_sides(self) -> tuple[int, int]:
-        return number(self.body(b"stsd")[40:42]), number(self.body(b"stsd")[42:44])
+    def coded_dimensions(self) -> tuple[int, int]:
+        return read_number(self.box_start(b"stsd")[40:42]), read_number(self.box_start(b"stsd")[42:44])
 
     @property
-    def shown_sides(self) -> tuple[int, int]:
-        """Width and height stand in 16.16 fixed point."""
-        tkhd = self.body(b"tkhd")
-        return _pick(tkhd, (76, 80), (88, 92)) >> 16, _pick(tkhd, (80, 84), (92, 96)) >> 16
+    def display_dimensions(self) -> tuple[int, int]:
+        """Width and height for display; tkhd has them in 16.16 fixed point."""
+        tkhd = self.box_start(b"tkhd")
+        return _read_field(tkhd, (76, 80), (88, 92)) >> 16, _read_field(tkhd, (80, 84), (92, 96)) >> 16
 
     @property
-    def stated_ticks(self) -> int:
-        """How long it says that it lasts, by the clock of the movie."""
-        return _pick(self.body(b"tkhd"), (20, 24), (28, 36))
+    def header_ticks(self) -> int:
+        """The duration that tkhd states, by the movie's clock."""
+        return _read_field(self.box_start(b"tkhd"), (20, 24), (28, 36))
 
-    def body(self, kind: bytes) -> bytes:
+    def box_start(self, kind: bytes) -> bytes:
         return self.boxes.get(kind, b"")
 
-    def counted_s(self, places: int) -> Decimal:
-        ticks_per_s, _ = _clock(self.body(b"mdhd"))
+    def sample_duration_s(self, places: int) -> Decimal:
+        ticks_per_s, _ = _timescale_and_duration(self.box_start(b"mdhd"))
         return _seconds(self.end - (self.start or 0), ticks_per_s, places)
 
     def add_samples(self, start: int, ticks: int) -> None:
-        # Where a fragment begins counts too: a writer that is ahead of its source leaves gaps, and a recording of
-        # something live does not begin at 0.
+        # The start of a fragment matters too: some writers leave gaps, and a live recording does not start at 0.
         self.start = start if self.start is None else self.start
         self.end = max(self.end, start + ticks)
 
 
 class Movie:
-    """The moov box, and what its fragments add to it."""
+    """The content of the moov box and of the fragments after it."""
 
     def __init__(self) -> None:
         self.tracks: list[Track] = []
         self._mvhd = b""
         self._is_fragmented = False
-        self._default_ticks: dict[int, int] = {}  # of a sample in a fragment that does not say it, by track
-        self._by_id: dict[int, Track] = {}  # once all tracks are known
-        self._fragment: dict[bytes, bytes] = {}  # boxes of the traf that is being read
+        self._default_ticks: dict[int, int] = {}  # by track: the duration of samples whose fragment does not state it
+        self._by_id: dict[int, Track] = {}  # filled at the first fragment
+        self._fragment: dict[bytes, bytes] = {}  # boxes of the current traf
 
-    def opens(self, kind: bytes) -> bool:
-        """Whether this box is looked into now."""
+    def begin_box(self, kind: bytes) -> bool:
+        """Prepare for a box of this kind; False if it is to be skipped."""
         if kind == b"trak":
             if len(self.tracks) == MAX_TRACKS:
                 return False
@@ -141,20 +140,20 @@ class Movie:
             self._by_id = self._by_id or {track.track_id: track for track in self.tracks}
         return True
 
-    def keep(self, kind: bytes, body: bytes) -> None:
-        """Take the beginning of a box."""
+    def store_box(self, kind: bytes, box_start: bytes) -> None:
+        """Store the first bytes of a box."""
         if kind == b"mvhd":
-            self._mvhd = self._mvhd or body
+            self._mvhd = self._mvhd or box_start
         elif kind == b"trex":
             if len(self._default_ticks) < MAX_TRACKS:
-                self._default_ticks[number(body[4:8])] = number(body[12:16])
-        elif kind in INSIDE[b"traf"]:
-            self._fragment[kind] = body
+                self._default_ticks[read_number(box_start[4:8])] = read_number(box_start[12:16])
+        elif kind in CHILD_BOXES[b"traf"]:
+            self._fragment[kind] = box_start
         else:
-            self.tracks[-1].boxes.setdefault(kind, body)
+            self.tracks[-1].boxes.setdefault(kind, box_start)
 
     def add_table(self, table: Table) -> None:
-        """Take what the rows of a table come to."""
+        """Add the sum of a table to its track."""
         if table.kind == b"elst":
             self.tracks[-1].edited_ticks = table.ticks
         elif table.kind == b"trun":
@@ -164,75 +163,77 @@ class Movie:
 
     def _add_run(self, run: Table) -> None:
         tfhd, tfdt = self._fragment.get(b"tfhd", b""), self._fragment.pop(b"tfdt", None)
-        if track := self._by_id.get(number(tfhd[4:8])):
-            start = track.end if tfdt is None else _pick(tfdt, (4, 8), (4, 12))
+        if track := self._by_id.get(read_number(tfhd[4:8])):
+            start = track.end if tfdt is None else _read_field(tfdt, (4, 8), (4, 12))
             track.add_samples(start, run.ticks if run.is_summed else run.count * self._sample_ticks(tfhd))
 
     def _sample_ticks(self, tfhd: bytes) -> int:
-        flags = number(tfhd[1:4])
-        at = 8 + 8 * bool(flags & 0x1) + 4 * bool(flags & 0x2)
-        return number(tfhd[at : at + 4]) if flags & 0x8 else self._default_ticks.get(number(tfhd[4:8]), 0)
+        flags = read_number(tfhd[1:4])
+        if not flags & 0x8:
+            return self._default_ticks.get(read_number(tfhd[4:8]), 0)
+        position = 8 + 8 * bool(flags & 0x1) + 4 * bool(flags & 0x2)
+        return read_number(tfhd[position : position + 4])
 
     @property
     def video(self) -> Track | None:
-        """The first track of pictures."""
+        """The first video track."""
         return next((track for track in self.tracks if track.kind == b"vide"), None)
 
     @property
-    def is_sound_alone(self) -> bool:
+    def is_audio_only(self) -> bool:
         return bool(self.tracks) and all(track.kind == b"soun" for track in self.tracks)
 
-    def played_s(self, places: int) -> Decimal:
-        """The longest of its tracks as they are played: what ffprobe says, and so most gateways; 0 where none is known.
+    def play_duration_s(self, places: int) -> Decimal:
+        """Return the duration of the longest track as it is played, as ffprobe and most gateways do; 0 if unknown.
 
-        The movie's own figure comes last: many writers count sound in it that is set before zero and never heard,
-        some 20 ms of AAC, and in a fragmented movie it is not the whole.
+        The movie's own figure is the last resort: many writers include audio before zero that is never played (about
+        20 ms of AAC), and in a fragmented movie it does not cover the fragments.
         """
         edited = [0 if self._is_fragmented else track.edited_ticks for track in self.tracks]
         played = [
-            self._by_own_clock(ticks, places) or track.counted_s(places)
+            self._movie_seconds(ticks, places) or track.sample_duration_s(places)
             for ticks, track in zip(edited, self.tracks, strict=True)
         ]
-        return max(played, default=Decimal(0)) or self._stated_s(places)
+        return max(played, default=Decimal(0)) or self._header_duration_s(places)
 
-    def pictured_s(self, places: int) -> Decimal:
-        """How long its pictures last, whatever is heard beside them; 0 where that is not known."""
+    def video_duration_s(self, places: int) -> Decimal:
+        """Return the duration of the video track, whatever the audio's is; 0 if unknown."""
         video = self.video
-        stated = self._by_own_clock(video.stated_ticks, places) if video and not self._is_fragmented else Decimal(0)
-        return stated or (video.counted_s(places) if video else stated) or self._stated_s(places)
+        stated = self._movie_seconds(video.header_ticks, places) if video and not self._is_fragmented else Decimal(0)
+        return stated or (video.sample_duration_s(places) if video else stated) or self._header_duration_s(places)
 
-    def _stated_s(self, places: int) -> Decimal:
-        _, ticks = _clock(self._mvhd)
-        return self._by_own_clock(ticks, places)
+    def _header_duration_s(self, places: int) -> Decimal:
+        _, ticks = _timescale_and_duration(self._mvhd)
+        return self._movie_seconds(ticks, places)
 
-    def _by_own_clock(self, ticks: int, places: int) -> Decimal:
-        ticks_per_s, _ = _clock(self._mvhd)
+    def _movie_seconds(self, ticks: int, places: int) -> Decimal:
+        ticks_per_s, _ = _timescale_and_duration(self._mvhd)
         return _seconds(ticks, ticks_per_s, places)
 
 
 def _seconds(ticks: int, ticks_per_s: int, places: int) -> Decimal:
-    """Rounded half up to so many decimals, in whole numbers: no length in a file is too long for that."""
+    """Seconds, rounded half up to `places` decimals. In integers, so no duration in a file overflows."""
     scale: int = 10**places
     return Decimal((2 * scale * ticks + ticks_per_s) // (2 * ticks_per_s) if ticks_per_s else 0).scaleb(-places)
 
 
-def _clock(box: bytes) -> tuple[int, int]:
-    """Ticks per second, and length in ticks, of mvhd or mdhd."""
-    return _pick(box, (12, 16), (20, 24)), _pick(box, (16, 20), (24, 32))
+def _timescale_and_duration(box: bytes) -> tuple[int, int]:
+    """Ticks per second and duration in ticks, from mvhd or mdhd."""
+    return _read_field(box, (12, 16), (20, 24)), _read_field(box, (16, 20), (24, 32))
 
 
-def _pick(box: bytes, version_0: tuple[int, int], version_1: tuple[int, int]) -> int:
-    """The number between these offsets; version 1 of a box has 64-bit times. All ones mean that it is not known."""
+def _read_field(box: bytes, version_0: tuple[int, int], version_1: tuple[int, int]) -> int:
+    """The number between two offsets; version 1 of a box has 64-bit times. All ones mean unknown: 0."""
     digits = box[slice(*(version_1 if box[:1] == b"\1" else version_0))]
-    return 0 if set(digits) == {0xFF} else number(digits)
+    return 0 if set(digits) == {0xFF} else read_number(digits)
 
 
 def _column(rows: bytes, width: int) -> tuple[int, ...]:
-    """The 32-bit number at the start of each row."""
+    """The 32-bit number at the start of each row of `width` bytes."""
     count = len(rows) // 4
     return struct.unpack(f">{count}I", rows[: 4 * count])[:: width // 4]
 
 
-def number(digits: bytes) -> int:
-    """A number as boxes hold it."""
+def read_number(digits: bytes) -> int:
+    """Read a big-endian number, as boxes store it."""
     return int.from_bytes(digits)

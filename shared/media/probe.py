@@ -1,4 +1,4 @@
-"""The inputs of a job, probed before money is spent: by their content, and with as few bytes as will do."""
+"""Checks the inputs of a job before money is spent, by their content and with as few bytes as possible."""
 
 from __future__ import annotations
 
@@ -16,22 +16,23 @@ from rushes.shared.domain.http_messages import Request
 from rushes.shared.media import formats, mp4_boxes
 
 DEADLINE_S = 20.0  # for one input
-MB = 1 << 20  # no gateway says which MB it means; the larger refuses nobody wrongly
-# What each request for a range asks for at least. A header takes one to three; a clip of many fragments, more.
-RANGES_BYTES = (1 << 16,) * 16 + (1 << 21,) * 48
-PIECE_BYTES = 1 << 16  # where the server gives no ranges
+MB = 1 << 20  # gateways do not say which MB they mean; the larger one refuses no valid input
+# The least size of each range request. A header takes one to three requests, a clip of many fragments more.
+MIN_RANGE_BYTES = (1 << 16,) * 16 + (1 << 21,) * 48
+PIECE_BYTES = 1 << 16  # of one read, where the server has no ranges
 
-SHORTEST_S, LONGEST_S = 3, {"image": 10, "video": 30}  # the latter by character_orientation
-WIDEST = (5, 2)  # 2.5:1; and 1:2.5, so an EXIF orientation that turns the picture changes nothing
+MIN_DURATION_S, MAX_DURATION_S = 3, {"image": 10, "video": 30}  # the maximum by character_orientation
+MAX_ASPECT = (5, 2)  # from 1:2.5 to 2.5:1, so the EXIF orientation makes no difference
 
-NOT_NOW = frozenset({408, 425, 429})  # and every 5xx
-# What servers say to a range that they do not know, or whose end is past the file; without one they may give it whole.
-NO_RANGES = frozenset({400, 403, 405, 416, 501})
+RETRYABLE_STATUSES = frozenset({408, 425, 429})  # and every 5xx
+# Statuses for a range request that a server does not support, or whose end is past the file. The same server may serve
+# the whole file to a request without a range.
+NO_RANGE_STATUSES = frozenset({400, 403, 405, 416, 501})
 CONTENT_RANGE = re.compile(r"bytes (\d+)-\d+/(\d+)")
 
 
-class _Trouble(Exception):
-    """`field` is the input's name, `message` what is wrong with it; the text has both."""
+class _InputError(Exception):
+    """`field` is the input's name, `message` says what is wrong with it; the text holds both."""
 
     def __init__(self, field: str, message: str) -> None:
         super().__init__(field, message)
@@ -41,17 +42,17 @@ class _Trouble(Exception):
         return f"{self.field}: {self.message}"
 
 
-class InputRejected(_Trouble):
-    """This input breaks a rule or is not to be had; asking again will not help."""
+class InputRejected(_InputError):
+    """This input breaks a rule or cannot be fetched; the same request will be rejected again."""
 
 
-class InputUnreachable(_Trouble):
-    """The address of this input did not answer now; try again later."""
+class InputUnreachable(_InputError):
+    """This input cannot be fetched now; try again later."""
 
 
 @dataclass(frozen=True)
-class Picture:
-    """A picture as stored, whatever its EXIF orientation; sides in pixels."""
+class ImageInfo:
+    """A picture; width and height in pixels as stored, without the EXIF orientation."""
 
     width: int
     height: int
@@ -60,8 +61,8 @@ class Picture:
 
 
 @dataclass(frozen=True)
-class Clip:
-    """A clip; sides in pixels as coded, length rounded to two decimals."""
+class VideoInfo:
+    """A clip; width and height in pixels as coded, duration rounded to two decimals."""
 
     width: int
     height: int
@@ -73,185 +74,188 @@ class Clip:
 
 @dataclass(frozen=True)
 class _Rules:
-    names: str
+    format_names: str
     formats: frozenset[str]
     max_bytes: int
     sides_px: tuple[int, int]
 
 
-PICTURES = _Rules("JPG or PNG", frozenset({"jpeg", "png"}), 10 * MB, (300, 65536))
-CLIPS = _Rules("MP4 or MOV", frozenset({"mp4", "mov"}), 100 * MB, (340, 3850))
-FIELDS = {"image_url": PICTURES, "last_image_url": PICTURES, "video_url": CLIPS}
+IMAGE_RULES = _Rules("JPG or PNG", frozenset({"jpeg", "png"}), 10 * MB, (300, 65536))
+VIDEO_RULES = _Rules("MP4 or MOV", frozenset({"mp4", "mov"}), 100 * MB, (340, 3850))
+INPUT_RULES = {"image_url": IMAGE_RULES, "last_image_url": IMAGE_RULES, "video_url": VIDEO_RULES}
 
 
-class _Broken(Exception):
-    """A rule that is broken, with the measured value."""
+class _RuleBroken(Exception):
+    """An input breaks a rule; the text holds the measured value."""
 
 
-class _NotNow(Exception):
-    """An answer that may be another one later."""
+class _TryLater(Exception):
+    """A response that may be different later."""
 
 
-def probe(
+def probe_inputs(
     request: Mapping[str, Any],
     http_client: http.HttpClient,
     resolve: Callable[[str], str],
     *,
     deadline_s: float = DEADLINE_S,
 ) -> dict[str, Any]:
-    """Measure every input of a request and hold it against the rules; gives what was measured, by field, as JSON.
+    """Measure every input of a request and check it against the rules. Returns the measurements by field, as JSON.
 
-    `resolve` gives the https address of an input; `deadline_s` is for each of them. Raises InputRejected and
-    InputUnreachable, for the first input that is not right.
+    `resolve` turns an input's URL into one that can be fetched; `deadline_s` is per input. Raises InputRejected or
+    InputUnreachable for the first bad input.
     """
-    found: dict[str, Any] = {}
-    for field, rules in FIELDS.items():
+    measured: dict[str, Any] = {}
+    for field, rules in INPUT_RULES.items():
         if url := request.get(field):
-            remote = _Remote(http_client, resolve(url), rules.max_bytes, deadline_s)
-            with closing(remote):
-                found[field] = _plain(_judged(field, remote, request))
-    return found
+            file = _RemoteFile(http_client, resolve(url), rules.max_bytes, deadline_s)
+            with closing(file):
+                measured[field] = _as_json(_check_input(field, file, request))
+    return measured
 
 
-def _judged(field: str, remote: _Remote, request: Mapping[str, Any]) -> Picture | Clip:
-    """What the field's file is, if it is within the rules; raises InputRejected, InputUnreachable."""
-    # Of an address these texts have the origin at most: its query, or a user in it, may be secret.
+def _check_input(field: str, file: _RemoteFile, request: Mapping[str, Any]) -> ImageInfo | VideoInfo:
+    """Measure one input; raises InputRejected, InputUnreachable."""
+    # Invariant: these texts hold at most the origin of a URL. Its query or its user part may be secret.
     try:
-        return _measure(remote, FIELDS[field], request)
-    except (_Broken, http.Forbidden) as refusal:
+        return _measure(file, INPUT_RULES[field], request)
+    except (_RuleBroken, http.Forbidden) as refusal:
         raise InputRejected(field, str(refusal)) from None
-    except (_NotNow, http.NotSent, http.AnswerLost) as silence:
-        raise InputUnreachable(field, str(silence)) from None
+    except (_TryLater, http.NotSent, http.AnswerLost) as failure:
+        raise InputUnreachable(field, str(failure)) from None
 
 
-def judged(field: str, file: BinaryIO) -> Picture | Clip:
-    """What a file on disk is, if it may be the input of this field; raises InputRejected.
+def probe_file(field: str, file: BinaryIO) -> ImageInfo | VideoInfo:
+    """Measure a file on disk that is to be the input of this field; raises InputRejected.
 
-    Its length is held against the longest that any character_orientation allows: which it will be is not known yet.
+    Its duration may be the longest that any character_orientation allows: the orientation is not known yet.
     """
     try:
-        return _measure(_OnDisk(file, FIELDS[field].max_bytes), FIELDS[field], {"character_orientation": "video"})
-    except _Broken as refusal:
+        rules = INPUT_RULES[field]
+        return _measure(_LocalFile(file, rules.max_bytes), rules, {"character_orientation": "video"})
+    except _RuleBroken as refusal:
         raise InputRejected(field, str(refusal)) from None
 
 
-def _measure(remote: _Remote | _OnDisk, rules: _Rules, request: Mapping[str, Any]) -> Picture | Clip:
-    name = _format(remote, rules)
+def _measure(file: _RemoteFile | _LocalFile, rules: _Rules, request: Mapping[str, Any]) -> ImageInfo | VideoInfo:
+    name = _format(file, rules)
     try:
-        facts = _read_clip(remote) if rules is CLIPS else _read_picture(remote, name)
+        info = _read_clip(file) if rules is VIDEO_RULES else _read_picture(file, name)
     except formats.Unreadable as flaw:
-        raise _Broken(f"cannot be read as {name}: {flaw}") from None
-    _check_sides(facts, rules)
-    if isinstance(facts, Clip):
-        _check_length(facts.duration_s, request["character_orientation"])
+        raise _RuleBroken(f"cannot be read as {name}: {flaw}") from None
+    _check_sides(info, rules)
+    if isinstance(info, VideoInfo):
+        _check_length(info.duration_s, request["character_orientation"])
     else:
-        _check_aspect(facts)
-    return facts
+        _check_aspect(info)
+    return info
 
 
-def _format(remote: _Remote | _OnDisk, rules: _Rules) -> str:
-    head = remote.peek(formats.HEAD_BYTES)
+def _format(file: _RemoteFile | _LocalFile, rules: _Rules) -> str:
+    head = file.peek(formats.HEAD_BYTES)
     if not head:
-        raise _Broken("the file is empty")
-    name = formats.name(head)
+        raise _RuleBroken("the file is empty")
+    name = formats.detect(head)
     if name not in rules.formats:
-        raise _Broken(f"the file is {name}, not {rules.names}")
+        raise _RuleBroken(f"the file is {name}, not {rules.format_names}")
     return name
 
 
-def _read_picture(remote: _Remote | _OnDisk, name: str) -> Picture:
-    width, height = formats.png_sides(remote) if name == "png" else formats.jpeg_sides(remote)
-    return Picture(width, height, remote.size(), name)
+def _read_picture(file: _RemoteFile | _LocalFile, name: str) -> ImageInfo:
+    width, height = formats.png_dimensions(file) if name == "png" else formats.jpeg_dimensions(file)
+    return ImageInfo(width, height, file.size(), name)
 
 
-def _read_clip(remote: _Remote | _OnDisk) -> Clip:
-    header = mp4_boxes.header(remote)
-    return Clip(header.width, header.height, remote.size(), header.duration_s, header.codec, header.format)
+def _read_clip(file: _RemoteFile | _LocalFile) -> VideoInfo:
+    header = mp4_boxes.read_header(file)
+    return VideoInfo(header.width, header.height, file.size(), header.duration_s, header.codec, header.format)
 
 
 def _check_size(size_bytes: int, max_bytes: int) -> None:
     if size_bytes > max_bytes:
-        raise _Broken(f"{size_bytes} bytes is larger than {max_bytes // MB} MB ({max_bytes} bytes)")
+        raise _RuleBroken(f"{size_bytes} bytes is larger than {max_bytes // MB} MB ({max_bytes} bytes)")
 
 
-def _check_sides(facts: Picture | Clip, rules: _Rules) -> None:
+def _check_sides(info: ImageInfo | VideoInfo, rules: _Rules) -> None:
     least, most = rules.sides_px
-    for word, side in (("width", facts.width), ("height", facts.height)):
+    for word, side in (("width", info.width), ("height", info.height)):
         if not least <= side <= most:
-            raise _Broken(f"its {word} of {side} px is outside {least} to {most} px")
+            raise _RuleBroken(f"its {word} of {side} px is outside {least} to {most} px")
 
 
-def _check_aspect(picture: Picture) -> None:
+def _check_aspect(picture: ImageInfo) -> None:
     long, short = sorted((picture.width, picture.height), reverse=True)
-    if long * WIDEST[1] > short * WIDEST[0]:
-        raise _Broken(f"its aspect of {picture.width}:{picture.height} is outside 1:2.5 to 2.5:1")
+    if long * MAX_ASPECT[1] > short * MAX_ASPECT[0]:
+        raise _RuleBroken(f"its aspect of {picture.width}:{picture.height} is outside 1:2.5 to 2.5:1")
 
 
 def _check_length(duration_s: Decimal, orientation: str) -> None:
-    # No tolerance beyond the rounding: 10.004 s is 10.00 s and passes, 10.02 s and 2.97 s do not. A gateway probes
-    # for itself, and either refuses such a clip or bills other seconds than were estimated.
-    if duration_s < SHORTEST_S:
-        raise _Broken(f"{duration_s} s is shorter than {SHORTEST_S} s")
-    if duration_s > LONGEST_S[orientation]:
-        raise _Broken(f"{duration_s} s is longer than {LONGEST_S[orientation]} s (character_orientation {orientation})")
+    # No tolerance beyond the rounding: 10.004 s is 10.00 s and passes, 10.02 s and 2.97 s do not. A gateway measures
+    # the clip itself, and either refuses it or bills other seconds than estimated.
+    if duration_s < MIN_DURATION_S:
+        raise _RuleBroken(f"{duration_s} s is shorter than {MIN_DURATION_S} s")
+    if duration_s > MAX_DURATION_S[orientation]:
+        raise _RuleBroken(
+            f"{duration_s} s is longer than {MAX_DURATION_S[orientation]} s (character_orientation {orientation})"
+        )
 
 
-def _plain(facts: Picture | Clip) -> dict[str, Any]:
-    return {name: str(value) if isinstance(value, Decimal) else value for name, value in asdict(facts).items()}
+def _as_json(info: ImageInfo | VideoInfo) -> dict[str, Any]:
+    return {name: str(value) if isinstance(value, Decimal) else value for name, value in asdict(info).items()}
 
 
-class _OnDisk:
-    """A file on disk, read as one behind an address is."""
+class _LocalFile:
+    """A file on disk."""
 
     def __init__(self, file: BinaryIO, max_bytes: int) -> None:
-        self.at = 0
+        self.position = 0
         self._file = file
         self._size = file.seek(0, SEEK_END)
         _check_size(self._size, max_bytes)
 
     def take(self, count: int) -> bytes:
         data = self.peek(count)
-        self.at += len(data)
+        self.position += len(data)
         return data
 
     def peek(self, count: int) -> bytes:
-        self._file.seek(min(self.at, self._size))  # a file may name a place that no disk has
+        self._file.seek(min(self.position, self._size))  # a box may name a position past the end of any file
         return self._file.read(count)
 
     def size(self) -> int:
         return self._size
 
 
-class _Remote:
-    """A file behind an address, read forwards; what is passed over is not fetched where the server gives ranges."""
+class _RemoteFile:
+    """A file behind a URL, read forwards. Skipped bytes are not fetched if the server supports ranges."""
 
     def __init__(self, http_client: http.HttpClient, url: str, max_bytes: int, deadline_s: float) -> None:
-        self.at = 0  # where the next byte is taken; may be set further on
+        self.position = 0  # of the next byte; may be moved forwards
         self._http_client, self._url, self._max_bytes = http_client, url, max_bytes
         self._ends_at = time.monotonic() + deadline_s
         self._size: int | None = None
-        self._wanted = 0  # how many bytes are missing just now
+        self._needed_bytes = 0  # of the current read
         self._has_ranges = True  # until the server shows otherwise
-        self._piece_at, self._piece = 0, b""  # the last one fetched, and where it stands in the file
+        self._piece_at, self._piece = 0, b""  # the last piece that was fetched, and its position in the file
         self._pieces = self._fetch()
 
     def take(self, count: int) -> bytes:
-        """The next `count` bytes, fewer only at the end."""
+        """Read the next `count` bytes; fewer only at the end."""
         data = bytearray()
-        while (missing := count - len(data)) and (part := self._at_hand(missing)):
+        while (missing := count - len(data)) and (part := self._next_bytes(missing)):
             data += part
-            self.at += len(part)
+            self.position += len(part)
         return bytes(data)
 
     def peek(self, count: int) -> bytes:
-        """As `take`, without moving on."""
+        """Read as `take` does, without moving forwards."""
         data = self.take(count)
-        self._piece = data + self._piece[self.at - self._piece_at :]
-        self.at = self._piece_at = self.at - len(data)
+        self._piece = data + self._piece[self.position - self._piece_at :]
+        self.position = self._piece_at = self.position - len(data)
         return data
 
     def size(self) -> int:
-        """Size of the whole file; where the server does not tell it, the rest is fetched and counted."""
+        """Return the size of the file in bytes; if the server does not state it, the rest is fetched and counted."""
         while self._size is None:
             self._piece_at, self._piece = next(self._pieces)
         return self._size
@@ -259,71 +263,73 @@ class _Remote:
     def close(self) -> None:
         self._pieces.close()
 
-    def _at_hand(self, count: int) -> bytes:
-        self._wanted = count
-        while self.at >= self._piece_at + len(self._piece):
-            if self._size is not None and self.at >= self._size:
+    def _next_bytes(self, count: int) -> bytes:
+        self._needed_bytes = count
+        while self.position >= self._piece_at + len(self._piece):
+            if self._size is not None and self.position >= self._size:
                 return b""
             self._piece_at, self._piece = next(self._pieces)
-        return self._piece[self.at - self._piece_at :][:count]
+        return self._piece[self.position - self._piece_at :][:count]
 
     def _fetch(self) -> Generator[tuple[int, bytes]]:
-        """Pieces with their places: the one at `at` where there are ranges, else one after the other."""
-        for least_bytes in RANGES_BYTES:
-            asked = max(least_bytes, self._wanted)
-            with self._http_client.stream(self._request(asked), deadline_s=self._ends_at - time.monotonic()) as stream:
-                if self._has_ranges and stream.status in NO_RANGES:
+        """Yield pieces with their positions: with ranges the one at `position`, else one after the other."""
+        for least_bytes in MIN_RANGE_BYTES:
+            range_bytes = max(least_bytes, self._needed_bytes)
+            with self._http_client.stream(
+                self._request(range_bytes), deadline_s=self._ends_at - time.monotonic()
+            ) as stream:
+                if self._has_ranges and stream.status in NO_RANGE_STATUSES:
                     self._has_ranges = False
                     continue
                 self._check_status(stream.status)
                 if stream.status == 200 or (http.is_whole(stream) and not self._has_ranges):
-                    yield from self._whole(stream)
+                    yield from self._read_whole(stream)
                     return
-                piece = self._part(stream, asked)
+                piece = self._read_range(stream, range_bytes)
             if piece:
-                yield self.at, piece
-        raise _Broken(f"its header is spread over more than {len(RANGES_BYTES)} places")
+                yield self.position, piece
+        raise _RuleBroken(f"its header is spread over more than {len(MIN_RANGE_BYTES)} places")
 
-    def _request(self, asked: int) -> Request:
-        # Some servers refuse a range whose end is past the file.
-        end = self.at + asked if self._size is None else min(self.at + asked, self._size)
-        return Request("GET", self._url, {"Range": f"bytes={self.at}-{end - 1}"} if self._has_ranges else {})
+    def _request(self, range_bytes: int) -> Request:
+        # Some servers refuse a range whose end is past the end of the file.
+        end = self.position + range_bytes if self._size is None else min(self.position + range_bytes, self._size)
+        return Request("GET", self._url, {"Range": f"bytes={self.position}-{end - 1}"} if self._has_ranges else {})
 
-    def _part(self, stream: http.ResponseStream, asked: int) -> bytes:
-        """The part of the file in this answer; empty, and no more ranges are asked for, where it is another part."""
-        told = CONTENT_RANGE.fullmatch(stream.headers.get("content-range", ""))
-        if told is None or int(told[1]) != self.at:
+    def _read_range(self, stream: http.ResponseStream, range_bytes: int) -> bytes:
+        """Read the requested range. If the response holds another range, return nothing and stop using ranges."""
+        content_range = CONTENT_RANGE.fullmatch(stream.headers.get("content-range", ""))
+        if content_range is None or int(content_range[1]) != self.position:
             if not self._has_ranges:
-                raise _Broken("its address gives parts of the file that were not asked for")
+                raise _RuleBroken("its address answered with other parts of the file than requested")
             self._has_ranges = False
             return b""
-        self._know_size(int(told[2]))
+        self._set_size(int(content_range[2]))
         part = bytearray()
-        for piece in stream.chunks(asked):  # one, and a second only to hear that the first was cut short
+        for piece in stream.chunks(range_bytes):  # a second piece only shows whether the first was cut short
             part += piece
-            if len(part) >= asked:
+            if len(part) >= range_bytes:
                 break
-        return bytes(part[:asked])
+        return bytes(part[:range_bytes])
 
-    def _whole(self, stream: http.ResponseStream) -> Generator[tuple[int, bytes]]:
+    def _read_whole(self, stream: http.ResponseStream) -> Generator[tuple[int, bytes]]:
         if stream.length_bytes is not None:
-            self._know_size(stream.length_bytes)
-        at = 0
+            self._set_size(stream.length_bytes)
+        position = 0
         for piece in stream.chunks(PIECE_BYTES):
-            yield at, piece
-            at += len(piece)
-            _check_size(at, self._max_bytes)
-        self._know_size(at)
-        yield at, b""
+            yield position, piece
+            position += len(piece)
+            _check_size(position, self._max_bytes)
+        self._set_size(position)
+        yield position, b""
 
-    def _know_size(self, size_bytes: int) -> None:
+    def _set_size(self, size_bytes: int) -> None:
         if self._size not in (None, size_bytes):
-            raise _NotNow("the file changed while it was read")
+            raise _TryLater("the file changed while it was read")
         _check_size(size_bytes, self._max_bytes)
         self._size = size_bytes
 
     def _check_status(self, status: int) -> None:
-        if status in NOT_NOW or status >= 500:
-            raise _NotNow(f"its address answered {status}")
+        if status in RETRYABLE_STATUSES or status >= 500:
+            raise _TryLater(f"its address answered {status}")
         if status not in (200, 206):
-            raise _Broken(f"its address answered {status}")
+            raise _RuleBroken(f"its address answered {status}")

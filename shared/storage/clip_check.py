@@ -222,7 +222,7 @@ class ClipValidator:
             raise InvalidClip("it is empty")
         if not self.format:
             self._recognize()
-        if self.format in formats.VIDEOS:
+        if self.format in formats.OTHER_VIDEO_FORMATS:
             return self._accept_unread(end_known=end_known)
         with suppress(Unreadable):
             self._feed.end()
@@ -230,13 +230,13 @@ class ClipValidator:
 
     def _recognize(self) -> None:
         head = bytes(self._head)
-        self.format = formats.name(head)
-        if self.format not in formats.VIDEOS | formats.BOXES | {formats.UNKNOWN}:
+        self.format = formats.detect(head)
+        if self.format not in formats.OTHER_VIDEO_FORMATS | formats.BOX_FORMATS | {formats.UNKNOWN}:
             raise self._no_clip()
         self._follow(head)
 
     def _follow(self, chunk: bytes | memoryview) -> None:
-        if self.format in formats.VIDEOS or self._feed.is_over:
+        if self.format in formats.OTHER_VIDEO_FORMATS or self._feed.is_over:
             return
         with suppress(Unreadable):  # a header beyond the limits costs the ClipInfo, not the clip
             self._feed.feed(chunk)
@@ -252,13 +252,13 @@ class ClipValidator:
     def _validate(self, *, end_known: bool) -> ClipInfo:
         walk, movie = self._walk, self._walk.movie
         last = _quoted_kind(walk.last.kind)
-        if walk.cut_short(self._size) or (not end_known and walk.ends_beyond(self._size)):
+        if walk.is_cut_short(self._size) or (not end_known and walk.ends_beyond(self._size)):
             raise InvalidClip(f"it breaks off after {self._size} bytes, in {last}")
-        if movie is None or b"moov" not in walk.seen:
+        if movie is None or b"moov" not in walk.top_level_kinds:
             raise self._no_movie()
         if not walk.has_media(self._size):
             raise InvalidClip("it has no 'mdat'")
-        if movie.is_sound_alone:
+        if movie.is_audio_only:
             raise InvalidClip("it has sound and no pictures")
         if not end_known and not walk.proves_its_end:
             raise InvalidClip(f"its length was not announced, and {last} does not show whether it is whole")
@@ -272,9 +272,9 @@ class ClipValidator:
 
 
 def _clip_info(movie: Movie) -> ClipInfo:
-    display, coded = (movie.video.shown_sides, movie.video.coded_sides) if movie.video else ((0, 0), (0, 0))
+    display, coded = (movie.video.display_dimensions, movie.video.coded_dimensions) if movie.video else ((0, 0), (0, 0))
     width, height = display if all(display) else coded
-    return ClipInfo(movie.pictured_s(places=3) or None, width or None, height or None)
+    return ClipInfo(movie.video_duration_s(places=3) or None, width or None, height or None)
 
 
 def _quoted_kind(kind: bytes) -> str:

@@ -63,11 +63,11 @@ def _pictures(stream, count, length_ms):
 
 
 def _silence(stream, seconds):
-    for at in range(0, round(seconds * 48000), 1024):
+    for position in range(0, round(seconds * 48000), 1024):
         frame = av.AudioFrame(format="fltp", layout="stereo", samples=1024)
         for plane in frame.planes:
             plane.update(bytes(plane.buffer_size))
-        frame.pts, frame.sample_rate, frame.time_base = at, 48000, Fraction(1, 48000)
+        frame.pts, frame.sample_rate, frame.time_base = position, 48000, Fraction(1, 48000)
         yield from stream.encode(frame)
     yield from stream.encode(None)
 
@@ -81,8 +81,10 @@ def harm(data, dice):
     """Overwrite a few bytes, most of them with extremes, and now and then cut the end off."""
     harmed = bytearray(data)
     for _ in range(dice.randint(1, 8)):
-        at = dice.randrange(min(len(harmed), 3000))
-        harmed[at : at + dice.choice((1, 2, 4))] = bytes([dice.choice((0, 1, 0x7F, 0xFF, dice.randrange(256)))] * 4)
+        position = dice.randrange(min(len(harmed), 3000))
+        harmed[position : position + dice.choice((1, 2, 4))] = bytes(
+            [dice.choice((0, 1, 0x7F, 0xFF, dice.randrange(256)))] * 4
+        )
     return bytes(harmed[: dice.choice((len(harmed), len(harmed), dice.randrange(len(harmed))))])
 
 
@@ -90,21 +92,21 @@ class Bytes:
     """A file in memory, read forwards only; counts what is taken."""
 
     def __init__(self, data):
-        self._data, self._at = data, 0
+        self._data, self._position = data, 0
         self.takes, self.taken_bytes = 0, 0
 
     @property
-    def at(self):
-        return self._at
+    def position(self):
+        return self._position
 
-    @at.setter
-    def at(self, at):
-        assert at >= self._at
-        self._at = at
+    @position.setter
+    def position(self, position):
+        assert position >= self._position
+        self._position = position
 
     def take(self, count):
-        taken = self._data[self.at : self.at + count]
-        self.at += len(taken)
+        taken = self._data[self.position : self.position + count]
+        self.position += len(taken)
         self.takes, self.taken_bytes = self.takes + 1, self.taken_bytes + len(taken)
         return taken
 

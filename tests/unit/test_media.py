@@ -12,7 +12,7 @@ from makings import clip, picture, song
 from shelf import Shelf
 
 from rushes.shared.http import HttpClient
-from rushes.shared.media.probe import MB, InputRejected, InputUnreachable, probe
+from rushes.shared.media.probe import MB, InputRejected, InputUnreachable, probe_inputs
 
 LOOPBACK = (ip_network("127.0.0.1/32"),)
 SHORT_S = 0.5  # a deadline that a test means to meet
@@ -49,7 +49,7 @@ def look(serve, http_client):
     def look(field, content, orientation="image", **options):
         url = content if isinstance(content, str) else serve(content).url
         request = {field: f"{url}/name.txt?{SECRET}", "character_orientation": orientation}
-        return probe(request, http_client, str, **options)[field]
+        return probe_inputs(request, http_client, str, **options)[field]
 
     return look
 
@@ -120,18 +120,20 @@ def test_all_inputs_of_a_request_are_measured_as_json(serve, http_client):
         "video_url": serve(CLIP).url,
         "character_orientation": "image",
     }
-    measured = probe(request, http_client, str)
+    measured = probe_inputs(request, http_client, str)
     assert sorted(measured) == ["image_url", "video_url"]
     assert json.loads(json.dumps(measured)) == measured
 
 
 def test_a_request_without_inputs_measures_nothing(http_client):
-    assert probe({"prompt": "a pier at dawn"}, http_client, str) == {}
+    assert probe_inputs({"prompt": "a pier at dawn"}, http_client, str) == {}
 
 
 def test_an_object_in_s3_is_read_through_its_link(serve, http_client):
     links = {"s3://bucket/key.jpg": serve(JPEG).url}
-    assert probe({"image_url": "s3://bucket/key.jpg"}, http_client, links.__getitem__)["image_url"]["width"] == 600
+    assert (
+        probe_inputs({"image_url": "s3://bucket/key.jpg"}, http_client, links.__getitem__)["image_url"]["width"] == 600
+    )
 
 
 # The rules, each broken once
@@ -429,7 +431,7 @@ def test_a_coding_that_changes_no_byte_is_no_trouble(look, words):
 
 def test_parts_that_nobody_asked_for_are_rejected(refusal):
     with FaultServer(keeping(part(CLIP, 5, len(CLIP)))) as server:
-        assert "not asked for" in refusal("video_url", server.url)
+        assert "other parts of the file" in refusal("video_url", server.url)
 
 
 def test_a_refused_connection_and_an_unknown_name_may_be_asked_again(silence):

@@ -13,7 +13,7 @@ from shelf import Shelf
 
 from rushes.shared.http import HttpClient
 from rushes.shared.media import formats, mp4_boxes
-from rushes.shared.media.probe import Clip, InputRejected, judged, probe
+from rushes.shared.media.probe import InputRejected, VideoInfo, probe_file, probe_inputs
 from rushes.shared.storage.clip_check import ClipInfo, ClipValidator, InvalidClip
 
 WITHOUT_AN_END = ["media to the end", "fragments without an index"]
@@ -37,8 +37,8 @@ def test_what_players_take_is_measured_as_an_input_and_kept_as_a_result(name):
     data = WHOLE[name]()
 
     assert frames(data) == 3
-    measured = judged("video_url", io.BytesIO(data))
-    assert measured == Clip(WIDTH, HEIGHT, len(data), Decimal(SECONDS), "h264", brand(data))
+    measured = probe_file("video_url", io.BytesIO(data))
+    assert measured == VideoInfo(WIDTH, HEIGHT, len(data), Decimal(SECONDS), "h264", brand(data))
     assert result(data) == ClipInfo(Decimal("5.000"), WIDTH, HEIGHT)
 
 
@@ -71,7 +71,7 @@ def test_a_clip_that_is_no_mp4_as_it_should_be_is_kept_as_a_result_and_refused_a
     assert isinstance(result(data), ClipInfo)
     assert result(data, chunk_bytes=7) == result(data)
     with pytest.raises(InputRejected, match=r"not MP4 or MOV|cannot be read as"):
-        judged("video_url", io.BytesIO(data))
+        probe_file("video_url", io.BytesIO(data))
 
 
 @pytest.mark.parametrize("name", CUT)
@@ -80,7 +80,7 @@ def test_a_clip_that_breaks_off_is_neither_an_input_nor_a_result(name, end_known
     data = CUT[name]()
 
     with pytest.raises(formats.Unreadable, match="cut short"):
-        mp4_boxes.header(Bytes(data))
+        mp4_boxes.read_header(Bytes(data))
     with pytest.raises(InvalidClip, match=r"breaks off|has no"):
         result(data, end_known=end_known)
 
@@ -93,7 +93,7 @@ def test_what_is_no_clip_at_all_is_neither(name, chunk_bytes):
     with pytest.raises(InvalidClip, match=r"empty|not a clip|no 'moov'"):
         result(data, chunk_bytes=chunk_bytes)
     with pytest.raises(InputRejected, match=r"empty|not MP4 or MOV|no moov"):
-        judged("video_url", io.BytesIO(data))
+        probe_file("video_url", io.BytesIO(data))
 
 
 @pytest.mark.parametrize("name", ["noise", "zeros", "png", "a page", "json", "zip"])
@@ -120,7 +120,9 @@ def test_of_a_large_header_only_what_is_needed_is_read(name, ranges, http_client
     data = WHOLE[name]()
     shelf = Shelf(data, ranges=ranges)
     try:
-        measured = probe({"video_url": shelf.url, "character_orientation": "image"}, http_client, str)["video_url"]
+        measured = probe_inputs({"video_url": shelf.url, "character_orientation": "image"}, http_client, str)[
+            "video_url"
+        ]
     finally:
         shelf.close()
 

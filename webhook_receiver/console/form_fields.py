@@ -11,7 +11,7 @@ from typing import Any
 from marshmallow import fields, validate
 
 from rushes.shared.intake.schema import CLIP_MODELS, MOTION_MODELS, JobRequest, validated
-from rushes.shared.media.probe import FIELDS, LONGEST_S, SHORTEST_S, WIDEST
+from rushes.shared.media.probe import INPUT_RULES, MAX_ASPECT, MAX_DURATION_S, MIN_DURATION_S
 from rushes.shared.providers import PROVIDERS
 
 PICTURE, CLIP = "s3://bucket/picture.jpg", "s3://bucket/clip.mp4"
@@ -118,10 +118,10 @@ def table(enabled: Iterable[str]) -> dict[str, Any]:
             for key, operation in OPERATIONS.items()
         },
         "durations": {model: durations_s(model) for model in CLIP_MODELS},
-        "uploads": {name: upload_rules(name) for name in FIELDS},
-        "widest": WIDEST,
-        "shortest_s": SHORTEST_S,
-        "longest_s": LONGEST_S,
+        "uploads": {name: upload_rules(name) for name in INPUT_RULES},
+        "widest": MAX_ASPECT,
+        "shortest_s": MIN_DURATION_S,
+        "longest_s": MAX_DURATION_S,
         "chars": {name: most(name) for name in ("prompt", "negative_prompt")},
         "shots": most("multi_prompt"),
     }
@@ -138,9 +138,9 @@ def refused(operation: str) -> dict[str, dict[str, str]]:
 
 def upload_rules(field: str) -> dict[str, Any]:
     """What may be put into the bucket for a field."""
-    rules = FIELDS[field]
+    rules = INPUT_RULES[field]
     return {
-        "names": rules.names,
+        "names": rules.format_names,
         "types": sorted(MEDIA_TYPES[each] for each in rules.formats),
         "max_bytes": rules.max_bytes,
         "sides_px": rules.sides_px,

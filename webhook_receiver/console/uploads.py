@@ -16,7 +16,7 @@ from werkzeug.sansio.multipart import Data, Epilogue, Event, Field, File, Multip
 
 from rushes.shared.domain.ids import new_id
 from rushes.shared.intake.intake import Unacceptable
-from rushes.shared.media.probe import FIELDS, MB, Clip, InputRejected, Picture, judged
+from rushes.shared.media.probe import INPUT_RULES, MB, ImageInfo, InputRejected, VideoInfo, probe_file
 from rushes.shared.storage.archive import StoredFile
 from rushes.webhook_receiver import request_body
 from rushes.webhook_receiver.auth import services
@@ -51,7 +51,7 @@ def upload() -> Response:
         UPLOADS.release()
     archive = services().archive
     measures = {"width": facts.width, "height": facts.height, "size": facts.size_bytes}
-    length = {"duration_s": float(facts.duration_s)} if isinstance(facts, Clip) else {}
+    length = {"duration_s": float(facts.duration_s)} if isinstance(facts, VideoInfo) else {}
     url = f"s3://{archive.bucket}/{stored.key}"
     answer = jsonify({"field": field, "url": url, "preview": archive.presign(stored.key), **measures, **length})
     answer.status_code = 201
@@ -134,28 +134,28 @@ def _pieces() -> Iterator[bytes | None]:
 
 def allowance_bytes(field: str, before: str) -> int:
     """How large the file for a field may be; raises Unacceptable where that is known to be too little."""
-    if before or field not in FIELDS:
-        raise Unacceptable("invalid_request", f"Send one file at a time, as one of {', '.join(FIELDS)}.", 422)
-    if (request.content_length or 0) > FIELDS[field].max_bytes + WRAPPING_BYTES:
+    if before or field not in INPUT_RULES:
+        raise Unacceptable("invalid_request", f"Send one file at a time, as one of {', '.join(INPUT_RULES)}.", 422)
+    if (request.content_length or 0) > INPUT_RULES[field].max_bytes + WRAPPING_BYTES:
         raise too_large(field)
-    return FIELDS[field].max_bytes
+    return INPUT_RULES[field].max_bytes
 
 
 def too_large(field: str) -> Unacceptable:
-    told = f"The file is larger than {FIELDS[field].max_bytes // MB} MB. Make it smaller, then choose it again."
+    told = f"The file is larger than {INPUT_RULES[field].max_bytes // MB} MB. Make it smaller, then choose it again."
     return Unacceptable("too_large", told, 413, {field: [told]})
 
 
-def fitting(field: str, file: BinaryIO) -> Picture | Clip:
+def fitting(field: str, file: BinaryIO) -> ImageInfo | VideoInfo:
     """What the file is, if its field may have it; raises Unacceptable."""
     try:
-        return judged(field, file)
+        return probe_file(field, file)
     except InputRejected as rejected:
         told = f"{rejected.message[0].upper()}{rejected.message[1:]}."
         raise Unacceptable("input_rejected", told, 422, {field: [told]}) from None
 
 
-def kept(file: BinaryIO, facts: Picture | Clip) -> StoredFile:
+def kept(file: BinaryIO, facts: ImageInfo | VideoInfo) -> StoredFile:
     """Put it into the bucket, under a name that nobody had before."""
     suffix, content_type = SUFFIXES.get(facts.format, facts.format), MEDIA_TYPES[facts.format]
     now = services().now()
