@@ -46,26 +46,26 @@ def archive(s3: Any, bucket: str) -> Archive:
     return Archive(s3, bucket, part_bytes=5 * MIB)
 
 
-class Answer(io.BytesIO):
+class ResponseBody(io.BytesIO):
     def stream(self, **_: Any) -> Iterator[bytes]:
         yield self.read()
 
 
 @pytest.fixture
 def answers(s3: Any) -> Callable[..., list[str]]:
-    """answers("PutObject", 409, "SomeCode", times=1): what S3 says to the next calls, which do not reach it."""
+    """answers("PutObject", 409, "SomeCode", times=1): the responses to the next calls, which do not reach S3."""
 
     def arrange(operation: str, status: int, code: str, times: int = 1) -> list[str]:
         left = [code] * times
 
-        def say(request: Any, **_: Any) -> AWSResponse | None:
+        def respond(request: Any, **_: Any) -> AWSResponse | None:
             if not left:
                 return None
             if hasattr(request.body, "read"):
-                request.body.read()  # as a server would, before it says no
-            return AWSResponse(request.url, status, {}, Answer(ERROR.format(code=left.pop()).encode()))
+                request.body.read()  # as a server does before it refuses
+            return AWSResponse(request.url, status, {}, ResponseBody(ERROR.format(code=left.pop()).encode()))
 
-        s3.meta.events.register(f"before-send.s3.{operation}", say)
+        s3.meta.events.register(f"before-send.s3.{operation}", respond)
         return left
 
     return arrange
@@ -74,9 +74,9 @@ def answers(s3: Any) -> Callable[..., list[str]]:
 @pytest.fixture
 def calls(s3: Any) -> list[str]:
     """The names of the calls that go out to S3 from now on."""
-    seen: list[str] = []
-    s3.meta.events.register("before-call.s3.*", lambda model, **_: seen.append(model.name))
-    return seen
+    names: list[str] = []
+    s3.meta.events.register("before-call.s3.*", lambda model, **_: names.append(model.name))
+    return names
 
 
 def film(path: Path, frames: int = 50, options: dict[str, str] | None = None, file_format: str = "mp4") -> bytes:

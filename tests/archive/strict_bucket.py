@@ -1,4 +1,4 @@
-"""An S3 on loopback that believes no signature before it has made it itself, and fails as it is told to."""
+"""An S3 on loopback that recomputes every signature, and fails on request."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ KEY_ID, SECRET = "AKIDEXAMPLE", "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY"
 
 
 @dataclass
-class Seen:
-    """One request as it came over the wire."""
+class ReceivedRequest:
+    """A request as it was received."""
 
     method: str
     target: str
@@ -30,32 +30,32 @@ class Seen:
     body: bytes
 
     @property
-    def is_botos(self) -> bool:
+    def is_from_boto(self) -> bool:
         return self.headers.get("user-agent", "").startswith("Boto")
 
     @property
-    def signed(self) -> set[str]:
+    def signed_headers(self) -> set[str]:
         return set(_parts(self.headers["authorization"])["SignedHeaders"].split(";"))
 
 
 @dataclass
-class Held:
-    """An object."""
+class StoredObject:
+    """An object in the bucket."""
 
     body: bytes
     headers: dict[str, str] = field(default_factory=dict)
 
 
 class StrictBucket(ThreadingHTTPServer):
-    """`held` by path as it was decoded; the next requests are answered by `faults`: a status, or a cut."""
+    """`objects` by decoded path; the next requests are answered by `faults`: a status, or a cut."""
 
     daemon_threads = True
 
     def __init__(self, tls: ssl.SSLContext | None = None) -> None:
         super().__init__(("127.0.0.1", 0), Handler)
-        self.held: dict[str, Held] = {}
-        self.seen: list[Seen] = []
-        self.wrong: list[str] = []
+        self.objects: dict[str, StoredObject] = {}
+        self.requests: list[ReceivedRequest] = []
+        self.signature_errors: list[str] = []
         self.faults: deque[int | str] = deque()
         self.port: int = self.server_address[1]
         self.url = f"{'https' if tls else 'http'}://127.0.0.1:{self.port}"
@@ -68,12 +68,12 @@ class StrictBucket(ThreadingHTTPServer):
         super().__exit__(*args)
 
     def handle_error(self, *_: Any) -> None:
-        """A connection that was cut is none of ours."""
+        """Ignore connections that were cut."""
 
     @property
-    def direct(self) -> list[Seen]:
-        """What came the short way."""
-        return [seen for seen in self.seen if not seen.is_botos]
+    def curl_requests(self) -> list[ReceivedRequest]:
+        """The requests that did not come from boto."""
+        return [request for request in self.requests if not request.is_from_boto]
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -83,53 +83,57 @@ class Handler(BaseHTTPRequestHandler):
     def log_message(self, *_: Any) -> None: ...
 
     def do_PUT(self) -> None:
-        seen = self._take()
+        request = self._read_request()
         fault = self.server.faults.popleft() if self.server.faults else None
         if fault == CUT_BEFORE:
             return self._cut()
-        status = fault if isinstance(fault, int) else self._store(seen)
+        status = fault if isinstance(fault, int) else self._store(request)
         if fault == CUT_AFTER:
             return self._cut()
-        etag = hashlib.md5(seen.body, usedforsecurity=False).hexdigest()
-        return self._say(status, ERROR.format(CODES.get(status, "InternalError")), ETag=f'"{etag}"')
+        etag = hashlib.md5(request.body, usedforsecurity=False).hexdigest()
+        return self._respond(status, ERROR.format(CODES.get(status, "InternalError")), ETag=f'"{etag}"')
 
     def do_HEAD(self) -> None:
-        seen = self._take()
-        held = self.server.held.get(unquote(urlsplit(seen.target).path))
-        if held is None or wrong(seen):
-            return self._say(404, "")
-        kept = {name: value for name, value in held.headers.items() if name.startswith(("x-amz-meta-", "content-type"))}
+        request = self._read_request()
+        stored = self.server.objects.get(unquote(urlsplit(request.target).path))
+        if stored is None or signature_error(request):
+            return self._respond(404, "")
+        headers = {
+            name: value for name, value in stored.headers.items() if name.startswith(("x-amz-meta-", "content-type"))
+        }
         self.send_response(200)
-        for name, value in {**kept, "Content-Length": str(len(held.body)), "ETag": '"e"'}.items():
+        for name, value in {**headers, "Content-Length": str(len(stored.body)), "ETag": '"e"'}.items():
             self.send_header(name, value)
         self.send_header("Last-Modified", formatdate(usegmt=True))
         return self.end_headers()
 
-    def _take(self) -> Seen:
+    def _read_request(self) -> ReceivedRequest:
         headers = {name.lower(): value for name, value in self.headers.items()}
         if headers.get("expect"):
             self.send_response_only(100)
             self.end_headers()
-        seen = Seen(self.command, self.path, headers, self.rfile.read(int(headers.get("content-length", 0))))
-        self.server.seen.append(seen)
-        return seen
+        request = ReceivedRequest(
+            self.command, self.path, headers, self.rfile.read(int(headers.get("content-length", 0)))
+        )
+        self.server.requests.append(request)
+        return request
 
-    def _store(self, seen: Seen) -> int:
-        if complaint := wrong(seen):
-            self.server.wrong.append(complaint)
+    def _store(self, request: ReceivedRequest) -> int:
+        if error := signature_error(request):
+            self.server.signature_errors.append(error)
             return 403
-        parts = urlsplit(seen.target)
+        parts = urlsplit(request.target)
         name = unquote(parts.path) + (f"?{parts.query}" if parts.query else "")
-        if seen.headers.get("if-none-match") == "*" and name in self.server.held:
+        if request.headers.get("if-none-match") == "*" and name in self.server.objects:
             return 412
-        self.server.held[name] = Held(seen.body, seen.headers)
+        self.server.objects[name] = StoredObject(request.body, request.headers)
         return 200
 
     def _cut(self) -> None:
         self.close_connection = True
         self.connection.close()
 
-    def _say(self, status: int, body: str, **headers: str) -> None:
+    def _respond(self, status: int, body: str, **headers: str) -> None:
         body = "" if status == 200 or self.command == "HEAD" else body
         self.send_response(status)
         for name, value in {**headers, "Content-Length": str(len(body))}.items():
@@ -141,17 +145,17 @@ class Handler(BaseHTTPRequestHandler):
 # --- Signature Version 4, from its documentation
 
 
-def wrong(seen: Seen) -> str | None:
-    """What is wrong with a request's signature."""
-    parts, digest = _parts(seen.headers["authorization"]), seen.headers["x-amz-content-sha256"]
-    if digest not in (UNSIGNED, hashlib.sha256(seen.body).hexdigest()):
+def signature_error(request: ReceivedRequest) -> str | None:
+    """What is wrong with a request's signature; None if it is right."""
+    parts, digest = _parts(request.headers["authorization"]), request.headers["x-amz-content-sha256"]
+    if digest not in (UNSIGNED, hashlib.sha256(request.body).hexdigest()):
         return "x-amz-content-sha256 is not of this body"
-    if not {"host", "x-amz-date", "x-amz-content-sha256"} <= seen.signed:
+    if not {"host", "x-amz-date", "x-amz-content-sha256"} <= request.signed_headers:
         return "not all that must be is signed"
-    if any(name.startswith("x-amz-") and name not in seen.signed for name in seen.headers):
+    if any(name.startswith("x-amz-") and name not in request.signed_headers for name in request.headers):
         return "an x-amz header is not signed"
-    made = _signature(seen, parts["Credential"].split("/"), digest)
-    return None if hmac.compare_digest(made, parts["Signature"]) else "the signature does not match"
+    signature = _signature(request, parts["Credential"].split("/"), digest)
+    return None if hmac.compare_digest(signature, parts["Signature"]) else "the signature does not match"
 
 
 def _parts(authorization: str) -> dict[str, str]:
@@ -160,14 +164,14 @@ def _parts(authorization: str) -> dict[str, str]:
     return dict(part.strip().split("=", 1) for part in rest.split(","))
 
 
-def _signature(seen: Seen, credential: list[str], digest: str) -> str:
-    return _signed(_canonical(seen, seen.signed, digest), credential[1:], seen.headers["x-amz-date"])
+def _signature(request: ReceivedRequest, credential: list[str], digest: str) -> str:
+    return _signed(_canonical(request, request.signed_headers, digest), credential[1:], request.headers["x-amz-date"])
 
 
-def signature_of_link(seen: Seen, query: dict[str, str]) -> str:
-    """What the signature of a presigned link must be."""
+def signature_of_link(request: ReceivedRequest, query: dict[str, str]) -> str:
+    """The right signature of a presigned link."""
     names = set(query["X-Amz-SignedHeaders"].split(";"))
-    return _signed(_canonical(seen, names, UNSIGNED), query["X-Amz-Credential"].split("/")[1:], query["X-Amz-Date"])
+    return _signed(_canonical(request, names, UNSIGNED), query["X-Amz-Credential"].split("/")[1:], query["X-Amz-Date"])
 
 
 def _signed(canonical: str, scope: list[str], at: str) -> str:
@@ -178,14 +182,14 @@ def _signed(canonical: str, scope: list[str], at: str) -> str:
     return hmac.digest(key, "\n".join(lines).encode(), "sha256").hex()
 
 
-def _canonical(seen: Seen, signed: set[str], digest: str) -> str:
-    url, names = urlsplit(seen.target), sorted(signed)
+def _canonical(request: ReceivedRequest, signed_headers: set[str], digest: str) -> str:
+    url, names = urlsplit(request.target), sorted(signed_headers)
     pairs = [pair for pair in parse_qsl(url.query, keep_blank_values=True) if pair[0] != "X-Amz-Signature"]
     query = sorted((_quoted(name), _quoted(value)) for name, value in pairs)
-    headers = [f"{name}:{' '.join(seen.headers[name].split())}\n" for name in names]
+    headers = [f"{name}:{' '.join(request.headers[name].split())}\n" for name in names]
     return "\n".join(
         [
-            seen.method,
+            request.method,
             quote(unquote(url.path), safe="/-_.~"),
             "&".join(f"{name}={value}" for name, value in query),
             "".join(headers),

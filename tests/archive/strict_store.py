@@ -1,7 +1,7 @@
-"""A whole S3 on loopback, moto's, behind a door that believes no signature before it has made it itself.
+"""moto's S3 on loopback, behind a proxy that recomputes every signature.
 
-The door may stand in a region, keep those out who may not list, demand headers of every object, and be as odd with
-metadata as some stores are.
+The proxy may have a region, deny rights such as listing, require headers of every object, and change metadata as some
+stores do.
 """
 
 from __future__ import annotations
@@ -18,44 +18,47 @@ from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
 from patience import PATIENCE_S
-from strict_bucket import ERROR, Seen, signature_of_link, wrong
+from strict_bucket import ERROR, ReceivedRequest, signature_error, signature_of_link
 
 # What a bucket's owner grants, by what the request is.
 LIST, UPLOADS = "s3:ListBucket", "s3:ListBucketMultipartUploads"
 
 
 @dataclass
-class Manners:
-    """How the store is, beyond being strict."""
+class StoreBehavior:
+    """How the store differs from S3, besides being strict."""
 
     region: str = "eu-central-1"
-    tells: bool = True
-    """The region is in the body of a refusal too, where boto looks."""
+    names_region: bool = True
+    """A refusal names the region in its body too, where boto reads it."""
     denied: set[str] = field(default_factory=set)
-    """Rights that nobody has."""
-    demanded: Mapping[str, str] = field(default_factory=dict)
+    """Rights that the credentials do not have."""
+    required_headers: Mapping[str, str] = field(default_factory=dict)
     """Headers that every object must be written with."""
-    capitals: bool = False
-    """Names of metadata come back in capitals."""
-    forgets: bool = False
-    """Metadata do not come back."""
-    copies: int = 200
-    """What a copy is answered."""
+    capitalizes_metadata: bool = False
+    """Names of metadata are returned in capitals."""
+    drops_metadata: bool = False
+    """Metadata are not returned."""
+    copy_status: int = 200
+    """The status of a copy."""
 
 
 class StrictStore(ThreadingHTTPServer):
-    """`seen` are the requests, `wrong` what was wrong with signatures, `unadorned` those without a demanded header."""
+    """`requests` are those received, `rejected_writes` those without a required header.
+
+    `signature_errors` says what was wrong with signatures.
+    """
 
     daemon_threads = True
 
     def __init__(
-        self, behind: str, bucket: str, manners: Manners | None = None, tls: ssl.SSLContext | None = None
+        self, backend: str, bucket: str, behavior: StoreBehavior | None = None, tls: ssl.SSLContext | None = None
     ) -> None:
-        super().__init__(("127.0.0.1", 0), Door)
-        self.behind, self.bucket, self.manners = urlsplit(behind).netloc, bucket, manners or Manners()
-        self.seen: list[Seen] = []
-        self.wrong: list[str] = []
-        self.unadorned: list[Seen] = []
+        super().__init__(("127.0.0.1", 0), StoreHandler)
+        self.backend, self.bucket, self.behavior = urlsplit(backend).netloc, bucket, behavior or StoreBehavior()
+        self.requests: list[ReceivedRequest] = []
+        self.signature_errors: list[str] = []
+        self.rejected_writes: list[ReceivedRequest] = []
         self.port: int = self.server_address[1]
         self.url = f"{'https' if tls else 'http'}://127.0.0.1:{self.port}"
         if tls:
@@ -67,124 +70,134 @@ class StrictStore(ThreadingHTTPServer):
         super().__exit__(*args)
 
     def handle_error(self, *_: Any) -> None:
-        """A connection that was cut is none of ours."""
+        """Ignore connections that were cut."""
 
     @property
-    def direct(self) -> list[Seen]:
-        """What came the short way."""
-        return [seen for seen in self.seen if not seen.is_botos]
+    def curl_requests(self) -> list[ReceivedRequest]:
+        """The requests that did not come from boto."""
+        return [request for request in self.requests if not request.is_from_boto]
 
-    def writes(self) -> list[Seen]:
-        """The requests that make an object: whole ones, begun uploads, copies."""
-        return [seen for seen in self.seen if _makes_an_object(seen)]
+    def writes(self) -> list[ReceivedRequest]:
+        """The requests that create an object: puts, started uploads, copies."""
+        return [request for request in self.requests if _creates_object(request)]
 
 
-class Door(BaseHTTPRequestHandler):
+class StoreHandler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     server: StrictStore
 
     def log_message(self, *_: Any) -> None: ...
 
     def do_PUT(self) -> None:
-        seen = self._take()
-        status, code = self._verdict(seen)
+        request = self._read_request()
+        status, code = self._check_request(request)
         if code:
-            return self._say(status, code)
-        return self._forward(seen)
+            return self._respond(status, code)
+        return self._forward(request)
 
     do_GET = do_HEAD = do_POST = do_DELETE = do_PUT  # noqa: N815
 
-    def _take(self) -> Seen:
+    def _read_request(self) -> ReceivedRequest:
         headers = {name.lower(): value for name, value in self.headers.items()}
         if headers.get("expect"):
             self.send_response_only(100)
             self.end_headers()
         target = self.path
-        seen = Seen(self.command, target, headers, self.rfile.read(int(headers.get("content-length", 0))))
-        self.server.seen.append(seen)
-        return seen
+        request = ReceivedRequest(self.command, target, headers, self.rfile.read(int(headers.get("content-length", 0))))
+        self.server.requests.append(request)
+        return request
 
-    def _verdict(self, seen: Seen) -> tuple[int, str]:
-        manners, bucket = self.server.manners, self._is_of_the_bucket(seen)
-        if "authorization" not in seen.headers and "X-Amz-Signature" not in seen.target:
+    def _check_request(self, request: ReceivedRequest) -> tuple[int, str]:
+        behavior, bucket = self.server.behavior, self._is_bucket_request(request)
+        if "authorization" not in request.headers and "X-Amz-Signature" not in request.target:
             return 403, "AccessDenied"
-        if _region(seen) != manners.region:
+        if _region(request) != behavior.region:
             return 400, "AuthorizationHeaderMalformed"
-        if complaint := _complaint(seen):
-            self.server.wrong.append(complaint)
+        if error := _signature_error(request):
+            self.server.signature_errors.append(error)
             return 403, "SignatureDoesNotMatch"
-        if bucket and _right(seen) in manners.denied:
+        if bucket and _required_right(request) in behavior.denied:
             return 403, "AccessDenied"
-        if _makes_an_object(seen) and any(seen.headers.get(name) != value for name, value in manners.demanded.items()):
-            self.server.unadorned.append(seen)
+        if _creates_object(request) and any(
+            request.headers.get(name) != value for name, value in behavior.required_headers.items()
+        ):
+            self.server.rejected_writes.append(request)
             return 403, "AccessDenied"
-        if "x-amz-copy-source" in seen.headers and manners.copies != 200:
-            return manners.copies, "NotImplemented"
+        if "x-amz-copy-source" in request.headers and behavior.copy_status != 200:
+            return behavior.copy_status, "NotImplemented"
         return 200, ""
 
-    def _is_of_the_bucket(self, seen: Seen) -> bool:
-        return urlsplit(self._path(seen)).path.strip("/") == self.server.bucket
+    def _is_bucket_request(self, request: ReceivedRequest) -> bool:
+        return urlsplit(self._path(request)).path.strip("/") == self.server.bucket
 
-    def _path(self, seen: Seen) -> str:
+    def _path(self, request: ReceivedRequest) -> str:
         """The target in path style."""
-        virtual = seen.headers["host"].startswith(f"{self.server.bucket}.")
-        return f"/{self.server.bucket}{seen.target}" if virtual else seen.target
+        virtual = request.headers["host"].startswith(f"{self.server.bucket}.")
+        return f"/{self.server.bucket}{request.target}" if virtual else request.target
 
-    def _forward(self, seen: Seen) -> None:
-        connection = http.client.HTTPConnection(self.server.behind, timeout=PATIENCE_S)
-        kept = {name: value for name, value in seen.headers.items() if name not in ("host", "connection", "expect")}
-        connection.request(seen.method, self._path(seen), seen.body, kept)
-        answer = connection.getresponse()
-        body = answer.read()
+    def _forward(self, request: ReceivedRequest) -> None:
+        connection = http.client.HTTPConnection(self.server.backend, timeout=PATIENCE_S)
+        headers = {
+            name: value for name, value in request.headers.items() if name not in ("host", "connection", "expect")
+        }
+        connection.request(request.method, self._path(request), request.body, headers)
+        response = connection.getresponse()
+        body = response.read()
         connection.close()
-        if answer.status == 404 and LIST in self.server.manners.denied:
-            return self._say(403, "AccessDenied")
-        return self._pass(answer, body)
+        if response.status == 404 and LIST in self.server.behavior.denied:
+            return self._respond(403, "AccessDenied")
+        return self._relay(response, body)
 
-    def _pass(self, answer: http.client.HTTPResponse, body: bytes) -> None:
-        self.send_response_only(answer.status)
-        for name, value in answer.getheaders():
+    def _relay(self, response: http.client.HTTPResponse, body: bytes) -> None:
+        self.send_response_only(response.status)
+        for name, value in response.getheaders():
             if name.lower() not in ("connection", "transfer-encoding", "content-length", "x-amz-bucket-region"):
-                self._odd_header(name, value)
-        length = answer.getheader("content-length") if self.command == "HEAD" else None
+                self._send_store_header(name, value)
+        length = response.getheader("content-length") if self.command == "HEAD" else None
         self.send_header("Content-Length", length or str(len(body)))
         self.end_headers()
         self.wfile.write(b"" if self.command == "HEAD" else body)
 
-    def _odd_header(self, name: str, value: str) -> None:
-        manners, is_metadata = self.server.manners, name.lower().startswith("x-amz-meta-")
-        if is_metadata and manners.forgets:
+    def _send_store_header(self, name: str, value: str) -> None:
+        behavior, is_metadata = self.server.behavior, name.lower().startswith("x-amz-meta-")
+        if is_metadata and behavior.drops_metadata:
             return
-        self.send_header(name.title() if is_metadata and manners.capitals else name, value)
+        self.send_header(name.title() if is_metadata and behavior.capitalizes_metadata else name, value)
 
-    def _say(self, status: int, code: str) -> None:
-        told = ERROR.format(code).replace("</Error>", f"<Region>{self.server.manners.region}</Region></Error>")
-        body = b"" if self.command == "HEAD" else (told if self.server.manners.tells else ERROR.format(code)).encode()
+    def _respond(self, status: int, code: str) -> None:
+        body_with_region = ERROR.format(code).replace(
+            "</Error>", f"<Region>{self.server.behavior.region}</Region></Error>"
+        )
+        body = (
+            b""
+            if self.command == "HEAD"
+            else (body_with_region if self.server.behavior.names_region else ERROR.format(code)).encode()
+        )
         self.send_response(status)
-        self.send_header("x-amz-bucket-region", self.server.manners.region)
+        self.send_header("x-amz-bucket-region", self.server.behavior.region)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         self.wfile.write(body)
 
 
-def _makes_an_object(seen: Seen) -> bool:
-    query = dict(parse_qsl(urlsplit(seen.target).query, keep_blank_values=True))
-    return (seen.method == "PUT" and "partNumber" not in query) or (seen.method == "POST" and "uploads" in query)
+def _creates_object(request: ReceivedRequest) -> bool:
+    query = dict(parse_qsl(urlsplit(request.target).query, keep_blank_values=True))
+    return (request.method == "PUT" and "partNumber" not in query) or (request.method == "POST" and "uploads" in query)
 
 
-def _right(seen: Seen) -> str:
-    return UPLOADS if re.search(r"[?&]uploads\b", seen.target) else LIST
+def _required_right(request: ReceivedRequest) -> str:
+    return UPLOADS if re.search(r"[?&]uploads\b", request.target) else LIST
 
 
-def _region(seen: Seen) -> str:
-    if "authorization" in seen.headers:
-        return seen.headers["authorization"].partition("Credential=")[2].split("/")[2]
-    return dict(parse_qsl(urlsplit(seen.target).query))["X-Amz-Credential"].split("/")[2]
+def _region(request: ReceivedRequest) -> str:
+    if "authorization" in request.headers:
+        return request.headers["authorization"].partition("Credential=")[2].split("/")[2]
+    return dict(parse_qsl(urlsplit(request.target).query))["X-Amz-Credential"].split("/")[2]
 
 
-def _complaint(seen: Seen) -> str | None:
-    if "authorization" in seen.headers:
-        return wrong(seen)
-    query = dict(parse_qsl(urlsplit(seen.target).query, keep_blank_values=True))
-    made = signature_of_link(seen, query)
-    return None if hmac.compare_digest(made, query["X-Amz-Signature"]) else "the link's signature does not match"
+def _signature_error(request: ReceivedRequest) -> str | None:
+    if "authorization" in request.headers:
+        return signature_error(request)
+    query = dict(parse_qsl(urlsplit(request.target).query, keep_blank_values=True))
+    signature = signature_of_link(request, query)
+    return None if hmac.compare_digest(signature, query["X-Amz-Signature"]) else "the link's signature does not match"

@@ -46,10 +46,16 @@ def sha256(body: bytes) -> str:
     return hashlib.sha256(body).hexdigest()
 
 
-def stands(s3, bucket, key=KEY):
+def object_state(s3, bucket, key=KEY):
     """All that can be seen of an object: two of these are equal only if nothing touched it."""
-    there = s3.get_object(Bucket=bucket, Key=key)
-    return there["Body"].read(), there["Metadata"], there["ContentType"], there["ETag"], there["LastModified"]
+    response = s3.get_object(Bucket=bucket, Key=key)
+    return (
+        response["Body"].read(),
+        response["Metadata"],
+        response["ContentType"],
+        response["ETag"],
+        response["LastModified"],
+    )
 
 
 def is_empty(s3, bucket):
@@ -75,7 +81,7 @@ def test_a_clip_lands_byte_for_byte_with_its_metadata(archive, s3, bucket, clips
 
     stored = archive.put_clip(KEY, source(clip, length=-1 if length_known else None), METADATA)
 
-    body, metadata, content_type, _, _ = stands(s3, bucket)
+    body, metadata, content_type, _, _ = object_state(s3, bucket)
     assert body == clip
     assert metadata == {**METADATA, "sha256": sha256(clip)}
     assert content_type == "video/mp4"
@@ -87,7 +93,7 @@ def test_a_clip_lands_byte_for_byte_with_its_metadata(archive, s3, bucket, clips
 def test_every_shape_of_clip_is_archived_as_mp4(archive, s3, bucket, clips, kind):
     stored = archive.put_clip(KEY, source(clips[kind], length=None), METADATA)
 
-    assert stands(s3, bucket)[0] == clips[kind]
+    assert object_state(s3, bucket)[0] == clips[kind]
     assert stored.file.content_type == "video/mp4"
     assert stored.info.width == 64
 
@@ -109,17 +115,17 @@ def test_a_clip_of_exactly_one_part_costs_one_call(s3, bucket, calls, clips):
 @pytest.fixture
 def sent(s3):
     """What goes out in PutObject and UploadPart: size, and whether Content-MD5 is the one of the bytes."""
-    seen = []
+    requests = []
 
     def note(request, **_):
         body = b"".join(iter(request.body.read, b""))
         request.body.seek(0)
         md5 = base64.b64encode(hashlib.md5(body).digest())
-        seen.append((int(request.headers["Content-Length"]), request.headers["Content-MD5"] == md5))
+        requests.append((int(request.headers["Content-Length"]), request.headers["Content-MD5"] == md5))
 
     for operation in ("PutObject", "UploadPart"):
         s3.meta.events.register(f"before-send.s3.{operation}", note)
-    return seen
+    return requests
 
 
 def test_all_parts_but_the_last_are_of_one_size_and_carry_their_checksum(archive, sent, clips):
@@ -140,7 +146,7 @@ def test_a_small_clip_carries_its_checksum(archive, sent, clips):
 def test_a_task_id_that_is_no_header_text_is_percent_encoded(archive, s3, bucket, clips, kind):
     archive.put_clip(KEY, source(clips[kind]), {**METADATA, "task-id": "tâche 1\r\nx-evil: 1"})
 
-    assert stands(s3, bucket)[1]["task-id"] == "t%C3%A2che 1%0D%0Ax-evil: 1"
+    assert object_state(s3, bucket)[1]["task-id"] == "t%C3%A2che 1%0D%0Ax-evil: 1"
 
 
 def test_a_clip_of_many_parts_gets_by_with_a_single_buffer(s3, bucket, clips):
@@ -148,7 +154,7 @@ def test_a_clip_of_many_parts_gets_by_with_a_single_buffer(s3, bucket, clips):
 
     archive.put_clip(KEY, source(clips["long"]), METADATA)
 
-    assert stands(s3, bucket)[0] == clips["long"]
+    assert object_state(s3, bucket)[0] == clips["long"]
 
 
 # Written once
@@ -158,13 +164,13 @@ def test_a_clip_of_many_parts_gets_by_with_a_single_buffer(s3, bucket, clips):
 @pytest.mark.parametrize("again", ["the same", "other"])
 def test_a_second_archive_changes_nothing_and_is_told_what_stands_there(archive, s3, bucket, clips, kind, again):
     first = archive.put_clip(KEY, source(clips[kind]), METADATA)
-    before = stands(s3, bucket)
+    before = object_state(s3, bucket)
 
     other = clips["other"] + clips["long"][len(clips["plain"]) :] if kind == "long" else clips["other"]
     second_clip = clips[kind] if again == "the same" else other
     second = archive.put_clip(KEY, source(second_clip), {**METADATA, "task-id": "task-8"})
 
-    assert stands(s3, bucket) == before
+    assert object_state(s3, bucket) == before
     assert second.file == first.file
     assert second.info == (first.info if again == "the same" else ClipInfo())
     assert open_uploads(s3, bucket) == []
@@ -179,7 +185,7 @@ def test_of_two_archives_side_by_side_the_first_to_finish_wins_and_nothing_stays
 
     slow = archive.put_clip(KEY, ClipSource(overtaken(), None, None), METADATA)
 
-    assert stands(s3, bucket)[0] == clips["other"]
+    assert object_state(s3, bucket)[0] == clips["other"]
     assert slow.file.sha256 == sha256(clips["other"])
     assert open_uploads(s3, bucket) == []
 
@@ -191,7 +197,7 @@ def test_the_manifest_is_written_once(archive, s3, bucket):
 
     assert written == [True, False]
     assert archive.read_json(key) == {"status": "completed"}
-    assert stands(s3, bucket, key)[2] == "application/json"
+    assert object_state(s3, bucket, key)[2] == "application/json"
 
 
 def test_a_thumbnail_is_written_once(archive, s3, bucket):
@@ -201,37 +207,37 @@ def test_a_thumbnail_is_written_once(archive, s3, bucket):
     second = archive.put_bytes(key, b"\xff\xd8 another", "image/jpeg", METADATA)
 
     assert first == second == StoredFile(key, 6, sha256(b"\xff\xd8 one"), "image/jpeg")
-    assert stands(s3, bucket, key)[:2] == (b"\xff\xd8 one", {**METADATA, "sha256": first.sha256})
+    assert object_state(s3, bucket, key)[:2] == (b"\xff\xd8 one", {**METADATA, "sha256": first.sha256})
 
 
 # Manifests together
 
 
 FIRST, SECOND, THIRD = (f"jobs/2026/11/20/job_{number}/manifest.json" for number in (1, 2, 3))
-TOLD = {"schema": "rushes.manifest/1", "job": {"prompt": "a red kite över 東京", "cost": None}, "files": []}
+MANIFEST = {"schema": "rushes.manifest/1", "job": {"prompt": "a red kite över 東京", "cost": None}, "files": []}
 
 
 @pytest.fixture
-def short(s3, bucket):
+def curl_archive(s3, bucket):
     """An archive that goes the short way."""
     return Archive(s3, bucket, curl_put=CurlPut(lambda: s3, Credentials("test", "test"), bucket))
 
 
-def manifests(*keys, **told):
-    return [(key, {**TOLD, "key": key, **told}) for key in keys]
+def manifests(*keys, **fields):
+    return [(key, {**MANIFEST, "key": key, **fields}) for key in keys]
 
 
-def test_manifests_are_written_together_each_under_its_own_key(short, archive):
-    assert short.put_manifests(manifests(FIRST, SECOND, THIRD)) == [True, True, True]
+def test_manifests_are_written_together_each_under_its_own_key(curl_archive, archive):
+    assert curl_archive.put_manifests(manifests(FIRST, SECOND, THIRD)) == [True, True, True]
 
     assert [archive.read_json(key) for key in (FIRST, SECOND, THIRD)] == [
-        told for _, told in manifests(FIRST, SECOND, THIRD)
+        manifest for _, manifest in manifests(FIRST, SECOND, THIRD)
     ]
 
 
-def test_manifests_on_the_short_way_need_no_call_of_botos(short, calls):
+def test_manifests_on_the_short_way_need_no_call_of_botos(curl_archive, calls):
     for _ in range(2):
-        short.put_manifests(manifests(FIRST, SECOND))
+        curl_archive.put_manifests(manifests(FIRST, SECOND))
 
     assert calls == []
 
@@ -242,41 +248,43 @@ def test_without_a_short_way_no_manifest_is_written_with_others(archive, calls):
     assert [archive.read_json(key) for key in (FIRST, SECOND, THIRD)] == [None, None, None]
 
 
-def test_no_manifests_are_no_call(short, archive, calls):
-    assert (short.put_manifests([]), archive.put_manifests([]), calls) == ([], [], [])
+def test_no_manifests_are_no_call(curl_archive, archive, calls):
+    assert (curl_archive.put_manifests([]), archive.put_manifests([]), calls) == ([], [], [])
 
 
 @pytest.mark.parametrize(
-    "told", [TOLD, {}, {"half": "\ud83d"}, {"long": "x" * 200_000}], ids=["some", "", "odd", "long"]
+    "manifest", [MANIFEST, {}, {"half": "\ud83d"}, {"long": "x" * 200_000}], ids=["some", "", "odd", "long"]
 )
-def test_a_manifest_is_the_same_object_whether_it_is_written_with_others_or_alone(short, archive, s3, bucket, told):
-    short.put_manifests([(FIRST, told), (SECOND, {"another": 1})])
-    archive.put_manifest(THIRD, told)
+def test_a_manifest_is_the_same_object_whether_it_is_written_with_others_or_alone(
+    curl_archive, archive, s3, bucket, manifest
+):
+    curl_archive.put_manifests([(FIRST, manifest), (SECOND, {"another": 1})])
+    archive.put_manifest(THIRD, manifest)
 
-    body, metadata, content_type, etag, _ = stands(s3, bucket, FIRST)
-    assert (body, metadata, content_type, etag) == stands(s3, bucket, THIRD)[:4]
+    body, metadata, content_type, etag, _ = object_state(s3, bucket, FIRST)
+    assert (body, metadata, content_type, etag) == object_state(s3, bucket, THIRD)[:4]
     assert (metadata, content_type) == ({"sha256": sha256(body)}, "application/json")
 
 
-@pytest.mark.parametrize("first", ["short", "archive"])
-def test_a_manifest_that_stands_already_stays_and_that_is_clear(request, short, s3, bucket, first):
+@pytest.mark.parametrize("first", ["curl_archive", "archive"])
+def test_a_manifest_that_stands_already_stays_and_that_is_clear(request, curl_archive, s3, bucket, first):
     request.getfixturevalue(first).put_manifest(SECOND, {"written": "first"})
-    before = stands(s3, bucket, SECOND)
+    before = object_state(s3, bucket, SECOND)
 
-    assert short.put_manifests(manifests(FIRST, SECOND, THIRD)) == [True, True, True]
+    assert curl_archive.put_manifests(manifests(FIRST, SECOND, THIRD)) == [True, True, True]
 
-    assert stands(s3, bucket, SECOND) == before
-    assert (short.read_json(FIRST)["key"], short.read_json(THIRD)["key"]) == (FIRST, THIRD)
+    assert object_state(s3, bucket, SECOND) == before
+    assert (curl_archive.read_json(FIRST)["key"], curl_archive.read_json(THIRD)["key"]) == (FIRST, THIRD)
 
 
-def test_manifests_that_are_written_again_change_nothing(short, s3, bucket):
-    short.put_manifests(manifests(FIRST, SECOND))
-    before = [stands(s3, bucket, key) for key in (FIRST, SECOND)]
+def test_manifests_that_are_written_again_change_nothing(curl_archive, s3, bucket):
+    curl_archive.put_manifests(manifests(FIRST, SECOND))
+    before = [object_state(s3, bucket, key) for key in (FIRST, SECOND)]
 
-    assert short.put_manifests(manifests(FIRST, SECOND, later=True)) == [True, True]
-    assert [short.put_manifest(*told) for told in manifests(FIRST, SECOND, later=True)] == [False, False]
+    assert curl_archive.put_manifests(manifests(FIRST, SECOND, later=True)) == [True, True]
+    assert [curl_archive.put_manifest(*manifest) for manifest in manifests(FIRST, SECOND, later=True)] == [False, False]
 
-    assert [stands(s3, bucket, key) for key in (FIRST, SECOND)] == before
+    assert [object_state(s3, bucket, key) for key in (FIRST, SECOND)] == before
 
 
 def test_a_manifest_that_is_refused_alone_tells_why_and_keeps_no_other(archive, s3):
@@ -286,18 +294,18 @@ def test_a_manifest_that_is_refused_alone_tells_why_and_keeps_no_other(archive, 
 
     s3.meta.events.register("provide-client-params.s3.PutObject", refuse)
     with pytest.raises(ArchiveUnavailable, match="credentials may not do this"):
-        archive.put_manifest(FIRST, TOLD)
+        archive.put_manifest(FIRST, MANIFEST)
 
-    assert archive.put_manifest(SECOND, TOLD)
-    assert (archive.read_json(FIRST), archive.read_json(SECOND)) == (None, TOLD)
+    assert archive.put_manifest(SECOND, MANIFEST)
+    assert (archive.read_json(FIRST), archive.read_json(SECOND)) == (None, MANIFEST)
 
 
 def test_a_conflict_on_a_manifest_alone_is_tried_once_more(archive, answers):
     answers("PutObject", 409, "ConditionalRequestConflict", times=1)
 
-    assert archive.put_manifest(FIRST, TOLD)
+    assert archive.put_manifest(FIRST, MANIFEST)
 
-    assert archive.read_json(FIRST) == TOLD
+    assert archive.read_json(FIRST) == MANIFEST
 
 
 @pytest.mark.parametrize("way", ["direct", "boto"])
@@ -307,7 +315,7 @@ def test_what_keeps_manifests_is_unclear_together_and_told_alone(s3, way):
 
     assert nowhere.put_manifests(manifests(FIRST, SECOND)) == [False, False]
     with pytest.raises(ArchiveUnavailable, match="'nowhere-at-all' does not exist"):
-        nowhere.put_manifest(FIRST, TOLD)
+        nowhere.put_manifest(FIRST, MANIFEST)
 
 
 # Not whole
@@ -380,11 +388,11 @@ def unstamped(archive, s3, clips):
 
 
 def test_a_clip_that_was_never_stamped_is_mended_by_the_next_run(archive, s3, bucket, clips, unstamped):
-    assert "sha256" not in stands(s3, bucket)[1]
+    assert "sha256" not in object_state(s3, bucket)[1]
 
     again = archive.put_clip(KEY, source(clips["long"]), METADATA)
 
-    body, metadata, content_type, _, _ = stands(s3, bucket)
+    body, metadata, content_type, _, _ = object_state(s3, bucket)
     assert (body, metadata) == (clips["long"], {**METADATA, "sha256": sha256(clips["long"])})
     assert content_type == "video/mp4"
     assert again.file == StoredFile(KEY, len(clips["long"]), sha256(clips["long"]), "video/mp4")
@@ -395,24 +403,26 @@ def test_a_question_changes_nothing_and_asks_once(archive, s3, bucket, clips, un
 
     assert file == StoredFile(KEY, len(clips["long"]), "", "video/mp4")
     assert calls == ["HeadObject"]
-    assert stands(s3, bucket)[1] == METADATA
+    assert object_state(s3, bucket)[1] == METADATA
 
 
 def test_a_clip_is_mended_from_what_stands_there_and_not_from_the_source(archive, s3, bucket, clips, unstamped):
     archive.put_clip(KEY, source(clips["other"]), {**METADATA, "task-id": "task-8"})
 
-    assert stands(s3, bucket)[:2] == (clips["long"], {**METADATA, "sha256": sha256(clips["long"])})
+    assert object_state(s3, bucket)[:2] == (clips["long"], {**METADATA, "sha256": sha256(clips["long"])})
 
 
 def test_only_the_object_that_was_read_is_stamped(archive, s3, bucket, clips, unstamped):
-    asked = []
-    s3.meta.events.register("before-send.s3.CopyObject", lambda request, **_: asked.append(dict(request.headers)))
+    copy_headers = []
+    s3.meta.events.register(
+        "before-send.s3.CopyObject", lambda request, **_: copy_headers.append(dict(request.headers))
+    )
     etag = s3.head_object(Bucket=bucket, Key=KEY)["ETag"]
 
     archive.put_clip(KEY, source(clips["long"]), METADATA)
 
     # The store of these tests does not look at the condition, real ones do.
-    assert [headers["x-amz-copy-source-if-match"].decode() for headers in asked] == [etag]
+    assert [headers["x-amz-copy-source-if-match"].decode() for headers in copy_headers] == [etag]
 
 
 def test_a_stamp_that_somebody_else_set_first_is_left_alone(archive, answers, clips):
@@ -442,7 +452,7 @@ def test_a_conflict_on_put_is_tried_once_more(archive, s3, bucket, answers, clip
 
     archive.put_clip(KEY, source(clips["plain"]), METADATA)
 
-    assert stands(s3, bucket)[0] == clips["plain"]
+    assert object_state(s3, bucket)[0] == clips["plain"]
 
 
 def test_a_second_conflict_on_put_is_for_later(archive, s3, bucket, answers, clips):
@@ -479,7 +489,7 @@ def test_a_lost_complete_that_boto_repeats_is_ours_after_all(archive, s3, bucket
     stored = archive.put_clip(KEY, source(clips["long"]), METADATA)
 
     assert stored.file.sha256 == sha256(clips["long"])
-    assert stands(s3, bucket)[1] == {**METADATA, "sha256": sha256(clips["long"])}
+    assert object_state(s3, bucket)[1] == {**METADATA, "sha256": sha256(clips["long"])}
 
 
 DOORS = {
@@ -602,28 +612,28 @@ def test_a_probe_sees_that_a_store_ignores_the_condition(s3, bucket, operation, 
 
     s3.meta.events.register(f"before-sign.s3.{operation}", forget)
 
-    seen = probe_bucket(Bucket(lambda: s3, bucket), "")
+    result = probe_bucket(Bucket(lambda: s3, bucket), "")
 
-    assert not getattr(seen, field)
-    assert seen.writes
-    assert seen.deletes
+    assert not getattr(result, field)
+    assert result.writes
+    assert result.deletes
     assert is_empty(s3, bucket)
 
 
 def test_a_probe_says_what_is_not_allowed(s3, bucket, answers):
     answers("DeleteObject", 403, "AccessDenied")
 
-    seen = probe_bucket(Bucket(lambda: s3, bucket), "")
+    result = probe_bucket(Bucket(lambda: s3, bucket), "")
 
-    assert (seen.reads, seen.deletes) == (True, False)
-    assert "credentials may not" in (seen.problem or "")
+    assert (result.reads, result.deletes) == (True, False)
+    assert "credentials may not" in (result.problem or "")
 
 
 def test_a_probe_of_a_missing_bucket_stops_at_once(s3):
-    seen = probe_bucket(Bucket(lambda: s3, "nowhere-at-all"), "")
+    result = probe_bucket(Bucket(lambda: s3, "nowhere-at-all"), "")
 
-    assert seen == ProbeResult(problem=seen.problem)
-    assert "does not exist" in (seen.problem or "")
+    assert result == ProbeResult(problem=result.problem)
+    assert "does not exist" in (result.problem or "")
 
 
 class ForgetfulS3(BaseHTTPRequestHandler):

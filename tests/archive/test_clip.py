@@ -13,11 +13,11 @@ from rushes.shared.storage.clip_check import ClipInfo, ClipValidator, InvalidCli
 KINDS = ["plain", "faststart", "quicktime"]
 
 
-def walked(clip: bytes, *, chunk_bytes: int = 1000, length_known: bool = False) -> ClipInfo:
-    walk = ClipValidator()
+def validate(clip: bytes, *, chunk_bytes: int = 1000, length_known: bool = False) -> ClipInfo:
+    validator = ClipValidator()
     for start in range(0, len(clip), chunk_bytes):
-        walk.feed(clip[start : start + chunk_bytes])
-    return walk.finish(end_known=length_known)
+        validator.feed(clip[start : start + chunk_bytes])
+    return validator.finish(end_known=length_known)
 
 
 def box(kind: bytes, body: bytes = b"", size: int | None = None) -> bytes:
@@ -25,24 +25,24 @@ def box(kind: bytes, body: bytes = b"", size: int | None = None) -> bytes:
 
 
 def top_boxes(clip: bytes) -> dict[bytes, tuple[int, int]]:
-    at, found = 0, {}
-    while at < len(clip):
-        size = int.from_bytes(clip[at : at + 4])
-        found[clip[at + 4 : at + 8]] = (at, size)
-        at += size
-    return found
+    position, boxes = 0, {}
+    while position < len(clip):
+        size = int.from_bytes(clip[position : position + 4])
+        boxes[clip[position + 4 : position + 8]] = (position, size)
+        position += size
+    return boxes
 
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("chunk_bytes", [1, 7, 4096, 10**6])
 def test_a_clip_tells_how_long_and_how_large_it_is(clips, kind, chunk_bytes):
-    facts = walked(clips[kind], chunk_bytes=chunk_bytes)
+    info = validate(clips[kind], chunk_bytes=chunk_bytes)
 
-    assert facts == ClipInfo(Decimal("2.000"), 64, 48)
+    assert info == ClipInfo(Decimal("2.000"), 64, 48)
 
 
 def test_a_fragmented_clip_is_as_long_as_its_fragments_together(clips):
-    assert walked(clips["fragmented"]) == ClipInfo(Decimal("2.000"), 64, 48)
+    assert validate(clips["fragmented"]) == ClipInfo(Decimal("2.000"), 64, 48)
 
 
 @pytest.mark.parametrize("kind", [*KINDS, "fragmented"])
@@ -52,7 +52,7 @@ def test_a_clip_cut_anywhere_is_refused_when_no_length_was_announced(clips, kind
     accepted = []
     for end in range(len(clip)):
         try:
-            accepted.append((end, walked(clip[:end], chunk_bytes=len(clip))))
+            accepted.append((end, validate(clip[:end], chunk_bytes=len(clip))))
         except InvalidClip:
             continue
 
@@ -61,27 +61,27 @@ def test_a_clip_cut_anywhere_is_refused_when_no_length_was_announced(clips, kind
 
 @pytest.mark.parametrize("missing", [b"moov", b"mdat"])
 def test_a_clip_without_header_or_pictures_is_refused(clips, missing):
-    at, size = top_boxes(clips["plain"])[missing]
-    clip = clips["plain"][:at] + clips["plain"][at + size :]
+    position, size = top_boxes(clips["plain"])[missing]
+    clip = clips["plain"][:position] + clips["plain"][position + size :]
 
     with pytest.raises(InvalidClip, match=f"no '{missing.decode()}'"):
-        walked(clip, length_known=True)
+        validate(clip, length_known=True)
 
 
 def test_an_empty_header_is_none(clips):
-    at, size = top_boxes(clips["plain"])[b"moov"]
-    clip = clips["plain"][:at] + box(b"moov") + clips["plain"][at + size :]
+    position, size = top_boxes(clips["plain"])[b"moov"]
+    clip = clips["plain"][:position] + box(b"moov") + clips["plain"][position + size :]
 
     with pytest.raises(InvalidClip, match="no 'moov'"):
-        walked(clip, length_known=True)
+        validate(clip, length_known=True)
 
 
 def test_an_empty_mdat_holds_no_pictures(clips):
-    at, size = top_boxes(clips["plain"])[b"mdat"]
-    clip = clips["plain"][:at] + box(b"mdat") + clips["plain"][at + size :]
+    position, size = top_boxes(clips["plain"])[b"mdat"]
+    clip = clips["plain"][:position] + box(b"mdat") + clips["plain"][position + size :]
 
     with pytest.raises(InvalidClip, match="no 'mdat'"):
-        walked(clip, length_known=True)
+        validate(clip, length_known=True)
 
 
 @pytest.mark.parametrize(
@@ -96,7 +96,7 @@ def test_a_page_is_refused_at_its_first_bytes(body, name):
     with pytest.raises(InvalidClip, match=f"it is {name}, not a clip"):
         ClipValidator().feed(body + bytes(HEAD_BYTES))
     with pytest.raises(InvalidClip, match=f"it is {name}, not a clip"):
-        walked(body, length_known=True)
+        validate(body, length_known=True)
 
 
 def test_nothing_at_all_is_refused():
@@ -105,42 +105,42 @@ def test_nothing_at_all_is_refused():
 
 
 def test_a_box_with_a_64_bit_size_is_walked_over(clips):
-    at, size = top_boxes(clips["plain"])[b"mdat"]
-    mdat = clips["plain"][at + 8 : at + size]
+    position, size = top_boxes(clips["plain"])[b"mdat"]
+    mdat = clips["plain"][position + 8 : position + size]
     long_mdat = (1).to_bytes(4) + b"mdat" + (16 + len(mdat)).to_bytes(8) + mdat
-    clip = clips["plain"][:at] + long_mdat + clips["plain"][at + size :]
+    clip = clips["plain"][:position] + long_mdat + clips["plain"][position + size :]
 
-    assert walked(clip, chunk_bytes=5) == ClipInfo(Decimal("2.000"), 64, 48)
+    assert validate(clip, chunk_bytes=5) == ClipInfo(Decimal("2.000"), 64, 48)
     with pytest.raises(InvalidClip, match="breaks off"):
-        walked(clip[:-1], length_known=True)
+        validate(clip[:-1], length_known=True)
 
 
 def test_a_last_box_open_to_the_end_needs_an_announced_length(clips):
-    at, _ = top_boxes(clips["faststart"])[b"mdat"]
-    clip = clips["faststart"][:at] + (0).to_bytes(4) + clips["faststart"][at + 4 :]
+    position, _ = top_boxes(clips["faststart"])[b"mdat"]
+    clip = clips["faststart"][:position] + (0).to_bytes(4) + clips["faststart"][position + 4 :]
 
-    assert walked(clip, length_known=True).width == 64
+    assert validate(clip, length_known=True).width == 64
     with pytest.raises(InvalidClip, match="not announced"):
-        walked(clip, length_known=False)
+        validate(clip, length_known=False)
 
 
 def test_a_fragmented_clip_without_its_index_needs_an_announced_length(clips):
-    at, _ = top_boxes(clips["fragmented"])[b"mfra"]
+    position, _ = top_boxes(clips["fragmented"])[b"mfra"]
 
-    assert walked(clips["fragmented"][:at], length_known=True).width == 64
+    assert validate(clips["fragmented"][:position], length_known=True).width == 64
     with pytest.raises(InvalidClip, match="not announced"):
-        walked(clips["fragmented"][:at], length_known=False)
+        validate(clips["fragmented"][:position], length_known=False)
 
 
 @pytest.mark.parametrize("size", [2, 7])
 def test_a_box_smaller_than_its_header_ends_the_walk_and_costs_nothing(clips, size):
-    assert walked(clips["plain"] + box(b"free", b"12345678", size=size)) == ClipInfo(Decimal("2.000"), 64, 48)
+    assert validate(clips["plain"] + box(b"free", b"12345678", size=size)) == ClipInfo(Decimal("2.000"), 64, 48)
 
 
 @pytest.mark.parametrize("size", [2, 7])
 def test_where_no_box_stands_before_the_header_there_is_no_clip(clips, size):
     with pytest.raises(InvalidClip, match="no 'moov'"):
-        walked(box(b"ftyp", b"isom") + box(b"free", b"12345678", size=size) + clips["plain"], length_known=True)
+        validate(box(b"ftyp", b"isom") + box(b"free", b"12345678", size=size) + clips["plain"], length_known=True)
 
 
 def test_sound_alone_is_no_clip():
@@ -148,20 +148,20 @@ def test_sound_alone_is_no_clip():
     clip = box(b"ftyp", b"M4A ") + box(b"moov", sound) + box(b"mdat", b"a song")
 
     with pytest.raises(InvalidClip, match="sound and no pictures"):
-        walked(clip, length_known=True)
+        validate(clip, length_known=True)
 
 
 def test_a_header_beyond_all_measure_costs_the_facts_and_not_the_clip():
     clip = box(b"ftyp", b"isom") + box(b"moov", box(b"free") * 110_000) + box(b"mdat", b"pictures")
 
-    assert walked(clip, chunk_bytes=100_000, length_known=True) == ClipInfo()
+    assert validate(clip, chunk_bytes=100_000, length_known=True) == ClipInfo()
 
 
 def test_a_header_beyond_all_measure_that_breaks_off_is_still_noticed():
     clip = box(b"ftyp", b"isom") + box(b"moov", box(b"free") * 110_000)
 
     with pytest.raises(InvalidClip, match="breaks off"):
-        walked(clip[:-8], chunk_bytes=100_000, length_known=True)
+        validate(clip[:-8], chunk_bytes=100_000, length_known=True)
 
 
 def test_64_bit_times_are_read_too():
@@ -171,9 +171,9 @@ def test_64_bit_times_are_read_too():
     trak = box(b"trak", box(b"tkhd", tkhd) + box(b"mdia", box(b"hdlr", hdlr)))
     moov = box(b"moov", box(b"mvhd", mvhd) + trak)
 
-    facts = walked(box(b"ftyp", b"isom") + moov + box(b"mdat", b"pictures"))
+    info = validate(box(b"ftyp", b"isom") + moov + box(b"mdat", b"pictures"))
 
-    assert facts == ClipInfo(Decimal("1.500"), 1920, 1080)
+    assert info == ClipInfo(Decimal("1.500"), 1920, 1080)
 
 
 def test_the_picture_counts_and_not_the_sound():
@@ -183,9 +183,9 @@ def test_the_picture_counts_and_not_the_sound():
     video = box(b"trak", box(b"tkhd", bytes(20) + (5000).to_bytes(4) + bytes(52) + size) + handler(b"vide"))
     moov = box(b"moov", box(b"mvhd", mvhd) + sound + video)
 
-    facts = walked(box(b"ftyp", b"isom") + moov + box(b"mdat", b"pictures"))
+    info = validate(box(b"ftyp", b"isom") + moov + box(b"mdat", b"pictures"))
 
-    assert facts == ClipInfo(Decimal("5.000"), 720, 1280)
+    assert info == ClipInfo(Decimal("5.000"), 720, 1280)
 
 
 def test_where_the_track_does_not_say_its_sides_those_of_its_samples_count():
@@ -194,9 +194,9 @@ def test_where_the_track_does_not_say_its_sides_those_of_its_samples_count():
     media = box(b"mdia", box(b"hdlr", bytes(8) + b"vide" + bytes(13)) + table)
     moov = box(b"moov", box(b"trak", box(b"tkhd", bytes(84)) + media))
 
-    facts = walked(box(b"ftyp", b"isom") + moov + box(b"mdat", b"pictures"))
+    info = validate(box(b"ftyp", b"isom") + moov + box(b"mdat", b"pictures"))
 
-    assert facts == ClipInfo(None, 1280, 720)
+    assert info == ClipInfo(None, 1280, 720)
 
 
 def handler(kind: bytes) -> bytes:
@@ -209,9 +209,9 @@ def handler(kind: bytes) -> bytes:
 def test_nonsense_inside_moov_costs_the_facts_and_not_the_clip(inside):
     clip = box(b"ftyp", b"isom") + box(b"moov", inside) + box(b"mdat", b"pictures") + box(b"free", b"tail")
 
-    assert walked(clip, chunk_bytes=3) == ClipInfo()
+    assert validate(clip, chunk_bytes=3) == ClipInfo()
     with pytest.raises(InvalidClip, match=r"breaks off after .*, in 'mdat'"):
-        walked(clip[: clip.index(b"pictures") + 4], length_known=True)
+        validate(clip[: clip.index(b"pictures") + 4], length_known=True)
 
 
 @pytest.mark.parametrize(
@@ -225,10 +225,10 @@ def test_nonsense_inside_moov_costs_the_facts_and_not_the_clip(inside):
 )
 def test_a_file_made_to_fill_the_memory_does_not(bomb):
     clip = box(b"ftyp", b"isom") + bomb
-    walk = ClipValidator()
+    validator = ClipValidator()
 
     tracemalloc.start()
-    walk.feed(clip)
+    validator.feed(clip)
     peak_bytes = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
 

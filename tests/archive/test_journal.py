@@ -26,22 +26,22 @@ PAID = Request("POST", "https://api.apimart.example/v1", {"Authorization": "Bear
 
 @pytest.fixture
 def journal(archive: Archive) -> Iterator[Journal]:
-    made = Journal(archive)
-    yield made
-    made.flush()
+    journal_under_test = Journal(archive)
+    yield journal_under_test
+    journal_under_test.flush()
 
 
-def begun(**changes: Any) -> Job:
+def new_job(**changes: Any) -> Job:
     return job_in(State.SUBMITTING, **changes)
 
 
 def objects(s3: Any, bucket: str) -> dict[str, str]:
-    found = s3.list_objects_v2(Bucket=bucket).get("Contents", [])
-    return {each["Key"]: s3.get_object(Bucket=bucket, Key=each["Key"])["Body"].read().decode() for each in found}
+    entries = s3.list_objects_v2(Bucket=bucket).get("Contents", [])
+    return {entry["Key"]: s3.get_object(Bucket=bucket, Key=entry["Key"])["Body"].read().decode() for entry in entries}
 
 
 def test_an_intent_stands_in_the_bucket_when_the_call_may_be_sent(journal: Journal, s3: Any, bucket: str) -> None:
-    subject = begun()
+    subject = new_job()
     journal.record_intents([(subject, PAID)], NOW)
 
     (name,) = objects(s3, bucket)
@@ -51,7 +51,7 @@ def test_an_intent_stands_in_the_bucket_when_the_call_may_be_sent(journal: Journ
 
 def test_no_key_and_no_token_is_written_down(journal: Journal, s3: Any, bucket: str) -> None:
     address = f"https://rushes.example/callbacks/evolink/job_01ABC/{TOKEN}"
-    subject = begun(plan={"body": {"callback_url": address}})
+    subject = new_job(plan={"body": {"callback_url": address}})
     journal.record_intents([(subject, Request("POST", PAID.url, PAID.headers, {"callback_url": address}))], NOW)
 
     (text,) = objects(s3, bucket).values()
@@ -69,7 +69,7 @@ def test_no_key_and_no_token_is_written_down(journal: Journal, s3: Any, bucket: 
     ],
 )
 def test_an_answer_comes_back_as_it_was_heard(journal: Journal, event: events.Event) -> None:
-    subject = begun()
+    subject = new_job()
     journal.record_outcome(subject, event, "HTTP 200 so it was", NOW)
     journal.flush()
 
@@ -77,7 +77,7 @@ def test_an_answer_comes_back_as_it_was_heard(journal: Journal, event: events.Ev
 
 
 def test_an_answer_is_stored_a_moment_later_without_anybody_asking(journal: Journal) -> None:
-    journal.record_outcome(begun(), events.Lost(""), None, NOW)
+    journal.record_outcome(new_job(), events.Lost(""), None, NOW)
     wait_until(lambda: bool(list(journal.read(NOW))), "the answer in the bucket")
 
 
@@ -92,7 +92,7 @@ def test_what_comes_while_an_object_is_stored_shares_the_next(
         may_go_on.wait(PATIENCE_S)
 
     monkeypatch.setattr(archive, "put_journal", put)
-    callers = [threading.Thread(target=journal.record_intents, args=([(begun(), PAID)], NOW)) for _ in range(9)]
+    callers = [threading.Thread(target=journal.record_intents, args=([(new_job(), PAID)], NOW)) for _ in range(9)]
     callers[0].start()
     first_is_out.wait(PATIENCE_S)
     for caller in callers[1:]:
@@ -110,14 +110,14 @@ def test_what_comes_while_an_object_is_stored_shares_the_next(
 def test_without_the_bucket_an_intent_is_refused(journal: Journal, answers: Callable[..., list[str]]) -> None:
     answers("PutObject", 403, "AccessDenied")
     with pytest.raises(ArchiveUnavailable):
-        journal.record_intents([(begun(), PAID)], NOW)
+        journal.record_intents([(new_job(), PAID)], NOW)
 
 
 # --- several intents in one call
 
 
 def test_the_intents_of_a_call_stand_in_one_object_and_each_can_be_read(journal: Journal, s3: Any, bucket: str) -> None:
-    subjects = [begun() for _ in range(3)]
+    subjects = [new_job() for _ in range(3)]
     calls = [(subject, Request("POST", "", {}, {"prompt": f"kite {n}"})) for n, subject in enumerate(subjects)]
     journal.record_intents(calls, NOW)
 
@@ -130,7 +130,7 @@ def test_the_intents_of_a_call_stand_in_one_object_and_each_can_be_read(journal:
 
 def test_no_token_of_any_call_is_written_down(journal: Journal, s3: Any, bucket: str) -> None:
     address = f"https://rushes.example/callbacks/evolink/job_01ABC/{TOKEN}"
-    calls = [(begun(plan={"body": {"callback_url": address}}), Request("POST", "", {}, {"u": address})) for _ in "ab"]
+    calls = [(new_job(plan={"body": {"callback_url": address}}), Request("POST", "", {}, {"u": address})) for _ in "ab"]
     journal.record_intents(calls, NOW)
 
     (text,) = objects(s3, bucket).values()
@@ -141,7 +141,7 @@ def test_without_the_bucket_all_intents_of_a_call_are_refused_and_none_is_stored
     journal: Journal, s3: Any, bucket: str, answers: Callable[..., list[str]]
 ) -> None:
     answers("PutObject", 403, "AccessDenied")
-    refused, later = [begun() for _ in range(3)], begun()
+    refused, later = [new_job() for _ in range(3)], new_job()
     with pytest.raises(ArchiveUnavailable):
         journal.record_intents([(subject, PAID) for subject in refused], NOW)
     journal.record_intents([(later, PAID)], NOW)
@@ -153,7 +153,7 @@ def test_without_the_bucket_all_intents_of_a_call_are_refused_and_none_is_stored
 def test_one_that_cannot_be_told_leaves_nothing_of_its_call(journal: Journal, s3: Any, bucket: str) -> None:
     odd = Request("POST", "", {}, {"prompt": object()})
     with pytest.raises(TypeError):
-        journal.record_intents([(begun(), PAID), (begun(), odd), (begun(), PAID)], NOW)
+        journal.record_intents([(new_job(), PAID), (new_job(), odd), (new_job(), PAID)], NOW)
     journal.flush()
 
     assert objects(s3, bucket) == {}
@@ -163,9 +163,9 @@ def test_the_intents_of_a_call_are_never_parted(
     journal: Journal, s3: Any, bucket: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(journals, "MAX_GROUP_LINES", 1)
-    journal.record_outcome(begun(), events.Lost(""), None, NOW)
-    journal.record_intents([(begun(), PAID) for _ in range(3)], NOW + 1)
-    journal.record_intents([(begun(), PAID) for _ in range(2)], NOW + 2)
+    journal.record_outcome(new_job(), events.Lost(""), None, NOW)
+    journal.record_intents([(new_job(), PAID) for _ in range(3)], NOW + 1)
+    journal.record_intents([(new_job(), PAID) for _ in range(2)], NOW + 2)
 
     assert [text.count("\n") + 1 for _, text in sorted(objects(s3, bucket).items())] == [1, 3, 2]
 
@@ -185,7 +185,7 @@ def test_calls_that_come_while_an_object_is_stored_share_the_next_and_the_same_e
 
     def call(count: int) -> None:
         try:
-            journal.record_intents([(begun(), PAID) for _ in range(count)], NOW)
+            journal.record_intents([(new_job(), PAID) for _ in range(count)], NOW)
             ends.append("stored")
         except ArchiveUnavailable:
             ends.append("refused")
@@ -222,9 +222,9 @@ def test_an_intent_that_is_not_stored_in_time_is_refused_and_never_stored(
 
     def first_comes() -> None:
         with suppress(ArchiveUnavailable):
-            journal.record_intents([(begun(), PAID)], NOW)
+            journal.record_intents([(new_job(), PAID)], NOW)
 
-    first, late = threading.Thread(target=first_comes), [begun(), begun()]
+    first, late = threading.Thread(target=first_comes), [new_job(), new_job()]
     first.start()
     busy.wait(PATIENCE_S)
     with pytest.raises(ArchiveUnavailable):
@@ -239,8 +239,8 @@ def test_an_intent_that_is_not_stored_in_time_is_refused_and_never_stored(
 
 def test_answers_that_could_not_be_stored_go_with_the_next(journal: Journal, answers: Callable[..., list[str]]) -> None:
     answers("PutObject", 500, "InternalError")
-    told, subject = begun(), begun()
-    journal.record_outcome(told, events.Accepted("task-1"), None, NOW)
+    earlier, subject = new_job(), new_job()
+    journal.record_outcome(earlier, events.Accepted("task-1"), None, NOW)
     journal.flush()
     journal.record_intents([(subject, PAID)], NOW)
 
@@ -249,7 +249,7 @@ def test_answers_that_could_not_be_stored_go_with_the_next(journal: Journal, ans
 
 def test_reading_begins_at_a_moment_and_ends_at_one(journal: Journal) -> None:
     for at in (NOW, NOW + 10 * MINUTE, NOW + 20 * MINUTE):
-        journal.record_intents([(begun(), PAID)], at)
+        journal.record_intents([(new_job(), PAID)], at)
 
     assert [line.at for line in journal.read(NOW + 1)] == [NOW + 10 * MINUTE, NOW + 20 * MINUTE]
     assert [line.at for line in journal.read(NOW, NOW + 20 * MINUTE)] == [NOW, NOW + 10 * MINUTE]
@@ -257,13 +257,13 @@ def test_reading_begins_at_a_moment_and_ends_at_one(journal: Journal) -> None:
 
 def test_a_line_that_cannot_be_read_hides_no_other(journal: Journal, archive: Archive) -> None:
     archive.put_journal("2026/09/21/1413/0", '{"kind":"intent"\nnull\n{"kind":"answer","at":1}')
-    journal.record_intents([(begun(), PAID)], NOW)
+    journal.record_intents([(new_job(), PAID)], NOW)
 
     assert [type(line) for line in journal.read(NOW - 2 * MINUTE)] == [str, str, str, Intent]
 
 
 def test_odd_words_of_a_request_stay_in_their_line(journal: Journal) -> None:
-    subject = begun(request={"model": "kling-v3", "prompt": "two\u2028lines \x85 and half a pair \ud800"})
+    subject = new_job(request={"model": "kling-v3", "prompt": "two\u2028lines \x85 and half a pair \ud800"})
     journal.record_intents([(subject, PAID)], NOW)
 
     (line,) = journal.read(NOW)
@@ -272,9 +272,9 @@ def test_odd_words_of_a_request_stay_in_their_line(journal: Journal) -> None:
 
 
 def test_the_entries_of_a_job_tell_what_was_sent_and_answered(journal: Journal) -> None:
-    first = begun()
-    second = begun(id=first.id, attempts=(rejected(), attempt(2, provider="evolink", submitted_at=NOW + MINUTE)))
-    journal.record_intents([(begun(), PAID)], NOW)
+    first = new_job()
+    second = new_job(id=first.id, attempts=(rejected(), attempt(2, provider="evolink", submitted_at=NOW + MINUTE)))
+    journal.record_intents([(new_job(), PAID)], NOW)
     journal.record_intents([(first, PAID)], NOW)
     journal.record_outcome(first, events.Refused(Reason.RATE, "too fast"), "HTTP 429", NOW + 5)
     journal.record_intents([(second, Request("POST", "", {}, {"model": "k"}))], NOW + MINUTE)
@@ -287,8 +287,8 @@ def test_the_entries_of_a_job_tell_what_was_sent_and_answered(journal: Journal) 
 
 def test_switched_off_it_writes_nothing(archive: Archive, calls: list[str]) -> None:
     off = Journal(archive, enabled=False)
-    off.record_intents([(begun(), PAID)], NOW)
-    off.record_outcome(begun(), events.Lost(""), None, NOW)
+    off.record_intents([(new_job(), PAID)], NOW)
+    off.record_outcome(new_job(), events.Lost(""), None, NOW)
     off.flush()
 
     assert calls == []

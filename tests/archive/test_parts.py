@@ -28,7 +28,7 @@ class Store(ThreadingHTTPServer):
     def __init__(self, status: int, headers: dict[str, str]) -> None:
         super().__init__(("127.0.0.1", 0), Door)
         self.says = status, headers
-        self.came: list[tuple[str, dict[str, str], bytes]] = []
+        self.requests: list[tuple[str, dict[str, str], bytes]] = []
 
     @property
     def url(self) -> str:
@@ -41,7 +41,7 @@ class Door(BaseHTTPRequestHandler):
 
     def do_PUT(self) -> None:
         body = self.rfile.read(int(self.headers["Content-Length"]))
-        self.server.came.append((self.path, {k.lower(): v for k, v in self.headers.items()}, body))
+        self.server.requests.append((self.path, {k.lower(): v for k, v in self.headers.items()}, body))
         status, headers = self.server.says
         if not status:
             self.close_connection = True
@@ -103,7 +103,7 @@ def test_a_part_carries_the_sha256_of_its_bytes_under_the_signature(store):
 
     etag = direct(server.url).put_part(KEY, "u", 1, memoryview(b"frames")[1:])
 
-    ((_, headers, body),) = server.came
+    ((_, headers, body),) = server.requests
     assert etag == '"e"'
     assert body == b"rames"
     assert headers["x-amz-content-sha256"] == hashlib.sha256(b"rames").hexdigest()
@@ -115,7 +115,7 @@ def test_what_is_signed_is_what_is_sent_however_odd_the_names(store):
 
     direct(server.url).put_part("jobs/é & +/a~b.mp4", "u/+=&?~ 1", 12, b"frames")
 
-    ((path, headers, _),) = server.came
+    ((path, headers, _),) = server.requests
     assert path == "/clips/jobs/%C3%A9%20%26%20%2B/a~b.mp4?partNumber=12&uploadId=u%2F%2B%3D%26%3F~%201"
     assert headers["authorization"].endswith(signature_of(server.url + path, headers))
 
@@ -152,23 +152,23 @@ def test_after_an_answer_that_is_not_clear_nothing_is_asked_for_a_while(store):
     answers = [short_way.put_part(KEY, "u", number, b"frames") for number in (1, 2)]
 
     assert answers == [None, None]
-    assert len(server.came) == 1
+    assert len(server.requests) == 1
 
 
 # The buffers
 
 
 def part(buffers: BufferPool, body: bytes) -> UploadPart:
-    made = UploadPart(buffers)
-    made.add(body)
-    return made
+    upload_part = UploadPart(buffers)
+    upload_part.add(body)
+    return upload_part
 
 
-def raw(buffers: BufferPool, count: int) -> bytes:
+def buffer_content(buffers: BufferPool, count: int) -> bytes:
     pages = buffers.take()
-    there = pages[:count]
+    content = pages[:count]
     buffers.give_back(pages, 0)
-    return there
+    return content
 
 
 def test_a_buffer_is_used_again_while_another_is_in_use():
@@ -188,7 +188,7 @@ def test_memory_goes_back_to_the_system_when_no_part_is_in_use_any_more():
     with part(buffers, b"x" * MIB), part(buffers, b"y" * MIB):
         pass
 
-    assert raw(buffers, 3) == bytes(3)
+    assert buffer_content(buffers, 3) == bytes(3)
 
 
 def test_the_few_pages_of_a_small_clip_stay_for_the_next():
@@ -197,7 +197,7 @@ def test_the_few_pages_of_a_small_clip_stay_for_the_next():
     with part(buffers, b"xyz"):
         pass
 
-    assert raw(buffers, 3) == b"xyz"
+    assert buffer_content(buffers, 3) == b"xyz"
 
 
 def test_what_a_part_held_before_is_not_in_the_next(s3, bucket, endpoint, clips):
@@ -226,8 +226,8 @@ def test_a_part_closed_twice_gives_one_buffer_back():
 def test_a_failed_call_that_still_looks_at_a_buffer_does_not_keep_it_from_its_next_use():
     buffers = BufferPool(1, MIB)
     with part(buffers, b"frames") as failed:
-        looking: Any = failed.content()
+        view: Any = failed.content()
 
     with part(buffers, b"others") as again:
         assert bytes(again.content()) == b"others"
-    looking.release()
+    view.release()

@@ -32,8 +32,8 @@ def test_what_players_take_lands_byte_for_byte_under_the_name_and_type_of_an_mp4
 
     stored = archive.put_clip(KEY, source(data, len(data)), {})
 
-    there = s3.get_object(Bucket=bucket, Key=KEY)
-    assert (there["Body"].read(), there["ContentType"]) == (data, "video/mp4")
+    response = s3.get_object(Bucket=bucket, Key=KEY)
+    assert (response["Body"].read(), response["ContentType"]) == (data, "video/mp4")
     assert (stored.file.size, stored.file.content_type) == (len(data), "video/mp4")
 
 

@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 import pytest
 from patience import PATIENCE_S
 from strict_bucket import KEY_ID, SECRET
-from strict_store import LIST, UPLOADS, Manners, StrictStore
+from strict_store import LIST, UPLOADS, StoreBehavior, StrictStore
 
 from rushes.shared import services as services_module
 from rushes.shared.settings import SettingsError, load
@@ -54,15 +54,15 @@ def configured(tmp_path: Path) -> Callable[[str], None]:
 
 @pytest.fixture
 def store(endpoint: str, bucket: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., StrictStore]]:
-    """store(region=…, denied={…}): a strict store with these manners, which the environment points to."""
+    """store(region=…, denied={…}): a strict store with this behavior, which the environment points to."""
     servers: list[StrictStore] = []
 
-    def open_one(**manners: Any) -> StrictStore:
-        servers.append(StrictStore(endpoint, bucket, Manners(**manners)))
+    def open_store(**behavior: Any) -> StrictStore:
+        servers.append(StrictStore(endpoint, bucket, StoreBehavior(**behavior)))
         monkeypatch.setenv("AWS_ENDPOINT_URL_S3", servers[-1].url)
         return servers[-1]
 
-    yield open_one
+    yield open_store
     for server in servers:
         server.__exit__()
 
@@ -81,8 +81,8 @@ def source(data: bytes) -> ClipSource:
 
 
 def fetched(link: str) -> bytes:
-    with urllib.request.urlopen(link, timeout=PATIENCE_S) as answer:
-        return bytes(answer.read())
+    with urllib.request.urlopen(link, timeout=PATIENCE_S) as response:
+        return bytes(response.read())
 
 
 def write_all(archive: Archive, clips: dict[str, bytes], tmp_path: Path) -> None:
@@ -102,19 +102,23 @@ def write_all(archive: Archive, clips: dict[str, bytes], tmp_path: Path) -> None
 # --- a bucket in another region
 
 
-@pytest.mark.parametrize("tells", [True, False])
+@pytest.mark.parametrize("names_region", [True, False])
 def test_a_link_is_signed_for_the_region_of_the_bucket(
-    store: Any, bucket: str, clips: dict[str, bytes], tells: bool
+    store: Any, bucket: str, clips: dict[str, bytes], names_region: bool
 ) -> None:
-    server = store(region="eu-west-3", tells=tells)
+    server = store(region="eu-west-3", names_region=names_region)
     archive = archive_of(bucket)
 
     archive.put_clip(KEY, source(clips["plain"]), METADATA)
 
     assert fetched(archive.presign(KEY)) == clips["plain"]
     assert fetched(archive_of(bucket).presign(KEY)) == clips["plain"]  # of a process that has written nothing
-    assert server.wrong == []
-    assert [seen.method for seen in server.direct] == ["PUT", "GET", "GET"]  # the short way needed no correction
+    assert server.signature_errors == []
+    assert [request.method for request in server.curl_requests] == [
+        "PUT",
+        "GET",
+        "GET",
+    ]  # the short way needed no correction
 
 
 def test_an_input_in_a_bucket_elsewhere_is_signed_for_its_region(store: Any, bucket: str, s3: Any) -> None:
@@ -132,8 +136,8 @@ def test_the_region_is_asked_for_once_and_needs_no_right(store: Any, bucket: str
     links = [archive.presign(KEY) for _ in range(3)]
 
     assert all("eu-west-3" in link for link in links)
-    assert {seen.method for seen in server.seen} == {"HEAD"}
-    assert len(server.seen) == 2  # signed for ours, and told; then for its own
+    assert {request.method for request in server.requests} == {"HEAD"}
+    assert len(server.requests) == 2  # signed for ours, and told; then for its own
 
 
 def test_links_of_temporary_credentials_carry_their_token(
@@ -146,22 +150,22 @@ def test_links_of_temporary_credentials_carry_their_token(
     archive.put_clip(KEY, source(clips["plain"]), METADATA)
 
     assert fetched(archive.presign(KEY)) == clips["plain"]
-    assert server.wrong == []
+    assert server.signature_errors == []
 
 
 def test_a_store_that_cannot_be_asked_stops_nothing_and_is_asked_again_later(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_ENDPOINT_URL_S3", "http://127.0.0.1:1")
-    asked: list[str] = []
+    clients: list[str] = []
     s3 = S3ClientFactory()
     regions, made = BucketRegions(s3), s3.client
-    monkeypatch.setattr(s3, "client", lambda **how: asked.append("asked") or made(**how))
+    monkeypatch.setattr(s3, "client", lambda **how: clients.append("asked") or made(**how))
 
     assert [regions.region("clips") for _ in range(3)] == [None] * 3
-    assert asked == ["asked"]
+    assert clients == ["asked"]
     monkeypatch.setattr("rushes.shared.storage.s3_clients.RETRY_AFTER_S", 0)
     regions._cache.clear()
     assert [regions.region("clips") for _ in range(2)] == [None] * 2
-    assert len(asked) == 3
+    assert len(clients) == 3
 
 
 def test_aws_region_is_read_as_every_aws_program_reads_it(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -206,8 +210,8 @@ def test_what_the_user_configures_wins(
     archive = archive_of("clips")
 
     assert host_of(archive) == host
-    direct: Any = archive._curl_put
-    assert urlsplit(direct.target.root).netloc == host
+    uploader: Any = archive._curl_put
+    assert urlsplit(uploader.target.root).netloc == host
 
 
 OPTIONS = [
@@ -245,10 +249,12 @@ def test_with_checksums_of_the_users_choice_every_object_has_one(
     monkeypatch.setenv("AWS_REQUEST_CHECKSUM_CALCULATION", "when_supported")
     write_all(archive_of(bucket), clips, tmp_path)
 
-    puts = [seen for seen in server.seen if seen.method == "PUT" and "x-amz-copy-source" not in seen.headers]
-    assert all("x-amz-checksum-crc32" in seen.headers for seen in puts)
-    assert (server.direct, server.wrong) == ([], [])
-    done = next(seen for seen in server.seen if seen.method == "POST" and "uploadId" in seen.target)
+    puts = [
+        request for request in server.requests if request.method == "PUT" and "x-amz-copy-source" not in request.headers
+    ]
+    assert all("x-amz-checksum-crc32" in request.headers for request in puts)
+    assert (server.curl_requests, server.signature_errors) == ([], [])
+    done = next(request for request in server.requests if request.method == "POST" and "uploadId" in request.target)
     assert done.body.count(b"<ChecksumCRC32>") == 2
 
 
@@ -311,7 +317,7 @@ def test_a_probe_says_which_rights_are_missing(store: Any, bucket: str) -> None:
     found = probe_bucket(Bucket(client, bucket), "")
     assert (found.lists, found.lists_uploads, found.tells_missing, found.problem) == (True, True, True, None)
 
-    server.manners.denied = {LIST, UPLOADS}
+    server.behavior.denied = {LIST, UPLOADS}
     found = probe_bucket(Bucket(client, bucket), "")
     assert (found.lists, found.lists_uploads, found.tells_missing) == (False, False, False)
     assert found.writes
@@ -322,26 +328,34 @@ def test_a_probe_says_which_rights_are_missing(store: Any, bucket: str) -> None:
 
 
 def test_metadata_are_compared_without_case(store: Any, bucket: str, clips: dict[str, bytes]) -> None:
-    server = store(capitals=True)
+    server = store(capitalizes_metadata=True)
     archive = archive_of(bucket)
     archive.put_clip(KEY, source(clips["long"]), METADATA)
-    server.seen.clear()
+    server.requests.clear()
 
     stored = archive.head(KEY)
 
     assert stored
     assert stored.sha256 == hashlib.sha256(clips["long"]).hexdigest()
     assert archive.put_clip(KEY, source(clips["long"]), METADATA).file == stored
-    assert [seen for seen in server.writes() if "x-amz-copy-source" in seen.headers] == []
+    assert [request for request in server.writes() if "x-amz-copy-source" in request.headers] == []
 
 
-@pytest.mark.parametrize("odd", [{"forgets": True}, {"forgets": True, "copies": 501}, {"copies": 501}, {"copies": 500}])
+@pytest.mark.parametrize(
+    "odd",
+    [
+        {"drops_metadata": True},
+        {"drops_metadata": True, "copy_status": 501},
+        {"copy_status": 501},
+        {"copy_status": 500},
+    ],
+)
 def test_a_store_that_does_not_give_metadata_back_or_copies_nothing_ends_an_archive_all_the_same(
     store: Any, bucket: str, clips: dict[str, bytes], odd: dict[str, Any]
 ) -> None:
     store(**odd)
     archive = archive_of(bucket)
-    if odd.get("copies") == 500:  # that may be otherwise in a moment: once, the whole archiving is tried again
+    if odd.get("copy_status") == 500:  # that may be otherwise in a moment: once, the whole archiving is tried again
         with pytest.raises(ArchiveUnavailable):
             archive.put_clip(KEY, source(clips["long"]), METADATA)
 
@@ -351,16 +365,16 @@ def test_a_store_that_does_not_give_metadata_back_or_copies_nothing_ends_an_arch
 
 
 def test_is_it_there_is_one_head_that_changes_nothing(store: Any, bucket: str) -> None:
-    server = store(forgets=True)
+    server = store(drops_metadata=True)
     archive = archive_of(bucket)
     archive.put_manifest("jobs/manifest.json", {})
-    server.seen.clear()
+    server.requests.clear()
 
     stored = archive.head("jobs/manifest.json")
 
     assert stored
     assert stored.sha256 == ""
-    assert [seen.method for seen in server.seen] == ["HEAD"]
+    assert [request.method for request in server.requests] == ["HEAD"]
 
 
 # --- what is said of every object
@@ -374,7 +388,7 @@ EXTRA = {
     "Tagging": "project=rushes&team=film%20%2B%20tv",
     "CacheControl": "private, max-age=60",
 }
-DEMANDED = {
+REQUIRED_HEADERS = {
     "x-amz-server-side-encryption": "aws:kms",
     "x-amz-server-side-encryption-aws-kms-key-id": EXTRA["SSEKMSKeyId"],
     "x-amz-storage-class": "STANDARD_IA",
@@ -388,7 +402,7 @@ DEMANDED = {
 def test_extra_arguments_are_said_of_every_object(
     store: Any, bucket: str, clips: dict[str, bytes], tmp_path: Path, way: str
 ) -> None:
-    server = store(demanded=DEMANDED)
+    server = store(required_headers=REQUIRED_HEADERS)
     archive = archive_of(bucket, RUSHES_S3_EXTRA_ARGS=json.dumps(EXTRA))
     if way == "botos":
         archive._curl_put = None
@@ -396,11 +410,11 @@ def test_extra_arguments_are_said_of_every_object(
     write_all(archive, clips, tmp_path)
     found = probe_bucket(Bucket(client, bucket, load_extra(bucket)), "")
 
-    assert (server.wrong, server.unadorned) == ([], [])
+    assert (server.signature_errors, server.rejected_writes) == ([], [])
     assert found.problem is None
-    copies = [seen for seen in server.writes() if "x-amz-copy-source" in seen.headers]
-    assert {seen.headers["x-amz-tagging-directive"] for seen in copies} == {"REPLACE"}
-    assert bool(server.direct) == (way == "short")
+    copies = [request for request in server.writes() if "x-amz-copy-source" in request.headers]
+    assert {request.headers["x-amz-tagging-directive"] for request in copies} == {"REPLACE"}
+    assert bool(server.curl_requests) == (way == "short")
 
 
 def load_extra(bucket: str) -> Any:
@@ -408,7 +422,7 @@ def load_extra(bucket: str) -> Any:
 
 
 def test_a_bucket_that_demands_what_is_not_said_refuses(store: Any, bucket: str, clips: dict[str, bytes]) -> None:
-    store(demanded=DEMANDED)
+    store(required_headers=REQUIRED_HEADERS)
     with pytest.raises(ArchiveUnavailable, match="credentials may not"):
         archive_of(bucket).put_clip(KEY, source(clips["plain"]), METADATA)
 
@@ -421,7 +435,7 @@ def test_what_needs_a_checksum_of_its_own_is_botos(
     server = store()
     archive = archive_of(bucket, RUSHES_S3_EXTRA_ARGS=json.dumps(lock))
     archive.put_clip(KEY, source(clips["long"]), METADATA)
-    assert (server.direct, server.wrong) == ([], [])
+    assert (server.curl_requests, server.signature_errors) == ([], [])
 
 
 @pytest.mark.parametrize(
@@ -483,6 +497,6 @@ def test_under_odd_prefixes_everything_is_written_read_and_linked(
 
     assert fetched(archive.presign(key)) == clips["long"]
     assert list(archive.journal_names("")) == ["2026/11/30/0000/01.jsonl"]
-    assert server.wrong == []
-    hosts = {seen.headers["host"].partition(":")[0] for seen in server.seen}
+    assert server.signature_errors == []
+    hosts = {request.headers["host"].partition(":")[0] for request in server.requests}
     assert hosts == {f"{bucket}.s3.test" if style == "virtual" else "127.0.0.1"}
