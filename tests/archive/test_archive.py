@@ -666,7 +666,7 @@ def test_sixteen_long_clips_at_once_stay_under_64_mib(clips, way):
     server = ThreadingHTTPServer(("127.0.0.1", 0), ForgetfulS3)
     server.daemon_threads = True
     Thread(target=server.serve_forever, daemon=True).start()
-    script = Path(__file__).with_name("weigh_archives.py")
+    script = Path(__file__).with_name("measure_memory.py")
 
     command = [sys.executable, str(script), f"http://127.0.0.1:{server.server_address[1]}", way, "16", "16"]
     env = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}

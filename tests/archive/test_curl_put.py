@@ -18,7 +18,7 @@ from botocore.config import Config
 from botocore.credentials import Credentials
 from botocore.exceptions import ClientError, NoCredentialsError
 from certificates import self_signed
-from fault_server import Names
+from fault_server import FakeResolver
 from strict_bucket import CUT_AFTER, CUT_BEFORE, KEY_ID, SECRET, UNSIGNED, Handler, StrictBucket
 
 from rushes.shared import services
@@ -162,7 +162,7 @@ def test_credentials_are_asked_for_at_each_call(strict: StrictBucket) -> None:
 
 
 def test_a_bucket_in_the_host_name_is_addressed_there(strict: StrictBucket, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("socket.getaddrinfo", Names(clips_s3_test=[["127.0.0.1"]]))
+    monkeypatch.setattr("socket.getaddrinfo", FakeResolver(clips_s3_test=[["127.0.0.1"]]))
     uploader = new_curl_put(client(f"http://s3.test:{strict.port}", style="virtual"))
     assert uploader.put("a b", BODY, HEADERS) is True
     assert (list(strict.objects), strict.signature_errors) == (["/a b"], [])
@@ -560,7 +560,7 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, ssl.SSLC
 
 @pytest.fixture
 def secure(certificate: tuple[str, ssl.SSLContext], monkeypatch: pytest.MonkeyPatch) -> Iterator[StrictBucket]:
-    monkeypatch.setattr("socket.getaddrinfo", Names(s3_test=[["127.0.0.1"]]))
+    monkeypatch.setattr("socket.getaddrinfo", FakeResolver(s3_test=[["127.0.0.1"]]))
     with StrictBucket(certificate[1]) as server:
         server.url = f"https://s3.test:{server.port}"
         yield server

@@ -10,7 +10,7 @@ from dataclasses import replace
 from hashlib import sha256
 
 import pytest
-from fault_server import FaultServer, Peer, answer
+from fault_server import FaultServer, Peer, http_response
 from world import BUCKET, World, digest, why
 
 from rushes.deploy.sandbox.ports import free_ports
@@ -56,21 +56,21 @@ def test_a_clip_that_never_comes_whole_is_given_up(world: World) -> None:
 
 
 def moved(location: str) -> bytes:
-    return answer(b"", f"Location: {location}", status="302 Found")
+    return http_response(b"", f"Location: {location}", status="302 Found")
 
 
 MANNERS: dict[str, Callable[[str, bytes], bytes]] = {
-    "a coding that changes no byte": lambda path, clip: answer(clip, "Content-Encoding: aws-chunked"),
-    "a coding of none": lambda path, clip: answer(clip, "Content-Encoding: identity, utf-8"),
-    "a transfer of none": lambda path, clip: answer(clip, "Transfer-Encoding: identity"),
-    "all of it called a part": lambda path, clip: answer(
+    "a coding that changes no byte": lambda path, clip: http_response(clip, "Content-Encoding: aws-chunked"),
+    "a coding of none": lambda path, clip: http_response(clip, "Content-Encoding: identity, utf-8"),
+    "a transfer of none": lambda path, clip: http_response(clip, "Transfer-Encoding: identity"),
+    "all of it called a part": lambda path, clip: http_response(
         clip, f"Content-Range: bytes 0-{len(clip) - 1}/{len(clip)}", status="206 Partial Content"
     ),
     "a location in raw UTF-8": lambda path, clip: (
-        answer(clip) if path == "/%D0%BA%D0%B8%D0%BD%D0%BE%201.mp4" else moved("/кино 1.mp4")
+        http_response(clip) if path == "/%D0%BA%D0%B8%D0%BD%D0%BE%201.mp4" else moved("/кино 1.mp4")
     ),
     "eight redirects": lambda path, clip: (
-        answer(clip) if path == "/8" else moved(f"/{int(path[1:]) + 1 if path[1:].isdigit() else 1}")
+        http_response(clip) if path == "/8" else moved(f"/{int(path[1:]) + 1 if path[1:].isdigit() else 1}")
     ),
 }
 
@@ -80,12 +80,12 @@ def test_a_file_server_of_odd_manners_gives_the_clip_all_the_same(world: World, 
     links = list[str]()
 
     def serve(peer: Peer) -> None:
-        while request := peer.take():
+        while request := peer.read_request():
             path = request.split(b" ")[1].decode()
             if path.startswith("/files"):
                 links.append(path)
             with urllib.request.urlopen(f"{world.gateways_url}{links[0]}") as found:
-                peer.say(MANNERS[manner](path, found.read()))
+                peer.send_bytes(MANNERS[manner](path, found.read()))
 
     with FaultServer(serve) as server:
         host = world.gateways_url.partition("//")[2].encode()

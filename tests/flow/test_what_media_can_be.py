@@ -9,15 +9,15 @@ from itertools import count
 from typing import Any
 
 import pytest
+from clip_samples import CUT, ODD, OTHER, WHOLE, plain
 from fault_server import FaultServer
-from pictures import JPEGS, NEITHER, PNGS
-from shapes import CUT, ODD, OTHER, WHOLE, plain
-from shelf import Shelf
+from file_server import FileServer
+from picture_samples import JPEGS, NEITHER, PNGS
 from world import World, why
 
 from rushes.shared.domain.job import Job, State
 
-Lay = Callable[..., Shelf]
+Lay = Callable[..., FileServer]
 RESULTS = [
     *("zero bytes behind it", "a newline behind it", "a text behind it", "no box behind it"),
     *("free in front", "uuid in front", "no ftyp, wide first", "moov before ftyp", "a large udta in moov"),
@@ -28,15 +28,15 @@ RESULTS = [
 @pytest.fixture
 def lay() -> Iterator[Lay]:
     """Put a file on a server of its own."""
-    shelves: list[Shelf] = []
+    servers: list[FileServer] = []
 
-    def lay(content: bytes, **options: Any) -> Shelf:
-        shelves.append(Shelf(content, **options))
-        return shelves[-1]
+    def lay(content: bytes, **options: Any) -> FileServer:
+        servers.append(FileServer(content, **options))
+        return servers[-1]
 
     yield lay
-    for shelf in shelves:
-        shelf.close()
+    for file_server in servers:
+        file_server.close()
 
 
 def results_in(world: World, clip: str = "", thumbnail: str = "") -> None:
@@ -104,12 +104,12 @@ def test_a_chunked_body_proves_the_end_of_a_clip(world: World, lay: Lay, name: s
 
 @pytest.mark.parametrize("name", ["in its media", "in its header", "before its header", "in a fragment"])
 def test_a_paid_clip_that_breaks_off_is_fetched_again(world: World, lay: Lay, name: str) -> None:
-    shelf = lay(CUT[name]())
-    results_in(world, shelf.url)
+    file_server = lay(CUT[name]())
+    results_in(world, file_server.url)
     job = world.until(world.submit(world.request_for("apimart")), State.ARCHIVING)
     world.run_until(lambda: world.job(job.id).setbacks > 0)
-    shelf.content = plain()
-    shelf.size = len(plain())
+    file_server.content = plain()
+    file_server.size = len(plain())
     ended = world.finish(job.id)
 
     assert ended.state is State.COMPLETED
@@ -141,7 +141,9 @@ def test_what_never_becomes_a_clip_is_told_as_what_it_is(
 
 def unframed(data: bytes) -> FaultServer:
     """A server that says neither how long its clip is nor where it ends: it hangs up."""
-    return FaultServer(lambda peer: peer.take() and peer.say(b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n" + data))
+    return FaultServer(
+        lambda peer: peer.read_request() and peer.send_bytes(b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n" + data)
+    )
 
 
 def test_a_clip_whose_end_nothing_proves_is_kept_at_the_last_try(world: World) -> None:
@@ -177,16 +179,16 @@ def test_a_retry_that_takes_the_clip_over_has_all_its_downloads_again(world: Wor
 
 
 def test_ever_new_links_to_a_clip_that_breaks_off_are_given_up_too(world: World, lay: Lay) -> None:
-    shelf, numbers = lay(CUT["in its media"]()), count(1)
-    results_in(world, shelf.url)
+    file_server, numbers = lay(CUT["in its media"]()), count(1)
+    results_in(world, file_server.url)
     plain_retouch = world.http_client.retouch
     world.http_client.retouch = lambda body: plain_retouch(body).replace(
-        shelf.url.encode(), f"{shelf.url}/{next(numbers)}".encode()
+        file_server.url.encode(), f"{file_server.url}/{next(numbers)}".encode()
     )
     job = world.finish(world.submit(world.request_for("apimart")))
 
     assert (job.state, why(job)) == (State.FAILED, "result_invalid")
-    assert len(shelf.asked) == 9
+    assert len(file_server.requested_ranges) == 9
 
 
 def test_a_clip_that_breaks_off_is_not_kept_at_the_last_try_either(world: World) -> None:
@@ -253,8 +255,8 @@ def test_a_thumbnail_that_is_not_to_be_had_is_dropped_with_a_line_in_the_history
 )
 @pytest.mark.parametrize("ranges", [True, False])
 def test_an_input_clip_that_players_take_is_taken(world: World, lay: Lay, name: str, ranges: bool) -> None:
-    shelf = lay(WHOLE[name](), ranges=ranges)
-    job = world.finish(world.submit({**world.request_for("apimart"), "video_url": shelf.url}))
+    file_server = lay(WHOLE[name](), ranges=ranges)
+    job = world.finish(world.submit({**world.request_for("apimart"), "video_url": file_server.url}))
 
     assert job.state is State.COMPLETED
     assert (job.inputs["video_url"]["width"], job.inputs["video_url"]["duration_s"]) == (352, "5.00")
@@ -267,8 +269,8 @@ def test_an_input_clip_that_players_take_is_taken(world: World, lay: Lay, name: 
 def test_an_input_picture_is_what_its_bytes_say_whatever_its_address_says(
     world: World, lay: Lay, kind: str, picture: Callable[[], bytes]
 ) -> None:
-    shelf = lay(picture())
-    request = {**world.request_for("apimart"), "image_url": f"{shelf.url}/picture.webp"}
+    file_server = lay(picture())
+    request = {**world.request_for("apimart"), "image_url": f"{file_server.url}/picture.webp"}
     job = world.finish(world.submit(request))
 
     assert job.state is State.COMPLETED
@@ -288,8 +290,8 @@ def test_an_input_picture_is_what_its_bytes_say_whatever_its_address_says(
 def test_an_input_that_is_something_else_is_rejected_with_its_field_and_what_it_is(
     world: World, lay: Lay, field: str, data: Callable[[], bytes], told: str
 ) -> None:
-    shelf = lay(data())
-    job = world.finish(world.submit({**world.request_for("apimart"), field: f"{shelf.url}/a.png"}))
+    file_server = lay(data())
+    job = world.finish(world.submit({**world.request_for("apimart"), field: f"{file_server.url}/a.png"}))
 
     assert (job.state, why(job)) == (State.FAILED, "input_rejected")
     assert job.error

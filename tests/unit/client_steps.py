@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from ipaddress import ip_network
 from typing import Any
 
-from fault_server import FaultServer, Script, answer
+from fault_server import FaultServer, Script, http_response
 from patience import PATIENCE_S
 
 from rushes.shared.domain.http_messages import Request
@@ -22,8 +22,8 @@ SHORT_S = 2.0  # long enough to connect and to send on a busy machine
 HEAD = b"HTTP/1.1 200 OK\r\n"
 CUT = HEAD + b"Content-Length: 200\r\n\r\n"
 CHUNKED = HEAD + b"Transfer-Encoding: chunked\r\n\r\n"
-HELLO = answer(b'{"hello":"world"}')
-OURS, EVIL = answer(b"ours"), answer(b"evil")
+HELLO = http_response(b'{"hello":"world"}')
+OURS, EVIL = http_response(b"ours"), http_response(b"evil")
 
 Serve = Callable[..., FaultServer]
 
@@ -40,8 +40,8 @@ def greeting(script: Script) -> Script:
     """Answer the first call of a connection; the rest is the script's."""
 
     def whole(peer: Any) -> None:
-        peer.take()
-        peer.say(HELLO)
+        peer.read_request()
+        peer.send_bytes(HELLO)
         script(peer)
 
     return whole

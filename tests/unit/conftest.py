@@ -8,7 +8,7 @@ import ssl
 import certifi
 import pytest
 from certificates import self_signed
-from fault_server import Names
+from fault_server import FakeResolver
 
 
 @pytest.fixture(scope="session")
@@ -21,6 +21,6 @@ def tls(certificate: tuple[str, ssl.SSLContext], monkeypatch: pytest.MonkeyPatch
     """The server's TLS context; `gateway.test` and `other.test` are this machine and the authority is trusted."""
     authorities, context = certificate
     monkeypatch.setattr(certifi, "where", lambda: authorities)
-    names = Names(gateway_test=[["127.0.0.1"]], other_test=[["127.0.0.1"]])
+    names = FakeResolver(gateway_test=[["127.0.0.1"]], other_test=[["127.0.0.1"]])
     monkeypatch.setattr(socket, "getaddrinfo", names)
     return context

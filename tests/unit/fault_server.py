@@ -21,7 +21,7 @@ class Peer:
     def __init__(self, sock: socket.socket, server: FaultServer) -> None:
         self.sock, self.server = sock, server
 
-    def take(self) -> bytes:
+    def read_request(self) -> bytes:
         """Read one request, head and body; empty if the other side has closed."""
         data = b""
         while b"\r\n\r\n" not in data:
@@ -35,18 +35,18 @@ class Peer:
         self.server.requests.append(head + b"\r\n\r\n" + body)
         return self.server.requests[-1]
 
-    def sense(self) -> None:
+    def wait_for_request(self) -> None:
         """Wait until a request has come, and leave it unread."""
         readiness = select.poll()
         readiness.register(self.sock, select.POLLIN)
         readiness.poll(20_000)
 
-    def say(self, data: bytes) -> None:
+    def send_bytes(self, data: bytes) -> None:
         self.sock.sendall(data)
 
     def trickle(self, data: bytes, every_s: float = 0.05) -> None:
         for byte in data:
-            self.say(bytes([byte]))
+            self.send_bytes(bytes([byte]))
             time.sleep(every_s)
 
     def reset(self) -> None:
@@ -113,39 +113,39 @@ class FaultServer:
                     sock.unwrap()  # announce the end, as TLS has it
 
 
-class Names:
+class FakeResolver:
     """In place of `socket.getaddrinfo`: each name has its answers, one a call, the last one for ever."""
 
     def __init__(self, **answers: list[list[str]]) -> None:
         self._answers = {name.replace("_", "."): list(turns) for name, turns in answers.items()}
         self._real = socket.getaddrinfo
-        self.asked: list[str] = []
+        self.lookups: list[str] = []
 
     def __call__(self, host: str, port: int, *args: object, **kwargs: object) -> list[tuple]:
         if kwargs.get("flags") == socket.AI_NUMERICHOST:  # no look-up
             return self._real(host, port, *args, **kwargs)  # type: ignore[arg-type]
-        self.asked.append(host)
+        self.lookups.append(host)
         if host not in self._answers:
             return self._real(host, port, *args, **kwargs)  # type: ignore[arg-type]
         turns = self._answers[host]
-        found = turns.pop(0) if len(turns) > 1 else turns[0]
-        return [entry for ip in found for entry in self._real(ip, port, type=socket.SOCK_STREAM)]
+        addresses = turns.pop(0) if len(turns) > 1 else turns[0]
+        return [entry for ip in addresses for entry in self._real(ip, port, type=socket.SOCK_STREAM)]
 
 
-def answer(body: bytes = b"{}", *headers: str, status: str = "200 OK") -> bytes:
+def http_response(body: bytes = b"{}", *headers: str, status: str = "200 OK") -> bytes:
     """A whole answer with its Content-Length."""
     lines = [f"HTTP/1.1 {status}", f"Content-Length: {len(body)}", *headers]
     return "\r\n".join(lines).encode() + b"\r\n\r\n" + body
 
 
-def answering(*answers: bytes) -> Script:
+def responding(*answers: bytes) -> Script:
     """Answer the requests of a connection one after the other, then close."""
 
     def script(peer: Peer) -> None:
         for data in answers:
-            if not peer.take():
+            if not peer.read_request():
                 return
-            peer.say(data)
+            peer.send_bytes(data)
 
     return script
 
@@ -154,8 +154,8 @@ def keeping(data: bytes) -> Script:
     """Answer every request of a connection and keep it open."""
 
     def script(peer: Peer) -> None:
-        while peer.take():
-            peer.say(data)
+        while peer.read_request():
+            peer.send_bytes(data)
         peer.server.hung_up.set()
 
     return script
@@ -165,8 +165,8 @@ def hanging(data: bytes = b"") -> Script:
     """Say so much of an answer and no more."""
 
     def script(peer: Peer) -> None:
-        peer.take()
-        peer.say(data)
+        peer.read_request()
+        peer.send_bytes(data)
         peer.wait()
 
     return script
@@ -176,25 +176,25 @@ def trickling(slow: bytes, data: bytes = b"") -> Script:
     """Say so much of an answer, and the rest a byte at a time."""
 
     def script(peer: Peer) -> None:
-        peer.take()
-        peer.say(data)
+        peer.read_request()
+        peer.send_bytes(data)
         peer.trickle(slow)
 
     return script
 
 
 def redirecting(location: str, status: str = "302 Found") -> Script:
-    return keeping(answer(b"", f"Location: {location}", "Connection: close", status=status))
+    return keeping(http_response(b"", f"Location: {location}", "Connection: close", status=status))
 
 
 def flooding(head: bytes, size_bytes: int) -> Script:
     """Send that many bytes, counting what the other side lets through."""
 
     def script(peer: Peer) -> None:
-        peer.take()
-        peer.say(head)
+        peer.read_request()
+        peer.send_bytes(head)
         while peer.server.sent_bytes < size_bytes:
-            peer.say(PIECE)
+            peer.send_bytes(PIECE)
             peer.server.sent_bytes += len(PIECE)
 
     return script

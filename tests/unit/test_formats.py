@@ -5,7 +5,7 @@ import random
 
 import pytest
 from makings import Bytes, harm, picture
-from pictures import JPEGS, NEITHER, PNGS
+from picture_samples import JPEGS, NEITHER, PNGS
 from PIL import Image
 
 from rushes.shared.media import formats, probe

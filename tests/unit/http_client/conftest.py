@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import pytest
 from client_steps import HELLO, LOOPBACK, Serve
-from fault_server import FaultServer, Names, Script, keeping
+from fault_server import FakeResolver, FaultServer, Script, keeping
 
 from rushes.shared.http import HttpClient, address_guard
 
@@ -39,5 +39,5 @@ def canary(monkeypatch: pytest.MonkeyPatch) -> Iterator[FaultServer]:
     """A listener on this machine, on a port where a public host would be reached."""
     with FaultServer(keeping(HELLO)) as server:
         monkeypatch.setattr(address_guard, "PUBLIC_PORTS", {server.port})
-        monkeypatch.setattr(socket, "getaddrinfo", Names(inside_test=[["127.0.0.1"]]))
+        monkeypatch.setattr(socket, "getaddrinfo", FakeResolver(inside_test=[["127.0.0.1"]]))
         yield server

@@ -8,7 +8,7 @@ from ipaddress import ip_network
 
 import pytest
 from client_steps import LONG_S
-from fault_server import Names
+from fault_server import FakeResolver
 from hypothesis import given
 from hypothesis import strategies as st
 from patience import wait_until
@@ -64,7 +64,7 @@ LOOPBACK = (ip_network("127.0.0.0/8"),)
 @pytest.fixture
 def names(monkeypatch):
     def resolve(*ips):
-        names = Names(some_test=[list(ips)])
+        names = FakeResolver(some_test=[list(ips)])
         monkeypatch.setattr(socket, "getaddrinfo", names)
         return Origin("https", "some.test", 443)
 
@@ -79,9 +79,9 @@ def test_an_inside_address_is_refused(ip):
 
 @pytest.mark.parametrize("ip", PUBLIC)
 def test_a_public_address_is_reached(ip):
-    (found,) = AddressGuard().addresses(Origin("https", ip, 443))
+    (addresses,) = AddressGuard().addresses(Origin("https", ip, 443))
 
-    assert found == ip
+    assert addresses == ip
 
 
 @given(st.ip_addresses())
@@ -100,10 +100,10 @@ def test_one_inside_address_among_public_ones_refuses_the_name(names, order):
 def test_a_name_is_resolved_once_and_all_its_addresses_are_given(names):
     target = names("8.8.8.8", "2606:4700::1111")
 
-    found = AddressGuard().addresses(target)
+    addresses = AddressGuard().addresses(target)
 
-    assert found == ["8.8.8.8", "2606:4700::1111"]
-    assert socket.getaddrinfo.asked == ["some.test"]
+    assert addresses == ["8.8.8.8", "2606:4700::1111"]
+    assert socket.getaddrinfo.lookups == ["some.test"]
 
 
 @pytest.mark.parametrize(
@@ -204,14 +204,14 @@ class Resolver:
     """In place of the system's: hangs until it is told to answer."""
 
     def __init__(self, monkeypatch):
-        self.answers, self.asked, self.address = threading.Event(), [], "8.8.8.8"
+        self.answers, self.lookups, self.address = threading.Event(), [], "8.8.8.8"
         self._real = socket.getaddrinfo
         monkeypatch.setattr(socket, "getaddrinfo", self)
 
     def __call__(self, host, port, *args, flags=0, **kwargs):
         if flags:
             return self._real(host, port, *args, flags=flags, **kwargs)
-        self.asked.append(host)
+        self.lookups.append(host)
         self.answers.wait(LONG_S)
         return self._real(self.address, port, type=socket.SOCK_STREAM)
 
@@ -232,11 +232,11 @@ def test_a_look_up_that_hangs_is_given_up_and_shared_by_all_who_ask(resolver):
     for _ in range(3):
         with pytest.raises(NotSent, match="not looked up in time"):
             guard.addresses(HERE, 0.05)
-    wait_until(lambda: resolver.asked == ["some.test"], "the one look-up")
+    wait_until(lambda: resolver.lookups == ["some.test"], "the one look-up")
 
     resolver.answers.set()
     assert guard.addresses(HERE, LONG_S) == ["8.8.8.8"]
-    assert resolver.asked == ["some.test"]
+    assert resolver.lookups == ["some.test"]
 
 
 def test_what_was_looked_up_a_moment_ago_is_not_looked_up_again(resolver, monkeypatch):
@@ -244,13 +244,13 @@ def test_what_was_looked_up_a_moment_ago_is_not_looked_up_again(resolver, monkey
     resolver.answers.set()
     for _ in range(3):
         guard.addresses(HERE, LONG_S)
-    assert resolver.asked == ["some.test"]
+    assert resolver.lookups == ["some.test"]
 
     monkeypatch.setattr(address_guard, "CACHE_S", 0)
     resolver.address = "10.0.0.1"
     with pytest.raises(Forbidden):
         guard.addresses(HERE, LONG_S)
-    assert resolver.asked == ["some.test"] * 2
+    assert resolver.lookups == ["some.test"] * 2
 
 
 def test_a_name_that_was_not_found_is_looked_up_again(names):
@@ -260,7 +260,7 @@ def test_a_name_that_was_not_found_is_looked_up_again(names):
         with pytest.raises(NotSent):
             guard.addresses(target, LONG_S)
 
-    assert socket.getaddrinfo.asked == ["nobody.invalid"] * 2
+    assert socket.getaddrinfo.lookups == ["nobody.invalid"] * 2
 
 
 def test_after_a_fork_a_look_up_under_way_is_begun_anew(resolver):
@@ -271,7 +271,7 @@ def test_after_a_fork_a_look_up_under_way_is_begun_anew(resolver):
 
     resolver.answers.set()
     assert guard.addresses(HERE, LONG_S) == ["8.8.8.8"]
-    assert resolver.asked == ["some.test"] * 2
+    assert resolver.lookups == ["some.test"] * 2
 
 
 def test_names_without_end_are_not_kept_without_end(resolver, monkeypatch):

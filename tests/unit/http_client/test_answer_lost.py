@@ -6,39 +6,39 @@ import threading
 
 import pytest
 from client_steps import CHUNKED, CUT, HEAD, HELLO, LONG_S, SECRET, SHORT_S, all_of, closed_port, get, post
-from fault_server import answer, answering, flooding, hanging, keeping, trickling
+from fault_server import flooding, hanging, http_response, keeping, responding, trickling
 
 from rushes.shared.domain.http_messages import Request
 from rushes.shared.http import AnswerLost, NotSent, Oversized
 
 FAULTS = {
-    "closed before reading": lambda peer: peer.sense(),
-    "reset before reading": lambda peer: peer.sense() or peer.reset(),
-    "closed after reading": lambda peer: peer.take() and None,
-    "reset after reading": lambda peer: peer.take() and peer.reset(),
-    "body cut": answering(HEAD + b"Content-Length: 40\r\n\r\n{"),
-    "body missing": answering(HEAD + b"Content-Length: 40\r\n\r\n"),
-    "chunk cut": answering(CHUNKED + b"28\r\n{"),
-    "chunks without an end": answering(CHUNKED + b"2\r\n{}\r\n"),
-    "chunk's size cut to a lesser one": answering(CHUNKED + b"2\r\n{}\r\n1"),
-    "chunk's size cut to the last one": answering(CHUNKED + b"2\r\n{}\r\n0"),
-    "garbage status": answering(b"what?\r\n\r\n"),
-    "status cut": answering(b"HTTP/1.1 20"),
-    "status only": answering(HEAD),
-    "headers cut in a line": answering(HEAD + b"Content-Ty"),
-    "headers cut in Content-Length": answering(HEAD + b"Content-Length: 2"),
-    "headers cut between lines": answering(HEAD + b"Content-Type: application/json\r\n"),
-    "headers cut before the end": answering(HEAD + b"Content-Length: 0\r\n\r"),
-    "too many headers": answering(HEAD + b"X: y\r\n" * 9000 + b"\r\n"),
-    "a head without an end": answering(HEAD + (b"X: " + b"y" * 9000 + b"\r\n") * 90),
-    "a header without a colon": answering(HEAD + b"no header\r\nContent-Length: 2\r\n\r\n{}"),
-    "hints without an end": answering(b"HTTP/1.1 103 Early Hints\r\n\r\n" * 200 + HELLO),
-    "cut after a hint": answering(b"HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\n" + HEAD + b"Content-Le"),
-    "a length beyond all measure": answering(HEAD + b"Content-Length: " + b"9" * 400 + b"\r\n\r\n{}"),
-    "a switched protocol": answering(b"HTTP/1.1 101 Switching\r\nUpgrade: x\r\n\r\n"),
-    "two lengths": answering(HEAD + b"Content-Length: 2\r\nContent-Length: 3\r\n\r\n{}"),
-    "gzip": answering(answer(b"\x1f\x8b", "Content-Encoding: gzip")),
-    "gzip in transfer": answering(HEAD + b"Transfer-Encoding: gzip, chunked\r\n\r\n1\r\nx\r\n0\r\n\r\n"),
+    "closed before reading": lambda peer: peer.wait_for_request(),
+    "reset before reading": lambda peer: peer.wait_for_request() or peer.reset(),
+    "closed after reading": lambda peer: peer.read_request() and None,
+    "reset after reading": lambda peer: peer.read_request() and peer.reset(),
+    "body cut": responding(HEAD + b"Content-Length: 40\r\n\r\n{"),
+    "body missing": responding(HEAD + b"Content-Length: 40\r\n\r\n"),
+    "chunk cut": responding(CHUNKED + b"28\r\n{"),
+    "chunks without an end": responding(CHUNKED + b"2\r\n{}\r\n"),
+    "chunk's size cut to a lesser one": responding(CHUNKED + b"2\r\n{}\r\n1"),
+    "chunk's size cut to the last one": responding(CHUNKED + b"2\r\n{}\r\n0"),
+    "garbage status": responding(b"what?\r\n\r\n"),
+    "status cut": responding(b"HTTP/1.1 20"),
+    "status only": responding(HEAD),
+    "headers cut in a line": responding(HEAD + b"Content-Ty"),
+    "headers cut in Content-Length": responding(HEAD + b"Content-Length: 2"),
+    "headers cut between lines": responding(HEAD + b"Content-Type: application/json\r\n"),
+    "headers cut before the end": responding(HEAD + b"Content-Length: 0\r\n\r"),
+    "too many headers": responding(HEAD + b"X: y\r\n" * 9000 + b"\r\n"),
+    "a head without an end": responding(HEAD + (b"X: " + b"y" * 9000 + b"\r\n") * 90),
+    "a header without a colon": responding(HEAD + b"no header\r\nContent-Length: 2\r\n\r\n{}"),
+    "hints without an end": responding(b"HTTP/1.1 103 Early Hints\r\n\r\n" * 200 + HELLO),
+    "cut after a hint": responding(b"HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\n" + HEAD + b"Content-Le"),
+    "a length beyond all measure": responding(HEAD + b"Content-Length: " + b"9" * 400 + b"\r\n\r\n{}"),
+    "a switched protocol": responding(b"HTTP/1.1 101 Switching\r\nUpgrade: x\r\n\r\n"),
+    "two lengths": responding(HEAD + b"Content-Length: 2\r\nContent-Length: 3\r\n\r\n{}"),
+    "gzip": responding(http_response(b"\x1f\x8b", "Content-Encoding: gzip")),
+    "gzip in transfer": responding(HEAD + b"Transfer-Encoding: gzip, chunked\r\n\r\n1\r\nx\r\n0\r\n\r\n"),
 }
 SLOW = {
     "hang": hanging(),
@@ -102,7 +102,7 @@ def test_a_deadline_that_has_passed_is_not_sent_even_on_a_used_connection(serve,
 
 
 def test_two_calls_at_once_do_not_share_the_word_on_what_was_sent(serve, client):
-    server = serve(answering(CHUNKED + b"2\r\n{}\r\n"))
+    server = serve(responding(CHUNKED + b"2\r\n{}\r\n"))
 
     with client.stream(get(server.url), deadline_s=LONG_S) as stream:
         with pytest.raises(NotSent):
@@ -142,7 +142,7 @@ def test_a_length_over_the_cap_is_enough_to_refuse(serve, client):
 
 @pytest.mark.parametrize("framing", ["length", "none"])
 def test_the_cap_itself_is_still_taken(serve, client, framing):
-    data = answer(b"x" * 200) if framing == "length" else HEAD + b"\r\n" + b"x" * 200
-    server = serve(answering(data))
+    data = http_response(b"x" * 200) if framing == "length" else HEAD + b"\r\n" + b"x" * 200
+    server = serve(responding(data))
 
     assert len(client.send(get(server.url), deadline_s=LONG_S, max_bytes=200).body) == 200

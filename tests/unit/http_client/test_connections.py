@@ -9,7 +9,7 @@ import threading
 import pycurl
 import pytest
 from client_steps import CHUNKED, EVIL, HEAD, HELLO, LONG_S, OURS, SHORT_S, get, post
-from fault_server import FaultServer, answer, answering, flooding, keeping
+from fault_server import FaultServer, flooding, http_response, keeping, responding
 
 from rushes.shared.domain.http_messages import Request
 from rushes.shared.http import AnswerLost
@@ -41,7 +41,7 @@ def test_a_fresh_call_takes_no_kept_connection_and_leaves_none(serve, client):
 
 
 def test_a_post_goes_over_no_kept_connection(serve, client):
-    server = serve(answering(HELLO, b""), keeping(HELLO))
+    server = serve(responding(HELLO, b""), keeping(HELLO))
     client.send(get(server.url), deadline_s=LONG_S)
 
     assert client.send(post(server.url), deadline_s=LONG_S).status == 200
@@ -49,7 +49,7 @@ def test_a_post_goes_over_no_kept_connection(serve, client):
 
 
 def test_a_question_that_is_lost_on_a_kept_connection_is_asked_again_on_another(serve, client):
-    server = serve(answering(HELLO, b""), keeping(HELLO))
+    server = serve(responding(HELLO, b""), keeping(HELLO))
     client.send(get(server.url), deadline_s=LONG_S)
 
     assert client.send(get(server.url), deadline_s=LONG_S).json() == {"hello": "world"}
@@ -58,7 +58,7 @@ def test_a_question_that_is_lost_on_a_kept_connection_is_asked_again_on_another(
 
 
 def test_a_large_body_that_is_lost_on_a_kept_connection_is_sent_again_whole(serve, client):
-    server = serve(answering(HELLO, b""), keeping(HELLO))
+    server = serve(responding(HELLO, b""), keeping(HELLO))
     client.send(get(server.url), deadline_s=LONG_S)
     body = bytes(range(256)) * 2000
 
@@ -74,7 +74,7 @@ def test_a_paid_call_is_sent_once_though_libcurl_would_send_it_again(serve, clie
         self.curl.setopt(pycurl.FORBID_REUSE, 0)
 
     loaded = CurlHandle.load
-    server = serve(answering(HELLO, b""), keeping(HELLO))
+    server = serve(responding(HELLO, b""), keeping(HELLO))
     monkeypatch.setattr(CurlHandle, "load", keeps_the_connection)
     client.send(post(server.url), deadline_s=LONG_S, once=True)
 
@@ -115,10 +115,10 @@ def test_the_body_of_an_answer_to_head_is_not_the_next_calls(serve, client):
 @pytest.mark.parametrize("framing", [f"Content-Length: {len(EVIL)}", "Transfer-Encoding: chunked"])
 def test_the_late_body_of_an_answer_that_can_have_none_is_not_the_next_calls(serve, client, framing):
     def late(peer):
-        peer.take()
-        peer.say(f"HTTP/1.1 204 None\r\n{framing}\r\n\r\n".encode())
-        peer.take()
-        peer.say(EVIL)
+        peer.read_request()
+        peer.send_bytes(f"HTTP/1.1 204 None\r\n{framing}\r\n\r\n".encode())
+        peer.read_request()
+        peer.send_bytes(EVIL)
 
     server = serve(late, keeping(OURS))
     client.send(get(server.url), deadline_s=LONG_S)
@@ -128,10 +128,10 @@ def test_the_late_body_of_an_answer_that_can_have_none_is_not_the_next_calls(ser
 
 def test_a_connection_whose_trailers_did_not_come_in_time_is_not_used_again(serve, client):
     def stalling(peer):
-        peer.take()
-        peer.say(CHUNKED + b"2\r\n{}\r\n0\r\n")
-        peer.take()
-        peer.say(EVIL)
+        peer.read_request()
+        peer.send_bytes(CHUNKED + b"2\r\n{}\r\n0\r\n")
+        peer.read_request()
+        peer.send_bytes(EVIL)
 
     server = serve(stalling, keeping(OURS))
     with pytest.raises(AnswerLost):
@@ -151,8 +151,8 @@ def test_trailers_are_no_headers(serve, client):
 @pytest.mark.parametrize("framed", [OURS, CHUNKED + b"4\r\nours\r\n0\r\n\r\n", HEAD + b"\r\nours"])
 def test_over_tls_an_answer_is_whole_without_an_announced_end(tls, client, framed):
     def ending(peer):
-        peer.take()
-        peer.say(framed)
+        peer.read_request()
+        peer.send_bytes(framed)
         socket.socket(fileno=peer.sock.detach()).close()
 
     with FaultServer(ending, tls=tls) as server:
@@ -162,8 +162,8 @@ def test_over_tls_an_answer_is_whole_without_an_announced_end(tls, client, frame
 
 def test_an_answer_that_came_before_we_had_spoken_is_taken(serve, client):
     def refusing(peer):
-        peer.sense()
-        peer.say(answer(b"", "Connection: close", status="413 Too Large"))
+        peer.wait_for_request()
+        peer.send_bytes(http_response(b"", "Connection: close", status="413 Too Large"))
         peer.wait()
 
     server = serve(refusing)
@@ -173,8 +173,8 @@ def test_an_answer_that_came_before_we_had_spoken_is_taken(serve, client):
 
 def test_calls_of_many_threads_get_their_own_answers(serve, client):
     def echo(peer):
-        while asked := peer.take():
-            peer.say(answer(asked.split(b" ")[1]))
+        while request := peer.read_request():
+            peer.send_bytes(http_response(request.split(b" ")[1]))
 
     def ask(name):
         for turn in range(20):

@@ -6,7 +6,7 @@ import socket
 
 import pytest
 from client_steps import HELLO, LONG_S, LOOPBACK, SECRET, SHORT_S, all_of, closed_port, full_backlog, post
-from fault_server import FaultServer, Names, hanging, keeping
+from fault_server import FakeResolver, FaultServer, hanging, keeping
 
 from rushes.shared.domain.http_messages import Request
 from rushes.shared.http import HttpClient, NotSent, certificate_bundle
@@ -28,7 +28,7 @@ def test_a_connection_nobody_accepts_is_not_sent(client):
 
 
 def test_a_failed_handshake_is_not_sent(client):
-    no_tls = FaultServer(lambda peer: peer.say(b"HTTP/1.1 400 Bad Request\r\n\r\n"))
+    no_tls = FaultServer(lambda peer: peer.send_bytes(b"HTTP/1.1 400 Bad Request\r\n\r\n"))
 
     with no_tls as server, pytest.raises(NotSent, match="wrong version number"):
         client.send(post(f"https://127.0.0.1:{server.port}/v1"), deadline_s=LONG_S)
@@ -49,7 +49,7 @@ def test_a_certificate_for_another_name_is_not_sent(tls, name):
 def test_a_certificate_nobody_vouches_for_is_not_sent(tls, monkeypatch):
     usual = certificate_bundle({}, names=())
     monkeypatch.undo()
-    monkeypatch.setattr(socket, "getaddrinfo", Names(gateway_test=[["127.0.0.1"]]))
+    monkeypatch.setattr(socket, "getaddrinfo", FakeResolver(gateway_test=[["127.0.0.1"]]))
     assert certificate_bundle({}, names=()) != usual
     with FaultServer(keeping(HELLO), tls=tls) as server, pytest.raises(NotSent, match="self-signed certificate"):
         HttpClient(LOOPBACK).send(post(f"https://gateway.test:{server.port}/v1"), deadline_s=LONG_S)

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from certificates import self_signed
 from client_steps import HEAD, HELLO, LONG_S, LOOPBACK, SHORT_S, Serve, all_of, closed_port, get, post
-from fault_server import FaultServer, Names, Peer, Script, answer, answering, hanging, keeping
+from fault_server import FakeResolver, FaultServer, Peer, Script, hanging, http_response, keeping, responding
 
 from rushes.shared.http import AnswerLost, Forbidden, HttpClient, NotSent, Proxy, address_guard, certificate_bundle
 
@@ -32,9 +32,9 @@ def readable(*ends: socket.socket) -> list[Any]:
 
 def tunnelling(peer: Peer) -> None:
     """A proxy: it looks the name up for itself (here all are this machine), and hands bytes on."""
-    _, port = peer.take().split(b" ")[1].rsplit(b":", 1)
+    _, port = peer.read_request().split(b" ")[1].rsplit(b":", 1)
     with socket.create_connection(("127.0.0.1", int(port))) as server:
-        peer.say(b"HTTP/1.1 200 Connection established\r\nX-Proxy: y\r\n\r\n")
+        peer.send_bytes(b"HTTP/1.1 200 Connection established\r\nX-Proxy: y\r\n\r\n")
         while True:
             pending = isinstance(peer.sock, ssl.SSLSocket) and peer.sock.pending()
             for end in [peer.sock] if pending else readable(peer.sock, server):
@@ -67,7 +67,7 @@ def test_all_goes_through_the_proxy_which_is_told_the_name(serve: Serve, proxied
     assert client.send(post(server.url), deadline_s=LONG_S, once=True).status == 200
     with client.stream(get(server.url), deadline_s=LONG_S) as stream:
         assert b"".join(stream.chunks(100)) == b'{"hello":"world"}'
-    assert len([one for group in client.send_all([get(server.url)] * 3, deadline_s=LONG_S) for one in group]) == 3
+    assert len([result for group in client.send_all([get(server.url)] * 3, deadline_s=LONG_S) for result in group]) == 3
 
     assert {request.split(b"\r\n")[0].decode() for request in proxy.requests} == {
         f"CONNECT gateway.test:{server.port} HTTP/1.1"
@@ -101,7 +101,7 @@ def test_the_proxy_hears_who_we_are_and_the_server_does_not(serve: Serve, proxie
 @pytest.mark.parametrize("status", ["407 Proxy Authentication Required", "502 Bad Gateway", "403 Forbidden"])
 def test_what_a_proxy_refuses_is_not_sent(serve: Serve, proxied: Any, status: str) -> None:
     server = serve(keeping(HELLO))
-    _, client = proxied(answering(answer(b"no", status=status)), user=f"user:{PASSWORD[:9]}@")
+    _, client = proxied(responding(http_response(b"no", status=status)), user=f"user:{PASSWORD[:9]}@")
 
     with pytest.raises(NotSent) as caught:
         client.send(post(server.url), deadline_s=LONG_S, once=True)
@@ -114,7 +114,7 @@ def test_a_proxy_that_is_away_hangs_or_breaks_off_sends_nothing(serve: Serve, pr
     server = serve(keeping(HELLO))
     away = HttpClient(LOOPBACK, proxy=Proxy.parse(f"http://127.0.0.1:{closed_port()}"))
     _, hangs = proxied(hanging())
-    _, breaks_off = proxied(answering(b""), answering(HEAD))
+    _, breaks_off = proxied(responding(b""), responding(HEAD))
 
     for client, deadline_s in ((away, LONG_S), (hangs, SHORT_S), (breaks_off, LONG_S), (breaks_off, LONG_S)):
         with pytest.raises(NotSent):
@@ -123,7 +123,7 @@ def test_a_proxy_that_is_away_hangs_or_breaks_off_sends_nothing(serve: Serve, pr
 
 
 def test_what_is_lost_behind_the_proxy_is_lost(serve: Serve, proxied: Any) -> None:
-    server = serve(answering(HEAD + b"Content-Le"))
+    server = serve(responding(HEAD + b"Content-Le"))
     _, client = proxied(tunnelling)
 
     with pytest.raises(AnswerLost):
@@ -132,7 +132,7 @@ def test_what_is_lost_behind_the_proxy_is_lost(serve: Serve, proxied: Any) -> No
 
 
 def test_a_question_lost_on_a_kept_tunnel_is_asked_again_through_another(serve: Serve, proxied: Any) -> None:
-    server = serve(answering(HELLO, b""), keeping(HELLO))
+    server = serve(responding(HELLO, b""), keeping(HELLO))
     _, client = proxied(tunnelling)
     client.send(get(server.url), deadline_s=LONG_S)
 
@@ -150,7 +150,7 @@ def test_a_question_lost_on_a_kept_tunnel_is_asked_again_through_another(serve: 
     ],
 )
 def test_the_proxy_is_not_asked_for_an_address_inside(proxied: Any, url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(socket, "getaddrinfo", Names(inside_test=[["8.8.8.8", "10.0.0.1"]]))
+    monkeypatch.setattr(socket, "getaddrinfo", FakeResolver(inside_test=[["8.8.8.8", "10.0.0.1"]]))
     proxy, client = proxied(tunnelling)
     client._guard = address_guard.AddressGuard()
 

@@ -6,7 +6,7 @@ import socket
 
 import pytest
 from client_steps import HELLO, LONG_S, SECOND_ONLY, SECRET, closed_port, get, post
-from fault_server import FaultServer, Names, answer, answering, keeping, redirecting
+from fault_server import FakeResolver, FaultServer, http_response, keeping, redirecting, responding
 
 from rushes.shared.http import Forbidden, HttpClient, NotSent, address_guard
 
@@ -103,7 +103,7 @@ def test_a_redirect_inside_is_refused_without_a_connection(canary, location):
 
 
 def test_a_redirect_from_https_to_http_is_only_for_allowed_hosts(tls, monkeypatch):
-    names = Names(gateway_test=[["127.0.0.2"]], public_test=[["127.0.0.1"]], allowed_test=[["127.0.0.2"]])
+    names = FakeResolver(gateway_test=[["127.0.0.2"]], public_test=[["127.0.0.1"]], allowed_test=[["127.0.0.2"]])
     monkeypatch.setattr(socket, "getaddrinfo", names)
     monkeypatch.setattr(address_guard, "NON_PUBLIC_NETWORKS", ())  # 127.0.0.1 plays a public host
     with FaultServer(keeping(HELLO)) as public, FaultServer(keeping(HELLO), host="127.0.0.2") as allowed:
@@ -144,7 +144,7 @@ PREFIXES = ("", "//gateway.test:{port}", "HTTP{s}://Gateway.Test:{port}")
     [(prefix, location) for location in RAW for prefix in PREFIXES[: 3 if location.startswith("/") else 1]],
 )
 def test_a_location_is_asked_as_browsers_do(serve, client, absolute, location):
-    server = serve(lambda peer: peer.take() and peer.say(moved(where)), keeping(HELLO))
+    server = serve(lambda peer: peer.read_request() and peer.send_bytes(redirect_response(where)), keeping(HELLO))
     scheme_s = "S" if server.url.startswith("https") else ""
     where = absolute.format(port=server.port, s=scheme_s) + location
 
@@ -154,24 +154,28 @@ def test_a_location_is_asked_as_browsers_do(serve, client, absolute, location):
 
 
 def test_a_location_in_latin_1_is_asked_by_its_bytes(serve, client):
-    server = serve(answering(moved("/caf?").replace(b"?", b"\xe9")), keeping(HELLO))
+    server = serve(responding(redirect_response("/caf?").replace(b"?", b"\xe9")), keeping(HELLO))
 
     assert client.send(get(server.url), deadline_s=LONG_S, redirects=1).status == 200
     assert server.requests[1].split(b" ")[1] == b"/caf%E9"
 
 
-def moved(location):
+def redirect_response(location):
     """Its header is UTF-8, as many servers send it."""
-    return answer(b"", f"Location: {location}", "Connection: close", status="302 Found")
+    return http_response(b"", f"Location: {location}", "Connection: close", status="302 Found")
 
 
 def redirecting_times(times):
     """Each of so many addresses leads to the next."""
 
     def script(peer):
-        while request := peer.take():
+        while request := peer.read_request():
             at = int(request.split(b" ")[1].rpartition(b"/")[2] or 0)
-            peer.say(answer(b"whole") if at == times else answer(b"", f"Location: /{at + 1}", status="302 Found"))
+            peer.send_bytes(
+                http_response(b"whole")
+                if at == times
+                else http_response(b"", f"Location: /{at + 1}", status="302 Found")
+            )
 
     return script
 
@@ -203,6 +207,6 @@ def test_each_of_many_redirects_is_judged(canary):
 
 @pytest.mark.parametrize("status", ["300 Many", "304 Same", "305 Proxy"])
 def test_what_is_no_redirect_is_an_answer(serve, client, status):
-    server = serve(keeping(answer(b"", "Location: /there", status=status)))
+    server = serve(keeping(http_response(b"", "Location: /there", status=status)))
 
     assert client.send(get(server.url), deadline_s=LONG_S, redirects=3).status == int(status[:3])

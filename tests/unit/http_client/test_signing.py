@@ -25,7 +25,7 @@ def put(server: FaultServer, key: str, body: bytes, query: str = "", **headers: 
     return Request("PUT", f"{server.url}/bucket/{quote(key, safe='/~')}{query}", {**headers, **sha256}, raw=body)
 
 
-def parsed(request: bytes) -> tuple[str, str, dict[str, str]]:
+def parse_request(request: bytes) -> tuple[str, str, dict[str, str]]:
     first, *lines = request.partition(b"\r\n\r\n")[0].decode("latin-1").split("\r\n")
     method, target, _ = first.split(" ")
     return method, target, {name.lower(): value for name, value in (line.split(": ", 1) for line in lines)}
@@ -33,7 +33,7 @@ def parsed(request: bytes) -> tuple[str, str, dict[str, str]]:
 
 def is_signed_by_the_book(request: bytes, scheme: str) -> bool:
     """Whether botocore would have signed it so."""
-    method, target, headers = parsed(request)
+    method, target, headers = parse_request(request)
     _, _, signed = headers["authorization"].partition("SignedHeaders=")
     names = signed.partition(",")[0].split(";")
     again = AWSRequest(method, f"{scheme}://{headers['host']}{target}", {name: headers[name] for name in names})
@@ -58,11 +58,11 @@ def test_a_put_is_signed_by_the_book(server: FaultServer, client: HttpClient, ke
     list(client.send_all([request], deadline_s=LONG_S, sign=SIGN))
 
     assert len(server.requests) == 2
-    for sent in server.requests:
-        _, _, found = parsed(sent)
-        assert found["x-amz-security-token"] == SIGN.session_token
-        assert {"if-none-match", "x-amz-meta-job-id", "x-amz-security-token"} <= set(found)
-        assert is_signed_by_the_book(sent, server.url.partition(":")[0])
+    for request in server.requests:
+        _, _, headers = parse_request(request)
+        assert headers["x-amz-security-token"] == SIGN.session_token
+        assert {"if-none-match", "x-amz-meta-job-id", "x-amz-security-token"} <= set(headers)
+        assert is_signed_by_the_book(request, server.url.partition(":")[0])
 
 
 def test_a_part_of_an_upload_is_signed_by_the_book(server: FaultServer, client: HttpClient) -> None:
@@ -87,9 +87,14 @@ def test_no_credentials_stay_for_the_next_call(server: FaultServer, client: Http
         client.send(put(server, "clip.mp4", b"x") if sign else get(server.url), deadline_s=LONG_S, sign=sign)
         list(client.send_all([put(server, "k", b"x") if sign else get(server.url)], deadline_s=LONG_S, sign=sign))
 
-    signers = [parsed(sent)[2].get("authorization", "-").partition("Credential=")[2][:5] for sent in server.requests]
+    signers = [
+        parse_request(request)[2].get("authorization", "-").partition("Credential=")[2][:5]
+        for request in server.requests
+    ]
     assert signers == ["AKIAK", "AKIAK", "", "", "OTHER", "OTHER", "", ""]
-    assert ["x-amz-security-token" in parsed(sent)[2] for sent in server.requests] == [True] * 2 + [False] * 6
+    assert ["x-amz-security-token" in parse_request(request)[2] for request in server.requests] == [True] * 2 + [
+        False
+    ] * 6
     handles = [handle for idle in client._handles._idle.values() for handle in idle]
     assert [hasattr(handle, "call") for handle in handles] == [False, False]
 

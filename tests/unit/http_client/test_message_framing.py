@@ -12,7 +12,7 @@ from itertools import pairwise
 
 import pytest
 from client_steps import LONG_S, LOOPBACK, get
-from fault_server import FaultServer, Peer, answer, keeping
+from fault_server import FaultServer, Peer, http_response, keeping
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -34,10 +34,10 @@ class Echo(FaultServer):
         super().__init__(self._say)
 
     def _say(self, peer: Peer) -> None:
-        while peer.take():
+        while peer.read_request():
             edges = sorted({0, len(self.data)} | {cut for cut in self.cuts if cut < len(self.data)})
             for start, stop in pairwise(edges):
-                peer.say(self.data[start:stop])
+                peer.send_bytes(self.data[start:stop])
             if self.closes:
                 return
 
@@ -79,44 +79,44 @@ def answers(draw, framings=("length", "chunked", "close"), statuses=(200, 201, 4
     return method, data, status, {name.lower(): value for name, value in headers.items()}, b"" if bodiless else body
 
 
-def asked(echo: Echo, method: str, data: bytes, cuts: set[int], closes: bool = True) -> Response:
+def send(echo: Echo, method: str, data: bytes, cuts: set[int], closes: bool = True) -> Response:
     echo.data, echo.cuts, echo.closes = data, cuts, closes
     with closing(HttpClient(LOOPBACK)) as client:
         return client.send(Request(method, echo.url), deadline_s=LONG_S)
 
 
 @quick
-@given(made=answers(), cuts=st.sets(st.integers(1, 300), max_size=6))
-def test_an_answer_is_read_as_it_was_meant(echo, made, cuts):
-    method, data, *meant = made
+@given(response=answers(), cuts=st.sets(st.integers(1, 300), max_size=6))
+def test_an_answer_is_read_as_it_was_meant(echo, response, cuts):
+    method, data, *expected = response
 
-    got = asked(echo, method, data, cuts)
+    got = send(echo, method, data, cuts)
 
-    assert [got.status, got.headers, got.body] == meant
+    assert [got.status, got.headers, got.body] == expected
 
 
 @quick
-@given(made=answers(("length", "chunked")), cuts=st.sets(st.integers(1, 300), max_size=6), draw=st.data())
-def test_an_answer_cut_anywhere_is_never_taken_for_whole(echo, made, cuts, draw):
-    method, data, *_ = made
+@given(response=answers(("length", "chunked")), cuts=st.sets(st.integers(1, 300), max_size=6), draw=st.data())
+def test_an_answer_cut_anywhere_is_never_taken_for_whole(echo, response, cuts, draw):
+    method, data, *_ = response
     cut = draw.draw(st.integers(0, len(data) - 1))
 
     with pytest.raises(AnswerLost):
-        asked(echo, method, data[:cut], cuts)
+        send(echo, method, data[:cut], cuts)
 
 
 @quick
 @given(
-    made=answers(),
+    response=answers(),
     spots=st.lists(st.tuples(st.integers(0, 400), st.binary(max_size=6)), min_size=1, max_size=4),
 )
-def test_a_spoilt_answer_is_an_answer_or_lost(echo, made, spots):
-    method, data, *_ = made
+def test_a_spoilt_answer_is_an_answer_or_lost(echo, response, spots):
+    method, data, *_ = response
     for at, noise in spots:
         data = data[:at] + noise + data[at + 1 :]
 
     with contextlib.suppress(AnswerLost):
-        assert 200 <= asked(echo, method, data, set()).status < 1000
+        assert 200 <= send(echo, method, data, set()).status < 1000
 
 
 SAID = st.text("aZ/-: \r\n\t\0\x7f\xe9\u0101", min_size=1, max_size=4)
@@ -130,7 +130,7 @@ SAID = st.text("aZ/-: \r\n\t\0\x7f\xe9\u0101", min_size=1, max_size=4)
     text=st.text(max_size=20) | SAID,
 )
 def test_nothing_that_is_said_adds_a_line_to_a_request(echo, method, headers, target, text):
-    echo.data, echo.cuts, echo.closes = answer(b""), set(), True
+    echo.data, echo.cuts, echo.closes = http_response(b""), set(), True
     echo.requests.clear()
     with closing(HttpClient(LOOPBACK)) as client, contextlib.suppress(NotSent):
         client.send(Request(method, f"{echo.url}{target}{text}", headers), deadline_s=LONG_S)
@@ -160,7 +160,7 @@ def test_file_numbers_that_select_does_not_know_harm_no_answer():
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if hard != resource.RLIM_INFINITY and hard < 2 * FILES:
         pytest.skip("too few files may be open here")
-    with contextlib.ExitStack() as opened, FaultServer(keeping(answer(b"ours"))) as server:
+    with contextlib.ExitStack() as opened, FaultServer(keeping(http_response(b"ours"))) as server:
         resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, 2 * FILES), hard))
         opened.callback(resource.setrlimit, resource.RLIMIT_NOFILE, (soft, hard))
         for _ in range(FILES // 2):

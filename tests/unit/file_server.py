@@ -13,7 +13,7 @@ from typing import BinaryIO
 PIECE_BYTES = 65536
 
 
-class Shelf(ThreadingHTTPServer):
+class FileServer(ThreadingHTTPServer):
     """Serves its file at every path; `total` is what Content-Range calls its size, `most_bytes` the most in a range.
 
     `refuses` is what it answers to any range; one that is `strict` gives none whose end is past the file.
@@ -27,17 +27,17 @@ class Shelf(ThreadingHTTPServer):
         *,
         ranges: bool = True,
         length: bool = True,
-        total: str | None = None,
-        most_bytes: int = 1 << 40,
-        refuses: int | None = None,
-        strict: bool = False,
+        stated_size: str | None = None,
+        max_range_bytes: int = 1 << 40,
+        range_status: int | None = None,
+        refuses_long_ranges: bool = False,
     ) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
-        self.content, self.ranges, self.length, self.most_bytes = content, ranges, length, most_bytes
-        self.refuses, self.strict = refuses, strict
+        self.content, self.ranges, self.length, self.max_range_bytes = content, ranges, length, max_range_bytes
+        self.range_status, self.refuses_long_ranges = range_status, refuses_long_ranges
         self.size = content.stat().st_size if isinstance(content, Path) else len(content)
-        self.total = total or str(self.size)
-        self.sent_bytes, self.asked = 0, []
+        self.stated_size = stated_size or str(self.size)
+        self.sent_bytes, self.requested_ranges = 0, []
         self.url = f"http://127.0.0.1:{self.server_port}"
         threading.Thread(target=self.serve_forever, args=(0.01,), daemon=True).start()
 
@@ -52,23 +52,23 @@ class Shelf(ThreadingHTTPServer):
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     disable_nagle_algorithm = True
-    server: Shelf
+    server: FileServer
 
     def do_GET(self) -> None:
-        shelf = self.server
-        shelf.asked.append(self.headers.get("Range"))
-        found = re.fullmatch(r"bytes=(\d+)-(\d+)", self.headers.get("Range") or "")
-        if not found or not shelf.ranges:
-            self._head(200, shelf.size if shelf.length else None)
-            self._body(0, shelf.size)
-        elif shelf.refuses:
-            self._head(shelf.refuses, 0)
-        elif (int(found[2]) if shelf.strict else int(found[1])) >= shelf.size:
-            self._head(416, 0, f"bytes */{shelf.size}")
+        file_server = self.server
+        file_server.requested_ranges.append(self.headers.get("Range"))
+        match = re.fullmatch(r"bytes=(\d+)-(\d+)", self.headers.get("Range") or "")
+        if not match or not file_server.ranges:
+            self._head(200, file_server.size if file_server.length else None)
+            self._body(0, file_server.size)
+        elif file_server.range_status:
+            self._head(file_server.range_status, 0)
+        elif (int(match[2]) if file_server.refuses_long_ranges else int(match[1])) >= file_server.size:
+            self._head(416, 0, f"bytes */{file_server.size}")
         else:
-            start = int(found[1])
-            end = min(int(found[2]) + 1, shelf.size, start + shelf.most_bytes)
-            self._head(206, end - start, f"bytes {start}-{end - 1}/{shelf.total}")
+            start = int(match[1])
+            end = min(int(match[2]) + 1, file_server.size, start + file_server.max_range_bytes)
+            self._head(206, end - start, f"bytes {start}-{end - 1}/{file_server.stated_size}")
             self._body(start, end)
 
     def _head(self, status: int, length: int | None, content_range: str = "") -> None:
@@ -84,11 +84,11 @@ class _Handler(BaseHTTPRequestHandler):
         with self.server.open() as file:
             file.seek(start)
             for at in range(start, end, PIECE_BYTES):
-                self._say(file.read(min(PIECE_BYTES, end - at)))
+                self._send(file.read(min(PIECE_BYTES, end - at)))
         if self.is_chunked:
             self.wfile.write(b"0\r\n\r\n")
 
-    def _say(self, piece: bytes) -> None:
+    def _send(self, piece: bytes) -> None:
         self.wfile.write(b"%x\r\n%s\r\n" % (len(piece), piece) if self.is_chunked else piece)
         self.server.sent_bytes += len(piece)
 

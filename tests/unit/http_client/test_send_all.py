@@ -29,29 +29,29 @@ from client_steps import (
     get,
     greeting,
 )
-from fault_server import FaultServer, Peer, Script, answer, answering, flooding, hanging, keeping
+from fault_server import FaultServer, Peer, Script, flooding, hanging, http_response, keeping, responding
 
 from rushes.shared.domain.http_messages import Request, Response
 from rushes.shared.http import AnswerLost, HttpClient, Oversized, multi
 from rushes.shared.http.multi import Outcome
 
 HINT = b"HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\n"
-Stand = Callable[..., list[FaultServer]]
+ServeConnected = Callable[..., list[FaultServer]]
 
 
 @pytest.fixture
-def standing(serve: Serve, client: HttpClient) -> Stand:
+def serve_connected(serve: Serve, client: HttpClient) -> ServeConnected:
     """Start a server for each script, with a connection that stands; by the script the next call on it is served."""
 
     def start(*scripts: Script) -> list[FaultServer]:
         servers = [serve(greeting(script), keeping(HELLO)) for script in scripts]
-        assert bodies(outcomes(client, questions(servers))) == [b'{"hello":"world"}'] * len(servers)
+        assert bodies(outcomes(client, requests_to(servers))) == [b'{"hello":"world"}'] * len(servers)
         return servers
 
     return start
 
 
-def questions(servers: Sequence[FaultServer], **headers: str) -> list[Request]:
+def requests_to(servers: Sequence[FaultServer], **headers: str) -> list[Request]:
     return [get(server.url, **headers) for server in servers]
 
 
@@ -59,17 +59,17 @@ def outcomes(
     client: HttpClient, requests: Sequence[Request], deadline_s: float = LONG_S, **options: Any
 ) -> list[Outcome]:
     """What came of each call, in their order; each is told of once."""
-    found = list(chain.from_iterable(client.send_all(requests, deadline_s=deadline_s, **options)))
-    assert numbers(found) == list(range(len(requests)))
-    return [dict(found)[number] for number in range(len(requests))]
+    results = list(chain.from_iterable(client.send_all(requests, deadline_s=deadline_s, **options)))
+    assert indexes(results) == list(range(len(requests)))
+    return [dict(results)[number] for number in range(len(requests))]
 
 
-def bodies(found: Sequence[Outcome]) -> list[bytes | AnswerLost | None]:
+def bodies(results: Sequence[Outcome]) -> list[bytes | AnswerLost | None]:
     """The bodies of answers; what is none as it is."""
-    return [one.body if isinstance(one, Response) else one for one in found]
+    return [result.body if isinstance(result, Response) else result for result in results]
 
 
-def numbers(group: Sequence[tuple[int, Outcome]]) -> list[int]:
+def indexes(group: Sequence[tuple[int, Outcome]]) -> list[int]:
     return sorted(number for number, _ in group)
 
 
@@ -81,7 +81,7 @@ def groups_of(client: HttpClient, requests: Sequence[Request]) -> Iterator[Itera
         yield groups
 
 
-def moment(monkeypatch: pytest.MonkeyPatch, wait: Callable[[], object]) -> None:
+def replace_gather_pause(monkeypatch: pytest.MonkeyPatch, wait: Callable[[], object]) -> None:
     """The moment for which answers are waited longer lasts until this has happened."""
     clock = SimpleNamespace(monotonic=time.monotonic, sleep=lambda _: wait())
     monkeypatch.setattr(multi, "time", clock)
@@ -94,21 +94,21 @@ def test_connections_are_opened_at_first_and_used_again(serve: Serve, client: Ht
     server = serve(keeping(HELLO))
 
     for _ in range(3):
-        assert bodies(outcomes(client, questions([server] * 5))) == [b'{"hello":"world"}'] * 5
+        assert bodies(outcomes(client, requests_to([server] * 5))) == [b'{"hello":"world"}'] * 5
 
     assert (server.connections, len(server.requests)) == (5, 15)
 
 
 def test_each_call_gets_the_answer_to_its_own_question(serve: Serve, client: HttpClient) -> None:
     def echo(peer: Peer) -> None:
-        while request := peer.take():
-            peer.say(answer(request.split(b" ")[1][1:]))
+        while request := peer.read_request():
+            peer.send_bytes(http_response(request.split(b" ")[1][1:]))
 
     server = serve(echo)
 
     for _ in range(2):
-        found = outcomes(client, [get(f"{server.url}/{number}") for number in range(20)])
-        assert bodies(found) == [b"%d" % number for number in range(20)]
+        results = outcomes(client, [get(f"{server.url}/{number}") for number in range(20)])
+        assert bodies(results) == [b"%d" % number for number in range(20)]
 
 
 def test_a_call_says_the_same_as_one_that_is_sent_alone(serve: Serve, client: HttpClient) -> None:
@@ -127,10 +127,12 @@ def test_no_calls_are_no_trouble(client: HttpClient) -> None:
     assert outcomes(client, []) == []
 
 
-def test_a_call_whose_kept_connection_was_closed_is_made_over_another(standing: Stand, client: HttpClient) -> None:
-    (server,) = standing(lambda peer: None)
+def test_a_call_whose_kept_connection_was_closed_is_made_over_another(
+    serve_connected: ServeConnected, client: HttpClient
+) -> None:
+    (server,) = serve_connected(lambda peer: None)
 
-    assert bodies(outcomes(client, questions([server]))) == [b'{"hello":"world"}']
+    assert bodies(outcomes(client, requests_to([server]))) == [b'{"hello":"world"}']
     assert server.connections == 2
 
 
@@ -157,31 +159,31 @@ def test_a_name_that_nobody_knows_is_looked_up_once_for_all(
 # --- answers in groups, as they come
 
 
-def test_a_slow_answer_does_not_hold_up_the_quick(standing: Stand, client: HttpClient) -> None:
+def test_a_slow_answer_does_not_hold_up_the_quick(serve_connected: ServeConnected, client: HttpClient) -> None:
     gate = threading.Event()
 
     def slow(peer: Peer) -> None:
-        peer.take()
+        peer.read_request()
         gate.wait(LONG_S)
-        peer.say(OURS)
+        peer.send_bytes(OURS)
         peer.wait()
 
-    with groups_of(client, questions(standing(slow, hanging(OURS)))) as groups:
-        assert numbers(next(groups)) == [1]
+    with groups_of(client, requests_to(serve_connected(slow, hanging(OURS)))) as groups:
+        assert indexes(next(groups)) == [1]
         gate.set()
-        assert numbers(next(groups)) == [0]
+        assert indexes(next(groups)) == [0]
         assert list(groups) == []
 
 
 def test_what_comes_within_a_moment_comes_in_one_group(
-    standing: Stand, client: HttpClient, monkeypatch: pytest.MonkeyPatch
+    serve_connected: ServeConnected, client: HttpClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     started, answered = threading.Event(), threading.Semaphore(0)
 
     def second(peer: Peer) -> None:
-        peer.take()
+        peer.read_request()
         started.wait(LONG_S)
-        peer.say(OURS)
+        peer.send_bytes(OURS)
         answered.release()
         peer.wait()
 
@@ -189,70 +191,72 @@ def test_what_comes_within_a_moment_comes_in_one_group(
         started.set()
         assert all(answered.acquire(timeout=LONG_S) for _ in range(2))
 
-    servers = standing(hanging(OURS), second, hanging(), second)
-    moment(monkeypatch, within_the_moment)
-    with groups_of(client, questions(servers)) as groups:
-        assert numbers(next(groups)) == [0, 1, 3]
+    servers = serve_connected(hanging(OURS), second, hanging(), second)
+    replace_gather_pause(monkeypatch, within_the_moment)
+    with groups_of(client, requests_to(servers)) as groups:
+        assert indexes(next(groups)) == [0, 1, 3]
 
 
 def test_the_last_answer_is_not_waited_for_a_moment_longer(
-    standing: Stand, client: HttpClient, monkeypatch: pytest.MonkeyPatch
+    serve_connected: ServeConnected, client: HttpClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    servers = standing(hanging(OURS))
-    moment(monkeypatch, lambda: pytest.fail("nobody else can come"))
+    servers = serve_connected(hanging(OURS))
+    replace_gather_pause(monkeypatch, lambda: pytest.fail("nobody else can come"))
 
-    assert bodies(outcomes(client, questions(servers))) == [b"ours"]
+    assert bodies(outcomes(client, requests_to(servers))) == [b"ours"]
 
 
 def test_what_has_not_come_at_the_deadline_is_lost_and_its_connection_closed(
-    standing: Stand, client: HttpClient
+    serve_connected: ServeConnected, client: HttpClient
 ) -> None:
-    quick, silent, half = standing(hanging(OURS), hanging(), hanging(CUT + b"x"))
+    quick, silent, half = serve_connected(hanging(OURS), hanging(), hanging(CUT + b"x"))
 
-    found = outcomes(client, questions([quick, silent, half], Authorization=SECRET), deadline_s=SHORT_S)
+    results = outcomes(client, requests_to([quick, silent, half], Authorization=SECRET), deadline_s=SHORT_S)
 
-    assert bodies(found[:1]) == [b"ours"]
-    assert [type(one) for one in found[1:]] == [AnswerLost] * 2
-    assert [str(one) for one in found[1:]] == [f"{server.url}: timed out" for server in (silent, half)]
+    assert bodies(results[:1]) == [b"ours"]
+    assert [type(result) for result in results[1:]] == [AnswerLost] * 2
+    assert [str(result) for result in results[1:]] == [f"{server.url}: timed out" for server in (silent, half)]
     assert silent.hung_up.wait(LONG_S)
     assert half.hung_up.wait(LONG_S)
 
 
-def test_what_came_while_another_answer_was_dealt_with_is_not_lost(standing: Stand, client: HttpClient) -> None:
+def test_what_came_while_another_answer_was_dealt_with_is_not_lost(
+    serve_connected: ServeConnected, client: HttpClient
+) -> None:
     come = threading.Event()
 
     def answering_late(peer: Peer) -> None:
-        peer.take()
+        peer.read_request()
         come.wait(LONG_S)
-        peer.say(OURS)
+        peer.send_bytes(OURS)
 
-    quick, late, silent = standing(hanging(OURS), answering_late, hanging())
-    groups: Any = client.send_all(questions([quick, late, silent]), deadline_s=SHORT_S)
+    quick, late, silent = serve_connected(hanging(OURS), answering_late, hanging())
+    groups: Any = client.send_all(requests_to([quick, late, silent]), deadline_s=SHORT_S)
     with closing(groups):
-        assert numbers(next(groups)) == [0]
+        assert indexes(next(groups)) == [0]
         come.set()
-        (batch,) = [one for one in client_batches(groups) if one]
-        news = select.poll()
-        for connection in batch:
-            news.register(connection, select.POLLIN)
-        assert news.poll(1000 * LONG_S)  # it has come
+        (sockets,) = [result for result in waiting_sockets(groups) if result]
+        readiness = select.poll()
+        for connection in sockets:
+            readiness.register(connection, select.POLLIN)
+        assert readiness.poll(1000 * LONG_S)  # it has come
         time.sleep(SHORT_S)  # and the deadline is over: no more than that is waited for here
-        assert bodies([one for _, one in next(groups)]) == [b"ours"]
+        assert bodies([result for _, result in next(groups)]) == [b"ours"]
         ((number, lost),) = next(groups)
         assert (number, type(lost)) == (2, AnswerLost)
 
 
-def client_batches(groups: Any) -> Iterator[list[int]]:
+def waiting_sockets(groups: Any) -> Iterator[list[int]]:
     """The sockets on which answers are waited for."""
     for handle, number in groups.gi_yieldfrom.gi_frame.f_locals["self"]._waiting.items():
         if number == 1:
             yield [handle.curl.getinfo(pycurl.ACTIVESOCKET)]
 
 
-def test_a_deadline_that_has_passed_sends_nothing(standing: Stand, client: HttpClient) -> None:
-    (server,) = standing(keeping(OURS))
+def test_a_deadline_that_has_passed_sends_nothing(serve_connected: ServeConnected, client: HttpClient) -> None:
+    (server,) = serve_connected(keeping(OURS))
 
-    assert outcomes(client, questions([server]), deadline_s=0) == [None]
+    assert outcomes(client, requests_to([server]), deadline_s=0) == [None]
     assert len(server.requests) == 1
 
 
@@ -260,10 +264,10 @@ def test_a_request_that_the_server_does_not_take_in_time_is_lost(serve: Serve, c
     given_up = threading.Event()
     server = serve(lambda peer: given_up.wait(LONG_S) and None)
 
-    found = outcomes(client, [Request("PUT", server.url, raw=bytes(16 << 20))], deadline_s=2)
+    results = outcomes(client, [Request("PUT", server.url, raw=bytes(16 << 20))], deadline_s=2)
     given_up.set()
 
-    assert [type(one) for one in found] == [AnswerLost]
+    assert [type(result) for result in results] == [AnswerLost]
 
 
 # --- answers that come in pieces
@@ -284,9 +288,9 @@ def saying(*pieces: bytes) -> Script:
     """Say a piece at a time, and keep the connection open."""
 
     def script(peer: Peer) -> None:
-        peer.take()
+        peer.read_request()
         for piece in pieces:
-            peer.say(piece)
+            peer.send_bytes(piece)
             time.sleep(0.01)
         peer.wait()
 
@@ -295,18 +299,20 @@ def saying(*pieces: bytes) -> Script:
 
 @pytest.mark.parametrize("pieces", PIECES.values(), ids=PIECES)
 def test_an_answer_in_pieces_is_whole_and_its_connection_kept(
-    standing: Stand, client: HttpClient, pieces: tuple[bytes, ...]
+    serve_connected: ServeConnected, client: HttpClient, pieces: tuple[bytes, ...]
 ) -> None:
-    servers = standing(saying(*pieces))
+    servers = serve_connected(saying(*pieces))
 
-    assert bodies(outcomes(client, questions(servers))) == [b"ours"]
+    assert bodies(outcomes(client, requests_to(servers))) == [b"ours"]
     assert not servers[0].hung_up.is_set()
 
 
-def test_an_answer_larger_than_a_record_and_than_a_read_is_whole(standing: Stand, client: HttpClient) -> None:
+def test_an_answer_larger_than_a_record_and_than_a_read_is_whole(
+    serve_connected: ServeConnected, client: HttpClient
+) -> None:
     body = bytes(range(256)) * 1000
 
-    assert bodies(outcomes(client, questions(standing(hanging(answer(body)))))) == [body]
+    assert bodies(outcomes(client, requests_to(serve_connected(hanging(http_response(body)))))) == [body]
 
 
 # --- connections that break, and answers that are none
@@ -316,8 +322,8 @@ def breaking(data: bytes = b"", reset: bool = False) -> Script:
     """Say so much of an answer, and end the connection."""
 
     def script(peer: Peer) -> None:
-        peer.take()
-        peer.say(data)
+        peer.read_request()
+        peer.send_bytes(data)
         if reset:
             peer.reset()
 
@@ -334,15 +340,15 @@ FAULTS: dict[str, Script] = {
     "two lengths": hanging(HEAD + b"Content-Length: 2\r\nContent-Length: 3\r\n\r\n{}"),
     "a chunk of no size": hanging(CHUNKED + b"-1\r\n"),
     "too many headers": hanging(HEAD + b"X: y\r\n" * 9000 + b"\r\n"),
-    "compressed": breaking(answer(b"\x1f\x8b\x08", "Content-Encoding: gzip")),
+    "compressed": breaking(http_response(b"\x1f\x8b\x08", "Content-Encoding: gzip")),
 }
 
 
 @pytest.mark.parametrize("fault", FAULTS)
 def test_an_answer_that_is_none_is_lost_at_once_and_harms_no_other(
-    standing: Stand, client: HttpClient, fault: str
+    serve_connected: ServeConnected, client: HttpClient, fault: str
 ) -> None:
-    server, sound = standing(FAULTS[fault], hanging(OURS))
+    server, sound = serve_connected(FAULTS[fault], hanging(OURS))
 
     requests = [get(f"{server.url}/?key={SECRET}", Authorization=SECRET), get(sound.url)]
     lost, whole = outcomes(client, requests)
@@ -352,57 +358,61 @@ def test_an_answer_that_is_none_is_lost_at_once_and_harms_no_other(
     assert SECRET not in str(lost)
     assert "timed out" not in str(lost)
     assert bodies([whole]) == [b"ours"]
-    assert bodies(outcomes(client, questions([server]))) == [b'{"hello":"world"}']
+    assert bodies(outcomes(client, requests_to([server]))) == [b'{"hello":"world"}']
 
 
 @pytest.mark.parametrize("head", [HEAD + b"\r\n", HEAD + b"Content-Length: 52428800\r\n\r\n"])
-def test_an_answer_over_the_cap_is_not_read_to_its_end(standing: Stand, client: HttpClient, head: bytes) -> None:
-    (server,) = standing(flooding(head, 50 << 20))
+def test_an_answer_over_the_cap_is_not_read_to_its_end(
+    serve_connected: ServeConnected, client: HttpClient, head: bytes
+) -> None:
+    (server,) = serve_connected(flooding(head, 50 << 20))
 
-    assert [type(one) for one in outcomes(client, questions([server]), max_bytes=65536)] == [Oversized]
+    assert [type(result) for result in outcomes(client, requests_to([server]), max_bytes=65536)] == [Oversized]
     assert server.sent_bytes < 25 << 20  # what the sockets' buffers take, at most
 
 
-def test_the_cap_itself_is_still_taken(standing: Stand, client: HttpClient) -> None:
-    servers = standing(hanging(answer(b"x" * 200)))
+def test_the_cap_itself_is_still_taken(serve_connected: ServeConnected, client: HttpClient) -> None:
+    servers = serve_connected(hanging(http_response(b"x" * 200)))
 
-    assert bodies(outcomes(client, questions(servers), max_bytes=200)) == [b"x" * 200]
+    assert bodies(outcomes(client, requests_to(servers), max_bytes=200)) == [b"x" * 200]
 
 
 # --- what becomes of the connections
 
 
-CLOSING = answer(b"ours", "Connection: close")
+CLOSING = http_response(b"ours", "Connection: close")
 
 
-@pytest.mark.parametrize("script", [hanging(CLOSING), answering(CLOSING), hanging(OURS + EVIL)])
+@pytest.mark.parametrize("script", [hanging(CLOSING), responding(CLOSING), hanging(OURS + EVIL)])
 def test_an_answer_that_ends_its_connection_is_taken_and_the_connection_is_not_kept(
-    standing: Stand, client: HttpClient, script: Script
+    serve_connected: ServeConnected, client: HttpClient, script: Script
 ) -> None:
-    (server,) = standing(script)
+    (server,) = serve_connected(script)
 
-    assert bodies(outcomes(client, questions([server]))) == [b"ours"]
-    assert bodies(outcomes(client, questions([server]))) == [b'{"hello":"world"}']
+    assert bodies(outcomes(client, requests_to([server]))) == [b"ours"]
+    assert bodies(outcomes(client, requests_to([server]))) == [b'{"hello":"world"}']
     assert server.connections == 2
 
 
-def test_whoever_takes_no_more_answers_leaves_no_call_under_way(standing: Stand, client: HttpClient) -> None:
-    quick, slow = standing(keeping(OURS), hanging())
+def test_whoever_takes_no_more_answers_leaves_no_call_under_way(
+    serve_connected: ServeConnected, client: HttpClient
+) -> None:
+    quick, slow = serve_connected(keeping(OURS), hanging())
 
-    with groups_of(client, questions([quick, slow])) as groups:
-        assert numbers(next(groups)) == [0]
+    with groups_of(client, requests_to([quick, slow])) as groups:
+        assert indexes(next(groups)) == [0]
 
     assert slow.hung_up.wait(LONG_S)
-    assert bodies(outcomes(client, questions([quick]))) == [b"ours"]
+    assert bodies(outcomes(client, requests_to([quick]))) == [b"ours"]
     assert quick.connections == 1
 
 
-def test_whoever_takes_nothing_leaves_nothing_open(standing: Stand, client: HttpClient) -> None:
-    (server,) = standing(keeping(OURS))
+def test_whoever_takes_nothing_leaves_nothing_open(serve_connected: ServeConnected, client: HttpClient) -> None:
+    (server,) = serve_connected(keeping(OURS))
 
     with warnings.catch_warnings(record=True) as left_open:
         warnings.simplefilter("always")
-        with groups_of(client, [get("http://["), *questions([server])]) as groups:
+        with groups_of(client, [get("http://["), *requests_to([server])]) as groups:
             assert next(groups) == [(0, None)]
 
     assert left_open == []
@@ -416,17 +426,17 @@ def test_whoever_takes_nothing_leaves_nothing_open(standing: Stand, client: Http
     "url", ["", "gateway.test", "ftp://gateway.test/", "http://[/", "http://me:word@gateway.test/", "http://a:b/"]
 )
 def test_a_request_to_what_is_no_address_is_not_sent_and_harms_no_other(
-    standing: Stand, client: HttpClient, url: str
+    serve_connected: ServeConnected, client: HttpClient, url: str
 ) -> None:
-    first, second = questions(standing(hanging(OURS), hanging(OURS)))
+    first, second = requests_to(serve_connected(hanging(OURS), hanging(OURS)))
 
     assert bodies(outcomes(client, [first, get(url), second])) == [b"ours", None, b"ours"]
 
 
 def test_a_request_that_cannot_be_said_is_not_sent_and_leaves_its_connection(
-    standing: Stand, client: HttpClient
+    serve_connected: ServeConnected, client: HttpClient
 ) -> None:
-    (server,) = standing(keeping(OURS))
+    (server,) = serve_connected(keeping(OURS))
     unsayable = [get(server.url, Authorization="a\r\nX: y"), Request("POST", server.url, {}, {"prompt": "\ud83d"})]
 
     assert bodies(outcomes(client, [*unsayable, get(server.url)])) == [None, None, b"ours"]

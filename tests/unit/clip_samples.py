@@ -43,7 +43,7 @@ def without(data: bytes, *kinds: bytes) -> bytes:
 
 def part(data: bytes, kind: bytes) -> bytes:
     """The first box of this kind at the top level."""
-    return next(each for found, each in boxes(data) if found == kind)
+    return next(each for first_kind, each in boxes(data) if first_kind == kind)
 
 
 def moved(data: bytes, by: int) -> bytes:

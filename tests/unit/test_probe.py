@@ -7,9 +7,9 @@ import struct
 from ipaddress import ip_network
 
 import pytest
-from fault_server import FaultServer, answer, flooding, keeping, redirecting
+from fault_server import FaultServer, flooding, http_response, keeping, redirecting
+from file_server import FileServer
 from makings import clip, picture, song
-from shelf import Shelf
 
 from rushes.shared.http import HttpClient
 from rushes.shared.media.probe import MB, InputRejected, InputUnreachable, probe_inputs
@@ -31,85 +31,85 @@ def http_client():
 @pytest.fixture
 def serve():
     """Put a file on a server of its own; the shelf's `url` is where it is."""
-    shelves = []
+    servers = []
 
     def put(content, **options):
-        shelves.append(Shelf(content, **options))
-        return shelves[-1]
+        servers.append(FileServer(content, **options))
+        return servers[-1]
 
     yield put
-    for shelf in shelves:
-        shelf.close()
+    for file_server in servers:
+        file_server.close()
 
 
 @pytest.fixture
-def look(serve, http_client):
+def probe_one(serve, http_client):
     """Probe one input, given as content or as an address; gives what was measured."""
 
-    def look(field, content, orientation="image", **options):
+    def probe_one(field, content, orientation="image", **options):
         url = content if isinstance(content, str) else serve(content).url
         request = {field: f"{url}/name.txt?{SECRET}", "character_orientation": orientation}
         return probe_inputs(request, http_client, str, **options)[field]
 
-    return look
+    return probe_one
 
 
 @pytest.fixture
-def refusal(look):
+def refusal(probe_one):
     """Why an input is rejected; the text names its field and never its address."""
 
     def refusal(field, content, orientation="image"):
         with pytest.raises(InputRejected) as caught:
-            look(field, content, orientation)
-        return told(caught.value, field)
+            probe_one(field, content, orientation)
+        return check_text(caught.value, field)
 
     return refusal
 
 
 @pytest.fixture
-def silence(look):
+def silence(probe_one):
     """Why an input cannot be had now."""
 
     def silence(content, **options):
         with pytest.raises(InputUnreachable) as caught:
-            look("video_url", content, **options)
-        return told(caught.value, "video_url")
+            probe_one("video_url", content, **options)
+        return check_text(caught.value, "video_url")
 
     return silence
 
 
-def told(trouble, field):
-    assert trouble.field == field
-    assert str(trouble) == f"{field}: {trouble.message}"
-    assert SECRET not in str(trouble)
-    return trouble.message
+def check_text(error, field):
+    assert error.field == field
+    assert str(error) == f"{field}: {error.message}"
+    assert SECRET not in str(error)
+    return error.message
 
 
 # Within the rules
 
 
-def test_a_jpeg_is_measured(look):
+def test_a_jpeg_is_measured(probe_one):
     expected = {"width": 600, "height": 800, "size_bytes": len(JPEG), "format": "jpeg"}
-    assert look("image_url", JPEG) == expected
+    assert probe_one("image_url", JPEG) == expected
 
 
-def test_a_png_is_measured(look):
+def test_a_png_is_measured(probe_one):
     made = picture(kind="PNG")
-    assert look("last_image_url", made) == {"width": 600, "height": 800, "size_bytes": len(made), "format": "png"}
+    assert probe_one("last_image_url", made) == {"width": 600, "height": 800, "size_bytes": len(made), "format": "png"}
 
 
-def test_a_picture_that_lies_on_its_side_is_measured_as_stored(look):
+def test_a_picture_that_lies_on_its_side_is_measured_as_stored(probe_one):
     exif = picture_turned_by_exif()
-    measured = look("image_url", exif)
+    measured = probe_one("image_url", exif)
     assert (measured["width"], measured["height"]) == (800, 320)
 
 
 @pytest.mark.parametrize("kind", ["mp4", "mov"])
 @pytest.mark.parametrize("ranges", [True, False])
-def test_a_clip_is_measured(kind, ranges, serve, look):
+def test_a_clip_is_measured(kind, ranges, serve, probe_one):
     made = clip(8.334, kind=kind)
     expected = {"width": 352, "height": 640, "size_bytes": len(made), "format": kind}
-    assert look("video_url", serve(made, ranges=ranges).url) == {**expected, "duration_s": "8.33", "codec": "h264"}
+    assert probe_one("video_url", serve(made, ranges=ranges).url) == {**expected, "duration_s": "8.33", "codec": "h264"}
 
 
 def test_all_inputs_of_a_request_are_measured_as_json(serve, http_client):
@@ -153,8 +153,8 @@ def test_a_picture_of_the_wrong_shape_is_rejected(width, height, message, refusa
 
 
 @pytest.mark.parametrize(("width", "height"), [(300, 750), (750, 300)])
-def test_a_picture_at_the_edge_of_the_rules_passes(width, height, look):
-    assert look("image_url", picture(width, height))["width"] == width
+def test_a_picture_at_the_edge_of_the_rules_passes(width, height, probe_one):
+    assert probe_one("image_url", picture(width, height))["width"] == width
 
 
 def test_a_picture_too_wide_for_its_rule_is_rejected(refusal):
@@ -176,9 +176,9 @@ def test_a_picture_without_an_end_is_left_at_10_mb(refusal):
 
 
 @pytest.mark.parametrize("options", [{}, {"ranges": False}, {"ranges": False, "length": False}])
-def test_a_picture_of_10_mb_passes_with_its_size(options, serve, look):
+def test_a_picture_of_10_mb_passes_with_its_size(options, serve, probe_one):
     padded = JPEG + bytes(10 * MB - len(JPEG))
-    assert look("image_url", serve(padded, **options).url)["size_bytes"] == 10 * MB
+    assert probe_one("image_url", serve(padded, **options).url)["size_bytes"] == 10 * MB
 
 
 def test_a_clip_over_100_mb_is_rejected(tmp_path, refusal):
@@ -213,11 +213,11 @@ def test_a_clip_of_the_wrong_length_is_rejected(seconds, orientation, message, r
 
 
 @pytest.mark.parametrize(
-    ("seconds", "orientation", "told"),
+    ("seconds", "orientation", "duration_s"),
     [(2.996, "image", "3.00"), (10.004, "image", "10.00"), (10.02, "video", "10.02"), (30.004, "video", "30.00")],
 )
-def test_a_clip_within_the_rounding_passes(seconds, orientation, told, look):
-    assert look("video_url", clip(seconds), orientation)["duration_s"] == told
+def test_a_clip_within_the_rounding_passes(seconds, orientation, duration_s, probe_one):
+    assert probe_one("video_url", clip(seconds), orientation)["duration_s"] == duration_s
 
 
 def test_sound_that_outlasts_the_picture_counts(refusal):
@@ -304,58 +304,58 @@ def test_a_picture_that_breaks_off_is_rejected(content, name, refusal):
 # Few bytes
 
 
-def test_an_index_at_the_end_of_100_mb_costs_little(tmp_path, serve, look):
-    shelf = serve(padded_to(100 * MB, tmp_path))
-    assert look("video_url", shelf.url)["size_bytes"] == 100 * MB
-    assert shelf.sent_bytes < 2 * 65536
-    assert len(shelf.asked) == 2
+def test_an_index_at_the_end_of_100_mb_costs_little(tmp_path, serve, probe_one):
+    file_server = serve(padded_to(100 * MB, tmp_path))
+    assert probe_one("video_url", file_server.url)["size_bytes"] == 100 * MB
+    assert file_server.sent_bytes < 2 * 65536
+    assert len(file_server.requested_ranges) == 2
 
 
-def test_an_index_in_front_is_all_that_is_read(tmp_path, serve, look):
-    shelf = serve(padded_to(100 * MB, tmp_path, movflags="faststart"))
-    assert look("video_url", shelf.url)["size_bytes"] == 100 * MB
-    assert shelf.asked == ["bytes=0-65535"]
+def test_an_index_in_front_is_all_that_is_read(tmp_path, serve, probe_one):
+    file_server = serve(padded_to(100 * MB, tmp_path, movflags="faststart"))
+    assert probe_one("video_url", file_server.url)["size_bytes"] == 100 * MB
+    assert file_server.requested_ranges == ["bytes=0-65535"]
 
 
-def test_a_server_without_ranges_is_read_to_the_index_at_the_end(tmp_path, serve, look):
-    shelf = serve(padded_to(20 * MB, tmp_path), ranges=False)
-    assert look("video_url", shelf.url)["duration_s"] == "5.00"
-    assert len(shelf.asked) == 1
+def test_a_server_without_ranges_is_read_to_the_index_at_the_end(tmp_path, serve, probe_one):
+    file_server = serve(padded_to(20 * MB, tmp_path), ranges=False)
+    assert probe_one("video_url", file_server.url)["duration_s"] == "5.00"
+    assert len(file_server.requested_ranges) == 1
 
 
-def test_a_server_without_ranges_is_left_behind_the_index_in_front(tmp_path, serve, look):
-    shelf = serve(padded_to(100 * MB, tmp_path, movflags="faststart"), ranges=False)
-    assert look("video_url", shelf.url)["size_bytes"] == 100 * MB
-    assert shelf.sent_bytes < 20 * MB  # what the sockets between us hold
+def test_a_server_without_ranges_is_left_behind_the_index_in_front(tmp_path, serve, probe_one):
+    file_server = serve(padded_to(100 * MB, tmp_path, movflags="faststart"), ranges=False)
+    assert probe_one("video_url", file_server.url)["size_bytes"] == 100 * MB
+    assert file_server.sent_bytes < 20 * MB  # what the sockets between us hold
 
 
-def test_a_long_profile_in_front_of_a_picture_is_passed_over(serve, look):
-    shelf = serve(picture(icc_profile=bytes(4 * MB)))
-    assert look("image_url", shelf.url)["width"] == 600
-    assert shelf.sent_bytes <= 3 * MB + 64 * 65536
+def test_a_long_profile_in_front_of_a_picture_is_passed_over(serve, probe_one):
+    file_server = serve(picture(icc_profile=bytes(4 * MB)))
+    assert probe_one("image_url", file_server.url)["width"] == 600
+    assert file_server.sent_bytes <= 3 * MB + 64 * 65536
 
 
-def test_a_clip_of_many_fragments_takes_ever_larger_ranges(serve, look):
-    shelf = serve(spread(100, 100_000))
-    assert look("video_url", shelf.url)["duration_s"] == "5.00"
-    assert len(shelf.asked) < 40
+def test_a_clip_of_many_fragments_takes_ever_larger_ranges(serve, probe_one):
+    file_server = serve(spread(100, 100_000))
+    assert probe_one("video_url", file_server.url)["duration_s"] == "5.00"
+    assert len(file_server.requested_ranges) < 40
 
 
 def test_a_clip_spread_too_thin_is_given_up(serve, refusal):
-    shelf = serve(CLIP, most_bytes=10)
-    assert refusal("video_url", shelf.url) == "its header is spread over more than 64 places"
-    assert len(shelf.asked) == 64
+    file_server = serve(CLIP, max_range_bytes=10)
+    assert refusal("video_url", file_server.url) == "its header is spread over more than 64 places"
+    assert len(file_server.requested_ranges) == 64
 
 
-def test_a_server_that_gives_less_than_asked_is_asked_on(serve, look):
-    shelf = serve(CLIP, most_bytes=500)
-    assert look("video_url", shelf.url)["size_bytes"] == len(CLIP)
+def test_a_server_that_gives_less_than_asked_is_asked_on(serve, probe_one):
+    file_server = serve(CLIP, max_range_bytes=500)
+    assert probe_one("video_url", file_server.url)["size_bytes"] == len(CLIP)
 
 
-def test_a_part_without_the_size_of_the_whole_is_asked_for_whole(serve, look):
-    shelf = serve(CLIP, total="*")
-    assert look("video_url", shelf.url)["size_bytes"] == len(CLIP)
-    assert shelf.asked == ["bytes=0-65535", None]
+def test_a_part_without_the_size_of_the_whole_is_asked_for_whole(serve, probe_one):
+    file_server = serve(CLIP, stated_size="*")
+    assert probe_one("video_url", file_server.url)["size_bytes"] == len(CLIP)
+    assert file_server.requested_ranges == ["bytes=0-65535", None]
 
 
 # What the address answers
@@ -363,24 +363,24 @@ def test_a_part_without_the_size_of_the_whole_is_asked_for_whole(serve, look):
 
 @pytest.mark.parametrize("status", [401, 403, 404, 410, 204, 304])
 def test_a_definite_no_is_rejected(status, refusal):
-    with FaultServer(keeping(answer(b"", status=f"{status} No"))) as server:
+    with FaultServer(keeping(http_response(b"", status=f"{status} No"))) as server:
         assert refusal("video_url", server.url) == f"its address answered {status}"
 
 
 @pytest.mark.parametrize("status", [408, 429, 500, 502, 503])
 def test_a_no_for_now_may_be_asked_again(status, silence):
-    with FaultServer(keeping(answer(b"no", status=f"{status} No"))) as server:
+    with FaultServer(keeping(http_response(b"no", status=f"{status} No"))) as server:
         assert silence(server.url) == f"its address answered {status}"
 
 
 def test_an_address_that_hangs_may_be_asked_again(silence):
-    with FaultServer(lambda peer: peer.take() and peer.wait()) as server:
+    with FaultServer(lambda peer: peer.read_request() and peer.wait()) as server:
         assert "timed out" in silence(server.url, deadline_s=SHORT_S)
 
 
 def test_an_address_that_trickles_is_left_at_the_deadline(silence):
     head = b"HTTP/1.1 200 OK\r\nContent-Length: 99999\r\n\r\n"
-    with FaultServer(lambda peer: peer.take() and peer.trickle(head + bytes(1000))) as server:
+    with FaultServer(lambda peer: peer.read_request() and peer.trickle(head + bytes(1000))) as server:
         assert "timed out" in silence(server.url, deadline_s=SHORT_S)
 
 
@@ -398,35 +398,35 @@ def test_a_file_that_changes_under_our_hands_may_be_asked_again(silence):
 
 
 @pytest.mark.parametrize("status", [400, 403, 405, 416, 501])
-def test_a_server_that_refuses_any_range_is_asked_without_one(status, serve, look, refusal):
-    shelf = serve(CLIP, refuses=status)
-    assert look("video_url", shelf.url)["size_bytes"] == len(CLIP)
-    assert [bool(asked) for asked in shelf.asked] == [True, False]
-    assert refusal("video_url", serve(b"", refuses=status).url) == "the file is empty"
+def test_a_server_that_refuses_any_range_is_asked_without_one(status, serve, probe_one, refusal):
+    file_server = serve(CLIP, range_status=status)
+    assert probe_one("video_url", file_server.url)["size_bytes"] == len(CLIP)
+    assert [bool(requested_ranges) for requested_ranges in file_server.requested_ranges] == [True, False]
+    assert refusal("video_url", serve(b"", range_status=status).url) == "the file is empty"
 
 
-def test_a_server_that_gives_no_range_past_the_end_is_read_to_the_end(serve, look, tmp_path):
+def test_a_server_that_gives_no_range_past_the_end_is_read_to_the_end(serve, probe_one, tmp_path):
     for content in (CLIP, padded_to(20 * MB, tmp_path)):  # the first ends within the first range
-        shelf = serve(content, strict=True)
-        assert look("video_url", shelf.url)["size_bytes"] == shelf.size
-        assert shelf.sent_bytes < shelf.size + 300_000
+        file_server = serve(content, refuses_long_ranges=True)
+        assert probe_one("video_url", file_server.url)["size_bytes"] == file_server.size
+        assert file_server.sent_bytes < file_server.size + 300_000
 
 
 def test_a_no_to_the_range_and_to_the_file_is_a_no(refusal):
-    with FaultServer(keeping(answer(b"no", status="403 Forbidden"))) as server:
+    with FaultServer(keeping(http_response(b"no", status="403 Forbidden"))) as server:
         assert refusal("video_url", server.url) == "its address answered 403"
         assert len(server.requests) == 2
 
 
-def test_a_whole_file_that_is_called_a_part_is_taken(look):
-    with FaultServer(keeping_each(answer(b"no", status="416 No"), part(CLIP, 0, len(CLIP)))) as server:
-        assert look("video_url", server.url)["size_bytes"] == len(CLIP)
+def test_a_whole_file_that_is_called_a_part_is_taken(probe_one):
+    with FaultServer(keeping_each(http_response(b"no", status="416 No"), part(CLIP, 0, len(CLIP)))) as server:
+        assert probe_one("video_url", server.url)["size_bytes"] == len(CLIP)
 
 
 @pytest.mark.parametrize("words", ["aws-chunked", "identity", "x-odd"])
-def test_a_coding_that_changes_no_byte_is_no_trouble(look, words):
-    with FaultServer(keeping(answer(CLIP, f"Content-Encoding: {words}"))) as server:
-        assert look("video_url", server.url)["size_bytes"] == len(CLIP)
+def test_a_coding_that_changes_no_byte_is_no_trouble(probe_one, words):
+    with FaultServer(keeping(http_response(CLIP, f"Content-Encoding: {words}"))) as server:
+        assert probe_one("video_url", server.url)["size_bytes"] == len(CLIP)
 
 
 def test_parts_that_nobody_asked_for_are_rejected(refusal):
@@ -441,11 +441,11 @@ def test_a_refused_connection_and_an_unknown_name_may_be_asked_again(silence):
     assert "nobody.invalid" in silence("https://nobody.invalid")
 
 
-def test_a_redirect_is_followed(serve, look):
-    shelf = serve(CLIP)
-    with FaultServer(redirecting(shelf.url)) as server:
-        assert look("video_url", server.url)["size_bytes"] == len(CLIP)
-    assert shelf.asked == ["bytes=0-65535"]
+def test_a_redirect_is_followed(serve, probe_one):
+    file_server = serve(CLIP)
+    with FaultServer(redirecting(file_server.url)) as server:
+        assert probe_one("video_url", server.url)["size_bytes"] == len(CLIP)
+    assert file_server.requested_ranges == ["bytes=0-65535"]
 
 
 @pytest.mark.parametrize("url", ["https://127.0.0.2", "http://127.0.0.2", "https://user:hush@example.com"])
@@ -459,8 +459,8 @@ def test_a_redirect_to_where_we_may_not_go_is_rejected(refusal):
 
 
 def test_a_trouble_survives_a_pickle():
-    trouble = pickle.loads(pickle.dumps(InputRejected("video_url", "the file is empty")))
-    assert (str(trouble), trouble.field) == ("video_url: the file is empty", "video_url")
+    error = pickle.loads(pickle.dumps(InputRejected("video_url", "the file is empty")))
+    assert (str(error), error.field) == ("video_url: the file is empty", "video_url")
 
 
 # Makings of this file's own
@@ -502,20 +502,20 @@ def spread(count, apart_bytes):
     return made[:first] + made[first:].replace(made[first : first + 8], gap + made[first : first + 8])
 
 
-def part(content, start, total):
-    content_range = f"Content-Range: bytes {start}-{start + len(content) - 1}/{total}"
-    return answer(content, content_range, status="206 Partial Content")
+def part(content, start, stated_size):
+    content_range = f"Content-Range: bytes {start}-{start + len(content) - 1}/{stated_size}"
+    return http_response(content, content_range, status="206 Partial Content")
 
 
 def keeping_each(*answers):
     def script(peer):
         for data in answers:
-            peer.take()
-            peer.say(data)
+            peer.read_request()
+            peer.send_bytes(data)
         peer.wait()
 
     return script
 
 
 def keeping_then_closing(data):
-    return lambda peer: peer.take() and peer.say(data)
+    return lambda peer: peer.read_request() and peer.send_bytes(data)

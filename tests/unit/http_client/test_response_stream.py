@@ -6,14 +6,14 @@ import contextlib
 
 import pytest
 from client_steps import CHUNKED, CUT, HEAD, HELLO, LONG_S, SHORT_S, get
-from fault_server import answer, answering, flooding, hanging, keeping, trickling
+from fault_server import flooding, hanging, http_response, keeping, responding, trickling
 
 from rushes.shared.domain.http_messages import Response
 from rushes.shared.http import AnswerLost, is_whole
 
 
 @pytest.mark.parametrize(
-    "data", [answer(b"x" * 25), CHUNKED + b"7\r\nxxxxxxx\r\n12\r\n" + b"x" * 18 + b"\r\n0\r\n\r\n"]
+    "data", [http_response(b"x" * 25), CHUNKED + b"7\r\nxxxxxxx\r\n12\r\n" + b"x" * 18 + b"\r\n0\r\n\r\n"]
 )
 def test_a_stream_comes_in_equal_pieces(serve, client, data):
     server = serve(keeping(data))
@@ -26,7 +26,7 @@ def test_a_stream_comes_in_equal_pieces(serve, client, data):
 
 
 def test_a_stream_tells_its_status_its_headers_and_its_length(serve, client):
-    server = serve(keeping(answer(b"x" * 25, "ETag: 1", "X-Twice: a", "X-Twice: b", status="206 Partial")))
+    server = serve(keeping(http_response(b"x" * 25, "ETag: 1", "X-Twice: a", "X-Twice: b", status="206 Partial")))
 
     with client.stream(get(server.url), deadline_s=LONG_S) as stream:
         assert (stream.status, stream.length_bytes) == (206, 25)
@@ -42,15 +42,15 @@ def test_a_stream_tells_its_status_its_headers_and_its_length(serve, client):
     ],
 )
 def test_a_stream_of_unknown_length_says_so(serve, client, data):
-    server = serve(answering(data))
+    server = serve(responding(data))
 
     with client.stream(get(server.url), deadline_s=LONG_S) as stream:
         assert stream.length_bytes is None
 
 
-@pytest.mark.parametrize("data", [answer(b"x" * 25)[:-1], CHUNKED + b"19\r\n" + b"x" * 24])
+@pytest.mark.parametrize("data", [http_response(b"x" * 25)[:-1], CHUNKED + b"19\r\n" + b"x" * 24])
 def test_a_stream_cut_short_is_lost(serve, client, data):
-    server = serve(answering(data))
+    server = serve(responding(data))
 
     with client.stream(get(server.url), deadline_s=LONG_S) as stream, pytest.raises(AnswerLost):
         list(stream.chunks(10))
@@ -140,8 +140,8 @@ def test_what_nobody_takes_is_not_read(serve, client):
 
 def test_many_streams_at_once_are_each_their_own(serve, client):
     def echo(peer):
-        while request := peer.take():
-            peer.say(answer(request.split(b" ")[1] * 10_000))
+        while request := peer.read_request():
+            peer.send_bytes(http_response(request.split(b" ")[1] * 10_000))
 
     server = serve(echo)
     with contextlib.ExitStack() as opened:

@@ -10,8 +10,8 @@ from decimal import Decimal
 
 import av
 import pytest
+from clip_samples import part, within
 from makings import Bytes, box, clip, harm
-from shapes import part, within
 
 from rushes.shared.media import formats, mp4_boxes
 
@@ -75,12 +75,12 @@ def widened(data):
 )
 def test_a_clip_is_read_as_ffmpeg_reads_it(options):
     made = clip(5.68, 360, 642, **options)
-    ours = mp4_boxes.read_header(Bytes(made))
+    header = mp4_boxes.read_header(Bytes(made))
     with av.open(io.BytesIO(made)) as theirs:
         video = theirs.streams.video[0]
-        assert (ours.width, ours.height) == (video.width, video.height)
-        assert ours.codec == video.codec_context.name
-        assert abs(ours.duration_s - Decimal(theirs.duration) / 1_000_000) <= Decimal("0.01")
+        assert (header.width, header.height) == (video.width, video.height)
+        assert header.codec == video.codec_context.name
+        assert abs(header.duration_s - Decimal(theirs.duration) / 1_000_000) <= Decimal("0.01")
 
 
 @pytest.mark.parametrize("kind", ["wide", "free", "skip"])

@@ -16,16 +16,16 @@ from fault_server import FaultServer, keeping
 
 from rushes.shared.http import S3_CA_VARIABLES, HttpClient, NotSent, certificate_bundle, check_certificates
 
-Own = tuple[str, ssl.SSLContext]
+OwnAuthority = tuple[str, ssl.SSLContext]
 
 
 @pytest.fixture
-def own(tls: ssl.SSLContext, tmp_path: Path) -> Own:
+def own_authority(tls: ssl.SSLContext, tmp_path: Path) -> OwnAuthority:
     """An authority of the user's own for `other.test`."""
     return self_signed("other.test", tmp_path)
 
 
-def reached(authorities: str, server: FaultServer, host: str) -> bool:
+def is_reached(authorities: str, server: FaultServer, host: str) -> bool:
     try:
         client = HttpClient(LOOPBACK, authorities=authorities)
         return client.send(get(f"https://{host}:{server.port}"), deadline_s=LONG_S).status == 200
@@ -33,30 +33,49 @@ def reached(authorities: str, server: FaultServer, host: str) -> bool:
         return False
 
 
-def test_the_users_file_is_believed_beside_the_usual_authorities(own: Own, tls: ssl.SSLContext) -> None:
-    file, context = own
-    with FaultServer(keeping(HELLO), tls=context) as other, FaultServer(keeping(HELLO), tls=tls) as usual:
+def test_the_users_file_is_believed_beside_the_usual_authorities(
+    own_authority: OwnAuthority, tls: ssl.SSLContext
+) -> None:
+    file, context = own_authority
+    with (
+        FaultServer(keeping(HELLO), tls=context) as other_server,
+        FaultServer(keeping(HELLO), tls=tls) as default_server,
+    ):
         for authorities, hosts in (
             (certificate_bundle({}), [False, True]),
             (certificate_bundle({}, file), [True, True]),
         ):
-            assert [reached(authorities, other, "other.test"), reached(authorities, usual, "gateway.test")] == hosts
+            assert [
+                is_reached(authorities, other_server, "other.test"),
+                is_reached(authorities, default_server, "gateway.test"),
+            ] == hosts
 
 
 @pytest.mark.parametrize("name", ["SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"])
-def test_a_usual_variable_takes_the_place_of_the_usual_authorities(own: Own, tls: ssl.SSLContext, name: str) -> None:
-    file, context = own
-    with FaultServer(keeping(HELLO), tls=context) as other, FaultServer(keeping(HELLO), tls=tls) as usual:
+def test_a_usual_variable_takes_the_place_of_the_usual_authorities(
+    own_authority: OwnAuthority, tls: ssl.SSLContext, name: str
+) -> None:
+    file, context = own_authority
+    with (
+        FaultServer(keeping(HELLO), tls=context) as other_server,
+        FaultServer(keeping(HELLO), tls=tls) as default_server,
+    ):
         authorities = certificate_bundle({name: file})
         assert authorities == file
-        assert [reached(authorities, other, "other.test"), reached(authorities, usual, "gateway.test")] == [True, False]
-        beside = certificate_bundle({name: file}, certifi.where())
-        assert [reached(beside, other, "other.test"), reached(beside, usual, "gateway.test")] == [True, True]
+        assert [
+            is_reached(authorities, other_server, "other.test"),
+            is_reached(authorities, default_server, "gateway.test"),
+        ] == [True, False]
+        with_certifi = certificate_bundle({name: file}, certifi.where())
+        assert [
+            is_reached(with_certifi, other_server, "other.test"),
+            is_reached(with_certifi, default_server, "gateway.test"),
+        ] == [True, True]
 
 
 @pytest.mark.parametrize("name", ["SSL_CERT_DIR", "REQUESTS_CA_BUNDLE"])
-def test_a_folder_of_certificates_is_believed(own: Own, name: str, tmp_path: Path) -> None:
-    file, context = own
+def test_a_folder_of_certificates_is_believed(own_authority: OwnAuthority, name: str, tmp_path: Path) -> None:
+    file, context = own_authority
     folder = tmp_path / "folder"
     folder.mkdir()
     (folder / "one.pem").write_bytes(Path(file).read_bytes())
@@ -64,12 +83,12 @@ def test_a_folder_of_certificates_is_believed(own: Own, name: str, tmp_path: Pat
     (folder / "deeper").mkdir()
 
     check_certificates(str(folder))
-    with FaultServer(keeping(HELLO), tls=context) as other:
-        assert reached(certificate_bundle({name: str(folder)}), other, "other.test")
+    with FaultServer(keeping(HELLO), tls=context) as other_server:
+        assert is_reached(certificate_bundle({name: str(folder)}), other_server, "other.test")
 
 
-def test_a_bucket_has_variables_of_its_own(own: Own) -> None:
-    file, _ = own
+def test_a_bucket_has_variables_of_its_own(own_authority: OwnAuthority) -> None:
+    file, _ = own_authority
 
     assert certificate_bundle({"AWS_CA_BUNDLE": file}) == certifi.where()
     assert certificate_bundle({"AWS_CA_BUNDLE": file}, names=S3_CA_VARIABLES) == file
@@ -88,14 +107,14 @@ def test_a_file_without_certificates_is_told(tmp_path: Path, content: str | None
         check_certificates(str(file))
 
 
-def test_what_is_joined_is_written_once_and_goes_with_its_process(own: Own) -> None:
-    file, _ = own
+def test_what_is_joined_is_written_once_and_goes_with_its_process(own_authority: OwnAuthority) -> None:
+    file, _ = own_authority
     code = (
         "import os; from rushes.shared.http import certificate_bundle as joined;"
         f"path = joined({{}}, {file!r}); assert path == joined({{}}, {file!r}); assert os.path.exists(path);"
         "child = os.fork();\nif child: os.waitpid(child, 0); assert os.path.exists(path); print(path)"
     )
-    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    completed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
 
-    assert told.stdout.strip().endswith(".pem")
-    assert not os.path.exists(told.stdout.strip())
+    assert completed.stdout.strip().endswith(".pem")
+    assert not os.path.exists(completed.stdout.strip())

@@ -7,9 +7,9 @@ from decimal import Decimal
 from ipaddress import ip_network
 
 import pytest
+from clip_samples import CUT, HEIGHT, ODD, OTHER, SECONDS, WHOLE, WIDTH, frames
+from file_server import FileServer
 from makings import Bytes
-from shapes import CUT, HEIGHT, ODD, OTHER, SECONDS, WHOLE, WIDTH, frames
-from shelf import Shelf
 
 from rushes.shared.http import HttpClient
 from rushes.shared.media import formats, mp4_boxes
@@ -118,15 +118,15 @@ def http_client():
 @pytest.mark.parametrize("name", LARGE)
 def test_of_a_large_header_only_what_is_needed_is_read(name, ranges, http_client):
     data = WHOLE[name]()
-    shelf = Shelf(data, ranges=ranges)
+    file_server = FileServer(data, ranges=ranges)
     try:
-        measured = probe_inputs({"video_url": shelf.url, "character_orientation": "image"}, http_client, str)[
+        measured = probe_inputs({"video_url": file_server.url, "character_orientation": "image"}, http_client, str)[
             "video_url"
         ]
     finally:
-        shelf.close()
+        file_server.close()
 
     assert (measured["width"], measured["height"], measured["duration_s"]) == (WIDTH, HEIGHT, "5.00")
     assert measured["size_bytes"] == len(data)
-    assert len(shelf.asked) <= 4 if ranges else len(shelf.asked) == 1
-    assert not ranges or shelf.sent_bytes <= 4 * 65536
+    assert len(file_server.requested_ranges) <= 4 if ranges else len(file_server.requested_ranges) == 1
+    assert not ranges or file_server.sent_bytes <= 4 * 65536

@@ -8,48 +8,48 @@ from concurrent.futures import ThreadPoolExecutor
 from rushes.shared.http.handle_pool import HandlePool
 
 
-class Kept:
+class Item:
     closed = False
 
     def close(self) -> None:
         self.closed = True
 
 
-def given(pool: HandlePool[Kept], keys: str) -> list[Kept]:
-    made = [Kept() for _ in keys]
-    for key, one in zip(keys, made, strict=True):
-        pool.give_back(key, one)
-    return made
+def give_back_items(pool: HandlePool[Item], keys: str) -> list[Item]:
+    items = [Item() for _ in keys]
+    for key, item in zip(keys, items, strict=True):
+        pool.give_back(key, item)
+    return items
 
 
 def test_the_one_used_last_goes_first_and_to_its_own_key() -> None:
-    pool: HandlePool[Kept] = HandlePool()
-    older, newer, other = given(pool, "aab")
+    pool: HandlePool[Item] = HandlePool()
+    older, newer, other = give_back_items(pool, "aab")
 
     assert [pool.take("a"), pool.take("a"), pool.take("a")] == [newer, older, None]
     assert [pool.take("b"), pool.take("c")] == [other, None]
 
 
 def test_too_many_of_one_key_close_the_one_not_used_for_longest() -> None:
-    assert [one.closed for one in given(HandlePool(2, 2), "aaa")] == [True, False, False]
+    assert [item.closed for item in give_back_items(HandlePool(2, 2), "aaa")] == [True, False, False]
 
 
 def test_too_many_keys_close_the_one_not_used_for_longest() -> None:
-    assert [one.closed for one in given(HandlePool(2, 2), "abac")] == [False, True, False, False]
+    assert [item.closed for item in give_back_items(HandlePool(2, 2), "abac")] == [False, True, False, False]
 
 
 def test_all_that_is_kept_can_be_closed() -> None:
-    pool: HandlePool[Kept] = HandlePool()
-    made = given(pool, "ab")
+    pool: HandlePool[Item] = HandlePool()
+    items = give_back_items(pool, "ab")
     pool.close()
 
-    assert all(one.closed for one in made)
+    assert all(item.closed for item in items)
     assert pool.take("a") is None
 
 
 def test_after_a_fork_the_parents_are_neither_used_nor_closed() -> None:
-    pool: HandlePool[Kept] = HandlePool()
-    (parents,) = given(pool, "a")
+    pool: HandlePool[Item] = HandlePool()
+    (parents,) = give_back_items(pool, "a")
     pool.start()
 
     assert pool.take("a") is None
@@ -58,17 +58,17 @@ def test_after_a_fork_the_parents_are_neither_used_nor_closed() -> None:
 
 
 def test_one_that_comes_back_is_waited_for_before_another_is_made() -> None:
-    pool: HandlePool[Kept] = HandlePool()
+    pool: HandlePool[Item] = HandlePool()
     assert pool.take("a") is None
     with ThreadPoolExecutor(1) as threads:
         waiting = threads.submit(pool.take, "a", 60)
-        (made,) = given(pool, "a")
+        (item,) = give_back_items(pool, "a")
 
-        assert waiting.result() is made
+        assert waiting.result() is item
 
 
 def test_where_none_comes_back_in_time_one_is_made_at_a_time() -> None:
-    pool: HandlePool[Kept] = HandlePool()
+    pool: HandlePool[Item] = HandlePool()
     began_at = time.monotonic()
     with ThreadPoolExecutor(3) as threads:
         taken = [*threads.map(lambda key: pool.take(key, 0.1), "aaa")]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from shapes import CUT, ODD, OTHER, WHOLE
+from clip_samples import CUT, ODD, OTHER, WHOLE
 
 from rushes.shared.storage.archive import ClipSource, InvalidClip
 

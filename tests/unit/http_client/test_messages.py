@@ -6,7 +6,7 @@ import logging
 
 import pytest
 from client_steps import CHUNKED, HEAD, HELLO, LONG_S, SECRET, closed_port, get, post
-from fault_server import answer, answering, keeping
+from fault_server import http_response, keeping, responding
 
 from rushes.shared.domain.http_messages import Request
 from rushes.shared.http import AnswerLost
@@ -40,7 +40,7 @@ def test_a_call_says_exactly_what_it_was_told(serve, client):
 
 @pytest.mark.parametrize("status", ["201 Created", "302 Found", "402 Payment Required", "429 Slow", "503 Busy"])
 def test_any_status_is_an_answer(serve, client, status):
-    server = serve(keeping(answer(b"why", "Retry-After: 1", status=status)))
+    server = serve(keeping(http_response(b"why", "Retry-After: 1", status=status)))
 
     got = client.send(post(server.url), deadline_s=LONG_S)
 
@@ -55,13 +55,13 @@ def test_any_status_is_an_answer(serve, client, status):
         CHUNKED + b"1\r\n{\r\n001;x=y\r\n}\r\n0\r\nX: y\r\n\r\n",
         HEAD + b"\r\n{}",  # its end is the connection's
         b"HTTP/1.0 200 OK\r\n\r\n{}",
-        b"HTTP/1.1 100 Continue\r\n\r\n" + answer(),
-        b"HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\n" + answer(),
-        answer(b"{}", "Content-Encoding: identity"),
+        b"HTTP/1.1 100 Continue\r\n\r\n" + http_response(),
+        b"HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\n" + http_response(),
+        http_response(b"{}", "Content-Encoding: identity"),
     ],
 )
 def test_a_whole_answer_is_read_however_it_is_framed(serve, client, data):
-    server = serve(answering(data))
+    server = serve(responding(data))
 
     assert client.send(post(server.url), deadline_s=LONG_S).body == b"{}"
 
@@ -79,7 +79,7 @@ def test_an_answer_without_a_body_is_whole(serve, client, method):
 
 
 def test_a_cookie_is_not_kept(serve, client):
-    server = serve(keeping(answer(b"", "Set-Cookie: who=me; Path=/")))
+    server = serve(keeping(http_response(b"", "Set-Cookie: who=me; Path=/")))
 
     for _ in range(2):
         client.send(get(server.url), deadline_s=LONG_S)
@@ -125,7 +125,7 @@ CODED = {
 
 @pytest.mark.parametrize("words", CODED)
 def test_bytes_that_a_coding_has_changed_are_lost(serve, client, words):
-    server = serve(keeping(answer(CODED[words], f"Content-Encoding: {words}")))
+    server = serve(keeping(http_response(CODED[words], f"Content-Encoding: {words}")))
 
     with pytest.raises(AnswerLost, match="compressed"):
         client.send(get(server.url), deadline_s=LONG_S)
@@ -135,7 +135,7 @@ def test_bytes_that_a_coding_has_changed_are_lost(serve, client, words):
 
 @pytest.mark.parametrize("words", ["aws-chunked", "identity", "AWS-Chunked,identity", "utf-8", "none", "x-odd", "gzip"])
 def test_bytes_that_no_coding_has_changed_are_taken_whatever_is_said_of_them(serve, client, words):
-    server = serve(keeping(answer(b"an intact clip", f"Content-Encoding: {words}")))
+    server = serve(keeping(http_response(b"an intact clip", f"Content-Encoding: {words}")))
 
     assert client.send(get(server.url), deadline_s=LONG_S).body == b"an intact clip"
     with client.stream(get(server.url), deadline_s=LONG_S) as stream:
@@ -152,7 +152,7 @@ def test_bytes_that_no_coding_has_changed_are_taken_whatever_is_said_of_them(ser
     ],
 )
 def test_a_transfer_that_changes_no_byte_is_taken(serve, client, framed):
-    server = serve(answering(HEAD + framed))
+    server = serve(responding(HEAD + framed))
 
     assert client.send(get(server.url), deadline_s=LONG_S).body == b"{}"
 
@@ -161,7 +161,7 @@ def test_a_transfer_that_changes_no_byte_is_taken(serve, client, framed):
 
 
 @pytest.mark.parametrize(
-    ("given", "asked"),
+    ("path", "target"),
     [
         ("/a%2fb/%C3%a9?sig=%7e+%2b/=", "/a%2fb/%C3%a9?sig=%7e+%2b/="),  # signed by others, letter by letter
         ("/../x/./y//z?a=/../b", "/../x/./y//z?a=/../b"),
@@ -174,12 +174,12 @@ def test_a_transfer_that_changes_no_byte_is_taken(serve, client, framed):
         ("/tab\there\nand\rthere", "/tab%09here%0Aand%0Dthere"),
     ],
 )
-def test_an_address_is_asked_as_it_was_given_unless_it_cannot_be(serve, client, given, asked):
+def test_an_address_is_asked_as_it_was_given_unless_it_cannot_be(serve, client, path, target):
     server = serve(keeping(HELLO))
 
-    client.send(get(server.url + given), deadline_s=LONG_S)
+    client.send(get(server.url + path), deadline_s=LONG_S)
 
-    assert server.requests[0].split(b"\r\n")[0].decode() == f"GET {asked} HTTP/1.1"
+    assert server.requests[0].split(b"\r\n")[0].decode() == f"GET {target} HTTP/1.1"
 
 
 def test_a_header_without_a_value_is_sent(serve, client):
@@ -198,7 +198,7 @@ BODIES = {"small": b"x" * 100, "large": bytes(range(256)) * 1000, "part": memory
 @pytest.mark.parametrize("size", BODIES)
 @pytest.mark.parametrize("method", ["POST", "PUT", "PATCH", "DELETE"])
 def test_a_body_is_sent_as_it_is_and_leaves_nothing_behind(serve, client, size, method):
-    server = serve(keeping(answer(b"")))
+    server = serve(keeping(http_response(b"")))
 
     client.send(Request(method, server.url, {}, raw=BODIES[size]), deadline_s=LONG_S)
     client.send(Request("HEAD", server.url), deadline_s=LONG_S)

@@ -8,7 +8,7 @@ import certifi
 import pycurl
 import pytest
 from client_steps import HELLO, LONG_S, LOOPBACK, SECOND_ONLY, SECRET, all_of, get
-from fault_server import FaultServer, Names, answering, keeping
+from fault_server import FakeResolver, FaultServer, keeping, responding
 
 from rushes.shared.http import Forbidden, HttpClient, NotSent, address_guard
 from rushes.shared.http.curl_handle import CurlHandle, HandleOptions
@@ -54,7 +54,7 @@ def canary(monkeypatch):
     """A listener on this machine, on a port where a public host would be reached."""
     with FaultServer(keeping(HELLO)) as server:
         monkeypatch.setattr(address_guard, "PUBLIC_PORTS", {server.port})
-        monkeypatch.setattr(socket, "getaddrinfo", Names(inside_test=[["127.0.0.1"]]))
+        monkeypatch.setattr(socket, "getaddrinfo", FakeResolver(inside_test=[["127.0.0.1"]]))
         yield server
 
 
@@ -92,20 +92,20 @@ def test_a_url_with_a_password_is_refused_and_not_quoted(canary):
 
 def test_a_name_that_moves_after_the_check_is_reached_where_it_was_checked(monkeypatch):
     with FaultServer(keeping(HELLO), host="127.0.0.2") as checked, FaultServer(keeping(HELLO)) as canary:
-        names = Names(moving_test=[["127.0.0.2"], ["127.0.0.1"]])
+        names = FakeResolver(moving_test=[["127.0.0.2"], ["127.0.0.1"]])
         monkeypatch.setattr(socket, "getaddrinfo", names)
 
         got = HttpClient(SECOND_ONLY).send(get(f"http://moving.test:{checked.port}/"), deadline_s=LONG_S)
 
         assert got.status == 200
-        assert names.asked == ["moving.test"]
+        assert names.lookups == ["moving.test"]
         assert (checked.connections, canary.connections) == (1, 0)
 
 
 def test_a_name_that_has_moved_inside_is_refused_at_the_next_connection(canary, monkeypatch):
-    with FaultServer(answering(HELLO), host="127.0.0.2", port=canary.port) as checked:
+    with FaultServer(responding(HELLO), host="127.0.0.2", port=canary.port) as checked:
         monkeypatch.setattr(address_guard, "CACHE_S", 0)
-        names = Names(moving_test=[["127.0.0.2"], ["127.0.0.1"]])
+        names = FakeResolver(moving_test=[["127.0.0.2"], ["127.0.0.1"]])
         monkeypatch.setattr(socket, "getaddrinfo", names)
         client = HttpClient(SECOND_ONLY)
         client.send(get(f"http://moving.test:{checked.port}/"), deadline_s=LONG_S, once=True)
@@ -118,8 +118,8 @@ def test_a_name_that_has_moved_inside_is_refused_at_the_next_connection(canary, 
 
 def test_a_name_that_has_moved_inside_is_refused_where_a_kept_connection_is_gone(canary, monkeypatch):
     monkeypatch.setattr(address_guard, "CACHE_S", 0)
-    with FaultServer(answering(HELLO), host="127.0.0.2", port=canary.port) as checked:
-        monkeypatch.setattr(socket, "getaddrinfo", Names(moving_test=[["127.0.0.2"], ["127.0.0.1"]]))
+    with FaultServer(responding(HELLO), host="127.0.0.2", port=canary.port) as checked:
+        monkeypatch.setattr(socket, "getaddrinfo", FakeResolver(moving_test=[["127.0.0.2"], ["127.0.0.1"]]))
         client = HttpClient(SECOND_ONLY)
         request = get(f"http://moving.test:{checked.port}/")
         client.send(request, deadline_s=LONG_S)
@@ -141,7 +141,7 @@ def test_only_an_address_that_was_judged_for_this_call_is_opened(canary):
 
 def test_the_next_address_is_tried_where_the_first_refuses(monkeypatch):
     with FaultServer(keeping(HELLO), host="127.0.0.2") as server:
-        monkeypatch.setattr(socket, "getaddrinfo", Names(some_test=[["127.0.0.1", "127.0.0.2"]]))
+        monkeypatch.setattr(socket, "getaddrinfo", FakeResolver(some_test=[["127.0.0.1", "127.0.0.2"]]))
         got = HttpClient(LOOPBACK).send(get(f"http://some.test:{server.port}/"), deadline_s=LONG_S, once=True)
 
     assert got.status == 200
@@ -149,7 +149,7 @@ def test_the_next_address_is_tried_where_the_first_refuses(monkeypatch):
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.1", "localhost", "[::1]", "some.test."])
 def test_what_is_allowed_is_reached_however_it_is_spelled(monkeypatch, host):
-    monkeypatch.setattr(socket, "getaddrinfo", Names(some_test_=[["127.0.0.1"]]))
+    monkeypatch.setattr(socket, "getaddrinfo", FakeResolver(some_test_=[["127.0.0.1"]]))
     with FaultServer(keeping(HELLO), host="::1" if host == "[::1]" else "127.0.0.1") as server:
         for once in (False, False, True):
             got = HttpClient(LOOPBACK).send(get(f"http://{host}:{server.port}/"), deadline_s=LONG_S, once=once)
@@ -158,12 +158,12 @@ def test_what_is_allowed_is_reached_however_it_is_spelled(monkeypatch, host):
 
 
 def test_the_certificate_is_checked_against_the_name_at_a_pinned_address(tls):
-    asked = []
-    tls.sni_callback = lambda sock, name, context: asked.append(name)
+    server_names = []
+    tls.sni_callback = lambda sock, name, context: server_names.append(name)
     with FaultServer(keeping(HELLO), tls=tls) as server:
         got = HttpClient(LOOPBACK).send(get(f"https://gateway.test:{server.port}/"), deadline_s=LONG_S)
     tls.sni_callback = None
 
     assert got.status == 200
-    assert asked == ["gateway.test"]
-    assert socket.getaddrinfo.asked == ["gateway.test"]
+    assert server_names == ["gateway.test"]
+    assert socket.getaddrinfo.lookups == ["gateway.test"]
