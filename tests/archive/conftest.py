@@ -73,7 +73,7 @@ def answers(s3: Any) -> Callable[..., list[str]]:
 
 @pytest.fixture
 def calls(s3: Any) -> list[str]:
-    """The names of the calls that go out to S3 from now on."""
+    """The names of the calls to S3 from now on."""
     names: list[str] = []
     s3.meta.events.register("before-call.s3.*", lambda model, **_: names.append(model.name))
     return names

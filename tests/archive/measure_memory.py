@@ -1,4 +1,4 @@
-"""Archives N clips of M MiB at once and prints what memory that took above idle: measure_memory.py ENDPOINT WAY N M.
+"""Archives N clips of M MiB at once and prints the memory above idle: measure_memory.py ENDPOINT WAY N M.
 
 WAY is "direct" or "boto": who sends the parts.
 """

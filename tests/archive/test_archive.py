@@ -1,4 +1,4 @@
-"""What lands in the bucket, and what does not, against a real S3 API."""
+"""The archive against a real S3 API: what is stored, and what is not."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def sha256(body: bytes) -> str:
 
 
 def object_state(s3, bucket, key=KEY):
-    """All that can be seen of an object: two of these are equal only if nothing touched it."""
+    """Everything visible of an object: equal before and after only if nothing touched it."""
     response = s3.get_object(Bucket=bucket, Key=key)
     return (
         response["Body"].read(),
@@ -114,7 +114,7 @@ def test_a_clip_of_exactly_one_part_costs_one_call(s3, bucket, calls, clips):
 
 @pytest.fixture
 def sent(s3):
-    """What goes out in PutObject and UploadPart: size, and whether Content-MD5 is the one of the bytes."""
+    """Of each PutObject and UploadPart the size, and whether Content-MD5 is right."""
     requests = []
 
     def note(request, **_):
@@ -219,7 +219,7 @@ MANIFEST = {"schema": "rushes.manifest/1", "job": {"prompt": "a red kite Ã¶ver æ
 
 @pytest.fixture
 def curl_archive(s3, bucket):
-    """An archive that goes the short way."""
+    """An archive with CurlPut."""
     return Archive(s3, bucket, curl_put=CurlPut(lambda: s3, Credentials("test", "test"), bucket))
 
 
@@ -376,7 +376,7 @@ def test_a_source_that_dies_leaves_nothing_and_gives_its_buffers_back(s3, bucket
 
 @pytest.fixture
 def unstamped(archive, s3, clips):
-    """A process that was killed between the end of the upload and the stamp."""
+    """A clip without sha256: its process was killed after the upload."""
 
     def die(**_):
         raise Killed
@@ -637,7 +637,7 @@ def test_a_probe_of_a_missing_bucket_stops_at_once(s3):
 
 
 class ForgetfulS3(BaseHTTPRequestHandler):
-    """Says yes to all and keeps nothing, so that no memory but the archive's is at work."""
+    """Accepts everything and stores nothing, so only the archive uses memory."""
 
     protocol_version = "HTTP/1.1"
     UPLOAD = b"<InitiateMultipartUploadResult><UploadId>u</UploadId></InitiateMultipartUploadResult>"

@@ -1,4 +1,4 @@
-"""What a clip tells of itself, on real films."""
+"""The clip check on real films."""
 
 from __future__ import annotations
 

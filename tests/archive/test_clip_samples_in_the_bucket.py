@@ -1,4 +1,4 @@
-"""Every shape of a clip on its way into a real bucket: what players take lands byte for byte, nothing else does."""
+"""Every clip sample into a real bucket: what players accept is stored byte for byte, and nothing else is."""
 
 from __future__ import annotations
 

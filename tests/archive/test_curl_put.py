@@ -262,7 +262,7 @@ HOW_MANY_STAND = pytest.mark.parametrize("standing", [0, 1, 3])
 
 
 def sample_puts(count: int = 3, word: str = "ours") -> list[Put]:
-    """Objects of which no two are alike."""
+    """`count` different objects."""
     return [put_of(f"jobs/job {number}/manifest.json", f"{word} {number}".encode()) for number in range(count)]
 
 

@@ -1,4 +1,4 @@
-"""The bucket as strict stores have it: elsewhere, not to be listed, odd with metadata, with demands."""
+"""The bucket at strict stores: in another region, without list rights, with odd metadata and required headers."""
 
 from __future__ import annotations
 
@@ -469,7 +469,7 @@ def test_extra_arguments_that_cannot_be_are_one_line_at_start(text: str, named: 
 
 
 def loopback(host: Any, port: Any, *_: Any, **__: Any) -> list[Any]:
-    """Every name is this machine."""
+    """Every name resolves to this machine."""
     return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", int(port or 0)))]
 
 

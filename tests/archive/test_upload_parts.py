@@ -1,4 +1,4 @@
-"""The parts of a long clip by the short way to S3, and the buffers they lie in."""
+"""The parts of a long clip, sent by CurlPut, and their buffers."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ CREDENTIALS = Credentials("test", "test")
 
 
 class Store(ThreadingHTTPServer):
-    """Takes every part, answers as told, and keeps what came."""
+    """Accepts every part, answers as configured, and records the requests."""
 
     def __init__(self, status: int, headers: dict[str, str]) -> None:
         super().__init__(("127.0.0.1", 0), Door)
@@ -57,7 +57,7 @@ class Door(BaseHTTPRequestHandler):
 
 @pytest.fixture
 def store() -> Iterator[Callable[..., Store]]:
-    """store(200, {"ETag": "..."}): a server that says so to every PUT; 0: it hangs up."""
+    """store(200, {"ETag": "..."}): a server that answers so to every PUT; with status 0 it hangs up."""
     open_ones: list[Store] = []
 
     def start(status: int, headers: dict[str, str] | None = None) -> Store:

@@ -1,4 +1,4 @@
-"""What the tests of the HTTP client say again and again."""
+"""Helpers of the HTTP client's tests."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def post(url: str, **headers: str) -> Request:
 
 
 def greeting(script: Script) -> Script:
-    """Answer the first call of a connection; the rest is the script's."""
+    """Answer the first call of a connection, then run the script."""
 
     def whole(peer: Any) -> None:
         peer.read_request()
@@ -48,7 +48,7 @@ def greeting(script: Script) -> Script:
 
 
 def all_of(error: BaseException) -> str:
-    """All that a log with the traceback would show."""
+    """The text that a log with the traceback would show."""
     return "".join(traceback.format_exception(error))
 
 
@@ -60,7 +60,7 @@ def closed_port() -> int:
 
 @contextlib.contextmanager
 def full_backlog() -> Iterator[int]:
-    """A port that is listened on and where no further connection is taken."""
+    """A port with a listener that accepts no further connection."""
     with contextlib.ExitStack() as opened:
         listener = opened.enter_context(socket.socket())
         listener.bind(("127.0.0.1", 0))

@@ -1,4 +1,4 @@
-"""The shapes in which clips come: made from one clip, each as some writer, gateway or file server really leaves it."""
+"""Samples of clips as real writers, gateways and file servers produce them, all made from one clip."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def faststart() -> bytes:
 
 
 def boxes(data: bytes) -> Iterator[tuple[bytes, bytes]]:
-    """Kind and whole box, one after the other."""
+    """Kind and bytes of each box at the top level."""
     while data:
         size = int.from_bytes(data[:4])
         yield data[4:8], data[:size]
@@ -47,7 +47,7 @@ def part(data: bytes, kind: bytes) -> bytes:
 
 
 def moved(data: bytes, by: int) -> bytes:
-    """With the places of its samples that much further on; there is one table of them."""
+    """With the sample offsets of its one table moved forwards by `by` bytes."""
     at = data.index(b"stco")
     count = int.from_bytes(data[at + 8 : at + 12])
     places = struct.unpack_from(f">{count}I", data, at + 12)
@@ -65,7 +65,7 @@ def in_front(*first: bytes) -> bytes:
 
 
 def within(data: bytes, path: list[bytes], addition: bytes) -> bytes:
-    """With a box put in front of what is in the first box down this path."""
+    """With a box inserted at the start of the first box at this path."""
     if not path:
         return addition + data
     made, is_done = [], False
@@ -77,14 +77,14 @@ def within(data: bytes, path: list[bytes], addition: bytes) -> bytes:
 
 
 def stretched(data: bytes) -> bytes:
-    """With a 64-bit size for its media, its header standing behind them."""
+    """With a 64-bit size for its media, and the header after them."""
     first, media = without(data, b"mdat", b"moov"), part(data, b"mdat")
     long = struct.pack(">I4sQ", 1, b"mdat", len(media) + 8) + media[8:]
     return first + long + moved(part(data, b"moov"), 8)
 
 
 def opened(data: bytes) -> bytes:
-    """With media that reach to the end of the file without saying where that is."""
+    """With media of size 0: they extend to the end of the file."""
     at = data.index(b"mdat") - 4
     return data[:at] + bytes(4) + data[at + 4 :]
 
@@ -208,6 +208,6 @@ OTHER: dict[str, Callable[[], bytes]] = {
 
 
 def frames(data: bytes) -> int:
-    """How many pictures FFmpeg shows of it."""
+    """How many frames FFmpeg decodes."""
     with av.open(io.BytesIO(data)) as container:
         return sum(1 for _ in container.decode(video=0))

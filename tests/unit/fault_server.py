@@ -1,4 +1,4 @@
-"""A server on loopback that does what it is told, wrong things above all; and names that resolve as told."""
+"""A scripted server on loopback, mostly for faults, and a fake resolver."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Peer:
         self.sock, self.server = sock, server
 
     def read_request(self) -> bytes:
-        """Read one request, head and body; empty if the other side has closed."""
+        """Read one request, head and body; empty if the client has closed."""
         data = b""
         while b"\r\n\r\n" not in data:
             piece = self.sock.recv(65536)
@@ -36,7 +36,7 @@ class Peer:
         return self.server.requests[-1]
 
     def wait_for_request(self) -> None:
-        """Wait until a request has come, and leave it unread."""
+        """Wait until a request comes, and leave it unread."""
         readiness = select.poll()
         readiness.register(self.sock, select.POLLIN)
         readiness.poll(20_000)
@@ -55,7 +55,7 @@ class Peer:
         self.sock.close()
 
     def wait(self) -> None:
-        """Say nothing until the other side has closed."""
+        """Wait until the client closes."""
         while self.sock.recv(65536):
             pass
         self.server.hung_up.set()
@@ -65,7 +65,7 @@ Script = Callable[[Peer], None]
 
 
 class FaultServer:
-    """Serves its n-th connection by the n-th script, those after the last by the last."""
+    """Serves its n-th connection with the n-th script, and all later ones with the last."""
 
     def __init__(
         self, *scripts: Script, host: str = "127.0.0.1", port: int = 0, tls: ssl.SSLContext | None = None
@@ -114,7 +114,7 @@ class FaultServer:
 
 
 class FakeResolver:
-    """In place of `socket.getaddrinfo`: each name has its answers, one a call, the last one for ever."""
+    """Replaces `socket.getaddrinfo`: each name has a list of results, one per call; the last one repeats."""
 
     def __init__(self, **answers: list[list[str]]) -> None:
         self._answers = {name.replace("_", "."): list(turns) for name, turns in answers.items()}
@@ -133,13 +133,13 @@ class FakeResolver:
 
 
 def http_response(body: bytes = b"{}", *headers: str, status: str = "200 OK") -> bytes:
-    """A whole answer with its Content-Length."""
+    """A whole response with its Content-Length."""
     lines = [f"HTTP/1.1 {status}", f"Content-Length: {len(body)}", *headers]
     return "\r\n".join(lines).encode() + b"\r\n\r\n" + body
 
 
 def responding(*answers: bytes) -> Script:
-    """Answer the requests of a connection one after the other, then close."""
+    """Answer the requests of a connection with these responses, then close."""
 
     def script(peer: Peer) -> None:
         for data in answers:
@@ -162,7 +162,7 @@ def keeping(data: bytes) -> Script:
 
 
 def hanging(data: bytes = b"") -> Script:
-    """Say so much of an answer and no more."""
+    """Send this much of a response and no more."""
 
     def script(peer: Peer) -> None:
         peer.read_request()
@@ -173,7 +173,7 @@ def hanging(data: bytes = b"") -> Script:
 
 
 def trickling(slow: bytes, data: bytes = b"") -> Script:
-    """Say so much of an answer, and the rest a byte at a time."""
+    """Send this much of a response, and the rest one byte at a time."""
 
     def script(peer: Peer) -> None:
         peer.read_request()
@@ -188,7 +188,7 @@ def redirecting(location: str, status: str = "302 Found") -> Script:
 
 
 def flooding(head: bytes, size_bytes: int) -> Script:
-    """Send that many bytes, counting what the other side lets through."""
+    """Send this many bytes, and count those that the client accepts."""
 
     def script(peer: Peer) -> None:
         peer.read_request()

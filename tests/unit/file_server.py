@@ -1,4 +1,4 @@
-"""One file over HTTP on loopback, with ranges or without; counts what is sent of it."""
+"""A server for one file on loopback, with or without ranges; it counts the bytes that it sends."""
 
 from __future__ import annotations
 
@@ -14,9 +14,10 @@ PIECE_BYTES = 65536
 
 
 class FileServer(ThreadingHTTPServer):
-    """Serves its file at every path; `total` is what Content-Range calls its size, `most_bytes` the most in a range.
+    """Serves its file at every path.
 
-    `refuses` is what it answers to any range; one that is `strict` gives none whose end is past the file.
+    `stated_size` is the size in Content-Range, `max_range_bytes` the longest range, `range_status` the status of every
+    range request. With `refuses_long_ranges` a range whose end is past the file is refused.
     """
 
     daemon_threads = True

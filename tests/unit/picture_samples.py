@@ -1,4 +1,4 @@
-"""The kinds of pictures that people bring, made by Pillow, and what looks like one and is none."""
+"""Samples of the pictures that users upload, made by Pillow, and of files that only look like pictures."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def turned(orientation: int) -> bytes:
 
 
 def segments(marker: int, count: int, size_bytes: int) -> bytes:
-    """A JPEG with so many application segments behind its first marker."""
+    """A JPEG with `count` application segments after its first marker."""
     segment = struct.pack(">BBH", 0xFF, marker, size_bytes + 2) + bytes(size_bytes)
     return made()[:2] + segment * count + made()[2:]
 
@@ -37,7 +37,7 @@ def chunk(kind: bytes, body: bytes) -> bytes:
 
 
 def with_chunk(kind: bytes, body: bytes) -> bytes:
-    """A PNG with a chunk behind its header."""
+    """A PNG with a chunk after its header."""
     png = made("PNG")
     return png[:33] + chunk(kind, body) + png[33:]
 

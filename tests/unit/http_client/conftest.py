@@ -1,4 +1,4 @@
-"""A client, and servers that do what they are told."""
+"""A client, and fault servers over http and https."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def client(tls: ssl.SSLContext) -> Iterator[HttpClient]:
 
 @pytest.fixture
 def canary(monkeypatch: pytest.MonkeyPatch) -> Iterator[FaultServer]:
-    """A listener on this machine, on a port where a public host would be reached."""
+    """A listener on this machine, on a port that the guard allows for public hosts."""
     with FaultServer(keeping(HELLO)) as server:
         monkeypatch.setattr(address_guard, "PUBLIC_PORTS", {server.port})
         monkeypatch.setattr(socket, "getaddrinfo", FakeResolver(inside_test=[["127.0.0.1"]]))

@@ -201,7 +201,7 @@ def test_an_origin_says_nothing_but_scheme_host_and_port():
 
 
 class Resolver:
-    """In place of the system's: hangs until it is told to answer."""
+    """Replaces the system's resolver; hangs until `answers` is set."""
 
     def __init__(self, monkeypatch):
         self.answers, self.lookups, self.address = threading.Event(), [], "8.8.8.8"

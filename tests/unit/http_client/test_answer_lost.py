@@ -1,4 +1,4 @@
-"""What was sent and may have been paid for is never taken for an answer that it was not, nor for not sent."""
+"""A request that may have been sent is AnswerLost: never NotSent, and never a response that is not whole."""
 
 from __future__ import annotations
 

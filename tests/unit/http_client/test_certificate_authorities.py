@@ -1,4 +1,4 @@
-"""Whose certificates are believed."""
+"""Which certificate authorities are trusted."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ OwnAuthority = tuple[str, ssl.SSLContext]
 
 @pytest.fixture
 def own_authority(tls: ssl.SSLContext, tmp_path: Path) -> OwnAuthority:
-    """An authority of the user's own for `other.test`."""
+    """The user's own authority, for `other.test`."""
     return self_signed("other.test", tmp_path)
 
 

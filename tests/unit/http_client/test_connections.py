@@ -1,4 +1,4 @@
-"""Connections: kept where they may be, never for a paid call, and no answer is taken for that of another call."""
+"""Connections are reused, never for a paid call, and no response is taken for that of another call."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is kept between calls: the one used last goes first, and none is kept without end."""
+"""The handle pool: the most recently used handle is taken first, and the number of idle handles is limited."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""No address inside is reached, however it is spelled and whatever its name says a moment later."""
+"""No private address is reached, in any spelling, and not by a name that resolves differently a moment later."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ SPELLINGS = [
 
 @pytest.fixture
 def canary(monkeypatch):
-    """A listener on this machine, on a port where a public host would be reached."""
+    """A listener on this machine, on a port that the guard allows for public hosts."""
     with FaultServer(keeping(HELLO)) as server:
         monkeypatch.setattr(address_guard, "PUBLIC_PORTS", {server.port})
         monkeypatch.setattr(socket, "getaddrinfo", FakeResolver(inside_test=[["127.0.0.1"]]))

@@ -1,4 +1,4 @@
-"""Whatever a server sends and whoever writes an address or a header: nothing is taken for more than it is."""
+"""Generated responses, URLs and headers: no cut response counts as whole, and no text adds a line to a request."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ END = st.sampled_from([b"\r\n", b"\n"])
 
 
 class Echo(FaultServer):
-    """Says so many bytes to each request, in pieces, and then closes or not."""
+    """Sends `data` to each request, in pieces split at `cuts`; then closes the connection if `closes`."""
 
     def __init__(self) -> None:
         self.data, self.cuts, self.closes = b"", set[int](), True
@@ -62,7 +62,7 @@ def chunks(draw, body, end):
 
 @st.composite
 def answers(draw, framings=("length", "chunked", "close"), statuses=(200, 201, 404, 503, 304)):
-    """Method, bytes, status, headers and body of an answer."""
+    """Method, bytes, status, headers and body of a response."""
     method, status = draw(st.sampled_from(["GET", "PUT", "HEAD"])), draw(st.sampled_from(statuses))
     end, framing = draw(END), draw(st.sampled_from(framings))
     body = draw(st.binary(max_size=60))

@@ -1,4 +1,4 @@
-"""What goes out and what comes back, and over which connection."""
+"""The bytes of requests, and how responses are read."""
 
 from __future__ import annotations
 

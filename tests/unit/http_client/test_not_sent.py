@@ -1,4 +1,4 @@
-"""Of what is surely not sent the client says so: it may be tried again, money and all."""
+"""A request that surely was not sent is NotSent: it may be sent again, even if it is paid for."""
 
 from __future__ import annotations
 

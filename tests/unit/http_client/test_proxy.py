@@ -1,4 +1,4 @@
-"""Through the operator's proxy: the address is judged as without one, and the word on a paid call stays honest."""
+"""Through the operator's proxy: addresses are checked as without one, and NotSent and AnswerLost stay correct."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy", "https_proxy"
 
 
 def readable(*ends: socket.socket) -> list[Any]:
-    """Those that have something to read; select(2) ends at file 1024."""
+    """The sockets that have something to read; select(2) ends at file descriptor 1024."""
     with selectors.DefaultSelector() as selector:
         for end in ends:
             selector.register(end, selectors.EVENT_READ)
@@ -31,7 +31,7 @@ def readable(*ends: socket.socket) -> list[Any]:
 
 
 def tunnelling(peer: Peer) -> None:
-    """A proxy: it looks the name up for itself (here all are this machine), and hands bytes on."""
+    """A proxy: every name is this machine, and bytes are passed on both ways."""
     _, port = peer.read_request().split(b" ")[1].rsplit(b":", 1)
     with socket.create_connection(("127.0.0.1", int(port))) as server:
         peer.send_bytes(b"HTTP/1.1 200 Connection established\r\nX-Proxy: y\r\n\r\n")
@@ -45,7 +45,7 @@ def tunnelling(peer: Peer) -> None:
 
 @pytest.fixture
 def proxied(tls: ssl.SSLContext, tmp_path: Path) -> Iterator[Any]:
-    """Start a proxy by these scripts, and a client that goes through it."""
+    """Start a proxy with these scripts, and a client that goes through it."""
     authorities, context = self_signed("localhost", tmp_path)
     with ExitStack() as opened:
 

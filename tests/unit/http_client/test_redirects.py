@@ -1,4 +1,4 @@
-"""Redirects: each hop is judged as the first address was, and a key stays with its own origin."""
+"""Redirects: each hop is checked like the first address, and a key stays with its own origin."""
 
 from __future__ import annotations
 
@@ -161,12 +161,12 @@ def test_a_location_in_latin_1_is_asked_by_its_bytes(serve, client):
 
 
 def redirect_response(location):
-    """Its header is UTF-8, as many servers send it."""
+    """A redirect whose Location is UTF-8, as many servers send it."""
     return http_response(b"", f"Location: {location}", "Connection: close", status="302 Found")
 
 
 def redirecting_times(times):
-    """Each of so many addresses leads to the next."""
+    """Redirect from /0 to /1 and so on, `times` times."""
 
     def script(peer):
         while request := peer.read_request():

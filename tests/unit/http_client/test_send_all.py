@@ -41,7 +41,7 @@ ServeConnected = Callable[..., list[FaultServer]]
 
 @pytest.fixture
 def serve_connected(serve: Serve, client: HttpClient) -> ServeConnected:
-    """Start a server for each script, with a connection that stands; by the script the next call on it is served."""
+    """Start a server for each script, with an open connection; the script serves the next call on it."""
 
     def start(*scripts: Script) -> list[FaultServer]:
         servers = [serve(greeting(script), keeping(HELLO)) for script in scripts]
@@ -58,14 +58,14 @@ def requests_to(servers: Sequence[FaultServer], **headers: str) -> list[Request]
 def outcomes(
     client: HttpClient, requests: Sequence[Request], deadline_s: float = LONG_S, **options: Any
 ) -> list[Outcome]:
-    """What came of each call, in their order; each is told of once."""
+    """The outcome of each call in order; each comes exactly once."""
     results = list(chain.from_iterable(client.send_all(requests, deadline_s=deadline_s, **options)))
     assert indexes(results) == list(range(len(requests)))
     return [dict(results)[number] for number in range(len(requests))]
 
 
 def bodies(results: Sequence[Outcome]) -> list[bytes | AnswerLost | None]:
-    """The bodies of answers; what is none as it is."""
+    """The bodies of responses; other outcomes unchanged."""
     return [result.body if isinstance(result, Response) else result for result in results]
 
 
@@ -75,14 +75,14 @@ def indexes(group: Sequence[tuple[int, Outcome]]) -> list[int]:
 
 @contextmanager
 def groups_of(client: HttpClient, requests: Sequence[Request]) -> Iterator[Iterator[list[tuple[int, Outcome]]]]:
-    """The answers in groups, as they come; at the end no more of them are taken."""
+    """The groups of outcomes as they come; closed at the end."""
     groups: Any = client.send_all(requests, deadline_s=LONG_S)
     with closing(groups):
         yield groups
 
 
 def replace_gather_pause(monkeypatch: pytest.MonkeyPatch, wait: Callable[[], object]) -> None:
-    """The moment for which answers are waited longer lasts until this has happened."""
+    """Replace the pause in which a group gathers: it lasts until `wait` returns."""
     clock = SimpleNamespace(monotonic=time.monotonic, sleep=lambda _: wait())
     monkeypatch.setattr(multi, "time", clock)
 
@@ -247,7 +247,7 @@ def test_what_came_while_another_answer_was_dealt_with_is_not_lost(
 
 
 def waiting_sockets(groups: Any) -> Iterator[list[int]]:
-    """The sockets on which answers are waited for."""
+    """The socket of the second call, while its response has not come."""
     for handle, number in groups.gi_yieldfrom.gi_frame.f_locals["self"]._waiting.items():
         if number == 1:
             yield [handle.curl.getinfo(pycurl.ACTIVESOCKET)]
@@ -285,7 +285,7 @@ PIECES: dict[str, tuple[bytes, ...]] = {
 
 
 def saying(*pieces: bytes) -> Script:
-    """Say a piece at a time, and keep the connection open."""
+    """Send one piece at a time, and keep the connection open."""
 
     def script(peer: Peer) -> None:
         peer.read_request()
@@ -319,7 +319,7 @@ def test_an_answer_larger_than_a_record_and_than_a_read_is_whole(
 
 
 def breaking(data: bytes = b"", reset: bool = False) -> Script:
-    """Say so much of an answer, and end the connection."""
+    """Send this much of a response, and end the connection."""
 
     def script(peer: Peer) -> None:
         peer.read_request()

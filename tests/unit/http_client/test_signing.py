@@ -1,4 +1,4 @@
-"""Requests that libcurl signs: by the book, and no credentials stay behind."""
+"""Requests that libcurl signs: botocore would sign them the same, and no credentials stay behind."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def parse_request(request: bytes) -> tuple[str, str, dict[str, str]]:
 
 
 def is_signed_by_the_book(request: bytes, scheme: str) -> bool:
-    """Whether botocore would have signed it so."""
+    """Whether botocore would sign it the same."""
     method, target, headers = parse_request(request)
     _, _, signed = headers["authorization"].partition("SignedHeaders=")
     names = signed.partition(",")[0].split(";")
