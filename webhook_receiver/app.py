@@ -12,7 +12,7 @@ from werkzeug.exceptions import NotFound
 
 from rushes.shared.services import Services
 from rushes.webhook_receiver import errors
-from rushes.webhook_receiver.callback_counts import Visits
+from rushes.webhook_receiver.callback_counts import CallbackCounts
 from rushes.webhook_receiver.callbacks import callbacks
 from rushes.webhook_receiver.console import console, error_pages, session
 from rushes.webhook_receiver.docs import assets, docs
@@ -21,12 +21,12 @@ from rushes.webhook_receiver.health import health
 from rushes.webhook_receiver.history_api import history_api
 from rushes.webhook_receiver.jobs_api import jobs_api
 from rushes.webhook_receiver.metrics import metrics
-from rushes.webhook_receiver.quarantine_api import strays_api
-from rushes.webhook_receiver.rate_limits import Rates
+from rushes.webhook_receiver.quarantine_api import quarantine_api
+from rushes.webhook_receiver.rate_limits import RateLimits
 
-DOORS = (callbacks, jobs_api, gateways_api, health, metrics, docs, assets, console, strays_api, history_api)
+BLUEPRINTS = (callbacks, jobs_api, gateways_api, health, metrics, docs, assets, console, quarantine_api, history_api)
 
-UNLESS_SAID = (
+DEFAULT_HEADERS = (
     ("X-Content-Type-Options", "nosniff"),
     ("Referrer-Policy", "no-referrer"),
     ("Cache-Control", "no-store"),
@@ -34,18 +34,18 @@ UNLESS_SAID = (
 
 
 class Receiver(Flask):
-    """Flask, save that it logs which door broke and not the path: a callback's holds a secret."""
+    """Flask, but it logs the route that failed and not the path: the path of a callback holds a secret."""
 
     def ensure_sync(self, func: Callable[..., Any]) -> Callable[..., Any]:
-        return func  # none of our views is a coroutine; to ask each one took a fortieth of a callback
+        return func  # no view here is a coroutine; the check took a fortieth of the time of a callback
 
     def log_exception(self, exc_info: Any) -> None:
-        door = request.url_rule.rule if request.url_rule else None
-        structlog.get_logger().error("request broke", door=door, exc_info=exc_info)
+        route = request.url_rule.rule if request.url_rule else None
+        structlog.get_logger().error("request broke", route=route, exc_info=exc_info)
 
 
-class Json(DefaultJSONProvider):
-    """As people read it; half a surrogate pair, which UTF-8 cannot say, as JSON's own escape."""
+class JsonProvider(DefaultJSONProvider):
+    """JSON in plain UTF-8; half a surrogate pair, which UTF-8 cannot hold, as JSON's own escape."""
 
     ensure_ascii = sort_keys = False
 
@@ -56,21 +56,21 @@ class Json(DefaultJSONProvider):
 def create_app(parts: Services) -> Flask:
     """The app over these parts."""
     app = Receiver("webhook_receiver", static_folder=None)
-    app.json = Json(app)
-    app.url_map.merge_slashes = False  # nothing is redirected: a callback's address holds a secret
+    app.json = JsonProvider(app)
+    app.url_map.merge_slashes = False  # never redirect: the address of a callback holds a secret
     app.extensions["rushes"] = parts
-    app.extensions["visits"] = Visits(parts.ledger)
-    app.extensions["rates"] = Rates(parts.settings.requests_per_minute)
-    session.prepare(app, parts.settings.secret_keys)
-    for door in DOORS:
-        app.register_blueprint(door)
+    app.extensions["callback_counts"] = CallbackCounts(parts.ledger)
+    app.extensions["rate_limits"] = RateLimits(parts.settings.requests_per_minute)
+    session.set_up(app, parts.settings.secret_keys)
+    for blueprint in BLUEPRINTS:
+        app.register_blueprint(blueprint)
     errors.register(app)
-    app.register_error_handler(NotFound, error_pages.nowhere)
-    app.after_request(_headers)
+    app.register_error_handler(NotFound, error_pages.page_not_found)
+    app.after_request(_add_default_headers)
     return app
 
 
-def _headers(answer: Response) -> Response:
-    said = {name.lower() for name, _ in answer.headers}
-    answer.headers.extend([(name, value) for name, value in UNLESS_SAID if name.lower() not in said])
-    return answer
+def _add_default_headers(response: Response) -> Response:
+    present = {name.lower() for name, _ in response.headers}
+    response.headers.extend([(name, value) for name, value in DEFAULT_HEADERS if name.lower() not in present])
+    return response

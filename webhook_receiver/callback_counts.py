@@ -1,7 +1,7 @@
-"""How often the gateways called, and what became of it: counted here, written down once a second by whoever comes.
+"""Callbacks by gateway and verdict: counted in this process, written to the ledger at most once a second.
 
-A callback's answer never waits for it. A process that is killed forgets what it had not written; the metrics are none
-of the books.
+The response to a callback never waits for the write. A process that is killed loses what it had not written: these
+numbers are metrics, and no money depends on them.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from rushes.shared.ledger.store import LedgerUnavailable
 from rushes.shared.providers import PROVIDERS
 
 PAUSE_S = 1.0
-# What the status of the answer says; of what was taken, the ledger says more.
-REFUSED = {400: "malformed", 404: "unknown", 413: "too_large", 503: "unavailable"}
-VERDICTS = ("noted", "ended", "strange", *REFUSED.values())
+# The verdict of a refusal follows from its status; the verdict of an accepted callback comes from the ledger.
+REFUSALS = {400: "malformed", 404: "unknown", 413: "too_large", 503: "unavailable"}
+VERDICTS = ("noted", "ended", "strange", *REFUSALS.values())
 
 
-class Visits:
+class CallbackCounts:
     """The counts of this process that are not yet in the ledger."""
 
     def __init__(self, ledger: Ledger) -> None:
@@ -33,12 +33,12 @@ class Visits:
         self._written_at = time.monotonic()
 
     def count(self, gateway: str, verdict: str) -> None:
-        """Note a callback; a name that is no gateway's is not kept, for anybody may have made it up."""
+        """Count a callback; a name that is no gateway's is left out, because anybody may have made it up."""
         with self._lock:
             self._counts[f"callbacks|{gateway if gateway in PROVIDERS else ''}|{verdict}"] += 1
 
-    def write_now_and_then(self) -> None:
-        """Write down what was counted, if that was not done a moment ago; whatever happens."""
+    def write_if_due(self) -> None:
+        """Write the counts, unless that was done less than PAUSE_S ago; never raises LedgerUnavailable."""
         with self._lock:
             if time.monotonic() < self._written_at + PAUSE_S:
                 return
@@ -46,12 +46,12 @@ class Visits:
         self.write_if_possible()
 
     def write_if_possible(self) -> None:
-        """Write down what was counted; with the ledger away it is kept."""
+        """Write the counts; they stay here while the ledger is out of reach."""
         with suppress(LedgerUnavailable):
             self.write()
 
     def write(self) -> None:
-        """Write down what was counted; raises LedgerUnavailable, and then it is kept."""
+        """Write the counts; raises LedgerUnavailable, and then they stay here."""
         with self._lock:
             counts, self._counts = self._counts, Counter()
         if not counts:
@@ -64,7 +64,7 @@ class Visits:
             raise
 
 
-def visits() -> Visits:
+def callback_counts() -> CallbackCounts:
     """The counts of this app."""
-    held: Visits = current_app.extensions["visits"]
-    return held
+    counts: CallbackCounts = current_app.extensions["callback_counts"]
+    return counts

@@ -1,4 +1,4 @@
-"""What the gateways knock at. The address is the proof, the body a hint: one ledger call, and nothing else waits."""
+"""The callbacks of the gateways. The address is the proof, the body only a hint: one ledger call, then the response."""
 
 from __future__ import annotations
 
@@ -17,85 +17,89 @@ from rushes.shared.providers.base import Heard
 from rushes.shared.providers.reading import Malformed
 from rushes.shared.services import Services
 from rushes.webhook_receiver.auth import services
-from rushes.webhook_receiver.callback_counts import REFUSED, visits
-from rushes.webhook_receiver.openapi import OPEN, answers, blueprint, notes, refuses, takes
-from rushes.webhook_receiver.quarantine_api import set_aside
-from rushes.webhook_receiver.request_body import parsed, raw
+from rushes.webhook_receiver.callback_counts import REFUSALS, callback_counts
+from rushes.webhook_receiver.openapi import OPEN, answers, blueprint, describes, refuses, takes
+from rushes.webhook_receiver.quarantine_api import quarantine_callback
+from rushes.webhook_receiver.request_body import parse_json, raw_body
 
 callbacks = blueprint("callbacks", "For the gateways; the address is the proof.")
 
-# The same words for a wrong token, an unknown job and an unknown gateway: an answer must not tell which.
-NOBODY = "Nobody here by that address."
+# One text for a wrong token, an unknown job and an unknown gateway: a response must not tell which it was.
+NOT_FOUND = "There is no such callback address."
 TASK_ID_CHARS = 200
 EXAMPLE = {"id": "task-1", "status": "completed", "results": ["https://files.example/clip.mp4"]}
-PICTURE_CHARS = 1000
+THUMBNAIL_URL_CHARS = 1000
 
 
 @callbacks.post("/callbacks/<provider>/<job_id>/<token>")
-@answers(200, {"type": "object"}, "Noted, also where it was noted before or the job has ended.")
+@answers(200, {"type": "object"}, "Noted. The same for a callback that came before, and for a job that has ended.")
 @takes({"type": "object", "description": "As the gateway documents it; any content type.", "examples": [EXAMPLE]})
 @refuses(400, 404, 413, 503)
-@notes(security=OPEN)
+@describes(security=OPEN)
 def receive(provider: str, job_id: str, token: str) -> Response:
-    """Take a callback in; the work is done later."""
+    """Accept a callback; the work is done later."""
     parts = services()
     attempt = credentials.attempt_of(parts.settings.secret_keys, provider, job_id, token)
     if attempt is None or provider not in PROVIDERS:
-        raise NotFound(NOBODY)
-    body = raw()
-    heard = read(provider, body, parts)
-    verdict = take(provider, job_id, attempt, heard, parts)
+        raise NotFound(NOT_FOUND)
+    body = raw_body()
+    callback = read_callback(provider, body, parts)
+    verdict = note_or_apply(provider, job_id, attempt, callback, parts)
     if verdict == "unknown":
-        raise NotFound(NOBODY)
+        raise NotFound(NOT_FOUND)
     g.verdict = verdict
     if verdict == "strange":
-        set_aside(provider, job_id, attempt, named(heard), body, token)
+        quarantine_callback(provider, job_id, attempt, task_id_of(callback), body, token)
     return Response("{}\n", 200, mimetype="application/json")
 
 
 @callbacks.after_request
-def counted(answer: Response) -> Response:
-    """Count it; written down is that once it is answered."""
-    verdict = REFUSED.get(answer.status_code, g.get("verdict"))
+def count_verdict(response: Response) -> Response:
+    """Count the callback; the counts are written after the response is sent."""
+    verdict = REFUSALS.get(response.status_code, g.get("verdict"))
     if verdict:
-        visits().count((request.view_args or {})["provider"], verdict)
-        answer.call_on_close(visits().write_now_and_then)
-    return answer
+        callback_counts().count((request.view_args or {})["provider"], verdict)
+        response.call_on_close(callback_counts().write_if_due)
+    return response
 
 
-def read(provider: str, body: bytes, parts: Services) -> Heard:
-    """What the body says; raises Unacceptable 400."""
+def read_callback(provider: str, body: bytes, parts: Services) -> Heard:
+    """Return what the body says; raises Unacceptable 400."""
     try:
-        return PROVIDERS[provider].read_callback(parsed(body), parts.access(provider))
+        return PROVIDERS[provider].read_callback(parse_json(body), parts.access(provider))
     except Malformed as malformed:
         raise Unacceptable("bad_request", f"The callback cannot be read: {malformed}.", 400) from None
 
 
-def take(provider: str, job_id: str, attempt: int, heard: Heard, parts: Services) -> str:
-    """Note the hint; where callbacks are believed, apply what it says at once. `strange`: it is to be set aside."""
+def note_or_apply(provider: str, job_id: str, attempt: int, callback: Heard, parts: Services) -> str:
+    """Note the hint; where callbacks are believed, apply the event at once.
+
+    Returns the verdict; `strange` means that the callback belongs into the quarantine.
+    """
     now, ledger = parts.now(), parts.ledger
-    final = isinstance(heard.event, (events.Succeeded, events.Failed))
-    if parts.settings.callback_confirm or not final or not fits(job_id, attempt, heard, ledger):
-        return ledger.nudge(provider, job_id, attempt, named(heard), now, picture(heard))
-    believed = replace(heard.event, attempt=attempt, heard_by="callback", asked_at=now)  # type: ignore[call-arg]
-    return "noted" if ledger.apply(job_id, believed, now) else "unknown"
+    final = isinstance(callback.event, (events.Succeeded, events.Failed))
+    if parts.settings.callback_confirm or not final or not may_be_believed(job_id, attempt, callback, ledger):
+        return ledger.nudge(provider, job_id, attempt, task_id_of(callback), now, thumbnail_url_of(callback))
+    event = replace(callback.event, attempt=attempt, heard_by="callback", asked_at=now)  # type: ignore[call-arg]
+    return "noted" if ledger.apply(job_id, event, now) else "unknown"
 
 
-def fits(job_id: str, attempt: int, heard: Heard, ledger: Ledger) -> bool:
-    """Whether a callback may be of its attempt's task, and its link to a clip; what does not fit is never believed."""
-    job, task_id = ledger.get(job_id), named(heard)
-    if job is None or result_of(job, heard.event) is not heard.event:
+def may_be_believed(job_id: str, attempt: int, callback: Heard, ledger: Ledger) -> bool:
+    """Whether a callback may be about the task of its attempt, with a link that may be a clip."""
+    job, task_id = ledger.get(job_id), task_id_of(callback)
+    if job is None or result_of(job, callback.event) is not callback.event:
         return False
-    known = {one.number: one.task_id for one in job.attempts}
-    return attempt in known and known[attempt] in (None, task_id or known[attempt])
+    task_ids = {each.number: each.task_id for each in job.attempts}
+    # A callback that names another task is never believed: whoever knows the address could end the job with it.
+    return attempt in task_ids and task_ids[attempt] in (None, task_id or task_ids[attempt])
 
 
-def named(heard: Heard) -> str | None:
-    """The task that a callback names, if any gateway would name one so."""
-    return heard.task_id if heard.task_id and len(heard.task_id) <= TASK_ID_CHARS else None
+def task_id_of(callback: Heard) -> str | None:
+    """The task that a callback names; None where it names none, or one longer than any gateway's."""
+    return callback.task_id if callback.task_id and len(callback.task_id) <= TASK_ID_CHARS else None
 
 
-def picture(heard: Heard) -> str | None:
-    """The thumbnail's address, which a poll does not bring; it is believed only beside the confirmed clip."""
-    url = heard.event.link.thumbnail_url if isinstance(heard.event, events.Succeeded) else None
-    return url if url and len(url) <= PICTURE_CHARS else None
+def thumbnail_url_of(callback: Heard) -> str | None:
+    """The address of the thumbnail, which a poll does not bring; it is used only beside the confirmed clip."""
+    url = callback.event.link.thumbnail_url if isinstance(callback.event, events.Succeeded) else None
+    return url if url and len(url) <= THUMBNAIL_URL_CHARS else None

@@ -29,34 +29,34 @@ RETRY_AFTER_S = {429: 15, 503: 2}
 
 
 def envelope(status: int, code: str, message: str, fields: Mapping[str, Any] | None = None) -> Response:
-    """An error as the contract writes it."""
-    answer = jsonify(Unacceptable(code, message, status, fields).envelope())
-    answer.status_code = status
+    """An error in the form of the contract."""
+    response = jsonify(Unacceptable(code, message, status, fields).envelope())
+    response.status_code = status
     if status in RETRY_AFTER_S:
-        answer.headers["Retry-After"] = str(RETRY_AFTER_S[status])
-    return answer
+        response.headers["Retry-After"] = str(RETRY_AFTER_S[status])
+    return response
 
 
 def register(app: Flask) -> None:
-    """Make every error of the app come out in the envelope."""
-    app.register_error_handler(HTTPException, answered)
+    """Make every error of the app an envelope."""
+    app.register_error_handler(HTTPException, error_response)
     app.register_error_handler(Unacceptable, _unacceptable)
     app.register_error_handler(LedgerUnavailable, _unavailable)
-    app.register_error_handler(ArchiveUnavailable, _unsigned)
+    app.register_error_handler(ArchiveUnavailable, _bucket_unavailable)
     app.register_error_handler(InternalServerError, _broken)
 
 
-def answered(error: HTTPException) -> Response:
-    """An error of Flask's or of ours, in the envelope."""
+def error_response(error: HTTPException) -> Response:
+    """An error of Flask or of this app, in the envelope."""
     status = error.code or 500
-    answer = envelope(status, CODES.get(status, "error"), error.description or error.name)
+    response = envelope(status, CODES.get(status, "error"), error.description or error.name)
     if status == 401:
-        answer.headers["WWW-Authenticate"] = "Bearer"
+        response.headers["WWW-Authenticate"] = "Bearer"
     if isinstance(error, TooManyRequests) and error.retry_after:
-        answer.headers["Retry-After"] = str(error.retry_after)
+        response.headers["Retry-After"] = str(error.retry_after)
     if isinstance(error, MethodNotAllowed):
-        answer.headers["Allow"] = ", ".join(sorted(error.valid_methods or ()))
-    return answer
+        response.headers["Allow"] = ", ".join(sorted(error.valid_methods or ()))
+    return response
 
 
 def _unacceptable(error: Unacceptable) -> Response:
@@ -67,9 +67,9 @@ def _unavailable(_: LedgerUnavailable) -> Response:
     return envelope(503, "unavailable", "The ledger is out of reach; nothing was accepted.")
 
 
-def _unsigned(problem: ArchiveUnavailable) -> Response:
+def _bucket_unavailable(problem: ArchiveUnavailable) -> Response:
     return envelope(503, "unavailable", f"The bucket cannot be read now: {problem}")
 
 
 def _broken(_: InternalServerError) -> Response:
-    return envelope(500, "internal", "This is our fault; it was logged.")
+    return envelope(500, "internal", "Rushes failed on this request; the error was logged.")

@@ -1,4 +1,4 @@
-"""Whether the process lives, and whether it can be of use."""
+"""Liveness and readiness of the process."""
 
 from __future__ import annotations
 
@@ -13,31 +13,31 @@ from rushes.shared.single_flight import SingleFlight
 from rushes.shared.storage.archive import ArchiveUnavailable
 from rushes.webhook_receiver import openapi_responses
 from rushes.webhook_receiver.auth import services
-from rushes.webhook_receiver.openapi import OPEN, answers, blueprint, notes
+from rushes.webhook_receiver.openapi import OPEN, answers, blueprint, describes
 
 health = blueprint("health", "For load balancers.")
 
 
 @health.get("/healthz")
-@answers(200, openapi_responses.Alive, "It does.")
-@notes(security=OPEN)
+@answers(200, openapi_responses.Alive, "The process answers.")
+@describes(security=OPEN)
 def healthz() -> Response:
     """The process answers."""
     return jsonify({"status": "ok"})
 
 
 @health.get("/readyz")
-@answers(200, openapi_responses.Readiness, "They are.")
-@answers(503, openapi_responses.Readiness, "One of them is not; the body says which and why.")
-@notes(security=OPEN)
+@answers(200, openapi_responses.Readiness, "Redis and S3 are reached.")
+@answers(503, openapi_responses.Readiness, "One of them is out of reach; the body says which and why.")
+@describes(security=OPEN)
 def readyz() -> Response:
-    """Redis and S3 are reached; how late the work is stands beside it, for jobs are taken all the same."""
-    problems = {"ledger": _ledger_problem(), "archive": _archive_problem()}
-    found: dict[str, Any] = {name: problem for name, problem in problems.items() if problem}
-    late = {} if "ledger" in found else {**_lateness(), **_hold()}
-    answer = jsonify({"status": "unready" if found else "ready", **found, **late})
-    answer.status_code = 503 if found else 200
-    return answer
+    """Whether Redis and S3 are reached. Late work is shown too, and keeps nobody away: jobs are still accepted."""
+    by_part = {"ledger": _ledger_problem(), "archive": _archive_problem()}
+    problems: dict[str, Any] = {name: problem for name, problem in by_part.items() if problem}
+    details = {} if "ledger" in problems else {**_lateness(), **_held_submits()}
+    response = jsonify({"status": "unready" if problems else "ready", **problems, **details})
+    response.status_code = 503 if problems else 200
+    return response
 
 
 def _ledger_problem() -> str | None:
@@ -48,8 +48,8 @@ def _ledger_problem() -> str | None:
     return None
 
 
-def _hold() -> dict[str, str]:
-    """Jobs are taken meanwhile, so this is no reason to send callers elsewhere."""
+def _held_submits() -> dict[str, str]:
+    """Why submits are held. Jobs are accepted meanwhile, so this is no reason to send callers elsewhere."""
     with suppress(LedgerUnavailable):
         if not services().ledger.continuity.is_whole():
             return {"submits": "held until the ledger is compared with the journal: its Redis is another one"}
@@ -62,16 +62,15 @@ def _lateness() -> dict[str, float]:
     return {}
 
 
-# boto asks three times, for half a minute each; whoever balances load gives up sooner.
+# boto tries three times, half a minute each; a load balancer gives up sooner.
 ARCHIVE_S = 2.5
-
-
-LOOK = SingleFlight[None](ARCHIVE_S)
+# Many probes at once share one check of the bucket.
+ARCHIVE_CHECK = SingleFlight[None](ARCHIVE_S)
 
 
 def _archive_problem() -> str | None:
     try:
-        LOOK.look(services().archive.check)
+        ARCHIVE_CHECK.look(services().archive.check)
     except TimeoutError:
         return "out of reach: it does not answer"
     except ArchiveUnavailable as unavailable:

@@ -1,4 +1,4 @@
-"""What became of a job, line by line, and the caller told of its end once more."""
+"""The history of a job, and its notification sent once more."""
 
 from __future__ import annotations
 
@@ -11,41 +11,43 @@ from rushes.shared.domain.job import Job
 from rushes.shared.intake.intake import Unacceptable
 from rushes.shared.intake.job_document import moment
 from rushes.webhook_receiver import openapi_responses
-from rushes.webhook_receiver.auth import Caller, caller, services
-from rushes.webhook_receiver.jobs_api import mine, shown
+from rushes.webhook_receiver.auth import Caller, authenticate, services
+from rushes.webhook_receiver.jobs_api import job_response, visible_job
 from rushes.webhook_receiver.openapi import answers, blueprint, refuses
 
-history_api = blueprint("history", "What became of a job, and who was told.")
+history_api = blueprint("history", "What happened to a job, and its notifications.")
 
 
 @history_api.get("/v1/jobs/<job_id>/history")
-@answers(200, openapi_responses.History, "The lines.")
+@answers(200, openapi_responses.History, "The entries, oldest first.")
 @refuses(401, 404, 429, 503)
-def told(job_id: str) -> Response:
-    """A job's history, oldest first, with each try to notify its caller."""
-    return jsonify({"data": lines(mine(job_id, caller()))})
+def history(job_id: str) -> Response:
+    """The history of a job, oldest first, with each try to notify its caller."""
+    return jsonify({"data": history_entries(visible_job(job_id, authenticate()))})
 
 
 @history_api.post("/v1/jobs/<job_id>/notify")
-@answers(202, openapi_responses.Job, "It will be, under the same `webhook-id`, at growing pauses for a day.")
+@answers(
+    202, openapi_responses.Job, "The notification is sent again under the same `webhook-id`, and retried for a day."
+)
 @refuses(401, 404, 409, 429, 503)
 def notify(job_id: str) -> Response:
-    """Tell `callback_url` of the end once more."""
-    answer = shown(recalled(job_id, caller()))
-    answer.status_code = 202
-    return answer
+    """Send the notification of the end to `callback_url` once more."""
+    response = job_response(request_notification(job_id, authenticate()))
+    response.status_code = 202
+    return response
 
 
-def lines(job: Job) -> list[dict[str, Any]]:
-    """The history as it is shown."""
+def history_entries(job: Job) -> list[dict[str, Any]]:
+    """The history as JSON."""
     return [{"at": moment(note.at), "what": note.what, "detail": note.detail} for note in job.history]
 
 
-def recalled(job_id: str, asking: Caller) -> Job:
-    """The job, its notice due again; raises 404, or 409 where it has not ended or there is nobody to tell."""
-    job = mine(job_id, asking)
+def request_notification(job_id: str, caller: Caller) -> Job:
+    """Make the notification of the job due again; raises 404, or 409 where the job runs or names no callback_url."""
+    job = visible_job(job_id, caller)
     if not job.ended:
-        raise Unacceptable("not_ended", f"The job is {job.state.value}; its end is still to come.", 409)
+        raise Unacceptable("not_ended", f"The job is {job.state.value}; it has not ended yet.", 409)
     if job.callback_url is None:
         raise Unacceptable("no_callback_url", "The job names no callback_url.", 409)
     return services().ledger.apply(job.id, events.Recalled(), services().now()) or job

@@ -1,4 +1,4 @@
-"""The Jobs API: enqueue, look, decide (CONTRACT.md)."""
+"""The Jobs API: enqueue, read, decide (CONTRACT.md)."""
 
 from __future__ import annotations
 
@@ -27,20 +27,30 @@ from rushes.shared.operations.retry import retry
 from rushes.shared.providers import PROVIDERS
 from rushes.shared.providers.base import Ask
 from rushes.webhook_receiver import openapi_responses
-from rushes.webhook_receiver.auth import Caller, caller, services
-from rushes.webhook_receiver.list_query import PAGE, PAGE_MAX, asked, bad_query, page_size
-from rushes.webhook_receiver.openapi import LOCATION, NOTICES, answers, blueprint, header, notes, query, refuses, takes
+from rushes.webhook_receiver.auth import Caller, authenticate, services
+from rushes.webhook_receiver.list_query import PAGE, PAGE_MAX, bad_query, page_size, query_value
+from rushes.webhook_receiver.openapi import (
+    LOCATION,
+    NOTICES,
+    answers,
+    blueprint,
+    describes,
+    header,
+    query,
+    refuses,
+    takes,
+)
 from rushes.webhook_receiver.request_body import json_body
 from rushes.webhook_receiver.shutdown import STOPPING
 
-jobs_api = blueprint("jobs", "Enqueue, look, decide.")
+jobs_api = blueprint("jobs", "Enqueue, read, decide.")
 
-# The caller waits for the estimate.
+# How long an estimate may take: its caller waits for the response.
 PROBE_S = 6.0
 HEARTBEAT_S, LOOK_S = 15, 0.5
-# A browser that lost a stream comes back after this long.
+# A browser that lost a stream connects again after this long.
 RETRY_MS = 1000
-# Each stream holds a thread of the server: half of them are left for callbacks and for everybody else.
+# Each stream holds a thread of the server: half of them stay free for callbacks and other calls.
 STREAMS_MAX = 16
 STREAMS = BoundedSemaphore(STREAMS_MAX)
 JOB_ID = re.compile(f"job_[{CROCKFORD}]{{26}}")
@@ -50,68 +60,69 @@ EXAMPLE = {"model": "kling-v3", "prompt": "a red kite over the sea", "duration":
 IDEMPOTENCY_KEY = {
     "in": "header",
     "name": "Idempotency-Key",
-    "description": "For a week, the same key with the same body gives the first job again; with another body, 409.",
+    "description": "For a week, the same key with the same body returns the first job; with another body, 409.",
     "schema": {"type": "string", "minLength": 1, "maxLength": KEY_CHARS},
 }
 TRACEPARENT = {
     "in": "header",
     "name": "traceparent",
-    "description": "W3C Trace Context: the notification of the end belongs to the same trace. What is none is ignored.",
+    "description": "W3C Trace Context: the notification of the end joins the same trace. A malformed value is ignored.",
     "schema": {"type": "string"},
 }
 REPLAYED = {"Idempotent-Replayed": header("true.")}
-STREAM = "Events `status` and `progress`, each with the job document as it is then; ends with the job."
+STREAM = "Events `status` and `progress`, each with the job document at that moment; the stream ends with the job."
 PAGING = [
-    query("status", "Only these.", type="array", items={"type": "string", "enum": [*State]}),
-    query("provider", "Only this gateway's.", type="string", enum=[*PROVIDERS]),
+    query("status", "Only jobs in these states.", type="array", items={"type": "string", "enum": [*State]}),
+    query("provider", "Only jobs at this gateway.", type="string", enum=[*PROVIDERS]),
     query("limit", "Jobs on a page.", type="integer", minimum=1, maximum=PAGE_MAX, default=PAGE),
     query("cursor", "`next_cursor` of the page before.", type="string", pattern=openapi_responses.JOB_ID),
 ]
 
 
 @jobs_api.post("/v1/jobs")
-@answers(202, openapi_responses.Job, "Taken in.", LOCATION)
-@answers(200, openapi_responses.Job, "Taken in before, under the same key.", {**LOCATION, **REPLAYED})
+@answers(202, openapi_responses.Job, "The job is accepted.", LOCATION)
+@answers(200, openapi_responses.Job, "The job was accepted before, under the same key.", {**LOCATION, **REPLAYED})
 @takes(JobRequest, **EXAMPLE)
 @refuses(400, 401, 409, 413, 415, 422, 429, 503)
-@notes(parameters=[IDEMPOTENCY_KEY, TRACEPARENT], callbacks=NOTICES)
+@describes(parameters=[IDEMPOTENCY_KEY, TRACEPARENT], callbacks=NOTICES)
 def create() -> Response:
-    """Take a job in."""
-    asking = caller()
+    """Enqueue a job."""
+    caller = authenticate()
     key, trace = request.headers.get("Idempotency-Key"), request.headers.get("traceparent")
-    receipt = services().intake.accept(json_body(), asking.tenant, key, services().now(), trace)
-    return taken(receipt)
+    receipt = services().intake.accept(json_body(), caller.tenant, key, services().now(), trace)
+    return receipt_response(receipt)
 
 
-def taken(receipt: Receipt) -> Response:
-    """The answer to who brought a job: 202, or 200 where it was brought before."""
-    answer = shown(receipt.job)
-    answer.status_code = 200 if receipt.replayed else 202
-    answer.headers["Location"] = f"/v1/jobs/{receipt.job.id}"
+def receipt_response(receipt: Receipt) -> Response:
+    """The response to an enqueue: 202, or 200 where the job was accepted before."""
+    response = job_response(receipt.job)
+    response.status_code = 200 if receipt.replayed else 202
+    response.headers["Location"] = f"/v1/jobs/{receipt.job.id}"
     if receipt.replayed:
-        answer.headers["Idempotent-Replayed"] = "true"
-    return answer
+        response.headers["Idempotent-Replayed"] = "true"
+    return response
 
 
 @jobs_api.get("/v1/jobs")
-@answers(200, openapi_responses.Jobs, "A page.")
+@answers(200, openapi_responses.Jobs, "A page of jobs.")
 @refuses(401, 422, 429, 503)
-@notes(parameters=PAGING)
-def newest() -> Response:
+@describes(parameters=PAGING)
+def list_jobs() -> Response:
     """Jobs, newest first, a page at a time."""
-    asking = caller()
-    limit, wanted, provider, cursor = page_size(), states(asked("status")), asked("provider"), asked("cursor")
+    caller = authenticate()
+    limit, provider, cursor = page_size(), query_value("provider"), query_value("cursor")
+    states = parse_states(query_value("status"))
     if provider and provider not in PROVIDERS:
         raise bad_query("provider", f"Not one of {', '.join(PROVIDERS)}.")
     if cursor and not JOB_ID.fullmatch(cursor):
         raise bad_query("cursor", "Not the next_cursor of a page.")
-    found = services().ledger.overview.newest(asking.scope, limit + 1, cursor, wanted, provider or None)
-    page = found[:limit]
-    next_cursor = page[-1].id if len(found) > limit else None
+    jobs = services().ledger.overview.newest(caller.scope, limit + 1, cursor, states, provider or None)
+    page = jobs[:limit]
+    next_cursor = page[-1].id if len(jobs) > limit else None
     return jsonify({"data": [document(job, presign) for job in page], "next_cursor": next_cursor})
 
 
-def states(text: str) -> list[State]:
+def parse_states(text: str) -> list[State]:
     names = [name for name in text.split(",") if name]
     if not set(names) <= set(State):
         raise bad_query("status", f"Not one of {', '.join(State)}.")
@@ -121,68 +132,68 @@ def states(text: str) -> list[State]:
 @jobs_api.get("/v1/jobs/<job_id>")
 @answers(200, openapi_responses.Job, "The job.")
 @refuses(401, 404, 429, 503)
-def show(job_id: str) -> Response:
-    """One job."""
-    return shown(mine(job_id, caller()))
+def show_job(job_id: str) -> Response:
+    """A job."""
+    return job_response(visible_job(job_id, authenticate()))
 
 
 @jobs_api.get("/v1/jobs/<job_id>/content")
-@answers(302, description="To the clip in the bucket, presigned for an hour.", headers=LOCATION)
+@answers(302, description="To the clip in the bucket, by a link that is signed for an hour.", headers=LOCATION)
 @refuses(401, 404, 409, 429, 503)
 def content(job_id: str) -> AnyResponse:
-    """The way to the clip."""
-    job = mine(job_id, caller())
+    """Redirect to the clip."""
+    job = visible_job(job_id, authenticate())
     if job.state is not State.COMPLETED or job.result is None:
-        raise Unacceptable("not_completed", f"The job is {job.state.value}; there is no clip of it yet.", 409)
+        raise Unacceptable("not_completed", f"The job is {job.state.value}; it has no clip yet.", 409)
     return redirect(presign(job.result.key), 302)
 
 
 @jobs_api.post("/v1/jobs/<job_id>/cancel")
-@answers(200, openapi_responses.Job, "It is canceled.")
+@answers(200, openapi_responses.Job, "The job is canceled.")
 @refuses(401, 404, 409, 429, 503)
 def cancel(job_id: str) -> Response:
-    """Take a job back that no gateway has yet."""
-    return shown(canceled(mine(job_id, caller())))
+    """Cancel a job that no gateway has yet."""
+    return job_response(cancel_job(visible_job(job_id, authenticate())))
 
 
-def canceled(job: Job) -> Job:
-    """The job taken back; raises Unacceptable 409 where a gateway has it."""
-    moved = services().ledger.apply(job.id, events.Canceled(), services().now())
-    if moved is None or moved.state is not State.CANCELED:
-        raise Unacceptable("not_cancelable", "A gateway has it: it is paid for and will be archived.", 409)
-    return moved
+def cancel_job(job: Job) -> Job:
+    """Cancel the job and return it; raises Unacceptable 409 where a gateway has it."""
+    job_after = services().ledger.apply(job.id, events.Canceled(), services().now())
+    if job_after is None or job_after.state is not State.CANCELED:
+        raise Unacceptable("not_cancelable", "A gateway has the job: it is paid for and will be archived.", 409)
+    return job_after
 
 
 @jobs_api.post("/v1/jobs/<job_id>/retry")
 @answers(202, openapi_responses.Job, "The new job.", LOCATION)
-@answers(
-    200, openapi_responses.Job, "The new job that came of it before, under the same key.", {**LOCATION, **REPLAYED}
-)
-@notes(parameters=[IDEMPOTENCY_KEY])
+@answers(200, openapi_responses.Job, "The new job that was made before, under the same key.", {**LOCATION, **REPLAYED})
+@describes(parameters=[IDEMPOTENCY_KEY])
 @refuses(401, 404, 409, 422, 429, 503)
 def retry_job(job_id: str) -> Response:
-    """Try a failed job again, as a new one."""
-    receipt = retry(mine(job_id, caller()), services(), services().now(), request.headers.get("Idempotency-Key"))
-    return taken(receipt)
+    """Try a failed job again, as a new job."""
+    receipt = retry(
+        visible_job(job_id, authenticate()), services(), services().now(), request.headers.get("Idempotency-Key")
+    )
+    return receipt_response(receipt)
 
 
 ACTIONS = ("resubmit", "fail", "adopt")
 
 
 @jobs_api.post("/v1/jobs/<job_id>/resolve")
-@answers(200, openapi_responses.Job, "It is decided.")
+@answers(200, openapi_responses.Job, "The job, as decided.")
 @takes(openapi_responses.DECISION)
 @refuses(400, 401, 404, 409, 413, 415, 422, 429, 503)
 def resolve(job_id: str) -> Response:
-    """Decide about a submit whose answer never came."""
-    job = mine(job_id, caller())
+    """Decide about a submit whose response never came."""
+    job = visible_job(job_id, authenticate())
     body = json_body()
-    said = body if isinstance(body, dict) else {}
-    return shown(resolved(job, said.get("action"), said.get("task_id")))
+    decision = body if isinstance(body, dict) else {}
+    return job_response(resolve_job(job, decision.get("action"), decision.get("task_id")))
 
 
-def resolved(job: Job, action: Any, task_id: Any) -> Job:
-    """The job as decided; raises Unacceptable 422 where the decision is none, 409 where there is nothing to decide."""
+def resolve_job(job: Job, action: Any, task_id: Any) -> Job:
+    """Apply the decision and return the job; raises Unacceptable 422 for an unknown decision, 409 where none is due."""
     if action not in ACTIONS:
         problem = {"action": [f"Not one of {', '.join(ACTIONS)}."]}
         raise Unacceptable("invalid_request", "The request does not fit: action.", 422, problem)
@@ -196,53 +207,54 @@ def resolved(job: Job, action: Any, task_id: Any) -> Job:
 
 @jobs_api.get("/v1/jobs/<job_id>/events")
 @answers(200, openapi_responses.Event, STREAM, kind="text/event-stream")
-@answers(204, description="All was told before, and the job has ended: do not come back.")
+@answers(204, description="The job has ended and its last event was sent before: do not connect again.")
 @refuses(401, 404, 429, 503)
-def follow(job_id: str) -> Response:
-    """A job's way as server-sent events, until its end."""
-    asking = caller()
-    job = mine(job_id, asking)
+def stream_events(job_id: str) -> Response:
+    """The states of a job as server-sent events, until its end."""
+    caller = authenticate()
+    job = visible_job(job_id, caller)
     last_id = request.headers.get("Last-Event-ID", "")
     if job.ended and last_id.partition("-")[2] == mark_of(job):
         return Response(status=204)
     if not STREAMS.acquire(blocking=False):
-        raise Unacceptable("rate_limited", "Too many streams are open; look at the job itself instead.", 429)
-    stream = told(job, last_id, services().ledger.get)
+        raise Unacceptable("rate_limited", "Too many streams are open; read the job itself instead.", 429)
+    stream = event_stream(job, last_id, services().ledger.get)
     headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
-    answer = Response(stream, mimetype="text/event-stream", headers=headers)
-    answer.call_on_close(STREAMS.release)
-    return answer
+    response = Response(stream, mimetype="text/event-stream", headers=headers)
+    response.call_on_close(STREAMS.release)
+    return response
 
 
 def mark_of(job: Job) -> str:
-    """What a stream tells of a job; where it is the same, there is nothing to tell."""
+    """State and progress of a job; a stream sends an event only when this changes."""
     return f"{job.state.value}-{job.progress}"
 
 
-def told(job: Job, last_id: str, look: Any) -> Iterator[str]:
-    """Status and progress as they change; a comment at once, and now and then, shows that the connection lives.
+def event_stream(job: Job, last_id: str, read_job: Any) -> Iterator[str]:
+    """The events of a job as its state and progress change; comments show that the connection is alive.
 
-    An id holds the version, so that no two are the same, and what was seen, so that it is not told again.
+    The id of an event holds the version of the job, so that ids are unique, and the mark, so that a client that
+    reconnects with Last-Event-ID does not get the same event again.
     """
-    _, _, seen = last_id.partition("-")
+    _, _, last_mark = last_id.partition("-")
     yield f"retry: {RETRY_MS}\n: here\n\n"
     quiet_since = time.monotonic()
     while True:
         mark = mark_of(job)
-        if mark != seen:
-            kind = "progress" if seen.partition("-")[0] == job.state.value else "status"
+        if mark != last_mark:
+            kind = "progress" if last_mark.partition("-")[0] == job.state.value else "status"
             data = json.dumps(document(job), ensure_ascii=False)
             yield f"id: {job.version}-{mark}\nevent: {kind}\ndata: {data}\n\n"
-            seen, quiet_since = mark, time.monotonic()
+            last_mark, quiet_since = mark, time.monotonic()
         if job.ended:
             return
         if time.monotonic() - quiet_since > HEARTBEAT_S:
             yield ": still here\n\n"
             quiet_since = time.monotonic()
         if STOPPING.wait(LOOK_S):
-            return  # who follows comes back with Last-Event-ID, to another process
+            return  # the client reconnects with Last-Event-ID, to another process
         try:
-            job = look(job.id) or job
+            job = read_job(job.id) or job
         except LedgerUnavailable:
             continue
 
@@ -253,52 +265,52 @@ def told(job: Job, last_id: str, look: Any) -> Iterator[str]:
 @refuses(400, 401, 413, 415, 422, 429)
 def estimates() -> Response:
     """What each enabled gateway would be sent, and for how much; nothing is spent."""
-    caller()
-    return jsonify({"data": estimated(json_body())})
+    authenticate()
+    return jsonify({"data": estimate(json_body())})
 
 
-def estimated(wanted: Any) -> list[dict[str, Any]]:
-    """The estimate of each enabled gateway; raises Unacceptable where no job could be made of this."""
-    body = services().intake.request(wanted)
-    seconds = length_s(body) or reference_s(body)
+def estimate(body: Any) -> list[dict[str, Any]]:
+    """The estimate of each enabled gateway; raises Unacceptable where the body is no valid request."""
+    request_fields = services().intake.request(body)
+    seconds = length_s(request_fields) or reference_s(request_fields)
     return [
         {
             "provider": quote.provider,
             "able": quote.able,
             "estimated_cost_usd": money.text(quote.estimated_usd),
-            "would_send": would_send(quote.provider, body, seconds) if quote.able else None,
+            "would_send": body_to_send(quote.provider, request_fields, seconds) if quote.able else None,
             "why_not": quote.why_not,
         }
-        for quote in quotes(body, services().settings.gateways, services().prices, seconds)
+        for quote in quotes(request_fields, services().settings.gateways, services().prices, seconds)
     ]
 
 
 def reference_s(body: dict[str, Any]) -> Decimal | None:
-    """How long the reference of a motion request is; None where it does not answer now.
+    """The length of the reference video of a motion request in seconds; None where it cannot be fetched now.
 
     Raises Unacceptable where an input breaks a rule: a job with it would fail before anything is spent.
     """
     try:
-        found = probe_inputs(body, services().http_client, services().fetchable, deadline_s=PROBE_S)
+        facts = probe_inputs(body, services().http_client, services().fetchable, deadline_s=PROBE_S)
     except InputRejected as rejected:
         raise Unacceptable("input_rejected", str(rejected), 422, {rejected.field: [rejected.message]}) from None
     except InputUnreachable:
         return None
-    return Decimal(found["video_url"]["duration_s"])
+    return Decimal(facts["video_url"]["duration_s"])
 
 
-def would_send(provider: str, body: dict[str, Any], seconds: Decimal | None) -> dict[str, Any]:
-    """The exact body; the callback address stands in it without its secret part."""
+def body_to_send(provider: str, body: dict[str, Any], seconds: Decimal | None) -> dict[str, Any]:
+    """The exact body for a gateway; its callback address is shown without the secret part."""
     callback_url = services().settings.public_url
     calls = callback_url and PROVIDERS[provider].calls_back
     ask = Ask(body, "", f"{callback_url}/callbacks/{provider}/…" if calls else None, seconds)
     return PROVIDERS[provider].body(ask)
 
 
-def mine(job_id: str, asking: Caller) -> Job:
-    """The job, if it is the caller's to see; raises 404 otherwise, whoever's it is."""
+def visible_job(job_id: str, caller: Caller) -> Job:
+    """The job, if the caller may see it; raises 404 for an unknown job and for another tenant's alike."""
     job = services().ledger.get(job_id)
-    if job is None or asking.scope not in (None, job.tenant):
+    if job is None or caller.scope not in (None, job.tenant):
         raise NotFound("There is no such job.")
     return job
 
@@ -307,5 +319,5 @@ def presign(key: str) -> str:
     return services().archive.presign(key)
 
 
-def shown(job: Job) -> Response:
+def job_response(job: Job) -> Response:
     return jsonify(document(job, presign))

@@ -1,4 +1,4 @@
-"""What the query of a list says."""
+"""The query parameters of a list."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from rushes.shared.intake.intake import Unacceptable
 PAGE, PAGE_MAX = 20, 100
 
 
-def asked(name: str) -> str:
-    """What the query says; empty where it says nothing."""
+def query_value(name: str) -> str:
+    """The value of a query parameter; empty where it is missing."""
     return request.args.get(name, "")
 
 
 def page_size() -> int:
-    """How many are asked for; raises Unacceptable 422."""
-    text = asked("limit") or str(PAGE)
+    """The value of `limit`; raises Unacceptable 422."""
+    text = query_value("limit") or str(PAGE)
     if not re.fullmatch("[0-9]{1,9}", text) or not 1 <= int(text) <= PAGE_MAX:
         raise bad_query("limit", f"Not a number from 1 to {PAGE_MAX}.")
     return int(text)

@@ -1,6 +1,6 @@
-"""The request of a job as the document at /openapi.json tells it: whatever fits it is taken, and nothing else.
+"""The request of a job in /openapi.json: what fits this schema is accepted, and nothing else.
 
-Nothing is read through this; bodies are read by shared/intake/schema.py.
+This module only describes; bodies are read by shared/intake/schema.py.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ KINDS: dict[type, dict[str, Any]] = {
     schema.CallbackUrl: {
         "type": "string",
         "maxLength": schema.CALLBACK_URL_CHARS,
-        "example": "https://example.com/heard",
+        "example": "https://example.com/notifications",
     },
     schema.Text: {"type": "string", "pattern": f"^{schema.WITHOUT_NUL}$"},
     schema.Metadata: {
@@ -49,20 +49,22 @@ KINDS: dict[type, dict[str, Any]] = {
 
 
 def any_case(text: str) -> str:
-    """A pattern of a text in small and capital letters."""
-    return "".join(f"[{each.upper()}{each}]" if each.isalpha() else re.escape(each) for each in text)
+    """A pattern that matches a text in small and capital letters."""
+    return "".join(
+        f"[{character.upper()}{character}]" if character.isalpha() else re.escape(character) for character in text
+    )
 
 
-# Names only: whether a literal address is public, a pattern does not tell.
+# Host names only: a pattern cannot tell whether a literal address is public.
 PUBLIC_URL = f"{any_case('https')}://{schema.NAME}(:(443|8443)?)?{schema.PATH}"
-# Names of somebody's own network.
+# Host names of private networks.
 HOUSE_URL = f"^{any_case('https')}://[^/?#:]*({'|'.join(map(any_case, INTERNAL_NAMES))})([:/?#]|$)"
 URLS: dict[type, dict[str, Any]] = {
     schema.InputUrl: {"pattern": f"^({PUBLIC_URL}|{schema.S3_URL})$", "not": {"pattern": HOUSE_URL}},
     schema.CallbackUrl: {"pattern": f"^{PUBLIC_URL}$", "not": {"pattern": HOUSE_URL}},
 }
 DEFAULTS = {**schema.CLIP_DEFAULTS, **schema.MOTION_DEFAULTS}
-INPUT = "https or `s3://bucket/key`, in place of a name also a public IP address;"
+INPUT = "https or `s3://bucket/key`; a public IP address may stand in place of a host name;"
 IMAGE = f"{INPUT} JPG or PNG up to 10 MB, sides 300 to 65536 px, aspect 1:2.5 to 2.5:1."
 RULES: dict[str, dict[str, Any]] = {
     "prompt": {"description": "Required for text to video."},
@@ -85,30 +87,30 @@ RULES: dict[str, dict[str, Any]] = {
     "cfg_scale": {"description": "Text and image to video."},
     "shot_type": {"description": "Text and image to video; `intelligence` is `intelligent`."},
     "provider": {"description": "`auto` is the cheapest able gateway first; a list is an order of preference."},
-    "max_cost_usd": {"description": "No submit whose estimate is over it."},
-    "callback_url": {"description": "Told of the end; https, no internal address."},
-    "metadata": {"description": f"Comes back everywhere; {schema.METADATA_BYTES} bytes at most."},
+    "max_cost_usd": {"description": "No submit whose estimate is higher."},
+    "callback_url": {"description": "Gets the notification of the end; https, no internal address."},
+    "metadata": {"description": f"Returned in every job document; {schema.METADATA_BYTES} bytes at most."},
 }
 
 
-def told(_: Any, field: Any, **__: Any) -> dict[str, Any]:
-    """What OpenAPI is told of a field of the request beyond what apispec finds."""
-    kind = next((KINDS[known] for known in type(field).__mro__ if known in KINDS), {})
+def field_rules(_: Any, field: Any, **__: Any) -> dict[str, Any]:
+    """The rules of a request field that apispec does not find by itself."""
+    kind = next((KINDS[base] for base in type(field).__mro__ if base in KINDS), {})
     if schema.SAYS_SOMETHING in field.validators:
         kind = {**kind, "pattern": f"^{schema.SAYING_SOMETHING}$"}
     if not isinstance(field.parent, schema.JobRequest):
         return kind
-    # What was accepted may name an address that only this service's operator allows.
+    # An accepted request may hold an address that only RUSHES_EGRESS_ALLOW permits.
     reachable = {} if isinstance(field.parent, AcceptedRequest) else URLS.get(type(field), {})
     default = {"default": DEFAULTS[field.name]} if field.name in DEFAULTS else {}
     return {**kind, **reachable, **default, **RULES.get(field.name, {})}
 
 
 class AcceptedRequest(schema.JobRequest):
-    """The request as it was accepted, defaults filled in."""
+    """The request as it was accepted, with its defaults."""
 
 
-# --- the rules that span fields: one schema for each way in which a request can be whole
+# --- the rules that span fields: one schema for each valid combination
 
 
 def without(*names: str) -> dict[str, Any]:
@@ -116,7 +118,7 @@ def without(*names: str) -> dict[str, Any]:
 
 
 def exactly(**values: Any) -> dict[str, Any]:
-    """These fields are there, with these values."""
+    """These fields are present, with these values."""
     return {"required": [*values], "properties": {name: {"const": value} for name, value in values.items()}}
 
 

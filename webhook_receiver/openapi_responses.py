@@ -1,6 +1,6 @@
-"""What the calls answer, as the document at /openapi.json tells it; what they take is in request_schema.py.
+"""The responses of the calls in /openapi.json; the request of a job is in openapi_request.py.
 
-Nothing is read or written through these: documents are written by shared/intake/job_document.py.
+These schemas only describe; documents are written by shared/intake/job_document.py.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ from rushes.webhook_receiver.openapi_request import GATEWAYS, AcceptedRequest
 JOB_ID = f"^job_[{CROCKFORD}]{{26}}$"
 
 
-# --- short words for fields
+# --- short forms of fields
 
 
 def always(kind: type[fields.Field[Any]], description: str = "", null: bool = False, **more: Any) -> Any:
-    """A field that is in every answer; `null` where it may be."""
+    """A field that is always present; `null` says whether its value may be null."""
     rules = {name: more.pop(name) for name in ("validate", "keys", "values") if name in more}
-    said = {"description": description} if description else {}
-    return kind(required=True, allow_none=null, metadata={**said, **more}, **rules)
+    metadata = {"description": description, **more} if description else more
+    return kind(required=True, allow_none=null, metadata=metadata, **rules)
 
 
 def text(description: str = "", null: bool = False, **more: Any) -> Any:
@@ -46,12 +46,12 @@ def moment(description: str = "", null: bool = True) -> Any:
     return always(fields.DateTime, description, null, example="2026-11-20T17:45:00.000Z")
 
 
-def word(words: Any, description: str = "", null: bool = False) -> Any:
-    return text(description, null, validate=validate.OneOf([str(one) for one in words]))
+def choice_of(choices: Any, description: str = "", null: bool = False) -> Any:
+    return text(description, null, validate=validate.OneOf([str(choice) for choice in choices]))
 
 
-class Open(Schema):
-    """Holds these fields; there may be others."""
+class OpenSchema(Schema):
+    """An object with these fields; it may have more."""
 
     class Meta:
         unknown = EXCLUDE
@@ -68,27 +68,27 @@ def many(schema: type[Schema]) -> Any:
 # --- decisions
 
 
-class Settled(Open):
-    """An unconfirmed submit is sent again or given up."""
+class Settled(OpenSchema):
+    """Send an unconfirmed submit again, or give it up."""
 
-    action = word(["resubmit", "fail"])
+    action = choice_of(["resubmit", "fail"])
 
 
-class Adopted(Open):
-    """An unconfirmed submit was found at the gateway."""
+class Adopted(OpenSchema):
+    """Adopt the task that was found at the gateway."""
 
-    action = word(["adopt"])
-    task_id = text("The gateway's.", minLength=1, maxLength=200, pattern="^[!-~]+$")
+    action = choice_of(["adopt"])
+    task_id = text("The task's id at the gateway.", minLength=1, maxLength=200, pattern="^[!-~]+$")
 
 
 DECISION = {"oneOf": [Settled, Adopted]}
 
 
-# --- answers
+# --- responses
 
 
-class Problem(Open):
-    """What is wrong, in a code for programs and a sentence for people."""
+class Problem(OpenSchema):
+    """What is wrong: a code for programs and a sentence for people."""
 
     code = text(example="invalid_request")
     message = text()
@@ -100,13 +100,13 @@ class Problem(Open):
     )
 
 
-class Error(Open):
-    """Every error is answered so."""
+class Error(OpenSchema):
+    """The body of every error response."""
 
     error = nested(Problem)
 
 
-class Failure(Open):
+class Failure(OpenSchema):
     """Why a job or an attempt failed."""
 
     code = text(
@@ -117,28 +117,28 @@ class Failure(Open):
     provider = fields.String()
 
 
-class Attempt(Open):
+class Attempt(OpenSchema):
     """One paid call to one gateway."""
 
-    provider = word(GATEWAYS)
-    task_id = text("The gateway's own.", null=True)
-    status = word(AttemptStatus)
+    provider = choice_of(GATEWAYS)
+    task_id = text("The task's id at the gateway.", null=True)
+    status = choice_of(AttemptStatus)
     submitted_at = moment(null=False)
     ended_at = moment()
-    heard_by = word(["callback", "poll"], "How its end was heard of.", null=True)
+    heard_by = choice_of(["callback", "poll"], "How Rushes learned of its end.", null=True)
     estimated_cost_usd = usd()
     cost_usd = usd()
     error = nested(Failure, null=True)
 
 
-class Result(Open):
-    """What lies in the bucket."""
+class Result(OpenSchema):
+    """The clip in the bucket."""
 
     bucket = text()
     key = text()
     manifest_key = text()
     thumbnail_key = text(null=True)
-    url = fields.String(metadata={"description": "Presigned, for an hour; not in notifications.", "format": "uri"})
+    url = fields.String(metadata={"description": "Signed, valid for an hour; not in notifications.", "format": "uri"})
     size = number("Bytes.")
     sha256 = text()
     content_type = text()
@@ -147,22 +147,22 @@ class Result(Open):
     height = number(null=True)
 
 
-class Job(Open):
+class Job(OpenSchema):
     """The job document."""
 
     id = text("Sorts by the time of creation.", pattern=JOB_ID)
-    object = word(["job"])
-    status = word(State)
-    tenant = text("The name of the key that it came with.")
+    object = choice_of(["job"])
+    status = choice_of(State)
+    tenant = text("The name of the key that enqueued it.")
     request = nested(AcceptedRequest)
-    provider = word(GATEWAYS, "The gateway that has, or last had, the job.", null=True)
+    provider = choice_of(GATEWAYS, "The gateway that has the job, or had it last.", null=True)
     progress = number(maximum=100)
     attempts = many(Attempt)
     estimated_cost_usd = usd()
     cost_usd = usd()
     result = nested(Result, null=True)
     error = nested(Failure, null=True)
-    result_expires_at = moment("Until when the gateway's own link lives.")
+    result_expires_at = moment("When the gateway's own link expires.")
     created_at = moment(null=False)
     updated_at = moment(null=False)
     ended_at = moment()
@@ -170,107 +170,107 @@ class Job(Open):
     retry_of = fields.String(metadata={"description": "The failed job that this one tries again."})
 
 
-class Jobs(Open):
+class Jobs(OpenSchema):
     """A page of jobs, newest first."""
 
     data = many(Job)
-    next_cursor = text("Of the next page; null on the last.", null=True)
+    next_cursor = text("Cursor of the next page; null on the last page.", null=True)
 
 
-class Event(Open):
+class Event(OpenSchema):
     """One event of a stream."""
 
-    id = text("Where it stands: give the last one as `Last-Event-ID` to hear only what is new.")
-    event = word(["status", "progress"])
-    data = text("The job as it is then.", contentMediaType="application/json")
+    id = text("Position in the stream: send the last one as `Last-Event-ID` to get only newer events.")
+    event = choice_of(["status", "progress"])
+    data = text("The job document at that moment.", contentMediaType="application/json")
 
 
-class Line(Open):
-    """One line of a job's history."""
+class Line(OpenSchema):
+    """One entry of a job's history."""
 
     at = moment(null=False)
     what = text(example="notice failed")
     detail = text(null=True, example="HTTP 500, next try at 2026-11-20T17:45:05Z")
 
 
-class History(Open):
-    """What became of a job, oldest first; also each try to notify. At most 64 lines: the first, and the newest."""
+class History(OpenSchema):
+    """What happened to a job, oldest first, with each try to notify. At most 64 entries: the first and the newest."""
 
     data = many(Line)
 
 
-class Stray(Open):
-    """A callback to a right address that named another task than its attempt has: nothing was done about it."""
+class QuarantinedCallback(OpenSchema):
+    """A callback to a valid address that named another task than its attempt has. It changed nothing."""
 
     id = text()
     at = moment(null=False)
-    provider = word(GATEWAYS)
+    provider = choice_of(GATEWAYS)
     job_id = text(pattern=JOB_ID)
     tenant = text()
-    attempt = number("Of which attempt's address it came to.")
+    attempt = number("The attempt whose address it was sent to.")
     task_id = text("The task that it named.", null=True)
     expected_task_id = text("The task that the attempt has.", null=True)
-    status_word = text("Its state in the gateway's own word.", null=True)
-    body = text("The beginning of it, without what is secret.", maxLength=4096)
+    status_word = text("Its state, in the gateway's own word.", null=True)
+    body = text("The beginning of the body, without secrets.", maxLength=4096)
 
 
-class Strays(Open):
+class QuarantinedCallbacks(OpenSchema):
     """Newest first."""
 
-    data = many(Stray)
+    data = many(QuarantinedCallback)
 
 
-class Notice(Open):
-    """What `callback_url` is told, signed under Standard Webhooks."""
+class Notice(OpenSchema):
+    """The notification to `callback_url`, signed under Standard Webhooks."""
 
-    type = word(["job.completed", "job.failed", "job.canceled"])
+    type = choice_of(["job.completed", "job.failed", "job.canceled"])
     timestamp = moment(null=False)
     data = nested(Job)
 
 
-class Estimate(Open):
+class Estimate(OpenSchema):
     """What one gateway would do with the request, and for how much."""
 
-    provider = word(GATEWAYS)
+    provider = choice_of(GATEWAYS)
     able = always(fields.Boolean)
-    estimated_cost_usd = usd("Null where the price, or the length of the reference, is not known.")
-    would_send = always(fields.Dict, "The exact body; null where it is not able.", null=True)
+    estimated_cost_usd = usd("Null where the price or the length of the reference is unknown.")
+    would_send = always(fields.Dict, "The exact body; null where the gateway is not able.", null=True)
     why_not = text(null=True)
 
 
-class Estimates(Open):
+class Estimates(OpenSchema):
     """Able gateways first, cheapest first."""
 
     data = many(Estimate)
 
 
-class Callbacks(Open):
-    """Of the newest tasks for which a callback was asked: how many ends it told us of."""
+class Callbacks(OpenSchema):
+    """How many ends a callback reported, of the newest tasks for which a callback was asked for."""
 
     asked = number()
     heard = number()
     last_heard_at = moment()
-    silent = always(fields.Boolean, "Ends came in a row without theirs; until one comes, its jobs are polled.")
+    silent = always(fields.Boolean, "The last ends came without a callback; the jobs are polled until one arrives.")
 
 
-class FinishTimes(Open):
-    """How long the last jobs of one kind took from their submit to their end there."""
+class FinishTimes(OpenSchema):
+    """How long the last jobs of one kind took there, from submit to end."""
 
     model = text()
     mode = text()
     duration = number("Of the clip, or of the reference video, in seconds.", null=True)
-    p50_s = seconds("By then half of them were finished.")
-    p90_s = seconds("By then nine in ten of them were finished.")
-    jobs = number("How many are known; old ones are forgotten by and by.")
+    p50_s = seconds("Half of the jobs were finished by then.")
+    p90_s = seconds("Nine in ten of the jobs were finished by then.")
+    jobs = number("How many jobs these times come from; old ones are forgotten over time.")
 
 
-class Gateway(Open):
-    """An enabled gateway as it stands."""
+class Gateway(OpenSchema):
+    """An enabled gateway, as it is now."""
 
-    name = word(GATEWAYS)
+    name = choice_of(GATEWAYS)
     paused_until = moment()
     why = text("Why it is paused.", null=True)
-    advice = text("What to do about that.", null=True)
+    advice = text("What to do about the pause.", null=True)
     in_flight = number()
     max_in_flight = number()
     submits_left_this_minute = number()
@@ -279,45 +279,47 @@ class Gateway(Open):
     price_table_version = text()
 
 
-class Gateways(Open):
+class Gateways(OpenSchema):
     """Every enabled gateway."""
 
     data = many(Gateway)
 
 
-class Used(Open):
+class Used(OpenSchema):
     """One tenant's day at one gateway."""
 
     day = always(fields.Date)
     tenant = text()
-    provider = word(GATEWAYS)
+    provider = choice_of(GATEWAYS)
     jobs = number()
     completed = number()
     failed = number()
     seconds = always(fields.Float, "Of video made.")
     estimated_cost_usd = usd(null=False)
     cost_usd = usd(null=False)
-    wasted_cost_usd = usd("Of it, what was paid for jobs and attempts that failed.", null=False)
+    wasted_cost_usd = usd("The part of the cost that was paid for jobs and attempts that failed.", null=False)
     unpriced_jobs = number("Jobs whose price is not known.")
 
 
-class Usage(Open):
+class Usage(OpenSchema):
     """By day, tenant and gateway."""
 
     data = many(Used)
 
 
-class Alive(Open):
+class Alive(OpenSchema):
     """The process answers."""
 
-    status = word(["ok"])
+    status = choice_of(["ok"])
 
 
-class Readiness(Open):
+class Readiness(OpenSchema):
     """Whether Redis and S3 are reached."""
 
-    status = word(["ready", "unready"])
+    status = choice_of(["ready", "unready"])
     ledger = fields.String(metadata={"description": "What is wrong with it."})
     archive = fields.String(metadata={"description": "What is wrong with it."})
-    oldest_overdue_s = fields.Float(metadata={"description": "How long the job that waits longest waits for us."})
-    submits = fields.String(metadata={"description": "Why none are sent just now: the ledger may have lost something."})
+    oldest_overdue_s = fields.Float(
+        metadata={"description": "How long the job that waits longest has waited for Rushes."}
+    )
+    submits = fields.String(metadata={"description": "Why no submit is sent now: the ledger may have lost entries."})

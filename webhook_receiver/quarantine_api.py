@@ -1,4 +1,4 @@
-"""Callbacks that named another task than their attempt has: set aside when they come, shown, followed by hand."""
+"""Callbacks that named another task than their attempt has: kept when they arrive, listed, replayed by hand."""
 
 from __future__ import annotations
 
@@ -17,122 +17,125 @@ from rushes.shared.ledger.quarantine import BODY_BYTES, QuarantinedCallback
 from rushes.shared.operations.task_query import redacted
 from rushes.shared.providers import PROVIDERS
 from rushes.webhook_receiver import openapi_responses
-from rushes.webhook_receiver.auth import Caller, caller, services
+from rushes.webhook_receiver.auth import Caller, authenticate, services
 from rushes.webhook_receiver.list_query import page_size
-from rushes.webhook_receiver.openapi import answers, blueprint, notes, query, refuses
-from rushes.webhook_receiver.request_body import BODY_BYTES as MOST_BYTES
+from rushes.webhook_receiver.openapi import answers, blueprint, describes, query, refuses
+from rushes.webhook_receiver.request_body import BODY_BYTES as REQUEST_BODY_BYTES
 
-strays_api = blueprint("quarantine", "Callbacks that named another task: nothing was done about them.")
+quarantine_api = blueprint("quarantine", "Callbacks that named another task; they changed nothing.")
 
-SHOWN = [query("limit", "At most so many.", type="integer", minimum=1, maximum=100, default=20)]
-WHAT = "a callback named another task"
-WORD_CHARS = 80
-
-
-# --- as they come
+LIMIT = [query("limit", "At most so many callbacks.", type="integer", minimum=1, maximum=100, default=20)]
+HISTORY_NOTE = "a callback named another task"
+STATUS_WORD_CHARS = 80
 
 
-def set_aside(provider: str, job_id: str, attempt: int, task_id: str | None, body: bytes, token: str) -> None:
-    """Keep a callback that is not followed, and say so in its job's history."""
+# --- when they arrive
+
+
+def quarantine_callback(provider: str, job_id: str, attempt: int, task_id: str | None, body: bytes, token: str) -> None:
+    """Put a callback into the quarantine, and note it in the history of its job."""
     job, now = services().ledger.get(job_id), services().now()
     if job is None:
         return
-    expected = next((one.task_id for one in job.attempts if one.number == attempt), None)
-    said = shown_body(body, token)
-    word = status_word(provider, body)
-    stray = QuarantinedCallback(now, provider, job_id, job.tenant, attempt, task_id, expected, word, said)
-    if services().ledger.quarantine.keep(stray):
-        services().ledger.note(job_id, WHAT, task_id or "(none)", now)
+    expected_task_id = next((each.task_id for each in job.attempts if each.number == attempt), None)
+    text = body_to_show(body, token)
+    word = read_status_word(provider, body)
+    callback = QuarantinedCallback(now, provider, job_id, job.tenant, attempt, task_id, expected_task_id, word, text)
+    if services().ledger.quarantine.keep(callback):
+        services().ledger.note(job_id, HISTORY_NOTE, task_id or "(none)", now)
 
 
-def shown_body(body: bytes, token: str) -> str:
-    """What may be shown of a body: no keys, no signed links, and not our own address if the gateway repeats it."""
+def body_to_show(body: bytes, token: str) -> str:
+    """The part of a body that may be shown: without keys, signed links, and the token if the gateway repeats it."""
     secret = token.partition("-")[2].encode()
-    text = redacted(body[:MOST_BYTES].replace(secret, b"..."), BODY_BYTES)
+    text = redacted(body[:REQUEST_BODY_BYTES].replace(secret, b"..."), BODY_BYTES)
     return text.encode()[:BODY_BYTES].decode(errors="ignore")
 
 
-def status_word(provider: str, body: bytes) -> str | None:
-    """Its state in the gateway's own word."""
+def read_status_word(provider: str, body: bytes) -> str | None:
+    """The state that a body names, in the gateway's own word."""
     with suppress(ValueError, RecursionError, AttributeError):
         word = PROVIDERS[provider].status_word(json.loads(body.decode("utf-8-sig")))
-        return word[:WORD_CHARS] if word else None
+        return word[:STATUS_WORD_CHARS] if word else None
     return None
 
 
-# --- as they are looked at
+# --- for operators
 
 
-@strays_api.get("/v1/quarantine")
-@answers(200, openapi_responses.Strays, "These.")
+@quarantine_api.get("/v1/quarantine")
+@answers(200, openapi_responses.QuarantinedCallbacks, "The callbacks, newest first.")
 @refuses(401, 422, 429, 503)
-@notes(parameters=SHOWN)
-def listed() -> Response:
-    """Callbacks that were set aside, newest first."""
-    return jsonify({"data": strays(caller(), page_size())})
+@describes(parameters=LIMIT)
+def list_callbacks() -> Response:
+    """The callbacks in the quarantine, newest first."""
+    return jsonify({"data": quarantined_callbacks(authenticate(), page_size())})
 
 
-@strays_api.post("/v1/quarantine/<stray_id>/replay")
-@answers(202, openapi_responses.Job, "The gateway is asked now; its word decides.")
+@quarantine_api.post("/v1/quarantine/<callback_id>/replay")
+@answers(202, openapi_responses.Job, "The job; the gateway is asked now, and its response decides.")
 @refuses(401, 404, 409, 429, 503)
-def replay(stray_id: str) -> Response:
-    """Follow a callback after all: its job is looked at now, an unconfirmed one under the task that it named."""
-    answer = jsonify(document(replayed(stray_id, caller())))
-    answer.status_code = 202
-    return answer
+def replay(callback_id: str) -> Response:
+    """Use a callback as a hint after all: its gateway is asked now. An unconfirmed job gets the task that it named."""
+    response = jsonify(document(replay_callback(callback_id, authenticate())))
+    response.status_code = 202
+    return response
 
 
-@strays_api.delete("/v1/quarantine/<stray_id>")
-@answers(204, description="It is gone.")
+@quarantine_api.delete("/v1/quarantine/<callback_id>")
+@answers(204, description="The callback is deleted.")
 @refuses(401, 404, 429, 503)
-def forget(stray_id: str) -> Response:
-    """Forget one."""
-    forgotten(stray_id, caller())
+def forget(callback_id: str) -> Response:
+    """Delete a callback from the quarantine."""
+    forget_callback(callback_id, authenticate())
     return Response(status=204)
 
 
-def strays(asking: Caller, limit: int = 100) -> list[dict[str, Any]]:
-    """What was set aside of the caller's jobs, newest first."""
-    return [shown(stray) for stray in services().ledger.quarantine.newest(asking.scope, services().now(), limit)]
+def quarantined_callbacks(caller: Caller, limit: int = 100) -> list[dict[str, Any]]:
+    """The quarantined callbacks of the jobs that the caller may see, newest first."""
+    return [
+        callback_document(callback)
+        for callback in services().ledger.quarantine.newest(caller.scope, services().now(), limit)
+    ]
 
 
-def replayed(stray_id: str, asking: Caller) -> Job:
-    """The job after the callback was taken for a hint, and forgotten; raises 404, or 409 where it can tell nothing."""
-    stray, now = found(stray_id, asking), services().now()
-    job = services().ledger.get(stray.job_id)
+def replay_callback(callback_id: str, caller: Caller) -> Job:
+    """Apply the callback as a hint, delete it and return its job; raises 404, or 409 where nothing can be asked."""
+    callback, now = find_callback(callback_id, caller), services().now()
+    job = services().ledger.get(callback.job_id)
     if job is None:
-        raise NotFound("Its job is gone.")
-    if job.provider != stray.provider:
-        raise Unacceptable("conflict", f"The job is not at {stray.provider} any more.", 409)
-    moved = services().ledger.apply(job.id, events.Replayed(task_id=stray.task_id), now)
-    if moved is None or moved.nudge is None or moved.due_at != now:
+        raise NotFound("The job of this callback is gone.")
+    if job.provider != callback.provider:
+        raise Unacceptable("conflict", f"The job is no longer at {callback.provider}.", 409)
+    job_after = services().ledger.apply(job.id, events.Replayed(task_id=callback.task_id), now)
+    if job_after is None or job_after.nudge is None or job_after.due_at != now:
         raise Unacceptable("conflict", f"The job is {job.state.value}; there is nothing to ask.", 409)
-    services().ledger.quarantine.drop(stray_id)
-    return moved
+    services().ledger.quarantine.drop(callback_id)
+    return job_after
 
 
-def forgotten(stray_id: str, asking: Caller) -> None:
-    """Forget one of the caller's; raises 404."""
-    services().ledger.quarantine.drop(found(stray_id, asking).id)
+def forget_callback(callback_id: str, caller: Caller) -> None:
+    """Delete a callback that the caller may see; raises 404."""
+    services().ledger.quarantine.drop(find_callback(callback_id, caller).id)
 
 
-def found(stray_id: str, asking: Caller) -> QuarantinedCallback:
-    stray = services().ledger.quarantine.get(stray_id, asking.scope, services().now())
-    if stray is None:
+def find_callback(callback_id: str, caller: Caller) -> QuarantinedCallback:
+    callback = services().ledger.quarantine.get(callback_id, caller.scope, services().now())
+    if callback is None:
         raise NotFound("There is no such callback in quarantine.")
-    return stray
+    return callback
 
 
-def shown(stray: QuarantinedCallback) -> dict[str, Any]:
+def callback_document(callback: QuarantinedCallback) -> dict[str, Any]:
     return {
-        "id": stray.id,
-        "at": moment(stray.at),
-        "provider": stray.provider,
-        "job_id": stray.job_id,
-        "tenant": stray.tenant,
-        "attempt": stray.attempt,
-        "task_id": stray.task_id,
-        "expected_task_id": stray.expected,
-        "status_word": stray.word,
-        "body": stray.body,
+        "id": callback.id,
+        "at": moment(callback.at),
+        "provider": callback.provider,
+        "job_id": callback.job_id,
+        "tenant": callback.tenant,
+        "attempt": callback.attempt,
+        "task_id": callback.task_id,
+        "expected_task_id": callback.expected,
+        "status_word": callback.word,
+        "body": callback.body,
     }

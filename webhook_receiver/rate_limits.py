@@ -7,11 +7,12 @@ from threading import Lock
 MINUTE_NS = 60_000_000_000
 
 
-class Rates:
-    """A bucket for each tenant, which holds a minute's requests and fills evenly.
+class RateLimits:
+    """A bucket for each tenant: it holds the requests of one minute and fills evenly.
 
     Counted in this process alone: a request costs the ledger nothing, and with `n` web processes a key may ask `n`
-    times as often. It keeps one caller's runaway loop from the others; what is spent, the caps and the budget bound.
+    times as often. The limit protects the others from a runaway loop of one caller. Caps and budgets bound
+    the money.
     """
 
     def __init__(self, per_minute: int) -> None:
@@ -20,7 +21,7 @@ class Rates:
         self._lock = Lock()
 
     def wait_s(self, tenant: str, now_ns: int) -> int:
-        """Count a request and answer 0; or, where it is one too many, count nothing and say when to try again."""
+        """Count a request and return 0; where it is one too many, count nothing and return the seconds to wait."""
         with self._lock:
             full_at = max(self._full_at.get(tenant, 0), now_ns) + self._gap_ns
             over_ns = full_at - now_ns - MINUTE_NS

@@ -11,46 +11,46 @@ from werkzeug.exceptions import RequestEntityTooLarge
 from rushes.shared.intake.intake import Unacceptable
 
 BODY_BYTES = 1 << 20
-# For each piece of it: a caller who is gone holds no thread.
+# For each piece of a body: a caller who is gone must not hold a thread.
 STALL_S = 10.0
 
 
 def json_body() -> Any:
-    """The body as JSON; raises Unacceptable for another media type, or where it is no JSON."""
+    """The body as JSON; raises Unacceptable 415 for another media type, 400 where it is not JSON."""
     if request.mimetype != "application/json" and not request.mimetype.endswith("+json"):
         raise Unacceptable("unsupported_media_type", "The body is not application/json.", 415)
-    return parsed(raw(), EACH_ONCE)
+    return parse_json(raw_body(), UNIQUE_KEYS)
 
 
-def raw() -> bytes:
-    """The body as it came; raises RequestEntityTooLarge, and Unacceptable where it did not come whole.
+def raw_body() -> bytes:
+    """The body as bytes; raises RequestEntityTooLarge, and Unacceptable where it did not come whole.
 
-    Werkzeug's own limit takes a body without a length that is over it for one that ends there (seen with 3.1.9).
+    Werkzeug's own limit cuts a body that gives no length, and takes it for a whole one (seen with 3.1.9).
     """
     length = request.content_length
     if length is not None and length > BODY_BYTES:
         raise RequestEntityTooLarge
-    body = read(BODY_BYTES + 1 if length is None else length)
+    body = read_body(BODY_BYTES + 1 if length is None else length)
     if len(body) > BODY_BYTES:
         raise RequestEntityTooLarge
     if len(body) < (length or 0):
-        raise cut_short()
+        raise incomplete_body()
     return body
 
 
-def read(size_bytes: int) -> bytes:
-    """So many bytes of the body, fewer only at its end; raises Unacceptable where they stop coming."""
+def read_body(size_bytes: int) -> bytes:
+    """Read `size_bytes` of the body, fewer only at its end; raises Unacceptable where they stop coming."""
     connection = request.environ.get("gunicorn.socket")
     if connection is not None:
         connection.settimeout(STALL_S)
     try:
         return bytes(request.environ["wsgi.input"].read(size_bytes))
-    except Exception:  # whatever the server's own reader raises: a stall, a reset, a chunk that is none
-        raise cut_short() from None
+    except Exception:  # whatever the reader of the server raises: a stall, a reset, a malformed chunk
+        raise incomplete_body() from None
 
 
-def cut_short() -> Unacceptable:
-    """What to raise for a body that ended too soon."""
+def incomplete_body() -> Unacceptable:
+    """The error for a body that ended too soon."""
     return Unacceptable("bad_request", "The body did not come whole.", 400)
 
 
@@ -58,21 +58,21 @@ def _no_constant(name: str) -> None:
     raise ValueError(f"{name} is not JSON")
 
 
-def _each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """What a key that is said twice means, our caller's reader and ours may not agree on."""
-    held = dict(pairs)
-    if len(held) < len(pairs):
-        raise ValueError("a key is said twice")
-    return held
+def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Refuse a key that stands twice: two JSON readers may not agree on what it means."""
+    document = dict(pairs)
+    if len(document) < len(pairs):
+        raise ValueError("a key stands twice")
+    return document
 
 
-# Made once: json.loads makes one for each text that it is given options with.
+# Made once: json.loads with options makes a decoder for each text.
 STANDARD = json.JSONDecoder(parse_constant=_no_constant)
-EACH_ONCE = json.JSONDecoder(parse_constant=_no_constant, object_pairs_hook=_each_once)
+UNIQUE_KEYS = json.JSONDecoder(parse_constant=_no_constant, object_pairs_hook=_unique_keys)
 
 
-def parsed(body: bytes, decoder: json.JSONDecoder = STANDARD) -> Any:
-    """JSON as the standard has it; raises Unacceptable 400."""
+def parse_json(body: bytes, decoder: json.JSONDecoder = STANDARD) -> Any:
+    """Parse JSON as the standard has it, without NaN; raises Unacceptable 400."""
     try:
         return decoder.decode(body.decode("utf-8-sig"))
     except (ValueError, RecursionError):

@@ -1,4 +1,4 @@
-"""Whether this process is to end: what would wait on and on looks here."""
+"""Whether this process is about to end: whatever waits for long checks this event."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What gunicorn serves."""
+"""The app that gunicorn serves."""
 
 from __future__ import annotations
 
@@ -19,4 +19,4 @@ try:
 except SettingsError as error:
     sys.exit(str(error))
 doctor.warn_of_redis(parts.settings)
-atexit.register(app.extensions["visits"].write_if_possible)
+atexit.register(app.extensions["callback_counts"].write_if_possible)

@@ -181,7 +181,7 @@ def assemble(stage: Stage, bare: Any, http_client: Any, s3: Any, resubmit: bool,
         now=lambda: stage.now,
     )
     services = replace(services, journal=Desk(services.archive))
-    app.extensions["rushes"], app.extensions["visits"] = services, callback_counts.Visits(ledger)
+    app.extensions["rushes"], app.extensions["callback_counts"] = services, callback_counts.CallbackCounts(ledger)
     # What is handed over besides the tickets says only which queue they go to.
     return Parts(services, Scheduler(services, lambda *told: hand(told[-1])), app.test_client(), bare, stage)
 

@@ -111,6 +111,6 @@ def gallery(web: Web) -> dict[str, str]:
     history = (Note(now, "queued"), Note(now, "submitting", "apimart"), Note(now, "unconfirmed", "https://" + "y" * 90))
     plan = {"link": link(expires_at=now + HOUR), "asked_at": now, "polls": 7, "task_id": "task_" + "9" * 60}
     shown = {state.value: web.standing(state, history=history, **asks).id for state in State}
-    shown["link dies"] = web.standing(State.ARCHIVING, plan, history=history, progress=100).id
+    shown["link expires"] = web.standing(State.ARCHIVING, plan, history=history, progress=100).id
     shown["plain"] = web.standing(State.RUNNING, progress=40).id
     return shown

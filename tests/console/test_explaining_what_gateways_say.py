@@ -24,8 +24,8 @@ def test_who_waits_for_a_gateway_over_its_rate_reads_which_other_may_take_it_and
     explained = explain(waiting, web.parts, waiting.created_at + 22 * SECOND)
 
     assert explained
-    assert "rate limited" in explained.what
-    assert ("may take it" in explained.what, words in explained.what) == (bool(words), True)
+    assert "rate limited" in explained.problem
+    assert ("may take it" in explained.problem, words in explained.problem) == (bool(words), True)
 
 
 @pytest.mark.parametrize(
@@ -39,4 +39,4 @@ def test_a_clip_that_cannot_be_fetched_is_explained(web: Web, state: State, note
     explained = explain(job_in(state).noted(NOW, *note), web.parts, NOW + SECOND)
 
     assert explained
-    assert words in f"{explained.what} {explained.do}"
+    assert words in f"{explained.problem} {explained.next_step}"

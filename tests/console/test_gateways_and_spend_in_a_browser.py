@@ -40,7 +40,7 @@ def admin(page: Page, web: Web) -> Iterator[Page]:
 
 def test_a_gateway_is_paused_and_resumed_by_its_button(admin: Page, web: Web) -> None:
     admin.get_by_role("button", name="Pause evolink").click()
-    expect(admin.get_by_role("status").filter(has_text="Nothing new goes there")).to_be_visible()
+    expect(admin.get_by_role("status").filter(has_text="It gets no new jobs")).to_be_visible()
     assert web.parts.ledger.gateways.health("evolink")["why"] == "operator"
 
     admin.get_by_role("button", name="Resume evolink").press("Enter")
@@ -66,7 +66,7 @@ def test_both_pages_can_be_read(browser: Browser, web: Web, options: Any) -> Non
         sign_in(page, url, KEYS["admin"], onward="/gateways")
         assert (grave_faults(page), overflow_px(page)) == ([], 0)
         page.goto(f"{url}/spend")
-        page.get_by_text("The same as a table").click()
+        page.get_by_text("As a table").click()
         assert (grave_faults(page), overflow_px(page)) == ([], 0)
         assert said == []
 
@@ -75,5 +75,5 @@ def test_the_days_are_chosen_by_the_keyboard(admin: Page) -> None:
     admin.goto(admin.url.replace("/gateways", "/spend"))
     admin.get_by_role("link", name="7 days").press("Enter")
     admin.wait_for_url("**/spend?from=2026-09-15&to=2026-09-21")
-    assert admin.locator(".plot .day").count() == 7
+    assert admin.locator(".chart .day").count() == 7
     expect(admin.get_by_role("link", name="7 days")).to_have_attribute("aria-current", "true")

@@ -103,11 +103,11 @@ def test_only_the_admin_pauses_and_resumes(web: Web) -> None:
     assert "evolink/pause" not in acme.page("/gateways")
     assert web.parts.ledger.gateways.paused_until("evolink") == 0
 
-    assert admin.form("/gateways/evolink/pause").headers["Location"] == "/gateways?said=paused"
+    assert admin.form("/gateways/evolink/pause").headers["Location"] == "/gateways?done=paused"
     assert web.parts.ledger.gateways.health("evolink")["why"] == "operator"
     assert "Paused by an operator" in section(acme.page("/gateways"), "evolink")
 
-    assert admin.form("/gateways/evolink/resume").headers["Location"] == "/gateways?said=resumed"
+    assert admin.form("/gateways/evolink/resume").headers["Location"] == "/gateways?done=resumed"
     assert web.parts.ledger.gateways.paused_until("evolink") == 0
 
 
@@ -128,7 +128,7 @@ def test_a_tenant_sees_its_own_budget_and_the_admin_sees_all() -> None:
     assert "$1.70" in acme
     assert "$2.00</span></b> held" not in acme
     assert "Reached" not in acme
-    assert "no submit until midnight" in admin
+    assert "no submits until midnight" in admin
     assert section(acme, "evolink").count("$1.70")
     assert section(admin, "evolink").count("$3.70")
 

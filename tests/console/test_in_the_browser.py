@@ -116,7 +116,7 @@ def test_cancel_retry_and_resolve_from_the_page(web: Web, url: str, page: Page) 
 
     assert web.now(queued.id).state is State.CANCELED
     assert web.now(unconfirmed.id).current.task_id == "task-9"
-    expect(page).not_to_have_url(re.compile("said"))  # the script takes it away after the page is shown
+    expect(page).not_to_have_url(re.compile("done="))  # the script takes it away after the page is shown
 
 
 def test_a_decision_is_not_sent_before_somebody_says_that_they_looked(web: Web, url: str, page: Page) -> None:
@@ -207,7 +207,7 @@ def telling(web: Web, url: str, page: Page) -> list[str]:
     """Pages that look different from each other, for somebody who sees everything and is signed in."""
     shown = gallery(web)
     sign_in(page, url, "key-of-admin")
-    jobs = [f"/jobs/{shown[name]}" for name in ("failed", "unconfirmed", "completed", "link dies")]
+    jobs = [f"/jobs/{shown[name]}" for name in ("failed", "unconfirmed", "completed", "link expires")]
     return ["/", "/?text=nothing+like+it", "/nowhere", *jobs, f"/jobs/{shown['failed']}/calls"]
 
 

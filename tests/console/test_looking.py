@@ -56,7 +56,7 @@ def test_another_tenants_job_is_not_there(web: Web, path: str) -> None:
 def test_nothing_can_be_done_to_another_tenants_job(web: Web, action: str, state: str) -> None:
     job = web.standing(State(state))
 
-    answer = visitor(web, "other").send(f"/jobs/{job.id}/{action}", action="fail", looked="yes")
+    answer = visitor(web, "other").send(f"/jobs/{job.id}/{action}", action="fail", looked_up="yes")
 
     assert answer.status_code == 404
     assert web.now(job.id) == job
@@ -185,15 +185,15 @@ def test_the_money_at_stake_is_what_was_charged_and_what_may_have_been(web: Web)
     explained = explain(lost, web.parts, NOW + SECOND)
 
     assert explained
-    assert explained.stake == "$0.42 was charged. Up to $0.42 may have been charged."
+    assert explained.money_at_stake == "$0.42 was charged. Up to $0.42 may have been charged."
 
 
 def test_an_unconfirmed_job_names_the_minute_to_look_for_at_the_gateway(web: Web) -> None:
     explained = explain(job_in(State.UNCONFIRMED), web.parts, NOW + HOUR)
 
     assert explained
-    assert "14:13 UTC" in explained.do
-    assert "given up in 23 h" in explained.do
+    assert "14:13 UTC" in explained.next_step
+    assert "given up in 23 h" in explained.next_step
 
 
 def test_a_job_that_waits_for_a_paused_gateway_says_so(web: Web) -> None:
@@ -204,8 +204,8 @@ def test_a_job_that_waits_for_a_paused_gateway_says_so(web: Web) -> None:
     explained = explain(job, web.parts, job.created_at + 30 * SECOND)
 
     assert explained
-    assert "apimart, which is paused for 59 min" in explained.what
-    assert "insufficient balance" in explained.what
+    assert "apimart, which is paused for 59 min" in explained.problem
+    assert "insufficient balance" in explained.problem
 
 
 def test_a_job_that_waits_though_no_worker_lives_says_so(web: Web) -> None:
@@ -214,7 +214,7 @@ def test_a_job_that_waits_though_no_worker_lives_says_so(web: Web) -> None:
     explained = explain(job, web.parts, job.created_at + 30 * SECOND)
 
     assert explained
-    assert "Start `worker` and `scheduler`" in explained.what
+    assert "Start `worker` and `scheduler`" in explained.problem
 
 
 def test_the_timeline_tells_each_event_with_its_time_in_order(web: Web) -> None:
@@ -234,7 +234,7 @@ def test_the_timeline_tells_each_event_with_its_time_in_order(web: Web) -> None:
         "14:13:20 Accepted",
         "14:13:21 Submitted to apimart",
         "14:13:22 The gateway took it, as task task-1",
-        "14:14:20 apimart was asked 3 times",
+        "14:14:20 apimart was polled 3 times",
         "14:14:50 The clip is made: heard by callback",
         "14:14:55 Archived",
         "14:14:56 The caller was notified",
@@ -249,8 +249,8 @@ def test_the_life_of_a_link_is_shown_while_the_clip_is_not_saved(web: Web, left_
     saved = web.standing(State.COMPLETED, plan)
     person = visitor(web)
 
-    assert ("link dies" in person.reads(f"/jobs/{job.id}")) is shown
-    assert "link dies" not in person.reads(f"/jobs/{saved.id}")
+    assert ("link expires" in person.reads(f"/jobs/{job.id}")) is shown
+    assert "link expires" not in person.reads(f"/jobs/{saved.id}")
 
 
 # --- what never stands on a page
@@ -372,7 +372,7 @@ def test_a_page_that_breaks_says_so_and_logs_it(web: Web, monkeypatch: pytest.Mo
     answer = person.get("/")
 
     assert answer.status_code == 500
-    assert "It was logged" in answer.text
+    assert "The error was logged" in answer.text
 
 
 def test_the_console_is_no_part_of_the_document_of_the_api(web: Web) -> None:
@@ -451,7 +451,7 @@ def test_an_unconfirmed_job_is_resolved_once_somebody_says_that_they_looked(
 
     unlooked = person.send(f"/jobs/{job.id}/resolve", **decision)
     before = web.now(job.id)
-    looked = person.send(f"/jobs/{job.id}/resolve", looked="yes", **decision)
+    looked = person.send(f"/jobs/{job.id}/resolve", looked_up="yes", **decision)
 
     assert (unlooked.status_code, before) == (422, job)
     assert looked.status_code == 303
@@ -465,7 +465,7 @@ def test_an_unconfirmed_job_is_resolved_once_somebody_says_that_they_looked(
 def test_a_decision_that_is_none_changes_nothing(web: Web, decision: dict[str, str]) -> None:
     job = web.standing(State.UNCONFIRMED)
 
-    assert visitor(web).send(f"/jobs/{job.id}/resolve", looked="yes", **decision).status_code == 422
+    assert visitor(web).send(f"/jobs/{job.id}/resolve", looked_up="yes", **decision).status_code == 422
     assert web.now(job.id) == job
 
 

@@ -86,9 +86,9 @@ def test_every_field_that_is_shown_can_be_sent_and_no_other(key: str) -> None:
     operation = form_fields.OPERATIONS[key]
     for model in operation.models:
         for mode in ("std", "pro"):
-            wish = form_fields.wish(operation, model, mode)
+            wish = form_fields.minimal_request(operation, model, mode)
             assert JobRequest().validate(wish) == {}
-            not_for_it = form_fields.refusals(key, model, mode, False)
+            not_for_it = form_fields.unavailable_fields(key, model, mode, False)
             for name in form_fields.SAMPLES.keys() - form_fields.DEFINING:
                 assert (name in not_for_it) == (
                     name in JobRequest().validate({**wish, name: form_fields.SAMPLES[name]})
@@ -119,10 +119,10 @@ def test_the_form_shows_the_fields_of_its_operation(
 
 
 def test_a_model_that_nobody_offers_for_an_operation_is_not_to_be_chosen() -> None:
-    assert form_fields.offered("shots", ["newapi", "apimodels"]) == ["kling-v3"]
-    assert form_fields.offered("first_last", ["apimodels"]) == ["kling-v3"]
+    assert form_fields.offered_models("shots", ["newapi", "apimodels"]) == ["kling-v3"]
+    assert form_fields.offered_models("first_last", ["apimodels"]) == ["kling-v3"]
     # Where nobody can, the estimate says why.
-    assert form_fields.offered("motion", ["newapi"]) == list(form_fields.OPERATIONS["motion"].models)
+    assert form_fields.offered_models("motion", ["newapi"]) == list(form_fields.OPERATIONS["motion"].models)
 
 
 def test_lengths_are_those_of_the_model() -> None:

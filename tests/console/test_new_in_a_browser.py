@@ -89,7 +89,7 @@ def test_a_picture_and_a_clip_that_are_dropped_together_go_where_they_fit(form: 
     in_bucket(form, "image_url", "video_url")
     expect(form.locator('[data-upload="image_url"] img')).to_be_visible()
     expect(form.locator('[data-upload="video_url"] video')).to_be_visible()
-    expect(form.locator('[data-upload="video_url"] .told')).to_contain_text("480 × 360 px, 4 s")
+    expect(form.locator('[data-upload="video_url"] .upload-status')).to_contain_text("480 × 360 px, 4 s")
     assert grave_faults(form) == []
 
 
@@ -202,7 +202,7 @@ def test_a_choice_shows_the_fields_that_fit_it_and_keeps_the_rest(form: Page) ->
 
 
 def test_prices_follow_what_is_typed(form: Page) -> None:
-    said = form.locator("#estimate-said")
+    said = form.locator("#estimate-text")
     expect(said).to_contain_text("fill in: prompt")
     form.get_by_label("Prompt", exact=True).fill("a red kite")
     first = form.locator("#quotes .first .price")
@@ -216,8 +216,8 @@ def test_prices_follow_what_is_typed(form: Page) -> None:
 def test_a_price_over_the_limit_is_told_for_each(form: Page) -> None:
     form.get_by_label("Prompt", exact=True).fill("a red kite")
     form.get_by_text("More settings").click()
-    form.get_by_label("No dearer than").fill("0.01")
-    expect(form.locator("#estimate-said")).to_contain_text("No enabled gateway can")
+    form.get_by_label("Highest cost").fill("0.01")
+    expect(form.locator("#estimate-text")).to_contain_text("No enabled gateway can")
     expect(form.locator("#quotes")).to_contain_text("over max_cost_usd")
 
 
@@ -243,7 +243,7 @@ def test_each_operation_is_sent_as_it_is_filled_in(form: Page, web: Web) -> None
         form.goto(form.url.split("/jobs/")[0].removesuffix("/new") + "/new")
         operation(form, name)
         fill[name]()
-        expect(form.locator(".told a")).to_have_count(files.get(name, 0))
+        expect(form.locator(".upload-status a")).to_have_count(files.get(name, 0))
         expect(form.locator("#quotes .first")).to_be_visible()
         make(form)
 
@@ -271,7 +271,7 @@ def test_what_is_wrong_is_told_at_its_field_and_has_the_focus(form: Page, web: W
     form.get_by_role("button", name="Make the video").click()
     expect(form.locator("#problem-callback_url")).to_be_visible()  # its group was closed
     expect(form.locator("#f-callback_url")).to_be_focused()
-    expect(form.locator("#alert")).to_contain_text("whom to tell of the end")
+    expect(form.locator("#alert")).to_contain_text("address for the notification")
     assert form.locator("#f-callback_url").get_attribute("aria-invalid") == "true"
     assert jobs(web) == []
     assert grave_faults(form) == []
@@ -283,7 +283,7 @@ def test_nothing_is_sent_while_a_file_is_on_its_way(form: Page, web: Web) -> Non
     form.set_input_files("#file-image_url", [JPG])
     expect(form.get_by_role("progressbar")).to_be_visible()
     form.get_by_role("button", name="Make the video").click()
-    expect(form.locator("#alert")).to_contain_text("still on its way")
+    expect(form.locator("#alert")).to_contain_text("still being uploaded")
     form.get_by_role("button", name="Cancel").click()
     expect(form.get_by_role("progressbar")).to_be_hidden()
     assert jobs(web) == []
@@ -313,6 +313,6 @@ def test_no_script_of_a_stranger_finds_a_way_in(form: Page) -> None:
     name = '<img src=x onerror="document.title=1">.jpg'
     form.set_input_files("#file-image_url", [a_file(name, "image/jpeg", picture())])
     in_bucket(form, "image_url")
-    expect(form.locator('[data-upload="image_url"] .told')).to_contain_text(name)
+    expect(form.locator('[data-upload="image_url"] .upload-status')).to_contain_text(name)
     assert form.title() == "New · Rushes"
     assert said == []

@@ -151,7 +151,8 @@ def test_what_comes_too_slowly_ends_there(web: Web, monkeypatch: pytest.MonkeyPa
     ours, theirs = socket.socketpair()
     ours.settimeout(PATIENCE_S)
     theirs.sendall(b"a little")
-    with ours, theirs, web.app.test_request_context(environ_overrides={"gunicorn.socket": ours}), uploads.hurried():
+    context = web.app.test_request_context(environ_overrides={"gunicorn.socket": ours})
+    with ours, theirs, context, uploads.upload_deadline():
         assert ours.recv(99) == b"a little"
         assert ours.recv(99) == b""  # although they go on
 
@@ -166,7 +167,7 @@ def test_what_came_in_time_is_not_hung_up_on(web: Web, monkeypatch: pytest.Monke
     monkeypatch.setattr(uploads, "Timer", Noted)
     ours, theirs = socket.socketpair()
     with ours, theirs, web.app.test_request_context(environ_overrides={"gunicorn.socket": ours}):
-        with uploads.hurried():
+        with uploads.upload_deadline():
             running = timers[0].finished.is_set()
         assert (running, timers[0].finished.is_set()) == (False, True)
         timers[0].run()  # as its thread does

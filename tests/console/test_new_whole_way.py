@@ -13,7 +13,7 @@ def test_a_picture_and_a_clip_from_a_persons_disk_become_a_video(site: Site, pag
     page.get_by_role("radio", name="Motion control").check()
     page.set_input_files("#file-image_url", [{"name": "me.jpg", "mimeType": "image/jpeg", "buffer": picture()}])
     page.set_input_files("#file-video_url", [{"name": "dance.mp4", "mimeType": "video/mp4", "buffer": clip()}])
-    expect(page.locator(".told a")).to_have_count(2)
+    expect(page.locator(".upload-status a")).to_have_count(2)
     expect(page.locator("#quotes .first .price")).to_contain_text("$")
 
     page.get_by_role("button", name="Make the video").click()

@@ -33,7 +33,7 @@ def test_a_callback_that_was_set_aside_is_shown_without_what_is_secret(web: Web)
 def test_a_followed_callback_makes_its_job_due_and_leaves_the_page(web: Web) -> None:
     job, visitor = stray_at(web), Visitor(web.app, KEYS["acme"])
     answer = visitor.send("/quarantine/" + address(visitor.page("/quarantine"), "replay"))
-    assert (answer.status_code, answer.location) == (303, f"/jobs/{job.id}?said=followed")
+    assert (answer.status_code, answer.location) == (303, f"/jobs/{job.id}?done=callback_replayed")
     assert web.now(job.id).nudge is not None
     assert job.id not in visitor.page("/quarantine")
 
@@ -41,7 +41,7 @@ def test_a_followed_callback_makes_its_job_due_and_leaves_the_page(web: Web) -> 
 def test_a_forgotten_callback_is_gone(web: Web) -> None:
     job, visitor = stray_at(web), Visitor(web.app, KEYS["acme"])
     answer = visitor.send("/quarantine/" + address(visitor.page("/quarantine"), "forget"))
-    assert (answer.status_code, answer.location) == (303, "/quarantine?said=forgotten")
+    assert (answer.status_code, answer.location) == (303, "/quarantine?done=callback_deleted")
     assert job.id not in visitor.page("/quarantine")
 
 

@@ -23,7 +23,7 @@ def reset(web: Web, **changes: Any) -> None:
     """The settings of the app changed, as they are after a restart with another environment."""
     held = web.app.extensions["rushes"]
     web.app.extensions["rushes"] = replace(held, settings=replace(held.settings, **changes))
-    session.prepare(web.app, web.app.extensions["rushes"].settings.secret_keys)
+    session.set_up(web.app, web.app.extensions["rushes"].settings.secret_keys)
 
 
 @pytest.mark.parametrize("path", PAGES)
@@ -45,7 +45,7 @@ def test_a_wrong_key_lets_nobody_in(web: Web, key: str) -> None:
     answer = stranger.sign_in(key)
 
     assert answer.status_code == 401
-    assert "No key of this service" in answer.text
+    assert "This is no key of this service" in answer.text
     assert not stranger.is_in()
 
 
@@ -146,7 +146,7 @@ def test_a_form_without_the_visitors_own_token_changes_nothing(web: Web, action:
     person.page("/")  # it has a token of its own
 
     sent = anothers if token == "another's" else token
-    answer = person.send(f"/jobs/{job.id}/{action}", sent, action="fail", looked="yes")
+    answer = person.send(f"/jobs/{job.id}/{action}", sent, action="fail", looked_up="yes")
 
     assert answer.status_code == 403
     assert "too old to be sent" in answer.text

@@ -64,7 +64,7 @@ def test_the_last_thirty_days_are_summed_up(spent: Web) -> None:
 @pytest.mark.parametrize("label", ["Spending by gateway", "Spending by day"])
 def test_every_table_adds_up_to_the_same(spent: Web, label: str) -> None:
     found = rows(Visitor(spent).page("/spend"), label)
-    together = found.pop("Together")
+    together = found.pop("Total")
     assert sum(row[0] for row in found.values()) == together[0] == Decimal("2.5")
     assert sum(row[1] for row in found.values()) == together[1] == Decimal("1.083")
     assert sum(row[2] for row in found.values() if len(row) > 2) == together[2] == Decimal("0.1")
@@ -72,8 +72,8 @@ def test_every_table_adds_up_to_the_same(spent: Web, label: str) -> None:
 
 def test_the_plot_shows_what_the_table_says(spent: Web) -> None:
     with spent.app.app_context():
-        lines = [line for day in ("2026-09-20", TODAY) for line in spend.gateways_api.lines(day, "acme")]
-    drawn = spend.plot(["2026-09-20", TODAY], lines, ["evolink", "newapi"])
+        lines = [line for day in ("2026-09-20", TODAY) for line in spend.gateways_api.usage_entries(day, "acme")]
+    drawn = spend.chart(["2026-09-20", TODAY], lines, ["evolink", "newapi"])
     first, second = drawn.days
     unit = first.bars[0].height / first.bars[0].usd
     assert [bar.gateway for bar in first.bars] == ["evolink", "newapi"]
@@ -95,13 +95,13 @@ def test_the_axis_has_round_amounts_and_reaches_over_the_highest_bar(most: str) 
         "day": TODAY,
         "provider": "evolink",
     }
-    ticks = spend.plot([TODAY], [line], ["evolink"]).ticks
+    ticks = spend.chart([TODAY], [line], ["evolink"]).ticks
     assert 3 <= len(ticks) <= 6
     assert ticks[-1][0] >= Decimal(most) > ticks[-2][0]
 
 
 def test_a_plot_of_nothing_still_stands() -> None:
-    drawn = spend.plot([TODAY], [], [])
+    drawn = spend.chart([TODAY], [], [])
     assert drawn.days[0].bars == []
     assert drawn.ticks
 

@@ -164,7 +164,7 @@ def test_a_method_that_a_door_does_not_know_is_a_405(door: Web, method: str) -> 
     for path in doors:
         rule = {"/callbacks/evolink/job_1/token": "/callbacks/<provider>/<job_id>/<token>"}.get(path, path)
         known = allowed(
-            door.app, rule.replace("{id}-0", "<stray_id>").replace("{id}", "<job_id>").replace("evolink", "<name>")
+            door.app, rule.replace("{id}-0", "<callback_id>").replace("{id}", "<job_id>").replace("evolink", "<name>")
         )
         if method not in known:
             tried += 1
@@ -231,7 +231,7 @@ def ready(store: Any, **changes: str | None) -> Any:
 
 def test_a_frozen_s3_is_told_soon_and_holds_up_one_look(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(health, "ARCHIVE_S", 0.2)
-    monkeypatch.setattr(health, "LOOK", health.SingleFlight(health.ARCHIVE_S))
+    monkeypatch.setattr(health, "ARCHIVE_CHECK", health.SingleFlight(health.ARCHIVE_S))
     with socket.create_server(("127.0.0.1", 0)) as frozen:  # takes connections, and never answers
         monkeypatch.setenv("AWS_ENDPOINT_URL_S3", f"http://127.0.0.1:{frozen.getsockname()[1]}")
         web, started = Web(parts_over(MemoryStore(), s3_client())), time.monotonic()

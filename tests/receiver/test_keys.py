@@ -10,7 +10,7 @@ from test_doors import KEYED
 
 from rushes.shared import settings
 from rushes.shared.ledger.memory_store import MemoryStore
-from rushes.webhook_receiver.rate_limits import Rates
+from rushes.webhook_receiver.rate_limits import RateLimits
 
 
 def hashed(key: str) -> str:
@@ -62,7 +62,7 @@ SECOND_NS = 1_000_000_000
 
 
 def test_a_minutes_requests_may_come_at_once_and_then_evenly() -> None:
-    rates, now = Rates(60), 5 * SECOND_NS
+    rates, now = RateLimits(60), 5 * SECOND_NS
 
     assert [rates.wait_s("acme", now) for _ in range(61)] == [0] * 60 + [1]
     assert [rates.wait_s("acme", now + SECOND_NS) for _ in range(2)] == [0, 1]
@@ -70,14 +70,14 @@ def test_a_minutes_requests_may_come_at_once_and_then_evenly() -> None:
 
 
 def test_a_refused_request_does_not_put_the_next_one_off() -> None:
-    rates = Rates(1)
+    rates = RateLimits(1)
 
     assert rates.wait_s("acme", 0) == 0
     assert [rates.wait_s("acme", n * SECOND_NS) for n in (0, 30, 59, 60)] == [60, 30, 1, 0]
 
 
 def test_each_tenant_has_its_own_rate() -> None:
-    rates = Rates(1)
+    rates = RateLimits(1)
 
     assert [rates.wait_s(tenant, 0) for tenant in ("acme", "other", "acme")] == [0, 0, 60]
 

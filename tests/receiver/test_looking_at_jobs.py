@@ -313,7 +313,7 @@ def test_the_stream_tells_each_change_once_and_ends_with_the_job(web: Web) -> No
     running = replace(queued, state=State.RUNNING)
     half, done = replace(running, progress=50), replace(running, state=State.COMPLETED, progress=100)
 
-    told = heard(jobs_api.told(queued, "", steps(queued, running, running, half, half, done)))
+    told = heard(jobs_api.event_stream(queued, "", steps(queued, running, running, half, half, done)))
 
     assert [(kind, data["status"], data["progress"]) for _, kind, data in told] == [
         ("status", "queued", 0),
@@ -330,7 +330,7 @@ def test_no_two_events_of_a_job_that_goes_back_and_forth_have_one_id(web: Web) -
     way = [State.SUBMITTING, State.QUEUED, State.SUBMITTING, State.QUEUED, State.CANCELED]
     later = [replace(job, state=state, version=job.version + step) for step, state in enumerate(way, 1)]
 
-    told = heard(jobs_api.told(job, "", steps(*later)))
+    told = heard(jobs_api.event_stream(job, "", steps(*later)))
 
     assert [data["status"] for _, _, data in told] == ["queued", *way]
     assert len({mark for mark, _, _ in told}) == len(told)
@@ -343,9 +343,9 @@ def test_wherever_a_stream_is_cut_who_comes_back_misses_nothing_and_hears_nothin
     way = [(State.SUBMITTING, 0), (State.RUNNING, 0), (State.RUNNING, 40), (State.ARCHIVING, 100), (State.FAILED, 100)]
     life = [job, *(replace(job, state=s, progress=p, version=n) for n, (s, p) in enumerate(way, 5))]
 
-    before = heard(jobs_api.told(job, "", steps(*life[1:])))[:cut]
+    before = heard(jobs_api.event_stream(job, "", steps(*life[1:])))[:cut]
     last = before[-1][0] if before else ""
-    after = heard(jobs_api.told(life[max(cut - 1, 0)], last, steps(*life[max(cut, 1) :])))
+    after = heard(jobs_api.event_stream(life[max(cut - 1, 0)], last, steps(*life[max(cut, 1) :])))
 
     assert [(data["status"], data["progress"]) for _, _, data in before + after] == [
         (one.state.value, one.progress) for one in life
@@ -356,9 +356,9 @@ def test_wherever_a_stream_is_cut_who_comes_back_misses_nothing_and_hears_nothin
 def test_who_comes_back_to_the_stream_hears_only_what_is_new(web: Web) -> None:
     running = replace(web.now(web.submitted()["id"]), state=State.RUNNING, progress=30)
     done = replace(running, state=State.COMPLETED, progress=100)
-    ((mark, _, _), *_) = heard(jobs_api.told(running, "", steps(done)))
+    ((mark, _, _), *_) = heard(jobs_api.event_stream(running, "", steps(done)))
 
-    again = heard(jobs_api.told(running, mark, steps(running, done)))
+    again = heard(jobs_api.event_stream(running, mark, steps(running, done)))
 
     assert [data["status"] for _, _, data in again] == ["completed"]
 
@@ -369,7 +369,7 @@ def test_a_quiet_stream_shows_that_it_lives(web: Web, monkeypatch: pytest.Monkey
     job = web.now(web.submitted()["id"])
     ended = replace(job, state=State.CANCELED)
 
-    chunks = list(jobs_api.told(job, "", steps(job, job, ended)))
+    chunks = list(jobs_api.event_stream(job, "", steps(job, job, ended)))
 
     assert [chunk[:1] for chunk in chunks] == ["r", "i", ":", ":", ":", "i"]
     assert chunks[0].splitlines()[1].startswith(":")  # who comes back hears at once that somebody is there
@@ -380,7 +380,8 @@ def test_a_quiet_stream_shows_that_it_lives(web: Web, monkeypatch: pytest.Monkey
 def test_a_stream_outlives_the_ledger_being_away(web: Web) -> None:
     job = web.now(web.submitted()["id"])
 
-    told = heard(jobs_api.told(job, "", steps(LedgerUnavailable("away"), job, replace(job, state=State.FAILED))))
+    reads = steps(LedgerUnavailable("away"), job, replace(job, state=State.FAILED))
+    told = heard(jobs_api.event_stream(job, "", reads))
 
     assert [data["status"] for _, _, data in told] == ["queued", "failed"]
 

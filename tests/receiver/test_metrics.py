@@ -194,7 +194,7 @@ def test_callbacks_are_written_down_at_most_once_a_second(monkeypatch: pytest.Mo
     monkeypatch.setattr(callback_counts, "time", SimpleNamespace(monotonic=lambda: 100.0))
     counting = Counting(MemoryStore())
     web = Web(parts_over(counting))
-    path, held = callback_path(web.running("evolink")), web.app.extensions["visits"]
+    path, held = callback_path(web.running("evolink")), web.app.extensions["callback_counts"]
 
     for waited_s in (0, 2, 0):
         held._written_at = 100.0 - waited_s
@@ -207,7 +207,7 @@ def test_callbacks_are_written_down_at_most_once_a_second(monkeypatch: pytest.Mo
 def test_what_could_not_be_written_down_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     store = MemoryStore()
     web = Web(parts_over(store))
-    path, held = callback_path(web.running("evolink")), web.app.extensions["visits"]
+    path, held = callback_path(web.running("evolink")), web.app.extensions["callback_counts"]
     held._ledger = Ledger(Away(), web.parts.settings.policy)  # type: ignore[arg-type]
     monkeypatch.setattr(callback_counts, "PAUSE_S", 0)
     assert [called(web, path), called(web, path)] == [200, 200]

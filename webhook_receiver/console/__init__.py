@@ -1,4 +1,4 @@
-"""The console: what people look at before they read."""
+"""The console: the pages of Rushes for people."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ console = Blueprint(
     "console", __name__, template_folder="templates", static_folder="static", static_url_path="/console/static"
 )
 
-# ruff: noqa: E402, F401 — every page puts its routes on the blueprint when it is imported
+# ruff: noqa: E402, F401 — each page adds its routes to the blueprint when it is imported
 from rushes.webhook_receiver.console import (
     content_security_policy,
     error_pages,
@@ -24,6 +24,6 @@ from rushes.webhook_receiver.console import (
     uploads,
 )
 
-console.before_request(session.checked_form)
-console.after_request(content_security_policy.tell)
+console.before_request(session.check_csrf_token)
+console.after_request(content_security_policy.add_headers)
 error_pages.register(console)

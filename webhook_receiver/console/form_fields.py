@@ -1,4 +1,4 @@
-"""Which fields fit what is wished for: the schema of the request is asked, so that its rules stand in one place."""
+"""Which fields are available for an operation. The schema of the request decides, so its rules stand in one place."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from rushes.shared.media.probe import INPUT_RULES, MAX_ASPECT, MAX_DURATION_S, M
 from rushes.shared.providers import PROVIDERS
 
 PICTURE, CLIP = "s3://bucket/picture.jpg", "s3://bucket/clip.mp4"
-# For each field a value that is right by itself: whether it fits depends on the others alone.
+# A value for each field that is valid by itself: whether it fits depends on the other fields alone.
 SAMPLES: Mapping[str, Any] = {
     "prompt": "a",
     "negative_prompt": "a",
@@ -39,7 +39,7 @@ SAMPLES: Mapping[str, Any] = {
     "callback_url": "https://example.com/",
     "metadata": {},
 }
-# Those that make one operation out of another.
+# Fields that turn one operation into another.
 DEFINING = frozenset({"image_url", "last_image_url", "video_url", "multi_prompt"})
 DURATIONS_S = range(1, 61)
 MEDIA_TYPES = {"jpeg": "image/jpeg", "png": "image/png", "mp4": "video/mp4", "mov": "video/quicktime"}
@@ -47,7 +47,7 @@ MEDIA_TYPES = {"jpeg": "image/jpeg", "png": "image/png", "mp4": "video/mp4", "mo
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """One thing that people come for, and the fields without which it is another."""
+    """One kind of video, and the fields that it needs."""
 
     name: str
     about: str
@@ -73,48 +73,54 @@ OPERATIONS: Mapping[str, Operation] = {
 }
 
 
-def wish(operation: Operation, model: str, mode: str = "std", sound: bool = False) -> dict[str, Any]:
-    """The smallest request of this kind."""
-    said = {name: SAMPLES[name] for name in operation.needs}
-    return {"model": model, "mode": mode, **said, **({"sound": True} if sound else {})}
+def minimal_request(operation: Operation, model: str, mode: str = "std", sound: bool = False) -> dict[str, Any]:
+    """The smallest valid request of an operation."""
+    request = {name: SAMPLES[name] for name in operation.needs}
+    return {"model": model, "mode": mode, **request, **({"sound": True} if sound else {})}
 
 
 @cache
-def refusals(operation: str, model: str, mode: str, sound: bool) -> dict[str, str]:
-    """The fields that do not fit, and why not."""
-    asked = OPERATIONS[operation]
-    said = wish(asked, model, mode, sound)
-    told = {name: f"Not for {asked.name.lower()}." for name in DEFINING - set(asked.needs)}
-    for name in SAMPLES.keys() - told.keys():
-        problems = JobRequest().validate({**said, name: SAMPLES[name]})
+def unavailable_fields(operation: str, model: str, mode: str, sound: bool) -> dict[str, str]:
+    """The fields that an operation cannot have, each with the reason."""
+    definition = OPERATIONS[operation]
+    request = minimal_request(definition, model, mode, sound)
+    reasons = {name: f"Not for {definition.name.lower()}." for name in DEFINING - set(definition.needs)}
+    for name in SAMPLES.keys() - reasons.keys():
+        problems = JobRequest().validate({**request, name: SAMPLES[name]})
         if name in problems:
-            told[name] = str(problems[name][0])
-    return told
+            reasons[name] = str(problems[name][0])
+    return reasons
 
 
 @cache
 def durations_s(model: str) -> list[int]:
-    """The lengths that a clip of this model may have; none for a model that makes them as long as its reference."""
-    said = wish(OPERATIONS["text"], model)
-    return [each for each in DURATIONS_S if "duration" not in JobRequest().validate({**said, "duration": each})]
+    """The lengths of clips that a model makes; empty for a model that follows the length of its reference."""
+    request = minimal_request(OPERATIONS["text"], model)
+    return [
+        seconds for seconds in DURATIONS_S if "duration" not in JobRequest().validate({**request, "duration": seconds})
+    ]
 
 
-def offered(operation: str, enabled: Iterable[str]) -> list[str]:
-    """The models with which some enabled gateway can do it; all of them where none can, so that it is said why."""
-    asked = OPERATIONS[operation]
+def offered_models(operation: str, enabled: Iterable[str]) -> list[str]:
+    """The models that an enabled gateway can use for the operation; all where none can, so that the form says why."""
+    definition = OPERATIONS[operation]
     able = [
         model
-        for model in asked.models
-        if any(PROVIDERS[name].unable(validated(wish(asked, model))) is None for name in enabled)
+        for model in definition.models
+        if any(PROVIDERS[name].unable(validated(minimal_request(definition, model))) is None for name in enabled)
     ]
-    return able or list(asked.models)
+    return able or list(definition.models)
 
 
-def table(enabled: Iterable[str]) -> dict[str, Any]:
-    """All of it, for the script of the form."""
+def form_rules(enabled: Iterable[str]) -> dict[str, Any]:
+    """All rules, for the script of the form."""
     return {
         "operations": {
-            key: {"models": offered(key, enabled), "needs": operation.needs, "refuses": refused(key)}
+            key: {
+                "models": offered_models(key, enabled),
+                "needs": operation.needs,
+                "unavailable": unavailable_by_choice(key),
+            }
             for key, operation in OPERATIONS.items()
         },
         "durations": {model: durations_s(model) for model in CLIP_MODELS},
@@ -122,22 +128,23 @@ def table(enabled: Iterable[str]) -> dict[str, Any]:
         "widest": MAX_ASPECT,
         "shortest_s": MIN_DURATION_S,
         "longest_s": MAX_DURATION_S,
-        "chars": {name: most(name) for name in ("prompt", "negative_prompt")},
-        "shots": most("multi_prompt"),
+        "chars": {name: max_length(name) for name in ("prompt", "negative_prompt")},
+        "shots": max_length("multi_prompt"),
     }
 
 
 @cache
-def refused(operation: str) -> dict[str, dict[str, str]]:
-    """The refusals of an operation, by model, mode and whether there is sound."""
-    ways = product(OPERATIONS[operation].models, choices("mode"), (False, True))
+def unavailable_by_choice(operation: str) -> dict[str, dict[str, str]]:
+    """The unavailable fields of an operation, by model, mode and sound."""
+    combinations = product(OPERATIONS[operation].models, choices("mode"), (False, True))
     return {
-        f"{model} {mode} {str(sound).lower()}": refusals(operation, model, mode, sound) for model, mode, sound in ways
+        f"{model} {mode} {str(sound).lower()}": unavailable_fields(operation, model, mode, sound)
+        for model, mode, sound in combinations
     }
 
 
 def upload_rules(field: str) -> dict[str, Any]:
-    """What may be put into the bucket for a field."""
+    """What may be uploaded for a field."""
     rules = INPUT_RULES[field]
     return {
         "names": rules.format_names,
@@ -147,18 +154,18 @@ def upload_rules(field: str) -> dict[str, Any]:
     }
 
 
-def most(field: str) -> int:
-    """How long the schema lets a text or a list be."""
+def max_length(field: str) -> int:
+    """The longest text or list that the schema takes."""
     (rule,) = (each for each in _rules(field) if isinstance(each, validate.Length))
     return int(rule.max or 0)
 
 
 def choices(field: str) -> list[str]:
-    """The words that the schema takes."""
+    """The values that the schema takes."""
     (rule,) = (each for each in _rules(field) if isinstance(each, validate.OneOf))
     return list(rule.choices)
 
 
 def _rules(field: str) -> list[Any]:
-    held: fields.Field[Any] = JobRequest().fields[field]
-    return list(held.validators)
+    schema_field: fields.Field[Any] = JobRequest().fields[field]
+    return list(schema_field.validators)

@@ -1,4 +1,4 @@
-"""How moments, money and states are written on a page."""
+"""How times, money and states are written on a page."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ UNITS = [(86_400, "d"), (3600, "h"), (60, "min"), (1, "s")]
 
 
 def prose(text: str) -> Markup:
-    """Text with what stands in backticks as code."""
+    """Text whose parts in backticks become code."""
     return Markup("").join(
         Markup("<code>{}</code>").format(part) if odd % 2 else escape(part) for odd, part in enumerate(text.split("`"))
     )
@@ -29,11 +29,11 @@ def prose(text: str) -> Markup:
 
 @console.app_context_processor
 def helpers() -> dict[str, object]:
-    """What every template may use."""
+    """Functions and values for every template."""
     return {
         "PAGES": PAGES,
-        "here": here,
-        "said": lambda: labels.SAID.get(request.args.get("said", "")),
+        "is_current_page": is_current_page,
+        "done_text": lambda: labels.DONE_TEXTS.get(request.args.get("done", "")),
         "signed_in": session.signed_in,
         "csrf_token": session.csrf_token,
         "when": when,
@@ -44,80 +44,80 @@ def helpers() -> dict[str, object]:
         "usd": usd,
         "cents": cents,
         "spent": money.spent,
-        "open_usd": open_usd,
-        "length": length,
-        "state_of": labels.state_of,
+        "unsettled_usd": unsettled_usd,
+        "clip_length": clip_length,
+        "state_label": labels.state_label,
     }
 
 
-def here(path: str) -> bool:
-    """Whether the page stands under this entry of the navigation."""
+def is_current_page(path: str) -> bool:
+    """Whether the page belongs to this entry of the navigation."""
     at = request.path
     return at == "/" or at.startswith("/jobs/") if path == "/" else at == path or at.startswith(f"{path}/")
 
 
 def when(at: int | None, now: int | None = None) -> Markup | str:
-    """A moment as how long ago or ahead it is; the title tells it exactly."""
+    """A time as "… ago" or "in …"; its title holds the exact time."""
     if not at:
         return "-"
     now = services().now() if now is None else now
     away = span(abs(at - now) / 1000, units=1 if at < now else 2)
-    told = "just now" if abs(at - now) < 1000 else f"in {away}" if at > now else f"{away} ago"
-    return Markup('<time datetime="{0}" title="{0}">{1}</time>').format(moment(at), told)
+    text = "just now" if abs(at - now) < 1000 else f"in {away}" if at > now else f"{away} ago"
+    return Markup('<time datetime="{0}" title="{0}">{1}</time>').format(moment(at), text)
 
 
 def clock(at: int | None) -> Markup | str:
-    """A moment by the clock, UTC; the title tells the day too."""
+    """A time of day, UTC; its title holds the date too."""
     if not at:
         return "-"
-    told = datetime.fromtimestamp(at / 1000, UTC).strftime("%H:%M:%S")
-    return Markup('<time datetime="{0}" title="{0}">{1}</time>').format(moment(at), told)
+    text = datetime.fromtimestamp(at / 1000, UTC).strftime("%H:%M:%S")
+    return Markup('<time datetime="{0}" title="{0}">{1}</time>').format(moment(at), text)
 
 
 def day(at: int) -> str:
-    """The day of a moment, UTC."""
+    """The date of a time, UTC."""
     return datetime.fromtimestamp(at / 1000, UTC).strftime("%-d %b %Y")
 
 
 def span(seconds: float, units: int = 2) -> str:
-    """A length of time in its largest units."""
-    said: list[str] = []
+    """A duration in its largest units."""
+    parts: list[str] = []
     left = int(seconds)
     for size_s, unit in UNITS:
         count, left = divmod(left, size_s)
-        if count or said:
-            said.append(f"{count} {unit}")
-    return " ".join(part for part in said[:units] if not part.startswith("0 ")) or "0 s"
+        if count or parts:
+            parts.append(f"{count} {unit}")
+    return " ".join(part for part in parts[:units] if not part.startswith("0 ")) or "0 s"
 
 
 def cents(amount: Decimal) -> Markup:
-    """Dollars rounded to the cent, for columns and totals; the title tells them exactly."""
+    """Dollars rounded to the cent, for columns and totals; the title holds the exact amount."""
     rounded = amount.quantize(Decimal("0.01"), ROUND_HALF_UP)
-    told = f"${rounded:,}" if rounded or not amount else "<$0.01"
-    return Markup('<span class="num" title="{}">{}</span>').format(usd(amount), told)
+    text = f"${rounded:,}" if rounded or not amount else "<$0.01"
+    return Markup('<span class="num" title="{}">{}</span>').format(usd(amount), text)
 
 
 def usd(amount: Decimal | str | None, unknown: str = "unknown") -> str:
-    """Dollars with at least two decimals and no more than the price has."""
+    """Dollars with at least two decimals, and as many more as the amount has."""
     if amount is None:
         return unknown
-    whole, _, decimals = (money.text(Decimal(amount)) or "0").partition(".")
-    return f"${whole}.{decimals:0<2}"
+    dollars, _, decimals = (money.text(Decimal(amount)) or "0").partition(".")
+    return f"${dollars}.{decimals:0<2}"
 
 
-def open_usd(job: Job) -> Decimal:
-    """What may have been spent on calls that are not settled, by their estimates."""
+def unsettled_usd(job: Job) -> Decimal:
+    """What calls without a known cost may have cost, by their estimates."""
     return money.committed(attempt for attempt in job.attempts if attempt.cost_usd is None)
 
 
-def length(job: Job) -> str | None:
-    """How long the clip is, or will be where the request says so."""
+def clip_length(job: Job) -> str | None:
+    """The length of the clip, or the length that the request asks for."""
     made_s = job.result.duration_s if job.result else None
     seconds = made_s or job.request.get("duration")
     return f"{float(seconds):.3g} s" if seconds else None
 
 
-def redacted(told: object) -> str:
-    """JSON for people, or a text as it is, without keys and without the signed part of links."""
-    text = told if isinstance(told, str) else json.dumps(told, indent=2, ensure_ascii=False)
-    return SECRET.sub(lambda found: f"{found[1]}?…" if found[1] else "…", text)
+def redacted(value: object) -> str:
+    """Indented JSON, or a text as it is; without keys and without the signed part of links."""
+    text = value if isinstance(value, str) else json.dumps(value, indent=2, ensure_ascii=False)
+    return SECRET.sub(lambda match: f"{match[1]}?…" if match[1] else "…", text)

@@ -1,4 +1,4 @@
-"""The paid calls of a job as they were sent, and the answers as they came: from the journal, only when asked for."""
+"""The paid calls of a job and their answers, read from the journal."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from rushes.shared.storage.archive import ArchiveUnavailable
 from rushes.webhook_receiver.auth import services
 from rushes.webhook_receiver.console import console
 from rushes.webhook_receiver.console.formatting import redacted
-from rushes.webhook_receiver.console.session import visitor
-from rushes.webhook_receiver.jobs_api import mine, would_send
+from rushes.webhook_receiver.console.session import require_sign_in
+from rushes.webhook_receiver.jobs_api import body_to_send, visible_job
 
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """A paid call; `answer` is None where none came, or none was kept."""
+    """A paid call; `answer` is None where none came or none was stored."""
 
     title: str
     at: int | None
@@ -33,27 +33,35 @@ class Call:
 
 @console.get("/jobs/<job_id>/calls")
 def calls(job_id: str) -> str:
-    """What was sent and answered, without keys and the signed part of links."""
-    found = mine(job_id, visitor())
-    kept, problem = journaled(found)
-    calls = kept or planned(found)
-    return render_template("gateway_calls.html", job=found, calls=calls, kept=bool(kept), problem=problem)
+    """The calls and answers, without keys and the signed part of links."""
+    job = visible_job(job_id, require_sign_in())
+    journal_calls, problem = read_journal(job)
+    calls = journal_calls or planned_calls(job)
+    return render_template(
+        "gateway_calls.html", job=job, calls=calls, from_journal=bool(journal_calls), problem=problem
+    )
 
 
-def journaled(found: Job) -> tuple[list[Call], str | None]:
-    """What the journal holds of it, and what stands in the way of reading it."""
+def read_journal(job: Job) -> tuple[list[Call], str | None]:
+    """The calls in the journal, and the reason where it cannot be read."""
     try:
-        entries = services().journal.entries(found)
+        entries = services().journal.entries(job)
     except ArchiveUnavailable as problem:
         return [], f"The journal cannot be read now: {problem}"
     return [
-        Call(f"Attempt {one.attempt}, {one.provider}", one.at, redacted(one.sent), read(one.answer), one.outcome)
-        for one in entries
+        Call(
+            f"Attempt {entry.attempt}, {entry.provider}",
+            entry.at,
+            redacted(entry.sent),
+            format_answer(entry.answer),
+            entry.outcome,
+        )
+        for entry in entries
     ], None
 
 
-def read(answer: str | None) -> str | None:
-    """An answer, laid out where it is whole JSON after its status."""
+def format_answer(answer: str | None) -> str | None:
+    """An answer, indented where it is a status and whole JSON."""
     if not answer:
         return None
     status, brace, rest = answer.partition("{")
@@ -62,13 +70,13 @@ def read(answer: str | None) -> str | None:
     return redacted(answer)
 
 
-def planned(found: Job) -> list[Call]:
-    """What is, or would be, sent: made anew from the request, where the journal holds nothing."""
-    measured = found.inputs.get("video_url", {}).get("duration_s")
-    seconds = length_s(found.request) or (Decimal(measured) if measured else None)
-    offered = quotes(found.request, services().settings.gateways, services().prices, seconds)
-    name = found.provider or next(iter(found.route), "")
+def planned_calls(job: Job) -> list[Call]:
+    """The call that the request leads to, for a job without calls in the journal."""
+    measured = job.inputs.get("video_url", {}).get("duration_s")
+    seconds = length_s(job.request) or (Decimal(measured) if measured else None)
+    offered = quotes(job.request, services().settings.gateways, services().prices, seconds)
+    name = job.provider or next(iter(job.route), "")
     if not any(quote.provider == name and quote.able for quote in offered):
         return []
-    body = would_send(name, dict(found.request), seconds)
-    return [Call(f"For {name}, made anew from the request", None, redacted(body), None)]
+    body = body_to_send(name, dict(job.request), seconds)
+    return [Call(f"For {name}, made from the request", None, redacted(body), None)]

@@ -1,4 +1,4 @@
-"""How each gateway stands, and the hand that pauses it."""
+"""The page of the gateways: their state, pause and resume."""
 
 from __future__ import annotations
 
@@ -17,22 +17,22 @@ from rushes.shared.providers import PROVIDERS
 from rushes.webhook_receiver import gateways_api
 from rushes.webhook_receiver.auth import Caller, services
 from rushes.webhook_receiver.console import console
-from rushes.webhook_receiver.console.session import visitor
+from rushes.webhook_receiver.console.session import require_sign_in
 
-# Why a gateway is paused; what to do about it says the API.
+# Why a gateway is paused; what to do about it comes from the API (`advice`).
 WHY = {
     gateway_pauses.OPERATOR: "Paused by an operator",
     "key_rejected": "Its key is refused",
     "insufficient_balance": "The account there is empty",
     "address_moved": "Its address has moved",
-    "rate_limited": "It asks us to slow down",
+    "rate_limited": "It asks Rushes to slow down",
     "unavailable": "It does not answer",
 }
 
 
 @dataclass(frozen=True, slots=True)
 class FinishTimes:
-    """By when half and nine in ten of a gateway's clips are finished, in seconds; None where none is yet."""
+    """When half and nine in ten of a gateway's clips are finished, in seconds; None before the first clip."""
 
     clips: int = 0
     p50_s: float | None = None
@@ -41,7 +41,7 @@ class FinishTimes:
 
 @dataclass(frozen=True, slots=True)
 class Budget:
-    """What a tenant has held or spent today, of what it may; no limit where `limit_usd` is None."""
+    """What a tenant has reserved or spent today, and its budget; no budget where `limit_usd` is None."""
 
     tenant: str
     used_usd: Decimal
@@ -57,50 +57,49 @@ class Budget:
 @console.get("/gateways")
 def gateways() -> str:
     """Every enabled gateway."""
-    asking = visitor()
+    visitor = require_sign_in()
     today = counters.day_of(services().now())
-    spent = spent_today(today, asking)
-    shown = [
-        view(gateways_api.standing(gateway), spent.get(gateway.name, money.ZERO))
+    spent = spent_today(today, visitor)
+    views = [
+        gateway_view(gateways_api.gateway_document(gateway), spent.get(gateway.name, money.ZERO))
         for gateway in services().settings.gateways.values()
     ]
-    return render_template("gateways.html", gateways=shown, budgets=budgets(today, asking), admin=asking.is_admin)
+    return render_template("gateways.html", gateways=views, budgets=budgets(today, visitor), admin=visitor.is_admin)
 
 
 @console.post("/gateways/<name>/pause")
 def pause_gateway(name: str) -> Response:
-    """Send nothing new there."""
-    operator()
-    gateways_api.paused(name)
-    return redirect("/gateways?said=paused", 303)
+    """Send no new job to a gateway."""
+    require_admin()
+    gateways_api.pause_gateway(name)
+    return redirect("/gateways?done=paused", 303)
 
 
 @console.post("/gateways/<name>/resume")
 def resume_gateway(name: str) -> Response:
-    """Let it have jobs again."""
-    operator()
-    gateways_api.resumed(name)
-    return redirect("/gateways?said=resumed", 303)
+    """Send jobs to a gateway again."""
+    require_admin()
+    gateways_api.resume_gateway(name)
+    return redirect("/gateways?done=resumed", 303)
 
 
-def operator() -> None:
+def require_admin() -> None:
     """Raise 403 for everybody but the administrator."""
-    if not visitor().is_admin:
+    if not require_sign_in().is_admin:
         raise Forbidden("Only the admin key may pause and resume a gateway. Sign in with it.")
 
 
-def view(standing: dict[str, Any], spent_usd: Decimal) -> dict[str, Any]:
-    """A gateway as the page shows it."""
-    name, until = standing["name"], standing["paused_until"]
+def gateway_view(document: dict[str, Any], spent_usd: Decimal) -> dict[str, Any]:
+    """A gateway, as the page shows it."""
+    name, until = document["name"], document["paused_until"]
     return {
-        **standing,
+        **document,
         "up": until is None,
-        "by_hand": standing["why"] == gateway_pauses.OPERATOR,
+        "by_hand": document["why"] == gateway_pauses.OPERATOR,
         "until": moment_ms(until),
-        "heard_at": moment_ms(standing["callbacks"]["last_heard_at"]),
-        "why": WHY.get(standing["why"] or "", "Paused"),
-        "do": standing["advice"],
-        "calls": calls(standing["callbacks"], PROVIDERS[name].calls_back, silent=is_silent(name)),
+        "last_callback_at": moment_ms(document["callbacks"]["last_heard_at"]),
+        "why": WHY.get(document["why"] or "", "Paused"),
+        "callback_status": callback_status(document["callbacks"], PROVIDERS[name].calls_back, silent=is_silent(name)),
         "times": finish_times(name),
         "spent_usd": spent_usd,
     }
@@ -111,44 +110,48 @@ def moment_ms(text: str | None) -> int | None:
 
 
 def is_silent(name: str) -> bool:
-    """Whether the newest ends came without their callbacks."""
+    """Whether the last ends came without a callback."""
     return services().ledger.learned_times.timings(services().now()).is_silent(name)
 
 
-def calls(callbacks: dict[str, Any], asks: bool, silent: bool) -> tuple[str, str, str]:
-    """How its callbacks have been arriving: tone, word, and what that means."""
+def callback_status(callbacks: dict[str, Any], calls_back: bool, silent: bool) -> tuple[str, str, str]:
+    """How the callbacks have been arriving: tone, label, and an explanation."""
     asked, heard = callbacks["asked"], callbacks["heard"]
-    told = f"{heard} of the last {asked} ends."
-    if not asks:
+    share = f"{heard} of the last {asked} ends."
+    if not calls_back:
         return "off", "Polled", "It never calls back."
     if services().settings.public_url is None:
-        return "off", "Polled", "None are asked for: RUSHES_PUBLIC_URL is unset."
+        return "off", "Polled", "No callbacks are asked for: RUSHES_PUBLIC_URL is unset."
     if not asked:
-        return "wait", "None yet", "No task that ended had a callback asked for."
+        return "wait", "None yet", "No callback was asked for any task that has ended."
     if silent or (heard == 0 and asked >= timing.SILENT):
-        return "warn", "Silent", f"{told} Polls find them instead: is RUSHES_PUBLIC_URL reached from outside?"
-    return ("good", "Arriving", told) if heard * 2 >= asked else ("warn", "Some arrive", told)
+        return (
+            "warn",
+            "Silent",
+            f"{share} Polls find them instead. Can RUSHES_PUBLIC_URL be reached from outside?",
+        )
+    return ("good", "Arriving", share) if heard * 2 >= asked else ("warn", "Some arrive", share)
 
 
 def finish_times(gateway: str) -> FinishTimes:
-    """How long it has been taking from submit to end, whatever the model and the length."""
+    """How long jobs took from submit to end, over all models and lengths."""
     counts: Counter[int] = Counter()
     for each in services().ledger.learned_times.of_gateway(gateway, services().now()).values():
         counts.update(each.counts)
-    known = timing.Timing(counts)
-    return FinishTimes(known.total, known.quantile_s(0.5), known.quantile_s(0.9)) if counts else FinishTimes()
+    times = timing.Timing(counts)
+    return FinishTimes(times.total, times.quantile_s(0.5), times.quantile_s(0.9)) if counts else FinishTimes()
 
 
-def spent_today(day: str, asking: Caller) -> dict[str, Decimal]:
-    """What the visitor may see of today's spending, by gateway."""
+def spent_today(day: str, visitor: Caller) -> dict[str, Decimal]:
+    """Today's spending by gateway, as far as the visitor may see it."""
     spent: dict[str, Decimal] = {}
-    for (_, gateway), counts in counters.by_gateway(services().ledger.totals.usage(day), asking.scope).items():
+    for (_, gateway), counts in counters.by_gateway(services().ledger.totals.usage(day), visitor.scope).items():
         spent[gateway] = spent.get(gateway, money.ZERO) + money.from_units(counts["actual"])
     return spent
 
 
-def budgets(day: str, asking: Caller) -> list[Budget]:
-    """Today's budget of the visitor; of every tenant that spent something, for the administrator."""
-    held, limit = services().ledger.totals.committed(day), services().settings.daily_budget_usd
-    tenants = sorted(held) if asking.scope is None else [asking.scope]
-    return [Budget(tenant, money.from_units(int(held.get(tenant, 0))), limit) for tenant in tenants]
+def budgets(day: str, visitor: Caller) -> list[Budget]:
+    """Today's budget of the visitor; for the administrator, of every tenant that spent something."""
+    committed, limit = services().ledger.totals.committed(day), services().settings.daily_budget_usd
+    tenants = sorted(committed) if visitor.scope is None else [visitor.scope]
+    return [Budget(tenant, money.from_units(int(committed.get(tenant, 0))), limit) for tenant in tenants]

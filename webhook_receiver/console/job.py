@@ -1,4 +1,4 @@
-"""One job: what happened to it, what it cost, the clip, and what can be done."""
+"""The page of a job: what happened to it, what it cost, the clip, and what can be done."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from rushes.shared.storage.archive import ArchiveUnavailable
 from rushes.webhook_receiver.auth import Caller, services
 from rushes.webhook_receiver.console import console, content_security_policy, explanations, timeline
 from rushes.webhook_receiver.console.formatting import redacted, span
-from rushes.webhook_receiver.console.jobs import dying, picture, presigned
-from rushes.webhook_receiver.console.session import visitor
-from rushes.webhook_receiver.history_api import recalled
-from rushes.webhook_receiver.jobs_api import canceled, mine, resolved
+from rushes.webhook_receiver.console.jobs import expiring_link, presigned_url, thumbnail_url
+from rushes.webhook_receiver.console.session import require_sign_in
+from rushes.webhook_receiver.history_api import request_notification
+from rushes.webhook_receiver.jobs_api import cancel_job, resolve_job, visible_job
 
 REFRESH_S, REFRESH_ENDED_S = 2, 10
 REFERENCES = [("image_url", "Reference picture"), ("last_image_url", "Last frame"), ("video_url", "Reference clip")]
@@ -27,117 +27,117 @@ REFERENCES = [("image_url", "Reference picture"), ("last_image_url", "Last frame
 
 @dataclass(frozen=True, slots=True)
 class Reference:
-    """An input of the job; `shown` is where the page may show it from, None where it may not."""
+    """An input of the job; `view_url` is where the page loads it from, None where it may not load it."""
 
     label: str
     name: str
     address: str
-    shown: str | None
+    view_url: str | None
 
 
 @console.get("/jobs/<job_id>")
-def job(job_id: str) -> str:
-    """A job, from its acceptance to the notice of its end."""
-    asking = visitor()
-    found, now = mine(job_id, asking), services().now()
-    content_security_policy.show_from(presigned("any"))  # a clip that is archived while the page is open is shown
+def job_page(job_id: str) -> str:
+    """A job, from its acceptance to the notification of its end."""
+    visitor = require_sign_in()
+    job, now = visible_job(job_id, visitor), services().now()
+    content_security_policy.allow_media(presigned_url("any"))  # for a clip that is archived while the page is open
     return render_template(
         "job.html",
-        job=found,
+        job=job,
         now=now,
-        asking=asking,
-        explained=explanations.explain(found, services(), now),
-        a_retry=explanations.a_retry(found),
-        lines=timeline.lines(found),
-        upcoming=timeline.upcoming(found),
-        clip=presigned(found.result.key) if found.result else None,
-        picture=picture(found),
-        dying=dying(found),
-        references=references(found, asking),
-        facts=facts(found),
-        accepted=redacted(dict(found.request)),
-        can_replay=found.ended and found.callback_url and Chore.NOTICE not in found.chores,
-        calls_mark="-".join(f"{attempt.number}{attempt.status.value}" for attempt in found.attempts),
-        refresh_s=REFRESH_ENDED_S if found.ended else REFRESH_S,
+        visitor=visitor,
+        explanation=explanations.explain(job, services(), now),
+        retry_effect=explanations.retry_effect(job),
+        lines=timeline.lines(job),
+        upcoming=timeline.upcoming(job),
+        clip=presigned_url(job.result.key) if job.result else None,
+        thumbnail_url=thumbnail_url(job),
+        expiring_link=expiring_link(job),
+        references=references(job, visitor),
+        facts=facts(job),
+        accepted=redacted(dict(job.request)),
+        can_replay=job.ended and job.callback_url and Chore.NOTICE not in job.chores,
+        calls_mark="-".join(f"{attempt.number}{attempt.status.value}" for attempt in job.attempts),
+        refresh_s=REFRESH_ENDED_S if job.ended else REFRESH_S,
     )
 
 
-def references(found: Job, asking: Caller) -> list[Reference]:
+def references(job: Job, visitor: Caller) -> list[Reference]:
     return [
-        Reference(label, name, address.split("?")[0], viewable(address, asking))
+        Reference(label, name, address.split("?")[0], view_url(address, visitor))
         for name, label in REFERENCES
-        if (address := found.request.get(name))
+        if (address := job.request.get(name))
     ]
 
 
-def viewable(address: str, asking: Caller) -> str | None:
-    """Where an input can be looked at.
+def view_url(address: str, visitor: Caller) -> str | None:
+    """Where the page can load an input from; None where it may not.
 
-    Our credentials may read more than its tenant: of what lies in S3 a tenant is shown only what was brought through
-    the console, whose names nobody guesses.
+    Rushes' own credentials may read more than the tenant may: of objects in S3 a tenant sees only those that were
+    uploaded through the console, whose names cannot be guessed.
     """
     if not address.startswith("s3://"):
-        return content_security_policy.show_from(address)
-    held = services().settings
-    if not asking.is_admin and not address.startswith(f"s3://{held.bucket}/{held.prefix}inputs/"):
+        return content_security_policy.allow_media(address)
+    settings = services().settings
+    if not visitor.is_admin and not address.startswith(f"s3://{settings.bucket}/{settings.prefix}inputs/"):
         return None
     with suppress(ArchiveUnavailable):
-        return content_security_policy.show_from(services().fetchable(address))
+        return content_security_policy.allow_media(services().fetchable(address))
     return None
 
 
-def facts(found: Job) -> list[tuple[str, str]]:
-    """What is said of the job beside its picture."""
-    ask, result = found.request, found.result
-    told = [
-        ("Model", f"{ask.get('model')}, {ask.get('mode', 'std')}"),
-        ("Route", ", then ".join(found.route) or None),
-        ("Usually done", usual(found)),
-        ("Notifies", urlsplit(found.callback_url).hostname if found.callback_url else None),
+def facts(job: Job) -> list[tuple[str, str]]:
+    """Facts of the job, as name and value."""
+    accepted, result = job.request, job.result
+    facts = [
+        ("Model", f"{accepted.get('model')}, {accepted.get('mode', 'std')}"),
+        ("Route", ", then ".join(job.route) or None),
+        ("Usually done", usual_duration(job)),
+        ("Notifies", urlsplit(job.callback_url).hostname if job.callback_url else None),
         ("Size", f"{result.width} × {result.height}" if result and result.width else None),
         ("File", f"{result.size / 1e6:.1f} MB, {result.content_type}" if result else None),
         ("Stored as", f"s3://{result.bucket}/{result.key}" if result else None),
         ("SHA-256", result.sha256 if result else None),
-        *((f"{name}", value) for name, value in dict(ask.get("metadata", {})).items()),
+        *((f"{name}", value) for name, value in dict(accepted.get("metadata", {})).items()),
     ]
-    return [(name, str(value)) for name, value in told if value]
+    return [(name, str(value)) for name, value in facts if value]
 
 
-def usual(found: Job) -> str | None:
-    """By when half and nine in ten of such jobs are finished; None where it is over, or too little is known."""
-    known = services().ledger.learned_times.timings(services().now()).for_job(found) if found.attempts else None
-    if known is None or found.current.heard_by or found.ended:
+def usual_duration(job: Job) -> str | None:
+    """When half and nine in ten of such jobs are finished; None after the end, or where too little is known."""
+    timing = services().ledger.learned_times.timings(services().now()).for_job(job) if job.attempts else None
+    if timing is None or job.current.heard_by or job.ended:
         return None
-    return f"within {span(known.quantile_s(0.5))}; nine in ten within {span(known.quantile_s(0.9))}"
+    return f"within {span(timing.quantile_s(0.5))}; nine in ten within {span(timing.quantile_s(0.9))}"
 
 
 @console.post("/jobs/<job_id>/cancel")
 def cancel(job_id: str) -> AnyResponse:
-    """Take it back."""
-    return _onward(canceled(mine(job_id, visitor())), "canceled")
+    """Cancel a job."""
+    return _redirect_to_job(cancel_job(visible_job(job_id, require_sign_in())), "canceled")
 
 
 @console.post("/jobs/<job_id>/retry")
-def retry_it(job_id: str) -> AnyResponse:
-    """Try it again, as a new job."""
-    return _onward(retry(mine(job_id, visitor()), services(), services().now()).job, "retried")
+def retry_job(job_id: str) -> AnyResponse:
+    """Try a job again, as a new job."""
+    return _redirect_to_job(retry(visible_job(job_id, require_sign_in()), services(), services().now()).job, "retried")
 
 
 @console.post("/jobs/<job_id>/resolve")
 def resolve(job_id: str) -> AnyResponse:
-    """Decide about a submit whose answer never came; the decision is confirmed, for it may cost money."""
-    found, said = mine(job_id, visitor()), request.form
-    if not said.get("looked"):
-        told = f"Look the task up at {found.provider} first, and say so with the box."
-        raise Unacceptable("invalid_request", told, 422)
-    return _onward(resolved(found, said.get("action"), said.get("task_id", "").strip() or None), "resolved")
+    """Decide about a submit whose answer never came. The form asks for a confirmation: the decision may cost money."""
+    job, form = visible_job(job_id, require_sign_in()), request.form
+    if not form.get("looked_up"):
+        message = f"Look the task up at {job.provider} first, then tick the box."
+        raise Unacceptable("invalid_request", message, 422)
+    return _redirect_to_job(resolve_job(job, form.get("action"), form.get("task_id", "").strip() or None), "resolved")
 
 
 @console.post("/jobs/<job_id>/notify")
 def notify(job_id: str) -> AnyResponse:
-    """Tell the caller of the end once more."""
-    return _onward(recalled(job_id, visitor()), "replayed")
+    """Send the notification of the end once more."""
+    return _redirect_to_job(request_notification(job_id, require_sign_in()), "notified")
 
 
-def _onward(found: Job, said: str) -> AnyResponse:
-    return redirect(url_for("console.job", job_id=found.id, said=said), 303)
+def _redirect_to_job(job: Job, done: str) -> AnyResponse:
+    return redirect(url_for("console.job_page", job_id=job.id, done=done), 303)

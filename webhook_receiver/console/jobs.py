@@ -1,4 +1,4 @@
-"""All jobs, newest first: how many stand in each state, and the ones that were asked for."""
+"""The page of all jobs, newest first: counts by state, filters, and the list."""
 
 from __future__ import annotations
 
@@ -16,27 +16,27 @@ from rushes.shared.settings import ADMIN
 from rushes.shared.storage.archive import ArchiveUnavailable
 from rushes.webhook_receiver.auth import Caller, services
 from rushes.webhook_receiver.console import console, content_security_policy, labels
-from rushes.webhook_receiver.console.session import visitor
-from rushes.webhook_receiver.jobs_api import JOB_ID, mine
+from rushes.webhook_receiver.console.session import require_sign_in
+from rushes.webhook_receiver.jobs_api import JOB_ID, visible_job
 
 PAGE = 40
-# Text is looked for in the records themselves, so only the newest are read.
-LOOKED_THROUGH = 400
+# A text is searched in the records themselves, so only the newest are read.
+SEARCH_LIMIT = 400
 OPEN = tuple(state for state in State if state not in ENDED and state is not State.UNCONFIRMED)
-# The four numbers that people look for first.
-TILES: list[tuple[str, str, tuple[State, ...], str]] = [
+# The four numbers at the top of the page: name, key of the filter, states, tone.
+STATE_GROUPS: list[tuple[str, str, tuple[State, ...], str]] = [
     ("Running", "open", OPEN, "busy"),
     ("Completed", "completed", (State.COMPLETED,), "good"),
     ("Failed", "failed", (State.FAILED,), "bad"),
     ("Unconfirmed", "unconfirmed", (State.UNCONFIRMED,), "warn"),
 ]
-# A link that dies sooner than this is shown as urgent.
+# A link that expires sooner than this is shown as urgent.
 URGENT_MS = 3_600_000
 
 
 @dataclass(frozen=True, slots=True)
 class Filters:
-    """What the query asks for; what is none of our words asks for nothing."""
+    """The filters of the query; unknown values are ignored."""
 
     state: str
     gateway: str
@@ -45,16 +45,16 @@ class Filters:
     before: str
 
     @classmethod
-    def asked(cls, asking: Caller) -> Filters:
-        def said(name: str) -> str:
+    def from_query(cls, visitor: Caller) -> Filters:
+        def value_of(name: str) -> str:
             return request.args.get(name, "").strip()
 
         return cls(
-            said("state") if said("state") in ("open", *State) else "",
-            said("gateway") if said("gateway") in PROVIDERS else "",
-            said("tenant") if asking.is_admin else "",
-            said("text")[:200],
-            said("before") if JOB_ID.fullmatch(said("before")) else "",
+            value_of("state") if value_of("state") in ("open", *State) else "",
+            value_of("gateway") if value_of("gateway") in PROVIDERS else "",
+            value_of("tenant") if visitor.is_admin else "",
+            value_of("text")[:200],
+            value_of("before") if JOB_ID.fullmatch(value_of("before")) else "",
         )
 
     @property
@@ -63,110 +63,111 @@ class Filters:
             return ()
         return OPEN if self.state == "open" else (State(self.state),)
 
-    def query(self, **changes: str) -> str:
-        """The address of the page with these filters, some of them changed."""
+    def page_url(self, **changes: str) -> str:
+        """The path of the page with these filters, some of them changed."""
         names = ("state", "gateway", "tenant", "text")
-        held = {**{name: getattr(self, name) for name in names}, **changes}
-        told = urlencode({name: value for name, value in held.items() if value})
-        return f"/?{told}" if told else "/"
+        values = {**{name: getattr(self, name) for name in names}, **changes}
+        query = urlencode({name: value for name, value in values.items() if value})
+        return f"/?{query}" if query else "/"
 
 
 @console.get("/")
-def jobs() -> str:
-    """The page that people open first."""
-    asking = visitor()
-    wanted = Filters.asked(asking)
-    _straight_to(wanted.text, asking)
-    found, older = looked_up(wanted, asking)
-    content_security_policy.show_from(presigned("any"))  # a job that ends while the page is open shows its thumbnail
+def jobs_page() -> str:
+    """The list of jobs, the first page of the console."""
+    visitor = require_sign_in()
+    filters = Filters.from_query(visitor)
+    _redirect_to_job(filters.text, visitor)
+    jobs, older = find_jobs(filters, visitor)
+    content_security_policy.allow_media(presigned_url("any"))  # for a thumbnail that arrives while the page is open
     return render_template(
         "jobs.html",
         now=services().now(),
-        asking=asking,
-        wanted=wanted,
-        rows=[(job, looks_of(job)) for job in found],
+        visitor=visitor,
+        filters=filters,
+        rows=[(job, row_media(job)) for job in jobs],
         older=older,
-        tiles=tiles(asking, wanted),
+        state_counts=state_counts(visitor, filters),
         states=labels.STATES,
-        gateways=sorted({*services().settings.gateways, *(job.provider for job in found if job.provider)}),
+        gateways=sorted({*services().settings.gateways, *(job.provider for job in jobs if job.provider)}),
         tenants=sorted({name for name, _ in services().settings.api_keys} - {ADMIN}),
-        looked_through=LOOKED_THROUGH,
+        search_limit=SEARCH_LIMIT,
     )
 
 
-def _straight_to(text: str, asking: Caller) -> None:
-    """A whole id is a job, however old."""
+def _redirect_to_job(text: str, visitor: Caller) -> None:
+    """Redirect to the job where the text is a whole id; this finds old jobs too."""
     if JOB_ID.fullmatch(text):
         try:
-            found = mine(text, asking)
+            job = visible_job(text, visitor)
         except NotFound:
             return
-        abort(redirect(url_for("console.job", job_id=found.id)))
+        abort(redirect(url_for("console.job_page", job_id=job.id)))
 
 
-def looked_up(wanted: Filters, asking: Caller) -> tuple[list[Job], str | None]:
-    """The jobs of the page, and the one before which older ones stand, if any."""
-    tenant = wanted.tenant or asking.scope
-    limit = LOOKED_THROUGH if wanted.text else PAGE + 1
-    found = services().ledger.overview.newest(tenant, limit, wanted.before, wanted.states, wanted.gateway or None)
-    if wanted.text:
-        return [job for job in found if holds(job, wanted.text)][:PAGE], None
-    return found[:PAGE], found[PAGE - 1].id if len(found) > PAGE else None
+def find_jobs(filters: Filters, visitor: Caller) -> tuple[list[Job], str | None]:
+    """The jobs of the page, and the id before which the next page starts, if there is one."""
+    tenant = filters.tenant or visitor.scope
+    limit = SEARCH_LIMIT if filters.text else PAGE + 1
+    jobs = services().ledger.overview.newest(tenant, limit, filters.before, filters.states, filters.gateway or None)
+    if filters.text:
+        return [job for job in jobs if matches_text(job, filters.text)][:PAGE], None
+    return jobs[:PAGE], jobs[PAGE - 1].id if len(jobs) > PAGE else None
 
 
-def holds(job: Job, text: str) -> bool:
-    """Whether all words of the text stand somewhere in the job: its request, ids, metadata or error."""
+def matches_text(job: Job, text: str) -> bool:
+    """Whether every word of the text is somewhere in the job: in its request, ids, metadata or error."""
     error = (job.error.code, job.error.message) if job.error else ()
     tasks = [attempt.task_id or "" for attempt in job.attempts]
-    told = json.dumps(dict(job.request), ensure_ascii=False)
-    held = "\n".join([job.id, job.tenant, told, *tasks, *error]).casefold()
-    return all(word in held for word in text.casefold().split())
+    accepted = json.dumps(dict(job.request), ensure_ascii=False)
+    content = "\n".join([job.id, job.tenant, accepted, *tasks, *error]).casefold()
+    return all(word in content for word in text.casefold().split())
 
 
-def tiles(asking: Caller, wanted: Filters) -> list[dict[str, object]]:
-    counts = services().ledger.overview.counts(wanted.tenant or asking.scope)
+def state_counts(visitor: Caller, filters: Filters) -> list[dict[str, object]]:
+    """The numbers at the top of the page, each a link that sets or clears its filter."""
+    counts = services().ledger.overview.counts(filters.tenant or visitor.scope)
     return [
         {
             "name": name,
             "count": sum(counts[state] for state in states),
             "tone": tone,
-            "href": wanted.query(state="" if wanted.state == key else key),
-            "chosen": wanted.state == key,
-            "parts": _parts(states, counts),
+            "href": filters.page_url(state="" if filters.state == key else key),
+            "chosen": filters.state == key,
+            "parts": _states_text(states, counts),
         }
-        for name, key, states, tone in TILES
+        for name, key, states, tone in STATE_GROUPS
     ]
 
 
-def _parts(states: Iterable[State], counts: dict[State, int]) -> str:
-    """Of which states a number is made, where it is of several."""
-    told = [f"{counts[state]} {state.value}" for state in states if counts[state] and state is not State.RUNNING]
-    return ", ".join(told) if len(tuple(states)) > 1 else ""
+def _states_text(states: Iterable[State], counts: dict[State, int]) -> str:
+    """The states that a number adds up, where there are several."""
+    parts = [f"{counts[state]} {state.value}" for state in states if counts[state] and state is not State.RUNNING]
+    return ", ".join(parts) if len(tuple(states)) > 1 else ""
 
 
-def looks_of(job: Job) -> dict[str, object]:
-    """What a row shows of a job: its thumbnail, else the first frame of its clip; and a link that is about to die."""
-    thumbnail = picture(job)
-    clip = presigned(job.result.key) if job.result and not thumbnail else None
-    return {"picture": thumbnail, "clip": clip, "dying": dying(job)}
+def row_media(job: Job) -> dict[str, object]:
+    """Thumbnail of a job, else its clip for the first frame; and the gateway's link while it can still expire."""
+    thumbnail = thumbnail_url(job)
+    clip = presigned_url(job.result.key) if job.result and not thumbnail else None
+    return {"thumbnail": thumbnail, "clip": clip, "expiring_link": expiring_link(job)}
 
 
-def picture(job: Job) -> str | None:
-    """Where the thumbnail is, if there is one."""
+def thumbnail_url(job: Job) -> str | None:
+    """The presigned address of the thumbnail, if there is one."""
     key = job.result.thumbnail_key if job.result else None
-    return presigned(key) if key else None
+    return presigned_url(key) if key else None
 
 
-def presigned(key: str) -> str | None:
-    """An address in the bucket that this page may show; None where there are no credentials to sign with."""
+def presigned_url(key: str) -> str | None:
+    """A presigned address that this page may load; None where there are no credentials to sign with."""
     try:
-        return content_security_policy.show_from(services().archive.presign(key))
+        return content_security_policy.allow_media(services().archive.presign(key))
     except ArchiveUnavailable:
         return None
 
 
-def dying(job: Job) -> tuple[int, bool] | None:
-    """When the gateway's link dies, and whether soon, where the clip is not in the bucket yet."""
+def expiring_link(job: Job) -> tuple[int, bool] | None:
+    """When the gateway's link expires, and whether that is urgent; None where the clip is in the bucket."""
     link = job.attempt.link if job.attempt else None
     unsaved = job.state is State.ARCHIVING or (job.state is State.FAILED and job.result is None)
     if not unsaved or link is None or not link.expires_at:

@@ -1,4 +1,4 @@
-"""Callbacks that named another task, and the hand that follows or forgets one."""
+"""The page of the quarantine: callbacks that named another task, replayed or deleted by hand."""
 
 from __future__ import annotations
 
@@ -7,24 +7,24 @@ from werkzeug.wrappers import Response
 
 from rushes.webhook_receiver import quarantine_api
 from rushes.webhook_receiver.console import console
-from rushes.webhook_receiver.console.session import visitor
+from rushes.webhook_receiver.console.session import require_sign_in
 
 
 @console.get("/quarantine")
 def quarantine() -> str:
-    """What was set aside, newest first."""
-    return render_template("quarantine.html", strays=quarantine_api.strays(visitor()))
+    """The callbacks in the quarantine, newest first."""
+    return render_template("quarantine.html", callbacks=quarantine_api.quarantined_callbacks(require_sign_in()))
 
 
-@console.post("/quarantine/<stray_id>/replay")
-def replay_stray(stray_id: str) -> Response:
-    """Follow one after all; its job is shown, which is looked at now."""
-    job = quarantine_api.replayed(stray_id, visitor())
-    return redirect(f"/jobs/{job.id}?said=followed", 303)
+@console.post("/quarantine/<callback_id>/replay")
+def replay_callback(callback_id: str) -> Response:
+    """Replay a callback and show its job."""
+    job = quarantine_api.replay_callback(callback_id, require_sign_in())
+    return redirect(f"/jobs/{job.id}?done=callback_replayed", 303)
 
 
-@console.post("/quarantine/<stray_id>/forget")
-def forget_stray(stray_id: str) -> Response:
-    """Forget one."""
-    quarantine_api.forgotten(stray_id, visitor())
-    return redirect("/quarantine?said=forgotten", 303)
+@console.post("/quarantine/<callback_id>/forget")
+def forget_callback(callback_id: str) -> Response:
+    """Delete a callback."""
+    quarantine_api.forget_callback(callback_id, require_sign_in())
+    return redirect("/quarantine?done=callback_deleted", 303)

@@ -1,4 +1,4 @@
-"""Who looks: signed in with an API key, kept in a signed cookie for a working day."""
+"""Sessions of the console: signed in with an API key, held in a signed cookie for twelve hours."""
 
 from __future__ import annotations
 
@@ -16,21 +16,22 @@ from flask.sessions import SecureCookieSession, SecureCookieSessionInterface, Se
 from werkzeug.exceptions import Forbidden, TooManyRequests, Unauthorized
 
 from rushes.shared import credentials
-from rushes.webhook_receiver.auth import Caller, rates, services
-from rushes.webhook_receiver.console.error_pages import for_script
+from rushes.webhook_receiver.auth import Caller, rate_limits, services
+from rushes.webhook_receiver.console.error_pages import is_from_script
 
 LIFE_S = 12 * 3600
-# A form of the console; a page that takes files says more for itself (Request.max_content_length).
+# The largest form of the console; a page that takes more sets Request.max_content_length itself.
 FORM_BYTES = 256 << 10
 STALL_S = 10.0
 WRONG_KEYS_A_MINUTE = 10
-READS = frozenset({"GET", "HEAD", "OPTIONS"})
+SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 
 
-class Cookies(SecureCookieSessionInterface):
-    """Flask's signed cookie, which leaves over TLS only wherever the console is reached by it.
+class SessionCookies(SecureCookieSessionInterface):
+    """The signed cookie of Flask, sent over TLS only where the console is reached over TLS.
 
-    Flask makes a signer for every request and asks about every answer; callers of the API and gateways bring no cookie.
+    Flask opens and saves a session for every request; this saves the work where no cookie came, as from gateways and
+    callers of the API.
     """
 
     def open_session(self, app: Flask, request: Request) -> SecureCookieSession | None:
@@ -45,26 +46,26 @@ class Cookies(SecureCookieSessionInterface):
         return request.is_secure or public_url.startswith("https://")
 
 
-class Knocks:
-    """Wrong keys of this minute, by address, counted in this process alone."""
+class WrongKeyLimit:
+    """Counts wrong keys of this minute by address, in this process alone."""
 
     def __init__(self) -> None:
         self._minute, self._counts = 0, Counter[str]()
 
-    def wrong(self, address: str) -> None:
+    def add(self, address: str) -> None:
         self._counts[address] += 1
 
-    def too_many(self, address: str, now_s: float) -> bool:
+    def is_reached(self, address: str, now_s: float) -> bool:
         minute = int(now_s // 60)
         if minute != self._minute:
             self._minute, self._counts = minute, Counter()
         return self._counts[address] >= WRONG_KEYS_A_MINUTE
 
 
-def prepare(app: Flask, secret_keys: Sequence[str]) -> None:
-    """Give the app its sessions, signed with keys of their own that follow the rotation of RUSHES_SECRET_KEY."""
+def set_up(app: Flask, secret_keys: Sequence[str]) -> None:
+    """Give the app its sessions. Their signing keys are derived from RUSHES_SECRET_KEY and follow its rotation."""
     newest, *older = (_derived(key) for key in secret_keys)
-    app.session_interface = Cookies()
+    app.session_interface = SessionCookies()
     app.config.update(
         SECRET_KEY=newest,
         SECRET_KEY_FALLBACKS=older,
@@ -74,30 +75,30 @@ def prepare(app: Flask, secret_keys: Sequence[str]) -> None:
         SESSION_REFRESH_EACH_REQUEST=False,
         PERMANENT_SESSION_LIFETIME=timedelta(seconds=LIFE_S),
     )
-    app.extensions["knocks"] = Knocks()
+    app.extensions["wrong_keys"] = WrongKeyLimit()
 
 
-def visitor() -> Caller:
-    """Who is signed in; sends everybody else to sign in first, and raises 429 where a tenant looks too often."""
+def require_sign_in() -> Caller:
+    """Return who is signed in; redirects everybody else to the sign-in page, and raises 429 past the rate limit."""
     tenant = signed_in()
     if tenant is None:
-        _turn_away()
-    wait_s = rates().wait_s(f"{tenant} in the console", time.monotonic_ns())
+        _redirect_to_sign_in()
+    wait_s = rate_limits().wait_s(f"{tenant} in the console", time.monotonic_ns())
     if wait_s:
         raise TooManyRequests("This key asks too often.", retry_after=wait_s)
     return Caller(str(tenant))
 
 
 def signed_in() -> str | None:
-    """The tenant of the session; None where there is none, it is over, or its key is no longer one."""
+    """The tenant of the session; None without a session, after its end, or where its key was removed."""
     tenant, mark = session.get("tenant"), str(session.get("key", ""))
-    fresh = time.time() - float(session.get("at", 0)) < LIFE_S
-    right = [hmac.compare_digest(one, mark) for one in _marks(str(tenant))]
-    return str(tenant) if tenant and fresh and any(right) else None
+    is_fresh = time.time() - float(session.get("at", 0)) < LIFE_S
+    matches = [hmac.compare_digest(valid, mark) for valid in _marks(str(tenant))]
+    return str(tenant) if tenant and is_fresh and any(matches) else None
 
 
 def sign_in(key: str) -> str | None:
-    """Begin a session and answer its tenant, or None for a key that is none; the key itself is kept nowhere."""
+    """Begin a session and return its tenant, or None for a wrong key; the key itself is stored nowhere."""
     tenant = credentials.tenant_of(services().settings.api_keys, key)
     if tenant is None:
         return None
@@ -112,21 +113,21 @@ def sign_out() -> None:
 
 
 def csrf_token() -> str:
-    """What every form of this visitor has to bring along."""
+    """The token that every form of this visitor must send."""
     token: str = session.setdefault("csrf", secrets.token_urlsafe(32))
     return token
 
 
-def checked_form() -> None:
-    """Refuse what would change something and does not come from a page of ours; raises 403."""
-    if request.method in READS:
+def check_csrf_token() -> None:
+    """Refuse a change that does not come from a page of the console; raises 403."""
+    if request.method in SAFE_METHODS:
         return
     connection = request.environ.get("gunicorn.socket")
-    if connection is not None:  # a caller who is gone holds no thread
+    if connection is not None:  # a client that is gone must not hold a thread
         connection.settimeout(STALL_S)
-    given = request.headers.get("X-CSRF-Token") or _form_token()
-    held = str(session.get("csrf", ""))
-    if not held or not hmac.compare_digest(held.encode(), given.encode("utf-8", "surrogatepass")):
+    token = request.headers.get("X-CSRF-Token") or _form_token()
+    expected = str(session.get("csrf", ""))
+    if not expected or not hmac.compare_digest(expected.encode(), token.encode("utf-8", "surrogatepass")):
         raise Forbidden("This page is too old to be sent. Load it again and repeat what you did.")
 
 
@@ -135,24 +136,24 @@ def _form_token() -> str:
     return request.form.get("csrf_token", "")
 
 
-def _turn_away() -> None:
-    if request.method not in READS or for_script():
+def _redirect_to_sign_in() -> None:
+    if request.method not in SAFE_METHODS or is_from_script():
         raise Unauthorized("You are signed out. Sign in again in another tab, then repeat what you did.")
-    here = request.full_path.rstrip("?")
-    abort(redirect(f"/sign-in?next={quote(here)}" if here != "/" else "/sign-in"))
+    path = request.full_path.rstrip("?")
+    abort(redirect(f"/sign-in?next={quote(path)}" if path != "/" else "/sign-in"))
 
 
 def _marks(tenant: str) -> Iterator[str]:
-    """What the session of a key of this tenant may hold, under every secret that is still in use."""
-    held = services().settings
-    for name, key in held.api_keys:
+    """The valid marks of this tenant: of each of its keys, under each secret in use."""
+    settings = services().settings
+    for name, key in settings.api_keys:
         if name == tenant:
-            for secret in held.secret_keys:
+            for secret in settings.secret_keys:
                 yield _mark(secret, tenant, key if key.startswith(credentials.HASHED) else _hashed(key))
 
 
 def _mark(secret: str, tenant: str, hashed: str) -> str:
-    """A sign of an API key from which nobody gets the key."""
+    """A digest of an API key, from which the key cannot be found."""
     return hmac.new(secret.encode(), f"console key\n{tenant}\n{hashed}".encode(), sha256).hexdigest()
 
 

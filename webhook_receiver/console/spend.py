@@ -1,4 +1,4 @@
-"""What was spent, by day and gateway: estimated, actual, and for nothing."""
+"""The page of the spending, by day and gateway: estimated, actual, and wasted on failures."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ from rushes.shared.providers import PROVIDERS
 from rushes.webhook_receiver import gateways_api
 from rushes.webhook_receiver.auth import services
 from rushes.webhook_receiver.console import console
-from rushes.webhook_receiver.console.session import visitor
+from rushes.webhook_receiver.console.session import require_sign_in
 
 DAYS = 30
 PRESETS = (7, 30, 90)
-# The plot, in units of its own: bars stand above the axis, what was wasted hangs below it.
-# The amounts stand at the right, beside the newest day, which is what a narrow page shows.
-WIDTH, PLOT, LEFT, RIGHT, ABOVE = 960, 220, 8, 64, 12
+# The chart, in units of its own: bars are above the axis, wasted amounts below it.
+# The amounts are at the right, beside the newest day, because a narrow page shows that side.
+WIDTH, CHART_HEIGHT, LEFT, RIGHT, ABOVE = 960, 220, 8, 64, 12
 LABELS_MAX = 10
 STEPS = (Decimal(1), Decimal(2), Decimal("2.5"), Decimal(5), Decimal(10))
 
 
 @dataclass(slots=True)
-class Sum:
+class Totals:
     """Jobs, seconds of video, and US dollars."""
 
     jobs: int = 0
@@ -39,14 +39,14 @@ class Sum:
     actual_usd: Decimal = Decimal(0)
     wasted_usd: Decimal = Decimal(0)
 
-    def add(self, other: Sum) -> None:
-        for each in fields(Sum):
+    def add(self, other: Totals) -> None:
+        for each in fields(Totals):
             setattr(self, each.name, getattr(self, each.name) + getattr(other, each.name))
 
 
 @dataclass(frozen=True, slots=True)
 class Bar:
-    """A piece of a day's bar; measures in units of the plot."""
+    """A piece of a day's bar; measures in units of the chart."""
 
     gateway: str
     usd: Decimal
@@ -56,10 +56,10 @@ class Bar:
 
 @dataclass(frozen=True, slots=True)
 class Day:
-    """A day of the plot."""
+    """A day of the chart."""
 
     day: str
-    total: Sum
+    total: Totals
     left: Decimal
     bars: list[Bar]
     estimate_at: Decimal
@@ -68,7 +68,7 @@ class Day:
 
 
 @dataclass(frozen=True, slots=True)
-class Plot:
+class Chart:
     """Everything that the template draws."""
 
     days: list[Day]
@@ -80,97 +80,99 @@ class Plot:
 
 @console.get("/spend")
 def spend() -> str:
-    """A stretch of days, the last thirty unless asked otherwise."""
-    asking = visitor()
-    first, last = gateways_api.stretch(DAYS)
-    days = gateways_api.days(first, last)
-    lines = [line for day in days for line in gateways_api.lines(day, asking.scope)]
-    shown = [name for name in PROVIDERS if any(line["provider"] == name for line in lines)]
+    """The days of the query, by default the last thirty."""
+    visitor = require_sign_in()
+    first, last = gateways_api.date_range(DAYS)
+    days = gateways_api.days_between(first, last)
+    entries = [entry for day in days for entry in gateways_api.usage_entries(day, visitor.scope)]
+    gateways = [name for name in PROVIDERS if any(entry["provider"] == name for entry in entries)]
     return render_template(
         "spend.html",
         first=first,
         last=last,
         today=date.fromisoformat(counters.day_of(services().now())),
-        presets=presets(),
-        total=summed(lines),
-        by_gateway=grouped(lines, "provider"),
-        by_day=grouped(lines, "day"),
-        by_tenant=grouped(lines, "tenant") if asking.is_admin else {},
-        gateways=shown,
-        plot=plot(days, lines, shown),
+        presets=date_presets(),
+        total=sum_entries(entries),
+        by_gateway=sum_by(entries, "provider"),
+        by_day=sum_by(entries, "day"),
+        by_tenant=sum_by(entries, "tenant") if visitor.is_admin else {},
+        gateways=gateways,
+        chart=chart(days, entries, gateways),
     )
 
 
-def presets() -> list[tuple[int, date, date]]:
-    """Stretches that end today: how many days, the first, the last."""
+def date_presets() -> list[tuple[int, date, date]]:
+    """Date ranges that end today: number of days, first day, last day."""
     today = date.fromisoformat(counters.day_of(services().now()))
     return [(count, today - timedelta(days=count - 1), today) for count in PRESETS]
 
 
-def entry(line: dict[str, Any]) -> Sum:
-    """One line of the usage, as a sum."""
-    return Sum(
-        jobs=line["jobs"],
-        completed=line["completed"],
-        failed=line["failed"],
-        unpriced=line["unpriced_jobs"],
-        seconds=Decimal(str(line["seconds"])),
-        estimated_usd=Decimal(line["estimated_cost_usd"]),
-        actual_usd=Decimal(line["cost_usd"]),
-        wasted_usd=Decimal(line["wasted_cost_usd"]),
+def sum_of_entry(entry: dict[str, Any]) -> Totals:
+    """An entry of the usage, as totals."""
+    return Totals(
+        jobs=entry["jobs"],
+        completed=entry["completed"],
+        failed=entry["failed"],
+        unpriced=entry["unpriced_jobs"],
+        seconds=Decimal(str(entry["seconds"])),
+        estimated_usd=Decimal(entry["estimated_cost_usd"]),
+        actual_usd=Decimal(entry["cost_usd"]),
+        wasted_usd=Decimal(entry["wasted_cost_usd"]),
     )
 
 
-def summed(lines: Iterable[dict[str, Any]]) -> Sum:
-    total = Sum()
-    for line in lines:
-        total.add(entry(line))
+def sum_entries(entries: Iterable[dict[str, Any]]) -> Totals:
+    total = Totals()
+    for entry in entries:
+        total.add(sum_of_entry(entry))
     return total
 
 
-def grouped(lines: Sequence[dict[str, Any]], by: str) -> dict[str, Sum]:
-    """Sums by day, gateway or tenant, in order of their names."""
-    names = sorted({line[by] for line in lines})
-    return {name: summed(line for line in lines if line[by] == name) for name in names}
+def sum_by(entries: Sequence[dict[str, Any]], by: str) -> dict[str, Totals]:
+    """Totals by day, gateway or tenant, in order of their names."""
+    names = sorted({entry[by] for entry in entries})
+    return {name: sum_entries(entry for entry in entries if entry[by] == name) for name in names}
 
 
-def plot(days: Sequence[str], lines: Sequence[dict[str, Any]], shown: Sequence[str]) -> Plot:
-    """The days as bars: pieces by gateway above the axis, what was wasted below it, a mark for the estimate."""
-    totals = {day: summed(line for line in lines if line["day"] == day) for day in days}
-    most = max((max(one.actual_usd, one.estimated_usd) for one in totals.values()), default=Decimal(0))
-    step = tick(most / 4) if most else Decimal(1)
+def chart(days: Sequence[str], entries: Sequence[dict[str, Any]], gateways: Sequence[str]) -> Chart:
+    """The days as bars: a piece for each gateway above the axis, wasted amounts below it, a mark for the estimate."""
+    totals = {day: sum_entries(entry for entry in entries if entry["day"] == day) for day in days}
+    most = max((max(total.actual_usd, total.estimated_usd) for total in totals.values()), default=Decimal(0))
+    step = round_step(most / 4) if most else Decimal(1)
     top = (most / step).to_integral_value(ROUND_CEILING) * step or step
-    unit, axis_at = PLOT / top, Decimal(PLOT + ABOVE)
+    unit, axis_at = CHART_HEIGHT / top, Decimal(CHART_HEIGHT + ABOVE)
     width = Decimal(WIDTH - LEFT - RIGHT) / len(days)
     every = -(-len(days) // LABELS_MAX)
-    drawn = [
+    chart_days = [
         Day(
             day,
             totals[day],
-            LEFT + width * at,
-            list(pieces([line for line in lines if line["day"] == day], shown, unit, axis_at)),
+            LEFT + width * index,
+            list(day_bars([entry for entry in entries if entry["day"] == day], gateways, unit, axis_at)),
             axis_at - totals[day].estimated_usd * unit,
             totals[day].wasted_usd * unit,
-            day[5:] if (len(days) - 1 - at) % every == 0 else "",
+            day[5:] if (len(days) - 1 - index) % every == 0 else "",
         )
-        for at, day in enumerate(days)
+        for index, day in enumerate(days)
     ]
-    below = max(day.waste_height for day in drawn)
-    ticks = [(step * at, axis_at - step * at * unit) for at in range(int(top / step) + 1)]
-    return Plot(drawn, max(width * Decimal("0.72"), Decimal(1)), axis_at, axis_at + below + 26, ticks)
+    below = max(day.waste_height for day in chart_days)
+    ticks = [(step * index, axis_at - step * index * unit) for index in range(int(top / step) + 1)]
+    return Chart(chart_days, max(width * Decimal("0.72"), Decimal(1)), axis_at, axis_at + below + 26, ticks)
 
 
-def pieces(lines: Sequence[dict[str, Any]], shown: Sequence[str], unit: Decimal, axis_at: Decimal) -> Iterable[Bar]:
-    """A day's bar from the axis upwards."""
+def day_bars(
+    entries: Sequence[dict[str, Any]], gateways: Sequence[str], unit: Decimal, axis_at: Decimal
+) -> Iterable[Bar]:
+    """The pieces of a day's bar, from the axis upwards."""
     top = axis_at
-    for gateway in shown:
-        usd = summed(line for line in lines if line["provider"] == gateway).actual_usd
+    for gateway in gateways:
+        usd = sum_entries(entry for entry in entries if entry["provider"] == gateway).actual_usd
         if usd:
             top -= usd * unit
             yield Bar(gateway, usd, top, usd * unit)
 
 
-def tick(least: Decimal) -> Decimal:
-    """The next round amount: 1, 2, 2.5 or 5 times a power of ten."""
-    power = Decimal(1).scaleb(least.adjusted())
-    return next(step * power for step in STEPS if step * power >= least)
+def round_step(amount: Decimal) -> Decimal:
+    """The smallest round step that is at least `amount`: 1, 2, 2.5 or 5 times a power of ten."""
+    power = Decimal(1).scaleb(amount.adjusted())
+    return next(step * power for step in STEPS if step * power >= amount)

@@ -1,4 +1,4 @@
-"""A job's way, line by line: what its history says, what its attempts say, and what comes next."""
+"""The timeline of a job: its history, its attempts, and what comes next."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from rushes.webhook_receiver.console import labels
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One line; `after_s` is how long after the line before it."""
+    """One line; `after_s` is the time since the line before it."""
 
     at: int
     tone: str
@@ -21,10 +21,10 @@ class Line:
 
 
 def lines(job: Job) -> list[Line]:
-    """All that is known to have happened, oldest first."""
-    found = sorted([*_told(job), *_asked(job), *_hinted(job)], key=lambda line: line.at)
-    befores = [None, *found[:-1]]
-    return [_spaced(line, before) for before, line in zip(befores, found, strict=True)]
+    """Everything that happened to the job, oldest first."""
+    events = sorted([*_history_lines(job), *_poll_lines(job), *_callback_lines(job)], key=lambda line: line.at)
+    previous = [None, *events[:-1]]
+    return [_with_gap(line, previous_line) for previous_line, line in zip(previous, events, strict=True)]
 
 
 def upcoming(job: Job) -> Line | None:
@@ -36,37 +36,37 @@ def upcoming(job: Job) -> Line | None:
     return Line(job.due_at, "next", labels.CHORES[job.chores[0]]) if job.chores else None
 
 
-def _told(job: Job) -> Iterator[Line]:
+def _history_lines(job: Job) -> Iterator[Line]:
     for note in job.history:
-        yield _note(note)
-    if not job.history:  # a job of which only the record is left
+        yield _note_line(note)
+    if not job.history:  # only the record of the job is left
         yield Line(job.created_at, *labels.NOTES["queued"])
 
 
-def _note(note: Note) -> Line:
+def _note_line(note: Note) -> Line:
     tone, text = labels.NOTES.get(note.what, ("", note.what.capitalize()))
     if "{detail}" in text:
         return Line(note.at, tone, text.replace("{detail}", note.detail or "?"))
     return Line(note.at, tone, text, note.detail)
 
 
-def _asked(job: Job) -> Iterator[Line]:
-    """The newest question to each gateway; the ones before it are only counted."""
+def _poll_lines(job: Job) -> Iterator[Line]:
+    """The last poll of each attempt; the earlier ones are only counted."""
     for attempt in job.attempts:
         if attempt.asked_at:
-            yield Line(attempt.asked_at, "faint", asked(attempt))
+            yield Line(attempt.asked_at, "faint", poll_text(attempt))
 
 
-def asked(attempt: Attempt) -> str:
+def poll_text(attempt: Attempt) -> str:
     times = "once" if attempt.polls == 1 else f"{attempt.polls} times"
-    return f"{attempt.provider} was asked {times} how it stands, here for the last time; it was not ready"
+    return f"{attempt.provider} was polled {times}, the last time here; the clip was not ready"
 
 
-def _hinted(job: Job) -> Iterator[Line]:
+def _callback_lines(job: Job) -> Iterator[Line]:
     if job.nudge:
-        yield Line(job.nudge.at, "", "A callback came; the gateway is asked before it is believed")
+        yield Line(job.nudge.at, "", "A callback arrived; the gateway is asked before it is believed")
 
 
-def _spaced(line: Line, before: Line | None) -> Line:
-    after_s = (line.at - before.at) / 1000 if before else None
+def _with_gap(line: Line, previous_line: Line | None) -> Line:
+    after_s = (line.at - previous_line.at) / 1000 if previous_line else None
     return Line(line.at, line.tone, line.text, line.detail, after_s)

@@ -1,4 +1,4 @@
-"""The document of the calls, for programs and, in Swagger UI, for people."""
+"""The OpenAPI document of the calls, and Swagger UI as a page for people."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from pathlib import Path
 
 from flask import Blueprint, Response, abort, current_app, jsonify, send_from_directory
 
-from rushes.webhook_receiver.openapi import OPEN, answers, blueprint, document, notes, telling
+from rushes.webhook_receiver.openapi import OPEN, answers, blueprint, describes, document, documented_blueprints
 
 docs = blueprint("documents", "This document.")
 assets = Blueprint("docs_assets", __name__)
 
 HERE = Path(__file__).parent
 SWAGGER_UI = Path(str(files("flask_swagger_ui"))) / "dist"
-# What the page loads, and nothing else of those folders.
+# The files that the page loads; nothing else of those folders is served.
 FOLDERS = {
     "page.js": HERE,
     "swagger-ui-bundle.js": SWAGGER_UI,
@@ -29,24 +29,24 @@ POLICY = (
 
 @docs.get("/openapi.json")
 @answers(200, {"type": "object"}, "The document.")
-@notes(security=OPEN)
+@describes(security=OPEN)
 def openapi() -> Response:
     """The calls as OpenAPI 3."""
-    return jsonify(document(telling(current_app.blueprints.values())))
+    return jsonify(document(documented_blueprints(current_app.blueprints.values())))
 
 
 @docs.get("/docs")
 @answers(200, {"type": "string"}, "The page.", kind="text/html")
-@notes(security=OPEN)
+@describes(security=OPEN)
 def page() -> Response:
     """The calls as a page, from which each can be tried."""
-    answer = send_from_directory(HERE, "page.html")
-    answer.headers["Content-Security-Policy"] = POLICY
-    answer.headers["X-Frame-Options"] = "DENY"
-    return answer
+    response = send_from_directory(HERE, "page.html")
+    response.headers["Content-Security-Policy"] = POLICY
+    response.headers["X-Frame-Options"] = "DENY"
+    return response
 
 
 @assets.get("/assets/docs/<name>")
 def asset(name: str) -> Response:
-    """A file of the page; asked for again it is sent again only where it has changed."""
+    """A file of the page; a browser that has it gets it again only after a change."""
     return send_from_directory(FOLDERS[name], name) if name in FOLDERS else abort(404)

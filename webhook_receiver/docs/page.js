@@ -4,5 +4,5 @@ SwaggerUIBundle({
   dom_id: "#swagger-ui",
   url: "openapi.json",
   deepLinking: true,
-  validatorUrl: null, // else the document would be sent to a service of others
+  validatorUrl: null, // otherwise the document is sent to validator.swagger.io
 });

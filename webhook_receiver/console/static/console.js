@@ -1,17 +1,17 @@
 "use strict";
-// Small helpers of the console; every page works without them, save that it does not move by itself.
+// Helpers of the console. Every page works without them, but does not refresh itself.
 (() => {
   const REFRESH_S = 3;
   const token = document.querySelector('meta[name="csrf-token"]')?.content ?? "";
   const byId = (id) => document.getElementById(id);
 
-  function alertWith(text) {
-    const place = byId("alert");
-    place.textContent = text;
-    place.hidden = !text;
+  function showAlert(text) {
+    const element = byId("alert");
+    element.textContent = text;
+    element.hidden = !text;
   }
 
-  /** Call a door of ours: JSON in and out, the token along; what goes wrong is shown on the page and thrown. */
+  /** Call a route of the receiver: JSON in and out, with the CSRF token. An error is shown on the page and thrown. */
   async function api(path, options = {}) {
     const headers = { Accept: "application/json", "X-CSRF-Token": token, ...options.headers };
     let body = options.body;
@@ -19,30 +19,30 @@
       body = JSON.stringify(body);
       headers["Content-Type"] = "application/json";
     }
-    if (!options.quiet) alertWith("");
-    let answer;
+    if (!options.quiet) showAlert("");
+    let response;
     try {
-      answer = await fetch(path, { ...options, headers, body, credentials: "same-origin" });
+      response = await fetch(path, { ...options, headers, body, credentials: "same-origin" });
     } catch {
       return fail(new Error("The receiver is out of reach. Look at your network, then try again."), options);
     }
-    const told = await answer.json().catch(() => null);
-    if (answer.ok) return told;
-    const error = new Error(told?.error?.message ?? `The receiver answered ${answer.status}. Try again.`);
-    return fail(Object.assign(error, { status: answer.status, code: told?.error?.code, fields: told?.error?.fields }), options);
+    const data = await response.json().catch(() => null);
+    if (response.ok) return data;
+    const error = new Error(data?.error?.message ?? `The receiver answered ${response.status}. Try again.`);
+    return fail(Object.assign(error, { status: response.status, code: data?.error?.code, fields: data?.error?.fields }), options);
   }
 
   function fail(error, options) {
-    if (!options.quiet) alertWith(error.message);
+    if (!options.quiet) showAlert(error.message);
     throw error;
   }
 
-  // --- what is marked data-live follows the server: the same page again, and only what differs is changed
+  // --- parts marked data-live follow the server: the page is fetched again, and only differences are applied
 
   const keyOf = (node) => (node.nodeType === 1 ? node.id || node.dataset.key || "" : "");
-  const alike = (old, fresh) => old.nodeName === fresh.nodeName && keyOf(old) === keyOf(fresh);
+  const isSameNode = (old, fresh) => old.nodeName === fresh.nodeName && keyOf(old) === keyOf(fresh);
   const MEDIA = new Set(["src", "poster", "data-first-frame"]);
-  const place = (url) => (url ?? "").split("?")[0];
+  const withoutQuery = (url) => (url ?? "").split("?")[0];
 
   function morph(old, fresh) {
     if (old.nodeType !== 1) {
@@ -56,37 +56,37 @@
 
   function attributes(old, fresh) {
     const media = /^(IMG|VIDEO|SOURCE)$/.test(old.nodeName);
-    // The same file under a newer signature is not loaded again, so that a clip that plays goes on; one whose signature
-    // has run out meanwhile is.
-    const holds = (name, value) =>
-      media && MEDIA.has(name) && place(old.getAttribute(name)) === place(value) && !(old.controls && old.error);
+    // The same file under a newer signature is not loaded again, or a playing clip would start over. It is loaded again
+    // after an error, because its old signature may have expired.
+    const isSameFile = (name, value) =>
+      media && MEDIA.has(name) && withoutQuery(old.getAttribute(name)) === withoutQuery(value) && !(old.controls && old.error);
     for (const { name, value } of [...fresh.attributes]) {
-      if (holds(name, value)) continue;
+      if (isSameFile(name, value)) continue;
       if (old.getAttribute(name) !== value) old.setAttribute(name, value);
     }
     for (const { name } of [...old.attributes]) {
-      const ours = (name === "open" && old.nodeName === "DETAILS") || (media && old.dataset.firstFrame);
-      if (!fresh.hasAttribute(name) && !ours) old.removeAttribute(name);
+      const setByScript = (name === "open" && old.nodeName === "DETAILS") || (media && old.dataset.firstFrame);
+      if (!fresh.hasAttribute(name) && !setByScript) old.removeAttribute(name);
     }
   }
 
   function children(old, fresh) {
-    const wanted = [...fresh.childNodes];
-    const stays = new Set(wanted.map(keyOf).filter(Boolean));
-    const held = new Map([...old.childNodes].filter(keyOf).map((node) => [keyOf(node), node]));
+    const freshNodes = [...fresh.childNodes];
+    const freshKeys = new Set(freshNodes.map(keyOf).filter(Boolean));
+    const oldByKey = new Map([...old.childNodes].filter(keyOf).map((node) => [keyOf(node), node]));
     let at = old.firstChild;
     const skip = () => {
-      while (at && keyOf(at) && !stays.has(keyOf(at))) at = drop(at);
+      while (at && keyOf(at) && !freshKeys.has(keyOf(at))) at = drop(at);
     };
-    for (const node of wanted) {
+    for (const node of freshNodes) {
       skip();
-      const known = keyOf(node) && held.get(keyOf(node));
-      if (at && alike(at, node)) {
+      const existing = keyOf(node) && oldByKey.get(keyOf(node));
+      if (at && isSameNode(at, node)) {
         morph(at, node);
         at = at.nextSibling;
-      } else if (known && alike(known, node)) {
-        old.insertBefore(known, at);
-        morph(known, node);
+      } else if (existing && isSameNode(existing, node)) {
+        old.insertBefore(existing, at);
+        morph(existing, node);
       } else {
         old.insertBefore(document.importNode(node, true), at);
         if (at && !keyOf(at) && !keyOf(node)) at = drop(at);
@@ -102,23 +102,23 @@
   }
 
   function liveState(tone, text) {
-    const shown = byId("live-state");
-    if (!shown || shown.textContent === text) return;
-    shown.dataset.tone = tone;
-    shown.textContent = text;
+    const label = byId("live-state");
+    if (!label || label.textContent === text) return;
+    label.dataset.tone = tone;
+    label.textContent = text;
   }
 
   async function refresh() {
     if (document.hidden) return;
     try {
-      const answer = await fetch(location.href, { headers: { Accept: "text/html" }, credentials: "same-origin" });
-      if (answer.redirected && new URL(answer.url).pathname === "/sign-in") {
+      const response = await fetch(location.href, { headers: { Accept: "text/html" }, credentials: "same-origin" });
+      if (response.redirected && new URL(response.url).pathname === "/sign-in") {
         liveState("bad", "Signed out");
-        alertWith("You are signed out. Load the page again to sign in.");
+        showAlert("You are signed out. Load the page again to sign in.");
         return;
       }
-      if (!answer.ok) throw new Error(String(answer.status));
-      const page = new DOMParser().parseFromString(await answer.text(), "text/html");
+      if (!response.ok) throw new Error(String(response.status));
+      const page = new DOMParser().parseFromString(await response.text(), "text/html");
       for (const part of document.querySelectorAll("[data-live][id]")) {
         const fresh = page.getElementById(part.id);
         if (fresh) morph(part, fresh);
@@ -137,29 +137,29 @@
     }
   }
 
-  /** Fill a part with the same part of another page: what takes longer to find is not waited for. */
+  /** Fill a part with the same part of another page, so that a slow part does not delay this page. */
   async function load(part) {
     try {
-      const answer = await fetch(part.dataset.load, { headers: { Accept: "text/html" }, credentials: "same-origin" });
-      const page = new DOMParser().parseFromString(await answer.text(), "text/html");
+      const response = await fetch(part.dataset.load, { headers: { Accept: "text/html" }, credentials: "same-origin" });
+      const page = new DOMParser().parseFromString(await response.text(), "text/html");
       const fresh = page.getElementById(part.id);
-      if (answer.ok && fresh) part.replaceChildren(...document.importNode(fresh, true).childNodes);
+      if (response.ok && fresh) part.replaceChildren(...document.importNode(fresh, true).childNodes);
     } catch {
-      // The link in it still leads there.
+      // The link in the part still leads there.
     }
   }
 
-  // --- a job without a thumbnail shows the first frame of its clip, once it is looked at
+  // --- a job without a thumbnail shows the first frame of its clip, once the row is visible
 
-  const seen = new IntersectionObserver((entries) => {
+  const visibleVideos = new IntersectionObserver((entries) => {
     for (const { isIntersecting, target } of entries) {
       if (!isIntersecting) continue;
-      seen.unobserve(target);
+      visibleVideos.unobserve(target);
       target.preload = "metadata";
       target.src = `${target.dataset.firstFrame}#t=0.1`;
     }
   });
-  const showFrames = () => document.querySelectorAll("video[data-first-frame]:not([src])").forEach((one) => seen.observe(one));
+  const showFrames = () => document.querySelectorAll("video[data-first-frame]:not([src])").forEach((video) => visibleVideos.observe(video));
 
   async function follow() {
     for (;;) {
@@ -169,7 +169,7 @@
     }
   }
 
-  // --- forms: sent once, and filters apply by themselves
+  // --- forms are sent once; filters apply at once
 
   document.addEventListener("submit", (event) => {
     if (event.defaultPrevented || event.target.method === "get") return;
@@ -197,11 +197,11 @@
     button.textContent = "Copied";
   });
 
-  // What a redirect said is said once.
-  const here = new URL(location.href);
-  if (here.searchParams.has("said")) {
-    here.searchParams.delete("said");
-    history.replaceState(null, "", here);
+  // The text of the last action is shown once.
+  const url = new URL(location.href);
+  if (url.searchParams.has("done")) {
+    url.searchParams.delete("done");
+    history.replaceState(null, "", url);
   }
   if (document.querySelector("[data-live]")) {
     liveState("good", "Live");
@@ -209,5 +209,5 @@
   }
   showFrames();
   document.querySelectorAll("[data-load][id]").forEach(load);
-  window.rushes = { api, alertWith, refresh };
+  window.rushes = { api, showAlert, refresh };
 })();

@@ -1,7 +1,7 @@
 "use strict";
-// The form of a new job: shows the fields that fit, puts files into the bucket, asks what it would cost.
+// The form of a new job: shows the available fields, uploads files, and fetches the estimate.
 (() => {
-  const { api, alertWith } = window.rushes;
+  const { api, showAlert } = window.rushes;
   const byId = (id) => document.getElementById(id);
   const form = byId("new");
   const rules = JSON.parse(byId("rules").textContent);
@@ -11,43 +11,43 @@
   const control = (name) => byId(`f-${name}`);
   const touched = new Set();
 
-  // --- the fields that fit
+  // --- the available fields
 
   function operation() {
     return rules.operations[form.elements.operation.value];
   }
 
-  function refused() {
-    const sounds = control("sound").checked && !refusedWith(false).sound;
-    return refusedWith(sounds);
+  function unavailableFields() {
+    const sounds = control("sound").checked && !unavailableWith(false).sound;
+    return unavailableWith(sounds);
   }
 
-  const refusedWith = (sound) => operation().refuses[`${control("model").value} ${control("mode").value} ${sound}`];
+  const unavailableWith = (sound) => operation().unavailable[`${control("model").value} ${control("mode").value} ${sound}`];
 
-  function fit() {
-    choose(control("model"), operation().models);
+  function updateFields() {
+    setOptions(control("model"), operation().models);
     const lengths = rules.durations[control("model").value];
-    if (lengths) choose(control("duration"), lengths, "5", (length) => `${length} s`);
-    const not = refused();
+    if (lengths) setOptions(control("duration"), lengths, "5", (length) => `${length} s`);
+    const unavailable = unavailableFields();
     for (const field of form.querySelectorAll("[data-field]")) {
-      field.hidden = field.dataset.field in not;
-      for (const each of field.querySelectorAll("input, select, textarea")) each.disabled = field.hidden;
+      field.hidden = field.dataset.field in unavailable;
+      for (const control of field.querySelectorAll("input, select, textarea")) control.disabled = field.hidden;
     }
-    labels();
-    tell("why-not", not.sound?.startsWith("Needs") ? `With sound: ${lower(not.sound)}` : "");
+    updateLabels();
+    showText("why-not", unavailable.sound?.startsWith("Needs") ? `With sound: ${lower(unavailable.sound)}` : "");
   }
 
-  /** Make these the options; what was chosen stays, or its nearest of kin. */
-  function choose(select, words, usual = "", named = String) {
-    if ([...select.options].map((option) => option.value).join() === words.join()) return;
+  /** Set the options; the choice stays, or becomes the most similar option. */
+  function setOptions(select, values, fallback = "", labelFor = String) {
+    if ([...select.options].map((option) => option.value).join() === values.join()) return;
     const before = select.value;
-    select.replaceChildren(...words.map((word) => new Option(named(word), word)));
-    const kin = words.find((word) => before && (String(word).startsWith(before) || before.startsWith(word)));
-    select.value = words.map(String).find((word) => word === before) ?? kin ?? usual;
+    select.replaceChildren(...values.map((value) => new Option(labelFor(value), value)));
+    const similar = values.find((value) => before && (String(value).startsWith(before) || before.startsWith(value)));
+    select.value = values.map(String).find((value) => value === before) ?? similar ?? fallback;
     if (select.selectedIndex < 0) select.selectedIndex = 0;
   }
 
-  function labels() {
+  function updateLabels() {
     const two = !fieldOf("last_image_url").hidden;
     fieldOf("image_url").querySelector("label").textContent = two ? "First picture" : "Picture";
     form.querySelectorAll(".shot").forEach((shot, at) => {
@@ -61,49 +61,49 @@
 
   const lower = (text) => text.charAt(0).toLowerCase() + text.slice(1);
 
-  function tell(id, text) {
+  function showText(id, text) {
     byId(id).textContent = text;
     byId(id).hidden = !text;
   }
 
   // --- what is wrong with which field
 
-  function problem(name, text) {
+  function showProblem(name, text) {
     const place = byId(`problem-${name}`);
     if (!place) return false;
     place.textContent = text;
     place.hidden = !text;
-    for (const each of marked(name)) each.toggleAttribute("aria-invalid", false);
-    if (text) for (const each of marked(name)) each.setAttribute("aria-invalid", "true");
+    for (const element of controls(name)) element.toggleAttribute("aria-invalid", false);
+    if (text) for (const element of controls(name)) element.setAttribute("aria-invalid", "true");
     if (text) place.closest("details")?.setAttribute("open", "");
     return Boolean(text);
   }
 
-  const marked = (name) => (name === "multi_prompt" ? form.querySelectorAll(".shot textarea") : [control(name)].filter(Boolean));
+  const controls = (name) => (name === "multi_prompt" ? form.querySelectorAll(".shot textarea") : [control(name)].filter(Boolean));
 
-  /** Lists, and lists by number: what the schema says of a field, in one sentence after the other. */
-  function sentences(told) {
-    if (typeof told === "string") return [told];
-    if (Array.isArray(told)) return told.flatMap(sentences);
-    return Object.entries(told).flatMap(([key, inner]) =>
+  /** The messages of the schema about a field, as a flat list of sentences; entries of lists are numbered from 1. */
+  function sentences(messages) {
+    if (typeof messages === "string") return [messages];
+    if (Array.isArray(messages)) return messages.flatMap(sentences);
+    return Object.entries(messages).flatMap(([key, inner]) =>
       sentences(inner).map((text) => (/^\d+$/.test(key) ? `${Number(key) + 1}: ${lower(text)}` : text)),
     );
   }
 
-  /** Show them all, or those of the fields that somebody has been in. */
-  function problems(fields, all) {
+  /** Show all problems, or only those of fields that were edited. */
+  function showProblems(fields, all) {
     const wrong = Object.keys(fields ?? {});
     for (const field of form.querySelectorAll("[data-field]")) {
       const name = field.dataset.field;
-      const said = wrong.includes(name) ? sentences(fields[name]).join(" ") : "";
-      if (!field.dataset.refusal) problem(name, all || touched.has(name) ? said : "");
+      const text = wrong.includes(name) ? sentences(fields[name]).join(" ") : "";
+      if (!field.dataset.refusal) showProblem(name, all || touched.has(name) ? text : "");
     }
     return wrong;
   }
 
   // --- the estimate
 
-  let asking = null;
+  let pending = null;
   let timer = 0;
 
   function estimateSoon() {
@@ -113,23 +113,23 @@
   }
 
   async function estimate() {
-    asking?.abort();
-    const mine = (asking = new AbortController());
+    pending?.abort();
+    const current = (pending = new AbortController());
     try {
-      const told = await api("/console/estimates", { method: "POST", body: said(), signal: mine.signal, quiet: true });
-      if (mine.signal.aborted) return;
-      problems(told.error?.fields, false);
-      quotes(told.data);
-      if (told.error) byId("estimate-said").textContent = missing(told.error);
+      const result = await api("/console/estimates", { method: "POST", body: formData(), signal: current.signal, quiet: true });
+      if (current.signal.aborted) return;
+      showProblems(result.error?.fields, false);
+      showQuotes(result.data);
+      if (result.error) byId("estimate-text").textContent = estimateProblem(result.error);
     } catch (error) {
-      if (mine.signal.aborted) return;
-      quotes([]);
-      byId("estimate-said").textContent = error.message;
+      if (current.signal.aborted) return;
+      showQuotes([]);
+      byId("estimate-text").textContent = error.message;
     }
     form.querySelector(".side").classList.remove("stale");
   }
 
-  function missing(error) {
+  function estimateProblem(error) {
     const names = Object.keys(error.fields ?? {}).filter((name) => fieldOf(name));
     const untouched = names.filter((name) => !touched.has(name));
     if (names.length && untouched.length === names.length) return `To see prices, fill in: ${names.map(labelOf).join(", ")}.`;
@@ -138,61 +138,61 @@
 
   const labelOf = (name) => lower(fieldOf(name)?.querySelector("label, .label")?.firstChild.textContent.trim() ?? name);
 
-  function said() {
+  function formData() {
     const data = new FormData(form);
     data.delete("csrf_token");
     return data;
   }
 
-  function quotes(data) {
+  function showQuotes(data) {
     const able = data.filter((quote) => quote.able);
     const best = able[0];
     const price = (quote) => (quote.estimated_cost_usd ? `$${quote.estimated_cost_usd}` : "price unknown");
-    byId("estimate-said").textContent = best
-      ? `${best.provider} is first, at ${price(best)}; ${able.length === 1 ? "no other can do it" : `${able.length} of ${data.length} can do it`}.`
+    byId("estimate-text").textContent = best
+      ? `${best.provider} is first, at ${price(best)}; ${able.length === 1 ? "no other gateway can do it" : `${able.length} of ${data.length} can do it`}.`
       : "No enabled gateway can do this. Each says why below.";
-    byId("quotes").replaceChildren(...data.map((quote) => quoted(quote, price(quote), quote === best)));
+    byId("quotes").replaceChildren(...data.map((quote) => quoteLine(quote, price(quote), quote === best)));
   }
 
-  function quoted(quote, price, first) {
-    const line = made("li", quote.able ? (first ? "first" : "") : "unable");
-    line.append(made("span", "who-name", quote.provider));
-    line.append(made("span", "price num", quote.able ? price : "cannot"));
-    if (quote.why_not) line.append(made("span", "why hint", quote.why_not));
+  function quoteLine(quote, price, first) {
+    const line = element("li", quote.able ? (first ? "first" : "") : "unable");
+    line.append(element("span", "gateway-name", quote.provider));
+    line.append(element("span", "price num", quote.able ? price : "cannot"));
+    if (quote.why_not) line.append(element("span", "why hint", quote.why_not));
     if (quote.would_send) {
-      const details = made("details", "");
-      details.append(made("summary", "", "What it would be sent"), made("pre", "", JSON.stringify(quote.would_send, null, 2)));
+      const details = element("details", "");
+      details.append(element("summary", "", "The request to it"), element("pre", "", JSON.stringify(quote.would_send, null, 2)));
       details.querySelector("pre").tabIndex = 0;
       line.append(details);
     }
     return line;
   }
 
-  function made(tag, kind, text = "") {
+  function element(tag, className, text = "") {
     const node = document.createElement(tag);
-    node.className = kind;
+    node.className = className;
     node.textContent = text;
     return node;
   }
 
-  // --- files into the bucket
+  // --- uploads
 
-  const zones = [...form.querySelectorAll("[data-upload]")].map((field) => new Zone(field));
+  const uploadFields = [...form.querySelectorAll("[data-upload]")].map((field) => new UploadField(field));
 
-  function Zone(field) {
+  function UploadField(field) {
     const name = field.dataset.upload;
     const limits = rules.uploads[name];
     const part = (choice) => field.querySelector(choice);
     const address = control(name);
     let request = null;
-    let shown = "";
+    let previewUrl = "";
 
-    const takes = (file) => limits.types.includes(typeOf(file));
+    const accepts = (file) => limits.types.includes(typeOf(file));
     const fail = (text) => {
       field.dataset.refusal = text ? "yes" : "";
       part(".drop").classList.toggle("bad", Boolean(text));
-      problem(name, text);
-      if (text) part(".told").textContent = "";
+      showProblem(name, text);
+      if (text) part(".upload-status").textContent = "";
     };
 
     async function take(file) {
@@ -200,7 +200,7 @@
       clear();
       let facts;
       try {
-        facts = await looked(file, limits);
+        facts = await check(file, limits);
       } catch (refusal) {
         return fail(`${file.name}: ${refusal.message}`);
       }
@@ -209,24 +209,24 @@
     }
 
     function clear() {
-      URL.revokeObjectURL(shown);
-      part(".shown").replaceChildren();
-      part(".shown").hidden = true;
+      URL.revokeObjectURL(previewUrl);
+      part(".preview").replaceChildren();
+      part(".preview").hidden = true;
       address.value = "";
       delete field.dataset.seconds;
       fail("");
-      orientation();
+      checkOrientation();
       estimateSoon();
     }
 
     function show(file, facts) {
-      shown = URL.createObjectURL(file);
-      const picture = made(facts.kind === "image" ? "img" : "video", "");
+      previewUrl = URL.createObjectURL(file);
+      const picture = element(facts.kind === "image" ? "img" : "video", "");
       if (facts.kind === "image") picture.alt = file.name;
       else Object.assign(picture, { controls: true, muted: true, playsInline: true });
-      picture.src = shown;
-      if (facts.readable) part(".shown").append(picture);
-      part(".shown").hidden = !facts.readable;
+      picture.src = previewUrl;
+      if (facts.readable) part(".preview").append(picture);
+      part(".preview").hidden = !facts.readable;
     }
 
     function send(file) {
@@ -239,100 +239,100 @@
       request.responseType = "json";
       const bar = part("progress");
       bar.value = 0;
-      part(".under-way").hidden = false;
-      part(".told").textContent = `Sending ${file.name}…`;
+      part(".upload-progress").hidden = false;
+      part(".upload-status").textContent = `Sending ${file.name}…`;
       request.upload.onprogress = (event) => (bar.value = event.total ? event.loaded / event.total : 0);
-      request.onload = () => answered(file);
-      request.onerror = () => ended("It broke off on its way. Look at your network, then choose the file again.");
+      request.onload = () => uploaded(file);
+      request.onerror = () => finish("The upload broke off. Check your network, then choose the file again.");
       request.send(data);
     }
 
-    function answered(file) {
+    function uploaded(file) {
       const { status, response } = request;
       if (status !== 201) {
         const error = response?.error;
-        return ended(error?.fields?.[name]?.join(" ") ?? error?.message ?? `The receiver answered ${status}. Try again.`);
+        return finish(error?.fields?.[name]?.join(" ") ?? error?.message ?? `The receiver answered ${status}. Try again.`);
       }
-      ended("");
+      finish("");
       address.value = response.url;
       const length = response.duration_s ? `, ${response.duration_s} s` : "";
-      part(".told").replaceChildren(`${file.name}: ${response.width} × ${response.height} px${length}, ${size(response.size)}, in the bucket. `);
-      const open = made("a", "", "Open");
+      part(".upload-status").replaceChildren(`${file.name}: ${response.width} × ${response.height} px${length}, ${size(response.size)}, in the bucket. `);
+      const open = element("a", "", "Open");
       Object.assign(open, { href: response.preview, target: "_blank", rel: "noopener" });
-      part(".told").append(open);
+      part(".upload-status").append(open);
       if (response.duration_s) field.dataset.seconds = response.duration_s;
       touched.add(name);
-      orientation();
+      checkOrientation();
       estimateSoon();
     }
 
-    function ended(text) {
+    function finish(text) {
       request = null;
-      part(".under-way").hidden = true;
-      part(".told").textContent = "";
+      part(".upload-progress").hidden = true;
+      part(".upload-status").textContent = "";
       fail(text);
     }
 
     function stop() {
       request?.abort();
       request = null;
-      part(".under-way").hidden = true;
+      part(".upload-progress").hidden = true;
     }
 
     part(".file").addEventListener("change", (event) => {
       const [file] = event.target.files;
-      event.target.value = ""; // the same file may be chosen again
+      event.target.value = ""; // so that the same file can be chosen again
       if (file) take(file);
     });
     part(".cancel").addEventListener("click", () => {
       stop();
       clear();
-      part(".told").textContent = "Canceled.";
+      part(".upload-status").textContent = "Canceled.";
       part(".file").focus();
     });
     address.addEventListener("input", () => {
-      part(".shown").hidden = true;
-      part(".told").textContent = "";
+      part(".preview").hidden = true;
+      part(".upload-status").textContent = "";
       delete field.dataset.seconds;
       fail("");
-      orientation();
+      checkOrientation();
     });
-    Object.assign(this, { name, field, takes, take, fail, names: limits.names, busy: () => request !== null, empty: () => !address.value && !request });
+    Object.assign(this, { name, field, accepts, take, fail, names: limits.names, busy: () => request !== null, empty: () => !address.value && !request });
   }
 
   const size = (bytes) => (bytes < MB ? `${Math.ceil(bytes / 1024)} KB` : `${(bytes / MB).toFixed(1)} MB`);
 
-  /** By its type, or where the system knows none by the end of its name. */
+  /** By its type; by the end of its name where the system knows no type. */
   function typeOf(file) {
     const endings = { jpg: "image/jpeg", jpeg: "image/jpeg", png: "image/png", mp4: "video/mp4", m4v: "video/mp4", mov: "video/quicktime" };
     const type = file.type === "video/x-m4v" ? "video/mp4" : file.type;
     return type || endings[file.name.split(".").pop().toLowerCase()] || "";
   }
 
-  /** Look at a file before it is sent; what the browser cannot read, the server will. Throws what is wrong with it. */
-  async function looked(file, limits) {
+  /** Check a file before it is sent; throws what is wrong. The server checks what the browser cannot read. */
+  async function check(file, limits) {
     if (!limits.types.includes(typeOf(file))) throw new Error(`not ${limits.names}. Choose another file.`);
     if (!file.size) throw new Error("the file is empty.");
     if (file.size > limits.max_bytes) {
       throw new Error(`${size(file.size)} is more than ${limits.max_bytes / MB} MB. Make it smaller, then choose it again.`);
     }
-    const facts = await measured(file);
+    const facts = await measure(file);
     if (!facts.readable) return facts;
     const [least, most] = limits.sides_px;
     for (const side of [facts.width, facts.height]) {
       if (side < least || side > most) throw new Error(`${facts.width} × ${facts.height} px; each side must have ${least} to ${most} px.`);
     }
-    return facts.kind === "image" ? shaped(facts) : lasting(facts);
+    return facts.kind === "image" ? checkShape(facts) : checkLength(facts);
   }
 
-  function shaped(facts) {
+  function checkShape(facts) {
     const [wide, high] = rules.widest;
-    const [short, long] = [facts.width, facts.height].sort((one, other) => one - other);
+    const [short, long] = [facts.width, facts.height].sort((a, b) => a - b);
     if (long * high > short * wide) throw new Error(`${facts.width} × ${facts.height} px is longer than ${wide / high}:1. Crop it.`);
     return facts;
   }
 
-  function lasting(facts) {
+  function checkLength(facts) {
     const seconds = Math.round(facts.seconds * 100) / 100;
     const most = Math.max(...Object.values(rules.longest_s));
     if (seconds < rules.shortest_s) throw new Error(`${seconds} s is shorter than ${rules.shortest_s} s.`);
@@ -340,7 +340,7 @@
     return facts;
   }
 
-  function measured(file) {
+  function measure(file) {
     const kind = typeOf(file).split("/")[0];
     const node = document.createElement(kind === "image" ? "img" : "video");
     const url = URL.createObjectURL(file);
@@ -357,54 +357,54 @@
     });
   }
 
-  /** A clip that is too long for the orientation chosen is told there, before anything is sent. */
-  function orientation() {
+  /** Show a problem at the orientation where the clip is too long for it, before anything is sent. */
+  function checkOrientation() {
     const seconds = Number(fieldOf("video_url").dataset.seconds || 0);
     const most = rules.longest_s[control("character_orientation").value];
     const field = fieldOf("character_orientation");
     const wrong = seconds > most;
     field.dataset.refusal = wrong ? "yes" : "";
-    problem("character_orientation", wrong ? `The clip has ${seconds} s, and this takes up to ${most} s. Choose the other, or a shorter clip.` : "");
+    showProblem("character_orientation", wrong ? `The clip has ${seconds} s; this orientation takes up to ${most} s. Choose the other one, or a shorter clip.` : "");
   }
 
-  // Files may be dropped anywhere on the form: each goes where it fits.
-  const carries = (event) => [...(event.dataTransfer?.types ?? [])].includes("Files");
-  const under = (event) => zones.find((zone) => zone.field === event.target.closest?.("[data-upload]"));
-  const light = (lit) => zones.forEach((zone) => zone.field.querySelector(".drop").classList.toggle("over", lit && !zone.field.hidden));
+  // Files may be dropped anywhere on the form: each goes to a field that accepts it.
+  const hasFiles = (event) => [...(event.dataTransfer?.types ?? [])].includes("Files");
+  const uploadAt = (event) => uploadFields.find((upload) => upload.field === event.target.closest?.("[data-upload]"));
+  const highlight = (on) => uploadFields.forEach((upload) => upload.field.querySelector(".drop").classList.toggle("over", on && !upload.field.hidden));
 
   document.addEventListener("dragover", (event) => {
-    if (!carries(event)) return;
+    if (!hasFiles(event)) return;
     event.preventDefault();
-    light(true);
+    highlight(true);
   });
   document.addEventListener("dragleave", (event) => {
-    if (!event.relatedTarget) light(false);
+    if (!event.relatedTarget) highlight(false);
   });
   document.addEventListener("drop", (event) => {
-    if (!carries(event)) return;
+    if (!hasFiles(event)) return;
     event.preventDefault();
-    light(false);
-    alertWith("");
-    const open = zones.filter((zone) => !zone.field.hidden);
-    const taken = new Set();
+    highlight(false);
+    showAlert("");
+    const open = uploadFields.filter((upload) => !upload.field.hidden);
+    const used = new Set();
     for (const file of event.dataTransfer.files) {
-      const fitting = open.filter((zone) => zone.takes(file) && !taken.has(zone));
-      const wanted = under(event);
-      const zone = fitting.find((each) => each === wanted) ?? fitting.find((each) => each.empty()) ?? fitting[0];
-      taken.add(zone);
-      if (zone) zone.take(file);
-      else if (wanted) wanted.fail(`${file.name}: not ${wanted.names}. Choose another file.`);
-      else alertWith(`${file.name} fits no field of ${form.querySelector(".operation:has(:checked) b").textContent.toLowerCase()}.`);
+      const accepting = open.filter((upload) => upload.accepts(file) && !used.has(upload));
+      const target = uploadAt(event);
+      const upload = accepting.find((each) => each === target) ?? accepting.find((each) => each.empty()) ?? accepting[0];
+      used.add(upload);
+      if (upload) upload.take(file);
+      else if (target) target.fail(`${file.name}: not ${target.names}. Choose another file.`);
+      else showAlert(`${file.name} fits no field of ${form.querySelector(".operation:has(:checked) b").textContent.toLowerCase()}.`);
     }
   });
 
-  // --- shots, counts, and the submit
+  // --- shots, character counts, and the submit
 
   form.querySelector(".more").addEventListener("click", () => {
     const list = form.querySelector(".shots");
     list.append(byId("shot").content.cloneNode(true));
-    list.querySelectorAll("input, textarea").forEach((each) => (each.disabled = false));
-    labels();
+    list.querySelectorAll("input, textarea").forEach((control) => (control.disabled = false));
+    updateLabels();
     list.lastElementChild.querySelector("textarea").focus();
   });
   form.addEventListener("click", (event) => {
@@ -412,13 +412,13 @@
     if (!shot) return;
     (shot.nextElementSibling ?? shot.previousElementSibling).querySelector("textarea").focus();
     shot.remove();
-    labels();
+    updateLabels();
     estimateSoon();
   });
 
   function count(area) {
     const most = rules.chars[area.name];
-    const place = area.parentNode.querySelector(".count") ?? area.insertAdjacentElement("afterend", made("span", "count hint"));
+    const place = area.parentNode.querySelector(".count") ?? area.insertAdjacentElement("afterend", element("span", "count hint"));
     const used = [...area.value].length;
     place.textContent = used ? `${used} of ${most}` : "";
     place.classList.toggle("over", used > most);
@@ -428,38 +428,38 @@
     const field = event.target.closest("[data-field]");
     if (field && event.target.type !== "file") touched.add(field.dataset.field);
     if (event.target.matches("[data-count]")) count(event.target);
-    if (event.target.matches('[type="radio"], [type="checkbox"], select')) fit();
+    if (event.target.matches('[type="radio"], [type="checkbox"], select')) updateFields();
     if (event.target.name === "operation") touched.clear();
-    if (event.target.id === "f-character_orientation") orientation();
+    if (event.target.id === "f-character_orientation") checkOrientation();
     if (event.target.type !== "file") estimateSoon();
   });
 
   form.addEventListener("submit", async (event) => {
     event.preventDefault();
-    if (zones.some((zone) => zone.busy() && !zone.field.hidden)) return alertWith("A file is still on its way into the bucket. Wait for it, then send again.");
+    if (uploadFields.some((upload) => upload.busy() && !upload.field.hidden)) return showAlert("A file is still being uploaded. Wait for it, then send again.");
     const button = byId("submit");
     button.disabled = true;
     button.textContent = "Sending…";
     try {
-      const told = await api("/new", { method: "POST", body: said() });
-      location.assign(told.location);
+      const job = await api("/new", { method: "POST", body: formData() });
+      location.assign(job.location);
     } catch (error) {
       button.disabled = false;
       button.textContent = "Make the video";
-      refusedAt(error);
+      showRefusal(error);
     }
   });
 
-  function refusedAt(error) {
-    const wrong = problems(error.fields, true).filter((name) => fieldOf(name) && !fieldOf(name).hidden);
+  function showRefusal(error) {
+    const wrong = showProblems(error.fields, true).filter((name) => fieldOf(name) && !fieldOf(name).hidden);
     for (const name of wrong) touched.add(name);
     if (error.code === "no_provider") return estimate();
     if (!wrong.length) return;
-    alertWith(`Not sent yet. Look at ${wrong.map(labelOf).join(", ")}.`);
-    (marked(wrong[0])[0] ?? form).focus();
+    showAlert(`Not sent yet. Look at ${wrong.map(labelOf).join(", ")}.`);
+    (controls(wrong[0])[0] ?? form).focus();
   }
 
-  fit();
+  updateFields();
   form.querySelectorAll("[data-count]").forEach(count);
   estimateSoon();
 })();
