@@ -18,7 +18,7 @@ from benchmarks.rig.tls import Authority
 from rushes.deploy.sandbox import redis
 from rushes.deploy.sandbox.ports import free_ports, http_status, wait_until
 from rushes.deploy.sandbox.stack import FOREIGN
-from rushes.deploy.sandbox.supervisor import Guardian, procfile
+from rushes.deploy.sandbox.supervisor import ProcessReaper, procfile
 
 ROOT = Path(__file__).resolve().parents[2]
 BUCKET = "bench"
@@ -31,7 +31,7 @@ class Processes:
 
     def __init__(self, logs_dir: Path) -> None:
         self._logs_dir = logs_dir
-        self._guardian = Guardian()
+        self._reaper = ProcessReaper()
         self._running: dict[str, subprocess.Popen[bytes]] = {}
 
     def start(
@@ -47,7 +47,7 @@ class Processes:
             child = subprocess.Popen(  # noqa: S603 (the commands are our own)
                 argv, env=env, cwd=cwd, stdin=stdin, stdout=log, stderr=log, start_new_session=True
             )
-        self._guardian.watch(child.pid)
+        self._reaper.watch(child.pid)
         self._running[name] = child
         return child.pid
 
@@ -68,7 +68,7 @@ class Processes:
             except subprocess.TimeoutExpired:
                 child.kill()
                 child.wait()
-        self._guardian.close()
+        self._reaper.close()
         self._running.clear()
 
 

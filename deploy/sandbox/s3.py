@@ -1,7 +1,7 @@
-"""An S3 API of one's own: moto's server with a bucket in it.
+"""An embedded S3 API: the server of moto with one bucket.
 
 `python -m rushes.deploy.sandbox.s3 --port 9000 --bucket rushes`.
-Objects live in its memory: a restart empties the bucket.
+Objects are in its memory: a restart empties the bucket.
 """
 
 from __future__ import annotations
@@ -20,18 +20,18 @@ START_TIMEOUT_S = 60
 
 
 def command(port: int, bucket: str) -> Command:
-    """How to run it."""
+    """The command that runs it."""
     return Command([sys.executable, "-m", "rushes.deploy.sandbox.s3", "--port", str(port), "--bucket", bucket])
 
 
 def has_bucket(port: int, bucket: str) -> bool:
-    """Whether the API answers and the bucket is there."""
+    """Whether the API answers and the bucket exists."""
     return http_status(port, f"/{bucket}", "HEAD") == 200
 
 
 @contextlib.contextmanager
 def running(bucket: str, port: int = 0) -> Iterator[str]:
-    """An S3 API for the length of a `with`; gives its endpoint."""
+    """An S3 API for the duration of a `with`; yields its endpoint."""
     port = port or free_ports(1)[0]
     with Supervisor({"s3": command(port, bucket)}):
         wait_until(lambda: has_bucket(port, bucket), START_TIMEOUT_S, "s3")
@@ -39,16 +39,16 @@ def running(bucket: str, port: int = 0) -> Iterator[str]:
 
 
 def main() -> None:
-    """Serve until told to stop."""
+    """Serve until a signal ends it."""
     parser = argparse.ArgumentParser(prog="python -m rushes.deploy.sandbox.s3", description=__doc__)
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--bucket", required=True)
-    wanted = parser.parse_args()
-    from moto.server import main as serve  # here, for it takes half a second
+    arguments = parser.parse_args()
+    from moto.server import main as serve  # here, because it takes half a second
 
     logging.getLogger("werkzeug").setLevel(logging.WARNING)
-    threading.Thread(target=_make_bucket, args=(wanted.port, wanted.bucket), daemon=True).start()
-    serve(["-H", "127.0.0.1", "-p", str(wanted.port)])
+    threading.Thread(target=_make_bucket, args=(arguments.port, arguments.bucket), daemon=True).start()
+    serve(["-H", "127.0.0.1", "-p", str(arguments.port)])
 
 
 def _make_bucket(port: int, bucket: str) -> None:

@@ -1,4 +1,4 @@
-"""Rushes and all it needs on one machine: Redis, S3, the pretended gateways, and the processes of the Procfile."""
+"""Rushes and everything it needs on one machine: Redis, S3, the sandbox gateways, and the processes of the Procfile."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from rushes.deploy.sandbox.supervisor import Command, Supervisor, procfile
 
 BUCKET = "rushes"
 GATEWAYS = ("apimaster", "apimart", "evolink", "newapi", "apimodels")
-# None of the caller's own settings may reach the stack: a real key there would be a real bill.
+# Settings of the caller must not reach the stack: a real key would cause real bills.
 FOREIGN = ("RUSHES_", "AWS_", "REDIS_", *(f"{name.upper()}_" for name in GATEWAYS))
-# Nobody waits so long but on a machine that is busy with much else.
+# So long only on a machine that is busy with other work.
 PART_TIMEOUT_S = WEB_TIMEOUT_S = 180
 
 
@@ -32,10 +32,10 @@ class Ports:
     s3: int = 0
     redis: int = 0
 
-    def settled(self) -> Ports:
-        """The same with a free port in every place of a 0."""
-        wanted = (self.web, self.gateways, self.s3, self.redis)
-        return Ports(*(port or free for port, free in zip(wanted, free_ports(len(wanted)), strict=True)))
+    def with_free_ports(self) -> Ports:
+        """The same ports, with a free port for each 0."""
+        ports = (self.web, self.gateways, self.s3, self.redis)
+        return Ports(*(port or free for port, free in zip(ports, free_ports(len(ports)), strict=True)))
 
 
 USUAL = Ports(web=8000, gateways=9100, s3=9000, redis=6390)
@@ -43,7 +43,7 @@ USUAL = Ports(web=8000, gateways=9100, s3=9000, redis=6390)
 
 @dataclass(frozen=True, slots=True)
 class Secrets:
-    """What a stack makes up once and keeps in its data directory."""
+    """Secrets that a stack generates once and keeps in its data directory."""
 
     secret_key: str
     demo_key: str
@@ -51,10 +51,10 @@ class Secrets:
 
 
 class Stack:
-    """The whole stack; what must last is kept in `data_dir`, all lines of all processes in `data_dir/stack.log` too.
+    """The whole stack. Its data is in `data_dir`; `data_dir/stack.log` has the lines of all processes.
 
-    `commands` is the Procfile, `extra_env` is laid over the environment of all processes; `inputs` is a directory whose
-    files the gateways' server offers under `inputs_url`.
+    `commands` is the Procfile. `extra_env` overrides the environment of all processes. The gateways serve the files of
+    the directory `inputs` under `inputs_url`.
     """
 
     def __init__(
@@ -68,18 +68,18 @@ class Stack:
         outputs: Iterable[TextIO] = (),
     ) -> None:
         data_dir.mkdir(parents=True, exist_ok=True)
-        self.data_dir, self.ports = data_dir.resolve(), ports.settled()
+        self.data_dir, self.ports = data_dir.resolve(), ports.with_free_ports()
         self.secrets = _secrets(self.data_dir / "secrets.json")
         self.url = f"http://127.0.0.1:{self.ports.web}"
         self.gateways_url = f"http://127.0.0.1:{self.ports.gateways}"
         self.inputs_url = f"{self.gateways_url}/inputs"
-        self.env = {**_own(os.environ), **self._settings(), **(extra_env or {})}
+        self.env = {**_without_foreign(os.environ), **self._settings(), **(extra_env or {})}
         self._log = (self.data_dir / "stack.log").open("a", encoding="utf-8", buffering=1)
         self._parts = Supervisor(self._part_commands(inputs), [self._log, *outputs])
         self._processes = Supervisor(procfile(commands, self.env), [self._log, *outputs])
 
     def start(self) -> None:
-        """Start everything, return when all answers; else stop all of it and raise NotReady, with the log's end."""
+        """Start everything and return when all parts answer; otherwise stop it and raise NotReady with the log."""
         try:
             self._parts.start()
             self._await_parts()
@@ -90,12 +90,12 @@ class Stack:
             raise NotReady(f"{problem}\n{self._log_tail()}") from None
 
     def stop(self) -> None:
-        """End the processes first, then what they stand on."""
+        """Stop the processes first, then the parts that they use."""
         self._processes.stop()
         self._parts.stop()
 
     def processes(self) -> dict[str, int]:
-        """Every process that runs now, parts and Procfile alike, by name."""
+        """The pid of every running process, of the parts and of the Procfile, by name."""
         return {**self._parts.pids(), **self._processes.pids()}
 
     def __enter__(self) -> Self:
@@ -156,7 +156,7 @@ class Stack:
         return "\n".join((self.data_dir / "stack.log").read_text(encoding="utf-8").splitlines()[-30:])
 
 
-def _own(environ: Mapping[str, str]) -> dict[str, str]:
+def _without_foreign(environ: Mapping[str, str]) -> dict[str, str]:
     return {name: value for name, value in environ.items() if not name.startswith(FOREIGN)}
 
 

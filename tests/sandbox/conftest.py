@@ -24,13 +24,13 @@ class Running:
     def __init__(self, data_dir: Path, settings: Settings) -> None:
         self.server = SandboxServer(port=0)
         self.sandbox = Sandbox(data_dir, f"http://127.0.0.1:{self.server.port}", settings)
-        self.server.answer = self.sandbox.answer
+        self.server.respond = self.sandbox.respond
         self.client = Client(self.server.port)
         threading.Thread(target=self.server.serve_forever, args=(0.01,), daemon=True).start()
-        self.sandbox.courier.start()
+        self.sandbox.callback_sender.start()
 
     def stop(self) -> None:
-        self.sandbox.courier.stop()
+        self.sandbox.callback_sender.stop()
         self.server.shutdown()
         self.server.server_close()
 

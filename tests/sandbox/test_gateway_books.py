@@ -45,12 +45,12 @@ def test_an_idempotency_key_belongs_to_the_api_key_it_came_with(client):
 
 
 def test_of_two_submits_that_were_checked_before_either_was_accepted_one_is_billed(sandbox):
-    player, book = sandbox.sandbox.players["apimart"], sandbox.sandbox.shop.book
-    first, second = (player._new("sandbox-test", KEY, DOCUMENTED["apimart"]) for _ in range(2))
+    gateway, billing = sandbox.sandbox.gateways["apimart"], sandbox.sandbox.context.billing
+    first, second = (gateway._new("sandbox-test", KEY, DOCUMENTED["apimart"]) for _ in range(2))
 
-    assert book.accept(first) == (first, False)
-    assert book.accept(second) == (first, True)
-    assert len(book.bills()) == 1
+    assert billing.accept(first) == (first, False)
+    assert billing.accept(second) == (first, True)
+    assert len(billing.bills()) == 1
 
 
 @pytest.mark.parametrize("key", ["", "a key", "k" * 192])

@@ -82,7 +82,7 @@ def test_how_often_a_callback_arrives_can_be_set(open_sandbox, receiver):
     told(running.client, "evolink", receiver)
     deliveries(running.client, 1)
 
-    assert running.sandbox.shop.book.next_callback_at() is None
+    assert running.sandbox.context.billing.next_callback_at() is None
 
 
 def test_a_callback_that_is_refused_comes_again(client, receiver):
@@ -95,7 +95,7 @@ def test_a_callback_that_is_refused_comes_again(client, receiver):
 def test_no_callback_is_sent_where_none_was_asked_for(sandbox):
     sandbox.client.submitted("apimodels")
 
-    assert sandbox.sandbox.shop.book.next_callback_at() is None
+    assert sandbox.sandbox.context.billing.next_callback_at() is None
 
 
 def pauses(sandbox_player, arrived=False, tries=range(5), now=ENDED_AT + 100):
@@ -106,9 +106,9 @@ def pauses(sandbox_player, arrived=False, tries=range(5), now=ENDED_AT + 100):
     return [None if due(n) is None else due(n) - now for n in tries]
 
 
-@pytest.mark.parametrize(("player", "expected"), [(ApiModels, [1, 2, 4, 30, 30]), (EvoLink, [1, 2, 4, None, None])])
-def test_a_callback_that_does_not_arrive_is_repeated_at_the_documented_pauses(player, expected):
-    assert pauses(player) == expected
+@pytest.mark.parametrize(("gateway", "expected"), [(ApiModels, [1, 2, 4, 30, 30]), (EvoLink, [1, 2, 4, None, None])])
+def test_a_callback_that_does_not_arrive_is_repeated_at_the_documented_pauses(gateway, expected):
+    assert pauses(gateway) == expected
 
 
 def test_apimodels_gives_up_half_an_hour_after_the_end():
@@ -126,9 +126,9 @@ def test_a_forgery_is_sent_once(arrived):
 def test_a_callback_whose_sender_died_comes_due_again(open_sandbox, receiver):
     running = open_sandbox(task_s=60)
     told(running.client, "evolink", receiver)
-    book = running.sandbox.shop.book
-    now = book.next_callback_at()
+    billing = running.sandbox.context.billing
+    now = billing.next_callback_at()
 
-    assert len(book.claim(now, lease_s=30, limit=9)) == 1
-    assert book.claim(now + 29, lease_s=30, limit=9) == []
-    assert len(book.claim(now + 30, lease_s=30, limit=9)) == 1
+    assert len(billing.claim(now, lease_s=30, limit=9)) == 1
+    assert billing.claim(now + 29, lease_s=30, limit=9) == []
+    assert len(billing.claim(now + 30, lease_s=30, limit=9)) == 1

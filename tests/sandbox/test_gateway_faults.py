@@ -153,7 +153,7 @@ def test_a_silenced_task_sends_no_callback(sandbox, receiver):
     sandbox.client.fault("apimodels", "no_callback")
     sandbox.client.submitted("apimodels", {**DOCUMENTED["apimodels"], "callback_url": receiver.url})
 
-    assert sandbox.sandbox.shop.book.next_callback_at() is None
+    assert sandbox.sandbox.context.billing.next_callback_at() is None
 
 
 def test_a_forged_failure_comes_while_the_task_runs(open_sandbox, receiver):

@@ -47,7 +47,7 @@ def test_a_clip_follows_its_reference_video_in_length_and_its_picture_in_shape(c
 
 
 def test_the_picture_of_a_clip_moves(tmp_path):
-    render.film(tmp_path / "clip.mp4", SHORT, drawing.blank(320, 240))
+    render.write_clip(tmp_path / "clip.mp4", SHORT, drawing.blank(320, 240))
     with av.open(str(tmp_path / "clip.mp4")) as container:
         looks = {bytes(frame.planes[0]) for frame in container.decode(video=0)}
 
@@ -58,11 +58,11 @@ def test_the_first_frame_shows_the_reference_picture(tmp_path):
     (tmp_path / "pictures").mkdir()
     white = drawing.blank(320, 240)
     drawing.box(white, 0, 0, 320, 240, drawing.WHITE)
-    render.still(tmp_path / "pictures" / "white.jpg", white)
-    studio = render.Studio(tmp_path / "clips", tmp_path / "pictures")
+    render.write_picture(tmp_path / "pictures" / "white.jpg", white)
+    renderer = render.ClipRenderer(tmp_path / "clips", tmp_path / "pictures")
 
     def middle(picture):
-        with av.open(str(studio.video(Clip(1.0, 320, 240, picture)))) as container:
+        with av.open(str(renderer.video(Clip(1.0, 320, 240, picture)))) as container:
             frame = next(container.decode(video=0))
             return bytes(frame.planes[0])[120 * frame.planes[0].line_size + 20]
 
@@ -71,11 +71,11 @@ def test_the_first_frame_shows_the_reference_picture(tmp_path):
 
 
 def test_a_clip_is_rendered_once(tmp_path):
-    studio = render.Studio(tmp_path / "clips", tmp_path)
-    made_at = studio.video(SHORT).stat().st_mtime_ns
+    renderer = render.ClipRenderer(tmp_path / "clips", tmp_path)
+    made_at = renderer.video(SHORT).stat().st_mtime_ns
 
-    assert studio.video(SHORT).stat().st_mtime_ns == made_at
-    assert studio.video(Clip(1.0, 240, 320)) != studio.video(SHORT)
+    assert renderer.video(SHORT).stat().st_mtime_ns == made_at
+    assert renderer.video(Clip(1.0, 240, 320)) != renderer.video(SHORT)
 
 
 def test_a_link_needs_no_key_but_its_signature(client):
@@ -89,7 +89,7 @@ def test_a_link_needs_no_key_but_its_signature(client):
 
 
 def test_a_link_is_dead_once_its_time_is_over(sandbox):
-    links = sandbox.sandbox.shop.links
+    links = sandbox.sandbox.context.links
     path, query = links.make("apimart", "t", "video.mp4", 100).removeprefix(links.origin).split("?")
     parameters = dict(part.split("=") for part in query.split("&"))
 
@@ -100,7 +100,7 @@ def test_a_link_is_dead_once_its_time_is_over(sandbox):
 def test_a_clip_is_not_there_before_its_task_ends(open_sandbox):
     running = open_sandbox(task_s=60)
     task = running.client.submitted("apimart")
-    url = running.sandbox.shop.links.make("apimart", task, "video.mp4", 1e11)
+    url = running.sandbox.context.links.make("apimart", task, "video.mp4", 1e11)
 
     assert running.client.fetch(url).status == 404
 
@@ -185,7 +185,7 @@ def of_length(open_sandbox, tmp_path):
     client = open_sandbox(inputs=tmp_path).client
 
     def make(seconds):
-        render.film(tmp_path / f"{seconds}.mp4", Clip(seconds, 64, 64), drawing.blank(64, 64))
+        render.write_clip(tmp_path / f"{seconds}.mp4", Clip(seconds, 64, 64), drawing.blank(64, 64))
         return client, f"{client.url}/inputs/{seconds}.mp4"
 
     return make

@@ -17,9 +17,9 @@ def halfway(open_sandbox):
     running = open_sandbox(task_s=2 * HALF)
 
     def ask(gateway, after_s=HALF):
-        player = running.sandbox.players[gateway]
-        task = running.sandbox.shop.book.task(gateway, running.client.submitted(gateway))
-        return task.id, player.report(task, player.news(task, task.accepted_at + after_s))
+        model = running.sandbox.gateways[gateway]
+        task = running.sandbox.context.billing.task(gateway, running.client.submitted(gateway))
+        return task.id, model.query_body(task, model.status(task, task.accepted_at + after_s))
 
     return ask
 

@@ -29,7 +29,7 @@ def test_a_body_over_the_cap_is_refused(client):
 
 
 def test_a_fault_of_the_sandbox_itself_is_an_answer_too(sandbox, monkeypatch, capsys):
-    monkeypatch.setattr(sandbox.sandbox.players["apimart"], "price", None)
+    monkeypatch.setattr(sandbox.sandbox.gateways["apimart"], "price", None)
     reply = sandbox.client.submit("apimart", DOCUMENTED["apimart"])
 
     assert reply.status == 500
@@ -37,6 +37,6 @@ def test_a_fault_of_the_sandbox_itself_is_an_answer_too(sandbox, monkeypatch, ca
 
 
 def test_the_control_api_is_for_this_machine_only(sandbox):
-    answer = sandbox.sandbox.answer(Request("GET", "/_sandbox/tasks", {}, {}, peer="192.0.2.1"))
+    answer = sandbox.sandbox.respond(Request("GET", "/_sandbox/tasks", {}, {}, peer="192.0.2.1"))
 
     assert answer.status == 403

@@ -150,7 +150,7 @@ def test_a_stack_keeps_its_secrets_and_shows_them_to_nobody(root, tmp_path):
 
 
 def test_ports_that_were_given_are_kept_and_the_others_are_free_ones():
-    settled = Ports(web=8000, redis=6390).settled()
+    settled = Ports(web=8000, redis=6390).with_free_ports()
 
     assert (settled.web, settled.redis) == (8000, 6390)
     assert len({settled.web, settled.redis, settled.s3, settled.gateways}) == 4

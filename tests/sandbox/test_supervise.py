@@ -105,13 +105,13 @@ def test_what_a_killed_command_left_behind_is_killed_too(keep, out):
 
 
 def test_one_who_dies_at_once_is_started_ever_more_slowly(keep, out, monkeypatch):
-    monkeypatch.setattr(supervisor_module, "SHORT_LIFE_S", PATIENCE_S)  # it may take a busy machine long to die
+    monkeypatch.setattr(supervisor_module, "SHORT_LIFETIME_S", PATIENCE_S)  # it may take a busy machine long to die
     began = time.monotonic()
     supervisor = keep(brief=Command([sys.executable, "-S", "-c", ""]), pause_s=0.05)
     wait_until(lambda: out.getvalue().count("ended") >= 4, "its fourth end")
 
     assert time.monotonic() - began >= 0.1 + 0.2 + 0.4
-    wait_until(lambda: supervisor._kept["brief"]._pause_s >= 0.8, "the fourth pause")
+    wait_until(lambda: supervisor._processes["brief"]._pause_s >= 0.8, "the fourth pause")
 
 
 def test_at_the_end_every_command_is_asked_to_go(keep, out):

@@ -1,4 +1,4 @@
-"""Play the gateways until told to stop.
+"""Run the sandbox gateways until a signal stops them.
 
 `python -m rushes.deploy.sandbox.gateways --port 9100 --data DIR [--inputs DIR]`
 """
@@ -21,18 +21,18 @@ def main() -> None:
     """Serve on 127.0.0.1; SIGTERM and SIGINT end it."""
     parser = argparse.ArgumentParser(prog="python -m rushes.deploy.sandbox.gateways", description=__doc__)
     parser.add_argument("--port", type=int, default=9100, help="0 takes a free one")
-    parser.add_argument("--data", type=Path, required=True, help="where books and clips are kept")
-    parser.add_argument("--inputs", type=Path, help="a directory whose files stand under /inputs/")
-    wanted = parser.parse_args()
-    server = SandboxServer(wanted.port)
-    sandbox = Sandbox(wanted.data, f"http://127.0.0.1:{server.port}", from_environ(os.environ, wanted.inputs))
-    server.answer = sandbox.answer
+    parser.add_argument("--data", type=Path, required=True, help="directory of the billing database and the clips")
+    parser.add_argument("--inputs", type=Path, help="a directory whose files are served under /inputs/")
+    arguments = parser.parse_args()
+    server = SandboxServer(arguments.port)
+    sandbox = Sandbox(arguments.data, f"http://127.0.0.1:{server.port}", from_environ(os.environ, arguments.inputs))
+    server.respond = sandbox.respond
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: threading.Thread(target=server.shutdown).start())
-    sandbox.courier.start()
-    print(f"gateways play on http://127.0.0.1:{server.port}", file=sys.stderr, flush=True)
+    sandbox.callback_sender.start()
+    print(f"sandbox gateways on http://127.0.0.1:{server.port}", file=sys.stderr, flush=True)
     server.serve_forever(poll_interval=0.1)
-    sandbox.courier.stop()
+    sandbox.callback_sender.stop()
 
 
 if __name__ == "__main__":

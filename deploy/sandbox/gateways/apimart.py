@@ -7,7 +7,7 @@ from decimal import Decimal
 from typing import Any
 
 from rushes.deploy.sandbox.gateways.billing import Task
-from rushes.deploy.sandbox.gateways.context import News
+from rushes.deploy.sandbox.gateways.context import TaskStatus
 from rushes.deploy.sandbox.gateways.gateway import Body, Gateway, letters
 from rushes.deploy.sandbox.gateways.request_rules import WATERMARK, Field, Refusal
 from rushes.deploy.sandbox.gateways.server import Request
@@ -46,7 +46,7 @@ class Apimart(Gateway):
         "mode": Field(required=True, choices=("std", "pro")),
         "watermark_info": WATERMARK,
     }
-    words = {"pending": "pending", "processing": "processing", "completed": "completed", "failed": "failed"}
+    status_words = {"pending": "pending", "processing": "processing", "completed": "completed", "failed": "failed"}
     failures = {
         "plain": ("500", "video generation failed"),
         "policy": ("content_policy_violation", "content policy violation"),
@@ -64,32 +64,32 @@ class Apimart(Gateway):
             raise Refusal(400, "Idempotency-Key must be 1 to 191 visible ASCII characters", param="Idempotency-Key")
         return key
 
-    def accepted(self, task: Task) -> dict[str, Any]:
+    def accepted_body(self, task: Task) -> dict[str, Any]:
         return {"code": 200, "data": [{"status": "submitted", "task_id": task.id}]}
 
-    def report(self, task: Task, news: News) -> dict[str, Any]:
+    def query_body(self, task: Task, status: TaskStatus) -> dict[str, Any]:
         data = {
             "id": task.id,
-            "status": news.word,
-            "progress": news.progress if news.state != "failed" else 0,
+            "status": status.word,
+            "progress": status.progress if status.state != "failed" else 0,
             "created": int(task.accepted_at),
             "estimated_time": round(task.takes_s),
         }
-        return {"code": 200, "data": {**data, **_end(task, news)}}
+        return {"code": 200, "data": {**data, **_end(task, status)}}
 
-    def refuse(self, refusal: Refusal) -> dict[str, Any]:
+    def error_body(self, refusal: Refusal) -> dict[str, Any]:
         kind = TYPES.get(refusal.status, "server_error")
         error = {"code": refusal.status, "message": refusal.message, "type": kind}
         return {"error": {**error, "param": refusal.param} if refusal.param else error}
 
 
-def _end(task: Task, news: News) -> dict[str, Any]:
-    if news.state == "failed":
-        code, message = news.failure
+def _end(task: Task, status: TaskStatus) -> dict[str, Any]:
+    if status.state == "failed":
+        code, message = status.failure
         return {"error": {"code": int(code) if code.isdigit() else code, "message": message, "type": "task_error"}}
-    if news.state != "completed":
+    if status.state != "completed":
         return {}
-    videos = [{"url": [news.url], "expires_at": int(news.link_expires_at)}] if news.url else []
+    videos = [{"url": [status.url], "expires_at": int(status.link_expires_at)}] if status.url else []
     return {
         "result": {"videos": videos},
         "completed": int(task.ends_at),

@@ -6,7 +6,7 @@ from decimal import Decimal
 from typing import Any
 
 from rushes.deploy.sandbox.gateways.billing import Task
-from rushes.deploy.sandbox.gateways.context import News
+from rushes.deploy.sandbox.gateways.context import TaskStatus
 from rushes.deploy.sandbox.gateways.gateway import Body
 from rushes.deploy.sandbox.gateways.newapi import Relay
 from rushes.deploy.sandbox.gateways.request_rules import WATERMARK, Field, Refusal
@@ -34,7 +34,7 @@ class ApiMaster(Relay):
         "watermark_info": WATERMARK,
         "duration": Field(int, low=1),
     }
-    words = {"pending": "queued", "processing": "in_progress", "completed": "completed", "failed": "failed"}
+    status_words = {"pending": "queued", "processing": "in_progress", "completed": "completed", "failed": "failed"}
     # The reason is not handed on: one code and one sentence for every failure.
     failures = {
         "plain": ("task_failed", "Video generation failed"),
@@ -44,31 +44,31 @@ class ApiMaster(Relay):
     def price(self, body: Body, seconds: float) -> Decimal:
         return USD_PER_S[body["mode"]] * Decimal(str(seconds))
 
-    def accepted(self, task: Task) -> dict[str, Any]:
+    def accepted_body(self, task: Task) -> dict[str, Any]:
         return {"code": 200, "data": [{"status": "submitted", "task_id": task.id}]}
 
-    def report(self, task: Task, news: News) -> dict[str, Any]:
-        known = {"id": task.id, "object": "video", "model": task.body["model"], "status": news.word}
-        if news.state == "pending":
-            return known
-        if news.state == "failed":
-            code, message = news.failure
-            return {**known, "progress": "100%", "error": {"code": code, "message": message}}
-        url = {"url": self._address(task, news)} if news.url else {}
-        return {**known, "progress": f"{news.progress}%", **url}
+    def query_body(self, task: Task, status: TaskStatus) -> dict[str, Any]:
+        common = {"id": task.id, "object": "video", "model": task.body["model"], "status": status.word}
+        if status.state == "pending":
+            return common
+        if status.state == "failed":
+            code, message = status.failure
+            return {**common, "progress": "100%", "error": {"code": code, "message": message}}
+        url = {"url": self._address(task, status)} if status.url else {}
+        return {**common, "progress": f"{status.progress}%", **url}
 
-    def _address(self, task: Task, news: News) -> str | None:
-        """Its own address, which does not expire; as a fault its upstream's dead one, as older versions gave it."""
-        if news.link_expires_at < news.now:
-            return news.url
-        return f"{self.shop.links.origin}/apimaster/v1/videos/{task.id}/content"
+    def _address(self, task: Task, status: TaskStatus) -> str | None:
+        """Its own address, which does not expire; as a fault the expired link of its upstream, as in older versions."""
+        if status.link_expires_at < status.now:
+            return status.url
+        return f"{self.context.links.origin}/apimaster/v1/videos/{task.id}/content"
 
-    def refuse(self, refusal: Refusal) -> dict[str, Any]:
+    def error_body(self, refusal: Refusal) -> dict[str, Any]:
         if refusal.param == "model":
             missing = refusal.message.endswith("is required")
             return {"code": "missing_model" if missing else "invalid_model", "message": refusal.message, "data": None}
-        return super().refuse(refusal)
+        return super().error_body(refusal)
 
-    def bad_reference(self, problem: str) -> Refusal:
+    def reference_error(self, problem: str) -> Refusal:
         # It bills a clamped length and lets apimart judge the clip, whose refusal comes back as a 502 (fork's code).
         return Refusal(502, problem, "upstream_error")

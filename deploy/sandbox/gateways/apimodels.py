@@ -9,10 +9,10 @@ from decimal import Decimal
 from typing import Any
 
 from rushes.deploy.sandbox.gateways.billing import Task
-from rushes.deploy.sandbox.gateways.context import News
+from rushes.deploy.sandbox.gateways.context import TaskStatus
 from rushes.deploy.sandbox.gateways.gateway import DAY_S, Body, Gateway, letters
-from rushes.deploy.sandbox.gateways.request_rules import NUMBER, URL, Broken, Field, Refusal
-from rushes.deploy.sandbox.gateways.server import Answer, Request
+from rushes.deploy.sandbox.gateways.request_rules import NUMBER, URL, BrokenRule, Field, Refusal
+from rushes.deploy.sandbox.gateways.server import Request, Response
 
 ALPHABET = string.ascii_lowercase + string.digits
 MODELS = ("kling-v2-6", "kling-v3", "kling-motion-control")
@@ -72,7 +72,7 @@ class ApiModels(Gateway):
         "voice_list": Field(list, items=Field(dict, fields={"voice_id": Field(required=True)})),
         "callback_url": Field(is_url=True, longest=2048),
     }
-    words = {"pending": "pending", "processing": "processing", "completed": "completed", "failed": "failed"}
+    status_words = {"pending": "pending", "processing": "processing", "completed": "completed", "failed": "failed"}
     failures = {
         "plain": ("500", "Upstream generation failed"),
         "policy": ("400", "Content policy violation"),
@@ -81,14 +81,14 @@ class ApiModels(Gateway):
     quick_retries_s = (1, 2, 4)
     retried_for_s = 30 * 60
 
-    def broken(self, body: Body) -> Iterator[Broken]:
+    def broken_rules(self, body: Body) -> Iterator[BrokenRule]:
         motion = body["model"] == "kling-motion-control"
         for name in TEXT_ONLY if motion else MOTION_ONLY:
             if name in body:
-                yield Broken(name, f"{name} is not a field of {body['model']}")
+                yield BrokenRule(name, f"{name} is not a field of {body['model']}")
         yield from _motion(body) if motion else _generation(body)
 
-    def media(self, body: Body) -> tuple[str | None, str | None]:
+    def media_urls(self, body: Body) -> tuple[str | None, str | None]:
         return body.get("image"), body.get("motion_video")
 
     def lengths_s(self, body: Body) -> tuple[float, float]:
@@ -109,31 +109,31 @@ class ApiModels(Gateway):
         url: str | None = body.get("callback_url")
         return url
 
-    def query_by_parameter(self, request: Request) -> Answer:
+    def query_by_parameter(self, request: Request) -> Response:
         """A query names its task in the query string."""
         return self.query(request, request.query.get("task_id", ""))
 
-    def accepted(self, task: Task) -> dict[str, Any]:
-        return _said({**_known(task), "state": "pending"})
+    def accepted_body(self, task: Task) -> dict[str, Any]:
+        return _envelope({**_common_fields(task), "state": "pending"})
 
-    def report(self, task: Task, news: News) -> dict[str, Any]:
-        known = {**_known(task), "state": news.word}
-        if news.state == "failed":
-            code, message = news.failure
-            return _said({**known, "failMsg": message, "failCode": code})
-        if news.state == "completed":
-            return _said({**known, "resultUrls": [news.url] if news.url else [], **_times(task, news)})
-        return _said(known)
+    def query_body(self, task: Task, status: TaskStatus) -> dict[str, Any]:
+        common = {**_common_fields(task), "state": status.word}
+        if status.state == "failed":
+            code, message = status.failure
+            return _envelope({**common, "failMsg": message, "failCode": code})
+        if status.state == "completed":
+            return _envelope({**common, "resultUrls": [status.url] if status.url else [], **_times(task, status)})
+        return _envelope(common)
 
-    def callback(self, task: Task, news: News) -> dict[str, Any]:
-        code, message = news.failure if news.state == "failed" else (None, None)
-        times = _times(task, news)
-        return _said(
+    def callback(self, task: Task, status: TaskStatus) -> dict[str, Any]:
+        code, message = status.failure if status.state == "failed" else (None, None)
+        times = _times(task, status)
+        return _envelope(
             {
-                **_known(task),
-                "state": news.word,
+                **_common_fields(task),
+                "state": status.word,
                 "param": json.dumps(task.body, ensure_ascii=False),
-                "resultJson": self._result_json(task, news),
+                "resultJson": self._result_json(task, status),
                 "failCode": code,
                 "failMsg": message,
                 "costTime": times["completeTime"] - times["createTime"],
@@ -141,55 +141,55 @@ class ApiModels(Gateway):
             }
         )
 
-    def _result_json(self, task: Task, news: News) -> str | None:
-        if news.state == "failed":
+    def _result_json(self, task: Task, status: TaskStatus) -> str | None:
+        if status.state == "failed":
             return None
         result = {
-            "resultUrls": [news.url],
+            "resultUrls": [status.url],
             "videoDuration": task.clip.seconds,
-            "thumbnailUrl": self.shop.links.make(self.name, task.id, "thumbnail.jpg", news.link_expires_at),
+            "thumbnailUrl": self.context.links.make(self.name, task.id, "thumbnail.jpg", status.link_expires_at),
             "videoSize": f"{task.clip.width}x{task.clip.height}",
             "videoModel": task.body["model"],
         }
         return json.dumps(result)
 
-    def refuse(self, refusal: Refusal) -> dict[str, Any]:
+    def error_body(self, refusal: Refusal) -> dict[str, Any]:
         if refusal.param == "model":
             return {"code": refusal.status, "msg": f"Invalid model: {refusal.message}. Supported: {', '.join(MODELS)}"}
         return {"code": refusal.status, "msg": refusal.message}
 
 
-def _motion(body: Body) -> Iterator[Broken]:
+def _motion(body: Body) -> Iterator[BrokenRule]:
     for name in ("image", "motion_video"):
         if name not in body:
-            yield Broken(name, f"{name} is required for kling-motion-control")
+            yield BrokenRule(name, f"{name} is required for kling-motion-control")
 
 
-def _generation(body: Body) -> Iterator[Broken]:
+def _generation(body: Body) -> Iterator[BrokenRule]:
     model, v26 = body["model"], body["model"] == "kling-v2-6"
     if not body.get("prompt") and "image" not in body:
-        yield Broken("prompt", "prompt is required without an image")
+        yield BrokenRule("prompt", "prompt is required without an image")
     if body.get("duration", "5") not in DURATIONS[model]:
-        yield Broken("duration", f"duration of {model} is one of {', '.join(DURATIONS[model])}")
+        yield BrokenRule("duration", f"duration of {model} is one of {', '.join(DURATIONS[model])}")
     if "last_image" in body and (v26 or "image" not in body):
-        yield Broken("last_image", "last_image goes with kling-v3 and an image")
+        yield BrokenRule("last_image", "last_image goes with kling-v3 and an image")
     if v26 and _sounds(body) and body.get("mode", "std") != "pro":
-        yield Broken("sound", "sound of kling-v2-6 needs mode pro")
+        yield BrokenRule("sound", "sound of kling-v2-6 needs mode pro")
     if body.get("voice_list") and not (v26 and _sounds(body)):
-        yield Broken("voice_list", "voice_list goes with kling-v2-6 and sound")
+        yield BrokenRule("voice_list", "voice_list goes with kling-v2-6 and sound")
 
 
 def _sounds(body: Body) -> bool:
     return body.get("sound") == "on"
 
 
-def _said(data: dict[str, Any]) -> dict[str, Any]:
+def _envelope(data: dict[str, Any]) -> dict[str, Any]:
     return {"code": 200, "msg": "success", "data": data}
 
 
-def _known(task: Task) -> dict[str, Any]:
+def _common_fields(task: Task) -> dict[str, Any]:
     return {"taskId": task.id, "model": f"kling-video/{task.body['model']}"}
 
 
-def _times(task: Task, news: News) -> dict[str, int]:
-    return {"createTime": int(task.accepted_at * 1000), "completeTime": int(min(news.now, task.ends_at) * 1000)}
+def _times(task: Task, status: TaskStatus) -> dict[str, int]:
+    return {"createTime": int(task.accepted_at * 1000), "completeTime": int(min(status.now, task.ends_at) * 1000)}

@@ -1,4 +1,4 @@
-"""The sandbox as one server: a prefix for each gateway, the finished files, inputs to try with, and the control API."""
+"""The sandbox as one server: a prefix for each gateway, the finished files, sample inputs, and the control API."""
 
 from __future__ import annotations
 
@@ -23,79 +23,84 @@ from rushes.deploy.sandbox.gateways.faults import Faults
 from rushes.deploy.sandbox.gateways.gateway import Gateway
 from rushes.deploy.sandbox.gateways.newapi import NewApi
 from rushes.deploy.sandbox.gateways.reference_inputs import References
-from rushes.deploy.sandbox.gateways.render import Studio
+from rushes.deploy.sandbox.gateways.render import ClipRenderer
 from rushes.deploy.sandbox.gateways.request_rules import Refusal
-from rushes.deploy.sandbox.gateways.server import Answer, Request, json_answer
+from rushes.deploy.sandbox.gateways.server import Request, Response, json_response
 from rushes.deploy.sandbox.gateways.settings import Settings
 from rushes.deploy.sandbox.gateways.signed_links import Links
 
-PLAYERS: tuple[type[Gateway], ...] = (Apimart, ApiMaster, ApiModels, EvoLink, NewApi)
-NAMES = tuple(player.name for player in PLAYERS)
+GATEWAYS: tuple[type[Gateway], ...] = (Apimart, ApiMaster, ApiModels, EvoLink, NewApi)
+NAMES = tuple(gateway.name for gateway in GATEWAYS)
 
 
 class Sandbox:
-    """All five gateways over one set of books in `data_dir`; `origin` is the address it is reached at."""
+    """All five gateways over one billing database in `data_dir`; `origin` is the address of the server."""
 
     def __init__(self, data_dir: Path, origin: str, settings: Settings) -> None:
-        book = Billing(data_dir / "books.sqlite3")
+        billing = Billing(data_dir / "books.sqlite3")
         references = References(data_dir / "pictures")
-        self.shop = Context(
-            book=book,
-            faults=Faults(book, NAMES),
-            links=Links(book.secret(), origin),
+        self.context = Context(
+            billing=billing,
+            faults=Faults(billing, NAMES),
+            links=Links(billing.secret(), origin),
             references=references,
-            studio=Studio(data_dir / "clips", references.pictures_dir),
+            renderer=ClipRenderer(data_dir / "clips", references.pictures_dir),
             settings=settings,
         )
-        self.players: Mapping[str, Gateway] = {player.name: player(self.shop) for player in PLAYERS}
-        self.courier = CallbackSender(book, self.players, settings.callback_deliveries)
-        self._rooms: Mapping[str, Callable[[Request, str], Answer]] = {
-            **{name: player.answer for name, player in self.players.items()},
+        self.gateways: Mapping[str, Gateway] = {
+            gateway_class.name: gateway_class(self.context) for gateway_class in GATEWAYS
+        }
+        self.callback_sender = CallbackSender(billing, self.gateways, settings.callback_deliveries)
+        self._handlers: Mapping[str, Callable[[Request, str], Response]] = {
+            **{name: gateway.respond for name, gateway in self.gateways.items()},
             "files": self._file,
             "inputs": self._input,
-            "_sandbox": Control(self.shop).answer,
+            "_sandbox": Control(self.context).respond,
         }
 
-    def answer(self, request: Request) -> Answer:
-        """The answer of whoever lives behind the first part of the path."""
+    def respond(self, request: Request) -> Response:
+        """The response of the gateway or part that the first segment of the path names."""
         _, name, rest = f"{request.path}/".split("/", 2)
-        room = self._rooms.get(name)
-        return room(request, f"/{rest[:-1]}") if room else files.not_found(request.path)
+        handler = self._handlers.get(name)
+        return handler(request, f"/{rest[:-1]}") if handler else files.not_found(request.path)
 
-    def _file(self, request: Request, path: str) -> Answer:
-        if not self.shop.links.are_good(request.path, request.query, time.time()):
-            return json_answer({"error": "this link is not signed by us, or has expired"}, 403)
+    def _file(self, request: Request, path: str) -> Response:
+        if not self.context.links.are_good(request.path, request.query, time.time()):
+            return json_response({"error": "this link is not signed by the sandbox, or has expired"}, 403)
         _, gateway, task_id, name = path.split("/")
-        task = self.shop.book.task(gateway, task_id)
+        task = self.context.billing.task(gateway, task_id)
         if task is None or task.state(time.time()) != "completed":
             return files.not_found(path)
         try:
             return self._finished(request, task, name)
-        except faults.Canned as canned:
-            return canned.answer
+        except faults.CannedResponse as canned:
+            return canned.response
         except Refusal as refusal:
-            return json_answer({"error": refusal.message}, refusal.status)
+            return json_response({"error": refusal.message}, refusal.status)
 
-    def _finished(self, request: Request, task: Task, name: str) -> Answer:
+    def _finished(self, request: Request, task: Task, name: str) -> Response:
         if name == "thumbnail.jpg":
-            return files.serve(request, self.shop.studio.thumbnail(task.clip))
-        return self.players[task.gateway].download(request, task)
+            return files.serve(request, self.context.renderer.thumbnail(task.clip))
+        return self.gateways[task.gateway].download(request, task)
 
-    def _input(self, request: Request, path: str) -> Answer:
-        built_in = {"/sample.jpg": self.shop.studio.sample_picture, "/sample.mp4": self.shop.studio.sample_video}
+    def _input(self, request: Request, path: str) -> Response:
+        built_in = {
+            "/sample.jpg": self.context.renderer.sample_picture,
+            "/sample.mp4": self.context.renderer.sample_video,
+        }
         if path in built_in:
             return files.serve(request, built_in[path]())
-        place = self.shop.settings.inputs and self.shop.settings.inputs / Path(path).name
-        return files.serve(request, place) if place and place.is_file() else files.not_found(path)
+        file = self.context.settings.inputs and self.context.settings.inputs / Path(path).name
+        return files.serve(request, file) if file and file.is_file() else files.not_found(path)
 
 
 class Control:
-    """The control API, for this machine only: faults to switch on, and the books to look into."""
+    """The control API, for this machine only: arms faults, and lists tasks, bills and violations."""
 
-    def __init__(self, shop: Context) -> None:
-        self._shop = shop
-        self._doors: Mapping[tuple[str, str], Callable[[Request], Answer]] = {
-            ("GET", "/health"): lambda request: json_answer({"status": "ok", "gateways": NAMES}),
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        self._handlers: Mapping[tuple[str, str], Callable[[Request], Response]] = {
+            ("GET", "/health"): lambda request: json_response({"status": "ok", "gateways": NAMES}),
             ("GET", "/tasks"): self._tasks,
             ("GET", "/bills"): self._bills,
             ("GET", "/violations"): self._violations,
@@ -104,45 +109,45 @@ class Control:
             ("DELETE", "/faults"): self._clear,
         }
 
-    def answer(self, request: Request, path: str) -> Answer:
-        """The answer to a control call; 403 to anybody who is not on this machine."""
+    def respond(self, request: Request, path: str) -> Response:
+        """The response to a control call; 403 for a client on another machine."""
         if not ip_address(request.peer).is_loopback:
-            return json_answer({"error": "from this machine only"}, 403)
-        door = self._doors.get((request.method, path))
-        return door(request) if door else files.not_found(path)
+            return json_response({"error": "from this machine only"}, 403)
+        handler = self._handlers.get((request.method, path))
+        return handler(request) if handler else files.not_found(path)
 
-    def _tasks(self, request: Request) -> Answer:
-        told = defaultdict(list)
-        for delivery in self._shop.book.deliveries():
-            told[delivery["gateway"], delivery["task_id"]].append(delivery)
-        tasks = self._shop.book.tasks(request.query.get("gateway", ""))
-        return json_answer({"tasks": [_shown(task, told[task.gateway, task.id]) for task in tasks]})
+    def _tasks(self, request: Request) -> Response:
+        deliveries = defaultdict(list)
+        for delivery in self._context.billing.deliveries():
+            deliveries[delivery["gateway"], delivery["task_id"]].append(delivery)
+        tasks = self._context.billing.tasks(request.query.get("gateway", ""))
+        return json_response({"tasks": [_task_document(task, deliveries[task.gateway, task.id]) for task in tasks]})
 
-    def _bills(self, request: Request) -> Answer:
-        bills = self._shop.book.bills(request.query.get("gateway", ""))
+    def _bills(self, request: Request) -> Response:
+        bills = self._context.billing.bills(request.query.get("gateway", ""))
         total = sum((Decimal(bill["usd"]) for bill in bills), Decimal(0))
-        return json_answer({"bills": bills, "count": len(bills), "total_usd": str(total)})
+        return json_response({"bills": bills, "count": len(bills), "total_usd": str(total)})
 
-    def _violations(self, request: Request) -> Answer:
-        return json_answer({"violations": self._shop.book.violations(request.query.get("gateway", ""))})
+    def _violations(self, request: Request) -> Response:
+        return json_response({"violations": self._context.billing.violations(request.query.get("gateway", ""))})
 
-    def _faults(self, request: Request) -> Answer:
-        return json_answer({"faults": [fault.document() for fault in self._shop.faults.armed()]})
+    def _faults(self, request: Request) -> Response:
+        return json_response({"faults": [fault.document() for fault in self._context.faults.armed()]})
 
-    def _arm(self, request: Request) -> Answer:
+    def _arm(self, request: Request) -> Response:
         try:
             fault = faults.read(json.loads(request.body), NAMES)
         except (ValueError, TypeError, AttributeError, faults.Unknown) as error:
-            return json_answer({"error": str(error)}, 400)
-        self._shop.faults.arm(fault)
-        return json_answer(fault.document(), 201)
+            return json_response({"error": str(error)}, 400)
+        self._context.faults.arm(fault)
+        return json_response(fault.document(), 201)
 
-    def _clear(self, request: Request) -> Answer:
-        self._shop.faults.clear(request.query.get("gateway", ""))
+    def _clear(self, request: Request) -> Response:
+        self._context.faults.clear(request.query.get("gateway", ""))
         return self._faults(request)
 
 
-def _shown(task: Task, callbacks: list[dict[str, Any]]) -> dict[str, Any]:
+def _task_document(task: Task, callbacks: list[dict[str, Any]]) -> dict[str, Any]:
     return {
         "gateway": task.gateway,
         "id": task.id,

@@ -1,7 +1,7 @@
-"""The gateways' own books: what was accepted, billed, broken and told, in one SQLite file.
+"""The billing database of the gateways: tasks, bills, callbacks and violations, in one SQLite file.
 
-The books are the judge of crash tests, so what was answered must stand in them: each method is one transaction, and in
-WAL mode with `synchronous=NORMAL` what is committed outlives a kill -9 of the process (not always a loss of power).
+Crash tests compare Rushes with this database, so it must hold whatever a gateway has answered. Each method is one
+transaction. In WAL mode with `synchronous=NORMAL` a commit survives a kill -9 of the process, not always a power loss.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from typing import Any
 from rushes.deploy.sandbox.gateways.billing_tables import SCHEMA
 from rushes.deploy.sandbox.gateways.request_rules import Refusal
 
-PENDING_SHARE = 0.15  # of a task's time it waits in the queue
-FORGED_SHARE = 0.3  # of a task's time passes before somebody forges its end
+PENDING_SHARE = 0.15  # share of a task's time in the queue
+FORGED_SHARE = 0.3  # share of a task's time before a forged callback is sent
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +31,7 @@ class Clip:
     width: int
     height: int
     picture: str | None = None
-    mood: int = 0
+    landscape: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +68,7 @@ class Task:
 
 @dataclass(frozen=True, slots=True)
 class Callback:
-    """A message that is due: `tries` were sent, `delivered` of them arrived."""
+    """A callback that is due: it was sent `tries` times, and `delivered` of them arrived."""
 
     id: int
     gateway: str
@@ -80,7 +80,7 @@ class Callback:
 
 
 class Billing:
-    """The books in the file at `path`; safe to use from any thread."""
+    """The database in the file at `path`; safe to use from any thread."""
 
     def __init__(self, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -105,7 +105,7 @@ class Billing:
     # -- tasks and bills
 
     def accept(self, task: Task, callbacks: Iterable[tuple[str, bool]] = ()) -> tuple[Task, bool]:
-        """Write down task, bill and callbacks `(url, forged)` at once → the task, and whether its key came before.
+        """Record task, bill and callbacks `(url, forged)` at once; returns the task, and whether its key came before.
 
         Raises Refusal (409) where the idempotency key came with another body.
         """
@@ -177,8 +177,8 @@ class Billing:
         at: float | None = self._rows("SELECT min(due_at) AS at FROM callbacks")[0]["at"]
         return at
 
-    def sent(self, callback: Callback, at: float, outcome: int | str, due_at: float | None) -> None:
-        """Write down one try: the HTTP status it met or the error, and when the next is due, if any."""
+    def record_delivery(self, callback: Callback, at: float, outcome: int | str, due_at: float | None) -> None:
+        """Record one try: the HTTP status or the error, and when the next try is due, if there is one."""
         arrived = isinstance(outcome, int) and 200 <= outcome < 300
         with self._lock, self._db:
             self._db.execute(
@@ -191,7 +191,7 @@ class Billing:
             )
 
     def deliveries(self) -> list[dict[str, Any]]:
-        """Every callback that was sent, with what it met, oldest first."""
+        """Every callback that was sent, with its outcome, oldest first."""
         rows = self._rows("SELECT * FROM deliveries ORDER BY rowid")
         return [{**dict(row), "forged": bool(row["forged"])} for row in rows]
 
@@ -222,7 +222,7 @@ def _callback_at(task: Task, forged: bool) -> float:
 
 
 def _columns(task: Task) -> dict[str, Any]:
-    clip = [task.clip.seconds, task.clip.width, task.clip.height, task.clip.picture, task.clip.mood]
+    clip = [task.clip.seconds, task.clip.width, task.clip.height, task.clip.picture, task.clip.landscape]
     return {
         "gateway": task.gateway,
         "id": task.id,

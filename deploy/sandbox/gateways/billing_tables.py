@@ -1,4 +1,4 @@
-"""The tables of the books."""
+"""The tables of the billing database."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What every player works with, and the news it brings of a task."""
+"""The parts that all gateways share, and the status of a task."""
 
 from __future__ import annotations
 
@@ -7,26 +7,26 @@ from dataclasses import dataclass
 from rushes.deploy.sandbox.gateways.billing import Billing
 from rushes.deploy.sandbox.gateways.faults import Faults
 from rushes.deploy.sandbox.gateways.reference_inputs import References
-from rushes.deploy.sandbox.gateways.render import Studio
+from rushes.deploy.sandbox.gateways.render import ClipRenderer
 from rushes.deploy.sandbox.gateways.settings import Settings
 from rushes.deploy.sandbox.gateways.signed_links import Links
 
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """The parts behind the counter, shared by all gateways."""
+    """The parts that all gateways share."""
 
-    book: Billing
+    billing: Billing
     faults: Faults
     links: Links
     references: References
-    studio: Studio
+    renderer: ClipRenderer
     settings: Settings
 
 
 @dataclass(frozen=True, slots=True)
-class News:
-    """How a task stands, to be put in its gateway's words; `state` is ours, `word` is theirs."""
+class TaskStatus:
+    """The status of a task: `state` is the word of the sandbox, `word` that of the gateway."""
 
     state: str
     word: str

@@ -37,7 +37,7 @@ def colour(rgb: int) -> Colour:
 
 
 # The sky above and at the horizon, the sun, and hills from the far to the near one.
-MOODS: tuple[tuple[int, ...], ...] = (
+LANDSCAPES: tuple[tuple[int, ...], ...] = (
     (0x35507A, 0xF0A878, 0xFFE3B0, 0x7A6386, 0x4D4468, 0x2A2B47),  # dusk
     (0x4A93C9, 0xD8ECEF, 0xFFF6D8, 0x8FB7A6, 0x568C78, 0x2C5E55),  # morning
     (0x10182F, 0x3C4C7C, 0xE9EDF6, 0x2B3760, 0x1C2546, 0x10162D),  # night
@@ -45,19 +45,19 @@ MOODS: tuple[tuple[int, ...], ...] = (
 )
 
 
-def blank(width: int, height: int, mood: int = 0) -> av.VideoFrame:
+def blank(width: int, height: int, landscape: int = 0) -> av.VideoFrame:
     """A sky that grows lighter downwards."""
     frame = av.VideoFrame(width, height, "yuv420p")
-    for plane, above, below in zip(frame.planes, *map(colour, MOODS[mood][:2]), strict=True):
+    for plane, above, below in zip(frame.planes, *map(colour, LANDSCAPES[landscape][:2]), strict=True):
         rows = (above + (below - above) * row // plane.height for row in range(plane.height))
         plane.update(b"".join(bytes([shade]) * plane.line_size for shade in rows))
     return frame
 
 
-def hills(frame: av.VideoFrame, mood: int = 0) -> None:
+def hills(frame: av.VideoFrame, landscape: int = 0) -> None:
     """Draw a sun and three hills."""
     wide, high = frame.width, frame.height
-    _, _, sun, far, middle, near = map(colour, MOODS[mood])
+    _, _, sun, far, middle, near = map(colour, LANDSCAPES[landscape])
     ellipse(frame, wide * 7 // 10, high * 38 // 100, high // 9, high // 9, sun)
     ellipse(frame, wide // 5, high, wide * 6 // 10, high * 50 // 100, far)
     ellipse(frame, wide * 9 // 10, high * 11 // 10, wide * 6 // 10, high * 52 // 100, middle)
@@ -65,7 +65,7 @@ def hills(frame: av.VideoFrame, mood: int = 0) -> None:
 
 
 def figure(frame: av.VideoFrame) -> None:
-    """Draw somebody who stands before us: head, neck and shoulders."""
+    """Draw a person: head, neck and shoulders."""
     wide, high, side = frame.width, frame.height, min(frame.width, frame.height)
     skin, shadow, hair, coat = map(colour, (0xF0B48C, 0xD99A74, 0x4A3428, 0x2C5E55))
     ellipse(frame, wide // 2, high * 41 // 100, side * 20 // 100, side * 24 // 100, hair)
@@ -93,10 +93,10 @@ def box(frame: av.VideoFrame, left: int, top: int, width: int, height: int, shad
         rows[at : at + len(line)] = line
 
 
-def text(frame: av.VideoFrame, words: str, left: int, top: int, dot: int) -> None:
+def text(frame: av.VideoFrame, digits: str, left: int, top: int, dot: int) -> None:
     """Write digits and points in white on black; a dot of a glyph is `dot` pixels wide and high."""
-    box(frame, left, top, (len(words) * 4 + 1) * dot, 7 * dot, BLACK)
-    for n, letter in enumerate(words):
+    box(frame, left, top, (len(digits) * 4 + 1) * dot, 7 * dot, BLACK)
+    for n, letter in enumerate(digits):
         for row, dots in enumerate(GLYPHS[letter]):
             for column, ink in enumerate(dots):
                 if ink == "#":

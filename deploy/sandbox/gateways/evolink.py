@@ -11,10 +11,10 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from rushes.deploy.sandbox.gateways.billing import Task
-from rushes.deploy.sandbox.gateways.context import News
+from rushes.deploy.sandbox.gateways.context import TaskStatus
 from rushes.deploy.sandbox.gateways.gateway import Body, Gateway, letters
 from rushes.deploy.sandbox.gateways.reference_inputs import Picture, Video
-from rushes.deploy.sandbox.gateways.request_rules import URL, WATERMARK, Broken, Field, Refusal
+from rushes.deploy.sandbox.gateways.request_rules import URL, WATERMARK, BrokenRule, Field, Refusal
 
 ALPHABET = string.ascii_lowercase + string.digits
 USD_PER_S = {"720p": Decimal("0.1134"), "1080p": Decimal("0.1512")}
@@ -61,25 +61,25 @@ class EvoLink(Gateway):
         ),
         "callback_url": Field(is_url=True, longest=2048),
     }
-    words = {"pending": "pending", "processing": "processing", "completed": "completed", "failed": "failed"}
+    status_words = {"pending": "pending", "processing": "processing", "completed": "completed", "failed": "failed"}
     failures = {
         "plain": ("service_error", "The service failed to generate the video"),
         "policy": ("content_policy_violation", "The request was refused by the content policy"),
     }
     quick_retries_s = (1, 2, 4)
 
-    def broken(self, body: Body) -> Iterator[Broken]:
+    def broken_rules(self, body: Body) -> Iterator[BrokenRule]:
         for name in ("image_urls", "video_urls"):
             if isinstance(body[name], list) and len(body[name]) != 1:
-                yield Broken(name, f"{name} takes exactly one file")
+                yield BrokenRule(name, f"{name} takes exactly one file")
         params = body["model_params"]
         if params.get("element_list") and params["character_orientation"] != "video":
-            yield Broken("model_params.character_orientation", "must be video where element_list is given")
+            yield BrokenRule("model_params.character_orientation", "must be video where element_list is given")
         if not _may_be_called(body.get("callback_url", "https://example.com")):
-            yield Broken("callback_url", "callback_url must be HTTPS and must not be an internal address")
+            yield BrokenRule("callback_url", "callback_url must be HTTPS and must not be an internal address")
 
-    def media(self, body: Body) -> tuple[str | None, str | None]:
-        return _one(body["image_urls"]), _one(body["video_urls"])
+    def media_urls(self, body: Body) -> tuple[str | None, str | None]:
+        return _single_url(body["image_urls"]), _single_url(body["video_urls"])
 
     def quality(self, body: Body) -> str:
         return str(body["quality"])
@@ -87,14 +87,14 @@ class EvoLink(Gateway):
     def lengths_s(self, body: Body) -> tuple[float, float]:
         return super().lengths_s(body["model_params"])
 
-    def looks_wrong(self, picture: Picture | None, video: Video | None) -> Iterator[Broken]:
+    def broken_media_rules(self, picture: Picture | None, video: Video | None) -> Iterator[BrokenRule]:
         if picture and not _picture_fits(picture):
-            yield Broken("image_urls", f"an image of {picture.width}x{picture.height} is not taken")
+            yield BrokenRule("image_urls", f"an image of {picture.width}x{picture.height} is not taken")
         if video and not 340 <= min(video.width, video.height) <= max(video.width, video.height) <= 3850:
-            yield Broken("video_urls", f"a video of {video.width}x{video.height} is not taken")
+            yield BrokenRule("video_urls", f"a video of {video.width}x{video.height} is not taken")
 
     def price(self, body: Body, seconds: float) -> Decimal:
-        return USD_PER_S[body["quality"]] * _whole(seconds)
+        return USD_PER_S[body["quality"]] * _rounded_seconds(seconds)
 
     def new_id(self) -> str:
         return f"task-unified-{int(time.time())}-{letters(ALPHABET, 8)}"
@@ -103,13 +103,13 @@ class EvoLink(Gateway):
         url: str | None = body.get("callback_url")
         return url
 
-    def accepted(self, task: Task) -> dict[str, Any]:
+    def accepted_body(self, task: Task) -> dict[str, Any]:
         return {
-            **_known(task, "pending", 0, can_cancel=True),
+            **_common_fields(task, "pending", 0, can_cancel=True),
             "task_info": {
                 "can_cancel": True,
                 "estimated_time": round(task.takes_s),
-                "video_duration": int(_whole(task.clip.seconds)),
+                "video_duration": int(_rounded_seconds(task.clip.seconds)),
             },
             "usage": {
                 "billing_rule": "per_second",
@@ -118,22 +118,22 @@ class EvoLink(Gateway):
             },
         }
 
-    def report(self, task: Task, news: News) -> dict[str, Any]:
-        if news.state == "failed":
-            code, message = news.failure
-            return {**_known(task, news.word, 0), "error": {"code": code, "message": message}}
-        if news.state == "completed":
-            return {**_known(task, news.word, 100), "results": [news.url] if news.url else []}
-        return _known(task, news.word, news.progress, can_cancel=True)
+    def query_body(self, task: Task, status: TaskStatus) -> dict[str, Any]:
+        if status.state == "failed":
+            code, message = status.failure
+            return {**_common_fields(task, status.word, 0), "error": {"code": code, "message": message}}
+        if status.state == "completed":
+            return {**_common_fields(task, status.word, 100), "results": [status.url] if status.url else []}
+        return _common_fields(task, status.word, status.progress, can_cancel=True)
 
-    def refuse(self, refusal: Refusal) -> dict[str, Any]:
+    def error_body(self, refusal: Refusal) -> dict[str, Any]:
         kind = TYPES.get(refusal.status, "invalid_request_error")
-        said = {"param": refusal.param, "fallback_suggestion": SUGGESTIONS.get(refusal.status, "")}
+        details = {"param": refusal.param, "fallback_suggestion": SUGGESTIONS.get(refusal.status, "")}
         error = {"code": refusal.status, "message": refusal.message, "type": kind}
-        return {"error": {**error, **{name: value for name, value in said.items() if value}}}
+        return {"error": {**error, **{name: value for name, value in details.items() if value}}}
 
 
-def _known(task: Task, word: str, progress: int, can_cancel: bool = False) -> dict[str, Any]:
+def _common_fields(task: Task, word: str, progress: int, can_cancel: bool = False) -> dict[str, Any]:
     return {
         "id": task.id,
         "object": "video.generation.task",
@@ -146,7 +146,7 @@ def _known(task: Task, word: str, progress: int, can_cancel: bool = False) -> di
     }
 
 
-def _one(urls: str | list[str]) -> str:
+def _single_url(urls: str | list[str]) -> str:
     return urls if isinstance(urls, str) else urls[0]
 
 
@@ -155,12 +155,12 @@ def _picture_fits(picture: Picture) -> bool:
     return short >= 300 and long <= 65536 and long <= 2.5 * short
 
 
-def _whole(seconds: float) -> Decimal:
+def _rounded_seconds(seconds: float) -> Decimal:
     return Decimal(str(seconds)).quantize(Decimal(1), ROUND_HALF_UP)
 
 
 def _may_be_called(url: str) -> bool:
-    """HTTPS to a public address; loopback is let through in any scheme, for the sandbox has nobody else to call."""
+    """HTTPS to a public address; loopback is allowed in any scheme, because the sandbox has nobody else to call."""
     parts = urlsplit(url)
     try:
         address = ipaddress.ip_address("127.0.0.1" if parts.hostname == "localhost" else parts.hostname or "")

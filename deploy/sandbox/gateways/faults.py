@@ -16,7 +16,7 @@ from typing import Any
 
 from rushes.deploy.sandbox.gateways.billing import Billing
 from rushes.deploy.sandbox.gateways.request_rules import Refusal
-from rushes.deploy.sandbox.gateways.server import Answer, HangUp, Piece
+from rushes.deploy.sandbox.gateways.server import HangUp, Piece, Response
 
 CALLS = ("submit", "query")
 ANYWHERE = (*CALLS, "download")
@@ -58,12 +58,12 @@ HTML_502 = (
 CUT_JSON = b'{"code": 200, "data": {"id": "ta'
 
 
-class Canned(Exception):
-    """Answer with exactly this, whatever the gateway would have said."""
+class CannedResponse(Exception):
+    """Send exactly this response, whatever the gateway would have sent."""
 
-    def __init__(self, answer: Answer) -> None:
-        super().__init__(answer.status)
-        self.answer = answer
+    def __init__(self, response: Response) -> None:
+        super().__init__(response.status)
+        self.response = response
 
 
 class Unknown(Exception):
@@ -87,11 +87,11 @@ class Fault:
 
     def document(self) -> dict[str, Any]:
         """The fault as the control API takes and shows it."""
-        known = {"gateway": self.gateway, "fault": self.fault, "stage": self.stage, "times": self.times}
-        return {**self.options, **known}
+        fields = {"gateway": self.gateway, "fault": self.fault, "stage": self.stage, "times": self.times}
+        return {**self.options, **fields}
 
     def strike(self) -> None:
-        """Do to a call what the fault does to it: wait, raise a Refusal or a Canned answer, or hang up."""
+        """Apply the fault to a call: wait, or raise a Refusal, a CannedResponse or HangUp."""
         if self.fault in STRIKES:
             STRIKES[self.fault](self.options)
 
@@ -111,7 +111,7 @@ def _hang(options: Mapping[str, Any]) -> None:
 
 def _canned(status: int, body: bytes, kind: str) -> Callable[[Mapping[str, Any]], None]:
     def strike(options: Mapping[str, Any]) -> None:
-        raise Canned(Answer(status, body, {"Content-Type": kind}))
+        raise CannedResponse(Response(status, body, {"Content-Type": kind}))
 
     return strike
 
@@ -130,7 +130,7 @@ def _refusal(status: int, message: str, slug: str, http: int = 0) -> Callable[[M
 
 def _redirect(options: Mapping[str, Any]) -> None:
     location = options.get("location", "https://moved.example/v2/videos")
-    raise Canned(Answer(int(options.get("status", 301)), b"", {"Location": location}))
+    raise CannedResponse(Response(int(options.get("status", 301)), b"", {"Location": location}))
 
 
 STRIKES: Mapping[str, Callable[[Mapping[str, Any]], None]] = {
@@ -150,7 +150,7 @@ STRIKES: Mapping[str, Callable[[Mapping[str, Any]], None]] = {
 }
 
 
-# How an address may be written in an answer, by name.
+# How an address may be written in a response, by name.
 SHAPES: Mapping[str, Callable[[str], Any]] = {
     "json": lambda url: json.dumps([url]),
     "nested": lambda url: [[url]],
@@ -161,26 +161,26 @@ SHAPES: Mapping[str, Callable[[str], Any]] = {
 }
 
 
-def reshaped(report: Any, options: Mapping[str, Any]) -> Any:
-    """An answer with its addresses in another shape, or with another address (`url`) in their place."""
-    if isinstance(report, str) and report.startswith("http"):
-        return SHAPES.get(options.get("shape", ""), str)(options.get("url", report))
-    if isinstance(report, list):
-        return [reshaped(entry, options) for entry in report]
-    if isinstance(report, dict):
-        return {name: reshaped(value, options) for name, value in report.items()}
-    return report
+def reshaped(body: Any, options: Mapping[str, Any]) -> Any:
+    """A response body with its addresses in another shape, or replaced by another address (`url`)."""
+    if isinstance(body, str) and body.startswith("http"):
+        return SHAPES.get(options.get("shape", ""), str)(options.get("url", body))
+    if isinstance(body, list):
+        return [reshaped(entry, options) for entry in body]
+    if isinstance(body, dict):
+        return {name: reshaped(value, options) for name, value in body.items()}
+    return body
 
 
 def cut(piece: Piece, how: str) -> Piece:
-    """Half of a piece: `cut` breaks the told length, `undeclared` tells none, `short` tells the half as all."""
+    """Half of a piece: `cut` announces the whole length, `undeclared` announces none, `short` announces the half."""
     half = piece.size_bytes // 2
-    told = half if how == "short" else piece.size_bytes
-    return Piece(piece.path, piece.start, told, half, length_is_told=how != "undeclared")
+    announced_bytes = half if how == "short" else piece.size_bytes
+    return Piece(piece.path, piece.start, announced_bytes, half, announces_length=how != "undeclared")
 
 
 def read(document: Mapping[str, Any], gateways: tuple[str, ...]) -> Fault:
-    """The fault that a control request asks for; raises Unknown where there is none such."""
+    """The fault that a control request asks for; raises Unknown for a fault that does not exist."""
     fields = {"times": 1, **document}
     gateway, fault = fields.pop("gateway", ""), fields.pop("fault", "")
     if gateway not in gateways or fault not in STAGES:
@@ -194,10 +194,10 @@ def read(document: Mapping[str, Any], gateways: tuple[str, ...]) -> Fault:
 class Faults:
     """The armed faults; they outlive a restart."""
 
-    def __init__(self, book: Billing, gateways: tuple[str, ...]) -> None:
-        self._book = book
+    def __init__(self, billing: Billing, gateways: tuple[str, ...]) -> None:
+        self._billing = billing
         self._lock = threading.Lock()
-        self._armed = [read(document, gateways) for document in book.stored_faults()]
+        self._armed = [read(document, gateways) for document in billing.stored_faults()]
 
     def arm(self, fault: Fault) -> None:
         """Let the fault strike from the next request on."""
@@ -210,11 +210,11 @@ class Faults:
             self._keep([fault for fault in self._armed if gateway not in ("", fault.gateway)])
 
     def armed(self) -> list[Fault]:
-        """What would strike still, oldest first."""
+        """The faults that are still armed, oldest first."""
         return list(self._armed)
 
     def take(self, gateway: str, stage: str) -> Fault | None:
-        """The fault that strikes here now, counted off."""
+        """The fault that strikes here now; it is counted down."""
         if not self._armed:
             return None
         with self._lock:
@@ -226,7 +226,7 @@ class Faults:
 
     def _keep(self, armed: list[Fault]) -> None:
         self._armed = armed
-        self._book.store_faults(fault.document() for fault in armed)
+        self._billing.store_faults(fault.document() for fault in armed)
 
 
 def _once_less(fault: Fault) -> list[Fault]:

@@ -6,12 +6,12 @@ import mimetypes
 import re
 from pathlib import Path
 
-from rushes.deploy.sandbox.gateways.server import Answer, Piece, Request, json_answer
+from rushes.deploy.sandbox.gateways.server import Piece, Request, Response, json_response
 
 RANGE = re.compile(r"bytes=(\d*)-(\d*)$")
 
 
-def serve(request: Request, path: Path) -> Answer:
+def serve(request: Request, path: Path) -> Response:
     """The file, or the part of it that a Range header asks for; 416 where there is no such part."""
     size_bytes = path.stat().st_size
     headers = {
@@ -19,23 +19,23 @@ def serve(request: Request, path: Path) -> Answer:
         "Accept-Ranges": "bytes",
         "ETag": f'"{size_bytes:x}-{path.stat().st_mtime_ns:x}"',
     }
-    wanted = RANGE.match(request.headers.get("Range") or "")
-    if not wanted or request.headers.get("If-Range", headers["ETag"]) != headers["ETag"]:
-        return Answer(200, headers=headers, piece=Piece(path, 0, size_bytes, size_bytes))
-    start, end = _bounds(wanted, size_bytes)
+    match = RANGE.match(request.headers.get("Range") or "")
+    if not match or request.headers.get("If-Range", headers["ETag"]) != headers["ETag"]:
+        return Response(200, headers=headers, piece=Piece(path, 0, size_bytes, size_bytes))
+    start, end = _bounds(match, size_bytes)
     if start > end:
-        return Answer(416, headers={**headers, "Content-Range": f"bytes */{size_bytes}"})
+        return Response(416, headers={**headers, "Content-Range": f"bytes */{size_bytes}"})
     headers["Content-Range"] = f"bytes {start}-{end}/{size_bytes}"
-    return Answer(206, headers=headers, piece=Piece(path, start, end + 1 - start, end + 1 - start))
+    return Response(206, headers=headers, piece=Piece(path, start, end + 1 - start, end + 1 - start))
 
 
-def _bounds(wanted: re.Match[str], size_bytes: int) -> tuple[int, int]:
-    first, last = wanted.groups()
+def _bounds(match: re.Match[str], size_bytes: int) -> tuple[int, int]:
+    first, last = match.groups()
     if not first:
         return max(0, size_bytes - int(last or 0)), size_bytes - 1
     return int(first), min(int(last), size_bytes - 1) if last else size_bytes - 1
 
 
-def not_found(what: str) -> Answer:
+def not_found(name: str) -> Response:
     """A 404 that names what is missing."""
-    return json_answer({"error": f"{what} is not here"}, 404)
+    return json_response({"error": f"there is no {name}"}, 404)

@@ -9,10 +9,10 @@ from decimal import Decimal
 from typing import Any, ClassVar
 
 from rushes.deploy.sandbox.gateways.billing import Task
-from rushes.deploy.sandbox.gateways.context import News
+from rushes.deploy.sandbox.gateways.context import TaskStatus
 from rushes.deploy.sandbox.gateways.gateway import DAY_S, Body, Gateway, Routes, letters
-from rushes.deploy.sandbox.gateways.request_rules import NUMBER, URL, Broken, Field, Refusal
-from rushes.deploy.sandbox.gateways.server import Answer, Request
+from rushes.deploy.sandbox.gateways.request_rules import NUMBER, URL, BrokenRule, Field, Refusal
+from rushes.deploy.sandbox.gateways.server import Request, Response
 
 ALPHABET = string.ascii_letters + string.digits
 QUOTA_PER_USD = 500_000  # new-api counts money in these
@@ -20,13 +20,13 @@ QUOTA_PER_USD = 500_000  # new-api counts money in these
 # The vendor documents no prices: these stand in, so that its bills can be added up.
 USD_PER_S = {"std": Decimal("0.06"), "pro": Decimal("0.09")}
 
-GATE_STATUSES = (401, 403, 429, 503)  # refused before the relay: its middleware has another error form
+GATE_STATUSES = (401, 403, 429, 503)  # refused before the relay: its middleware has another error format
 
 SHOT = Field(dict, fields={"prompt": Field(required=True), "duration": Field((int, str))})
 
 
 class Relay(Gateway):
-    """What new-api and its forks have in common: ids, error forms, and the clip behind the key."""
+    """What new-api and its forks have in common: ids, error formats, and the clip behind the key."""
 
     routes: ClassVar[Routes] = (
         ("GET", r"/v1/videos/([^/]+)/content", "content"),
@@ -36,16 +36,16 @@ class Relay(Gateway):
     def new_id(self) -> str:
         return "task_" + letters(ALPHABET, 32)
 
-    def content(self, request: Request, task_id: str) -> Answer:
-        """The clip, for the key that had it made."""
+    def content(self, request: Request, task_id: str) -> Response:
+        """The clip, for the key that ordered it."""
         task = self.task(request, task_id)
-        news = self.news(task, time.time())
-        if news.state != "completed":
-            message = f"Task is not completed yet, current status: {news.word.upper()}"
+        status = self.status(task, time.time())
+        if status.state != "completed":
+            message = f"Task is not completed yet, current status: {status.word.upper()}"
             raise Refusal(400, message, "invalid_request_error")
         return self.download(request, task)
 
-    def refuse(self, refusal: Refusal) -> dict[str, Any]:
+    def error_body(self, refusal: Refusal) -> dict[str, Any]:
         if refusal.status in GATE_STATUSES:
             message = f"{refusal.message} (request id: {letters(string.hexdigits, 16)})"
             return {"error": {"message": message, "type": "new_api_error", "code": ""}}
@@ -53,7 +53,7 @@ class Relay(Gateway):
             return {"error": {"message": refusal.message, "type": "invalid_request_error", "param": "", "code": ""}}
         return {"code": refusal.slug, "message": refusal.message, "data": None}
 
-    def no_such_task(self, task_id: str) -> Refusal:
+    def unknown_task_error(self, task_id: str) -> Refusal:
         """It answers 400, not 404, to an id it does not have."""
         return Refusal(400, "task_not_exist", "task_not_exist")
 
@@ -88,25 +88,25 @@ class NewApi(Relay):
             },
         ),
     }
-    words = {"pending": "QUEUED", "processing": "IN_PROGRESS", "completed": "SUCCESS", "failed": "FAILURE"}
+    status_words = {"pending": "QUEUED", "processing": "IN_PROGRESS", "completed": "SUCCESS", "failed": "FAILURE"}
     failures = {
         "plain": ("task_failed", "upstream generation failed"),
         "policy": ("task_failed", "Failure to pass the risk control system"),
     }
     link_life_s = 30 * DAY_S
 
-    def broken(self, body: Body) -> Iterator[Broken]:
+    def broken_rules(self, body: Body) -> Iterator[BrokenRule]:
         shots, picture = body.get("extra_body", {}).get("multi_prompt"), body.get("image")
         if shots and body.get("prompt"):
-            yield Broken("prompt", "prompt and extra_body.multi_prompt exclude each other")
+            yield BrokenRule("prompt", "prompt and extra_body.multi_prompt exclude each other")
         if not body.get("prompt") and not (shots and picture):
-            yield Broken("prompt", "prompt is required, save from an image with extra_body.multi_prompt")
+            yield BrokenRule("prompt", "prompt is required, except with an image and extra_body.multi_prompt")
         if body.get("last_image") and not picture:
-            yield Broken("last_image", "last_image needs image")
+            yield BrokenRule("last_image", "last_image needs image")
         if not picture and "aspect_ratio" not in body:
-            yield Broken("aspect_ratio", "aspect_ratio is required from text alone")
+            yield BrokenRule("aspect_ratio", "aspect_ratio is required from text alone")
 
-    def media(self, body: Body) -> tuple[str | None, str | None]:
+    def media_urls(self, body: Body) -> tuple[str | None, str | None]:
         return body.get("image"), None
 
     def quality(self, body: Body) -> str:
@@ -115,7 +115,7 @@ class NewApi(Relay):
     def price(self, body: Body, seconds: float) -> Decimal:
         return USD_PER_S[self.quality(body)] * int(body["duration"])
 
-    def accepted(self, task: Task) -> dict[str, Any]:
+    def accepted_body(self, task: Task) -> dict[str, Any]:
         return {
             "id": task.id,
             "task_id": task.id,
@@ -126,15 +126,15 @@ class NewApi(Relay):
             "created_at": int(task.accepted_at),
         }
 
-    def report(self, task: Task, news: News) -> dict[str, Any]:
-        reason, begun = news.failure[1], news.state != "pending"
+    def query_body(self, task: Task, status: TaskStatus) -> dict[str, Any]:
+        reason, begun = status.failure[1], status.state != "pending"
         return {
             "code": "success",
             "message": "",
             "data": {
                 "id": 1,
                 "created_at": int(task.accepted_at),
-                "updated_at": int(min(news.now, task.ends_at)),
+                "updated_at": int(min(status.now, task.ends_at)),
                 "task_id": task.id,
                 "platform": "50",
                 "user_id": 1,
@@ -142,14 +142,14 @@ class NewApi(Relay):
                 "channel_id": 1,
                 "quota": int(task.usd * QUOTA_PER_USD),
                 "action": "generate",
-                "status": news.word,
+                "status": status.word,
                 "fail_reason": reason,
                 # On failure new-api falls back to the reason, also in the place of the address.
-                "result_url": news.url or reason,
+                "result_url": status.url or reason,
                 "submit_time": int(task.accepted_at),
                 "start_time": int(task.accepted_at) if begun else 0,
-                "finish_time": int(task.ends_at) if news.progress == 100 else 0,
-                "progress": f"{news.progress}%",
+                "finish_time": int(task.ends_at) if status.progress == 100 else 0,
+                "progress": f"{status.progress}%",
                 "properties": {
                     "input": task.body.get("prompt", ""),
                     "upstream_model_name": "kling-v3",

@@ -1,4 +1,4 @@
-"""Reference pictures and videos that a request names: fetched and looked at, as a gateway does before it accepts."""
+"""Reference pictures and videos of a request: fetched and checked, as a gateway does before it accepts."""
 
 from __future__ import annotations
 
@@ -21,21 +21,21 @@ import av
 VIDEO_CAP_BYTES = 100 * 1000 * 1000
 PICTURE_CAP_BYTES = 10 * 1000 * 1000
 FETCH_TIMEOUT_S = 20
-REMEMBERED_S = 60
-REMEMBERED_MAX = 1000
+CACHE_S = 60
+CACHE_MAX = 1000
 CHUNK_BYTES = 1 << 16
 
-# The documents' own examples name files there that do not exist: they stand for a clip of 8 s, and are never asked for.
+# The examples in the documents name files there that do not exist: each stands for a clip of 8 s and is never fetched.
 PLACEHOLDER_HOSTS = ("example.com", "example.org", "example.net")
 
 
 class Unreadable(Exception):
-    """What is behind a URL cannot be fetched, is too big, or is not what it should be."""
+    """The file behind a URL cannot be fetched, is too large, or is not a picture or video."""
 
 
 @dataclass(frozen=True, slots=True)
 class Video:
-    """What a gateway learns of a reference video."""
+    """What a gateway learns about a reference video."""
 
     seconds: float
     width: int
@@ -55,52 +55,52 @@ PLACEHOLDER_VIDEO = Video(8.0, 1280, 720)
 
 
 class References:
-    """Fetches references, remembers for a while what it saw, and keeps the pictures in `pictures_dir`."""
+    """Fetches references, caches the results for a while, and stores the pictures in `pictures_dir`."""
 
     def __init__(self, pictures_dir: Path) -> None:
         self.pictures_dir = pictures_dir
         self.pictures_dir.mkdir(parents=True, exist_ok=True)
-        self._seen: dict[tuple[str, str], tuple[float, Any]] = {}
+        self._cache: dict[tuple[str, str], tuple[float, Any]] = {}
         self._lock = threading.Lock()
 
     def video(self, url: str) -> Video:
         """Length and sides of the video there; raises Unreadable, also past 100 MB."""
         if urlsplit(url).hostname in PLACEHOLDER_HOSTS:
             return PLACEHOLDER_VIDEO
-        seen: Video = self._remembered("video", url, _look_at_video)
-        return seen
+        result: Video = self._cached("video", url, _fetch_video)
+        return result
 
     def picture(self, url: str) -> Picture | None:
         """The picture there, stored; None where it cannot be read."""
         if urlsplit(url).hostname in PLACEHOLDER_HOSTS:
             return None
         try:
-            seen: Picture = self._remembered("picture", url, self._look_at_picture)
+            result: Picture = self._cached("picture", url, self._fetch_picture)
         except Unreadable:
             return None
-        return seen
+        return result
 
-    def _remembered(self, kind: str, url: str, look: Callable[[str], Any]) -> Any:
-        until, seen = self._seen.get((kind, url), (0.0, None))
+    def _cached(self, kind: str, url: str, fetch_and_probe: Callable[[str], Any]) -> Any:
+        until, result = self._cache.get((kind, url), (0.0, None))
         if until > time.monotonic():
-            return seen
-        seen = look(url)
+            return result
+        result = fetch_and_probe(url)
         with self._lock:
-            if len(self._seen) >= REMEMBERED_MAX:
-                self._seen.clear()
-            self._seen[kind, url] = (time.monotonic() + REMEMBERED_S, seen)
-        return seen
+            if len(self._cache) >= CACHE_MAX:
+                self._cache.clear()
+            self._cache[kind, url] = (time.monotonic() + CACHE_S, result)
+        return result
 
-    def _look_at_picture(self, url: str) -> Picture:
+    def _fetch_picture(self, url: str) -> Picture:
         content = io.BytesIO()
         _fetch(url, content, PICTURE_CAP_BYTES)
         frame = first_frame(content)
         name = hashlib.sha256(content.getvalue()).hexdigest()[:32]
-        place = self.pictures_dir / name
-        if not place.exists():
-            partial = place.with_suffix(f".{threading.get_ident()}")
+        file = self.pictures_dir / name
+        if not file.exists():
+            partial = file.with_suffix(f".{threading.get_ident()}")
             partial.write_bytes(content.getvalue())
-            partial.replace(place)
+            partial.replace(file)
         return Picture(name, frame.width, frame.height)
 
 
@@ -113,7 +113,7 @@ def first_frame(content: IO[bytes] | str) -> av.VideoFrame:
         raise Unreadable(f"not a picture or video: {error}") from error
 
 
-def _look_at_video(url: str) -> Video:
+def _fetch_video(url: str) -> Video:
     with tempfile.TemporaryFile() as content:
         _fetch(url, content, VIDEO_CAP_BYTES)
         try:
@@ -134,15 +134,15 @@ def _length_s(container: Any, stream: Any) -> float:
     return float(container.duration / av.time_base)
 
 
-# No proxy: the sandbox is for loopback, and a reference that is elsewhere is asked for directly.
+# No proxy: the sandbox runs on loopback, and other references are fetched directly.
 _opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 
 def _fetch(url: str, into: IO[bytes], cap_bytes: int) -> None:
-    """Read what is at the URL; the file stands at its start afterwards."""
+    """Download the URL into a file; the file is rewound to its start."""
     try:
-        with _opener.open(url, timeout=FETCH_TIMEOUT_S) as answer:
-            _copy(answer, into, cap_bytes)
+        with _opener.open(url, timeout=FETCH_TIMEOUT_S) as response:
+            _copy(response, into, cap_bytes)
     except (OSError, urllib.error.URLError, http.client.HTTPException, ValueError) as error:
         raise Unreadable(f"cannot be fetched: {error}") from error
     into.seek(0)

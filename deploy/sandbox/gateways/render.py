@@ -1,4 +1,4 @@
-"""Clips and pictures that play: what a task of the sandbox delivers, made when it is first asked for."""
+"""Playable clips and pictures of the sandbox's tasks, rendered at the first request."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ SAMPLE_CLIP = Clip(3.5, 480, 480)
 
 
 def even(side: float) -> int:
-    """The nearest even number of pixels, as H.264 wants it."""
+    """The nearest even number of pixels, as H.264 requires."""
     return max(2, round(side / 2) * 2)
 
 
@@ -30,7 +30,7 @@ def sides(short: int, width: float, height: float) -> tuple[int, int]:
     return even(width * scale), even(height * scale)
 
 
-def film(path: Path, clip: Clip, background: av.VideoFrame) -> None:
+def write_clip(path: Path, clip: Clip, background: av.VideoFrame) -> None:
     """Write an H.264 MP4 of the clip's length: the background, a running counter and a bar that fills."""
     count = max(1, round(clip.seconds * FRAMES_PER_S))
     with av.open(str(path), "w", format="mp4", options={"movflags": "+faststart"}) as out:
@@ -49,7 +49,7 @@ def _mark(frame: av.VideoFrame, number: int, count: int) -> None:
     drawing.text(frame, f"{number / FRAMES_PER_S:05.2f}", dot * 3, dot * 3, dot)
 
 
-def still(path: Path, frame: av.VideoFrame) -> None:
+def write_picture(path: Path, frame: av.VideoFrame) -> None:
     """Write one frame as a JPEG."""
     with av.open(str(path), "w", format="image2", options={"update": "1"}) as out:
         stream = out.add_stream("mjpeg", rate=1)
@@ -60,8 +60,8 @@ def still(path: Path, frame: av.VideoFrame) -> None:
         out.mux(stream.encode())
 
 
-class Studio:
-    """Renders each clip once and keeps it: clips of one length, side and picture are one file."""
+class ClipRenderer:
+    """Renders each clip once and stores it: clips of the same length, size and picture share a file."""
 
     def __init__(self, clips_dir: Path, pictures_dir: Path) -> None:
         self._clips_dir, self._pictures_dir = clips_dir, pictures_dir
@@ -70,19 +70,19 @@ class Studio:
 
     def video(self, clip: Clip) -> Path:
         """The clip's MP4."""
-        return self._once(f"{_name(clip)}.mp4", lambda path: film(path, clip, self._background(clip)))
+        return self._once(f"{_name(clip)}.mp4", lambda path: write_clip(path, clip, self._background(clip)))
 
     def thumbnail(self, clip: Clip) -> Path:
         """The clip's first frame as a JPEG."""
-        return self._once(f"{_name(clip)}.jpg", lambda path: still(path, self._background(clip)))
+        return self._once(f"{_name(clip)}.jpg", lambda path: write_picture(path, self._background(clip)))
 
     def sample_video(self) -> Path:
         """A reference video of 3.5 s, 480 by 480."""
-        return self._once("sample.mp4", lambda path: film(path, SAMPLE_CLIP, _portrait(480, 480)))
+        return self._once("sample.mp4", lambda path: write_clip(path, SAMPLE_CLIP, _portrait(480, 480)))
 
     def sample_picture(self) -> Path:
         """A reference picture, 640 by 720."""
-        return self._once("sample.jpg", lambda path: still(path, _portrait(*SAMPLE_SIDES)))
+        return self._once("sample.jpg", lambda path: write_picture(path, _portrait(*SAMPLE_SIDES)))
 
     def _once(self, name: str, make: Callable[[Path], None]) -> Path:
         path = self._clips_dir / name
@@ -102,17 +102,17 @@ class Studio:
 
 
 def _portrait(width: int, height: int) -> av.VideoFrame:
-    frame = drawing.blank(width, height, mood=1)
+    frame = drawing.blank(width, height, landscape=1)
     drawing.figure(frame)
     return frame
 
 
 def _landscape(clip: Clip) -> av.VideoFrame:
-    frame = drawing.blank(clip.width, clip.height, clip.mood)
-    drawing.hills(frame, clip.mood)
+    frame = drawing.blank(clip.width, clip.height, clip.landscape)
+    drawing.hills(frame, clip.landscape)
     return frame
 
 
 def _name(clip: Clip) -> str:
-    look = f"{clip.seconds:.2f}-{clip.width}x{clip.height}-{clip.picture or clip.mood}"
-    return f"{clip.width}x{clip.height}-{hashlib.sha256(look.encode()).hexdigest()[:16]}"
+    content = f"{clip.seconds:.2f}-{clip.width}x{clip.height}-{clip.picture or clip.landscape}"
+    return f"{clip.width}x{clip.height}-{hashlib.sha256(content.encode()).hexdigest()[:16]}"

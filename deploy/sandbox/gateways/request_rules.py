@@ -1,4 +1,4 @@
-"""What a gateway's documents allow in a body, as a table of fields, and the check of a body against it."""
+"""The fields that the documents of a gateway allow in a body, and the check of a body against them."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ NAMES = {str: "string", int: "integer", float: "number", bool: "boolean", dict: 
 
 
 class Refusal(Exception):
-    """The gateway says no, in its own error form; `slug` is its word for the kind of error.
+    """The gateway refuses, in its own error format; `slug` is its word for the kind of error.
 
-    `http` is the status of the answer where it is another than the one that the body tells.
+    `http` is the status of the response where it differs from the one in the body.
     """
 
     def __init__(
@@ -33,7 +33,7 @@ class Refusal(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Broken:
+class BrokenRule:
     """A rule that a body breaks: where, and what is wrong."""
 
     param: str
@@ -42,7 +42,7 @@ class Broken:
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """What a document says of one field; `fields` are those of an object, `items` rules each entry of an array."""
+    """The rules of one field; `fields` are those of an object, `items` applies to each entry of an array."""
 
     kind: type | Kinds = str
     required: bool = False
@@ -64,23 +64,23 @@ URL = Field(is_url=True)
 WATERMARK = Field(dict, fields={"enabled": Field(bool)})
 
 
-def check(body: Mapping[str, Any], fields: Mapping[str, Field], at: str = "") -> Iterator[Broken]:
+def check(body: Mapping[str, Any], fields: Mapping[str, Field], at: str = "") -> Iterator[BrokenRule]:
     """Every rule of the table that the body breaks, in the table's order; unknown fields last."""
     for name, rule in fields.items():
         if name in body:
             yield from _value(body[name], rule, at + name)
         elif rule.required:
-            yield Broken(at + name, f"{at}{name} is required")
+            yield BrokenRule(at + name, f"{at}{name} is required")
     for name in body.keys() - fields.keys():
-        yield Broken(at + name, f"{at}{name} is not a field of this call")
+        yield BrokenRule(at + name, f"{at}{name} is not a field of this call")
 
 
-def _value(value: Any, rule: Field, at: str) -> Iterator[Broken]:
+def _value(value: Any, rule: Field, at: str) -> Iterator[BrokenRule]:
     if not _is(value, rule.kinds):
-        wanted = " or ".join(NAMES[kind] for kind in rule.kinds)
-        yield Broken(at, f"{at} must be {wanted}, got {NAMES.get(type(value), 'null')}")
+        kinds = " or ".join(NAMES[kind] for kind in rule.kinds)
+        yield BrokenRule(at, f"{at} must be {kinds}, got {NAMES.get(type(value), 'null')}")
         return
-    yield from (Broken(at, f"{at} {problem}") for problem in _problems(value, rule))
+    yield from (BrokenRule(at, f"{at} {problem}") for problem in _problems(value, rule))
     if isinstance(value, dict):
         yield from check(value, rule.fields, f"{at}.")
     if isinstance(value, list) and rule.items:

@@ -1,7 +1,7 @@
-"""The sandbox's HTTP server: requests in and answers out as plain values, on kept-alive connections.
+"""The HTTP server of the sandbox: requests and responses as plain values, on kept-alive connections.
 
-It is the standard library's server and no framework: a request costs a third of the CPU it costs through Flask on
-werkzeug (measured, two cores), and a load test of Rushes shares the machine with this server.
+It is the server of the standard library, without a framework: a request costs a third of the CPU that it costs with
+Flask on werkzeug (measured on two cores), and a load test of Rushes shares the machine with this server.
 """
 
 from __future__ import annotations
@@ -22,16 +22,16 @@ IDLE_S = 75
 
 
 class HangUp(Exception):
-    """Close the connection without an answer."""
+    """Close the connection without a response."""
 
 
 class TooLarge(Exception):
-    """A body over the cap, or of a length that is not told."""
+    """A body over the cap, or without a Content-Length."""
 
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One request as it came, its body read whole."""
+    """One request with its whole body."""
 
     method: str
     path: str
@@ -49,12 +49,12 @@ class Piece:
     start: int
     size_bytes: int
     send_bytes: int
-    length_is_told: bool = True
+    announces_length: bool = True
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
-    """One answer: bytes, or a piece of a file."""
+class Response:
+    """One response: bytes, or a piece of a file."""
 
     status: int
     body: bytes = b""
@@ -62,10 +62,10 @@ class Answer:
     piece: Piece | None = None
 
 
-def json_answer(value: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> Answer:
-    """An answer that is one JSON document."""
+def json_response(value: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
+    """A response that is one JSON document."""
     body = json.dumps(value, ensure_ascii=False).encode()
-    return Answer(status, body, {"Content-Type": "application/json", **(headers or {})})
+    return Response(status, body, {"Content-Type": "application/json", **(headers or {})})
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -80,16 +80,16 @@ class Handler(BaseHTTPRequestHandler):
     server: SandboxServer
 
     def log_message(self, format: str, *args: Any) -> None:
-        """Say nothing: the books show what came."""
+        """Log nothing: the billing database holds what happened."""
 
     def serve(self) -> None:
-        """Answer the request that was just read, or hang up where the app says so."""
+        """Answer the request that was just read, or hang up where the app raises HangUp."""
         try:
             self._send(self.server.app(self._request()))
             self.wfile.flush()
         except TooLarge:
             self.close_connection = True
-            self._send(Answer(413))
+            self._send(Response(413))
         except (HangUp, ConnectionError, TimeoutError):
             self.close_connection = True
 
@@ -114,18 +114,18 @@ class Handler(BaseHTTPRequestHandler):
         return self.rfile.read(size_bytes) if size_bytes else b""
 
     def _pass_over(self, size_bytes: int) -> None:
-        """Read on to the body's end: to one who still sends, an answer would be lost."""
+        """Read the rest of the body: a client that still sends would lose the response."""
         while size_bytes > 0 and (chunk := self.rfile.read(min(size_bytes, BODY_CAP_BYTES))):
             size_bytes -= len(chunk)
 
-    def _send(self, answer: Answer) -> None:
-        self.send_response(answer.status)
-        for name, value in answer.headers.items():
+    def _send(self, response: Response) -> None:
+        self.send_response(response.status)
+        for name, value in response.headers.items():
             self.send_header(name, value)
-        if answer.piece:
-            self._send_piece(answer.piece)
+        if response.piece:
+            self._send_piece(response.piece)
         else:
-            self._send_bytes(answer.body)
+            self._send_bytes(response.body)
 
     def _send_bytes(self, body: bytes) -> None:
         self.send_header("Content-Length", str(len(body)))
@@ -135,7 +135,7 @@ class Handler(BaseHTTPRequestHandler):
 
     def _send_piece(self, piece: Piece) -> None:
         self.close_connection = self.close_connection or piece.send_bytes < piece.size_bytes
-        if piece.length_is_told:
+        if piece.announces_length:
             self.send_header("Content-Length", str(piece.size_bytes))
         else:
             self.send_header("Connection", "close")
@@ -147,7 +147,7 @@ class Handler(BaseHTTPRequestHandler):
 
 
 class SandboxServer(ThreadingHTTPServer):
-    """A thread for each connection; `app` is called for each request and its faults become a 500."""
+    """A thread for each connection; `app` is called for each request and its errors become a 500."""
 
     daemon_threads = True
     request_queue_size = 512
@@ -155,19 +155,19 @@ class SandboxServer(ThreadingHTTPServer):
     def __init__(self, port: int, host: str = "127.0.0.1") -> None:
         super().__init__((host, port), Handler)
         self.port: int = self.server_address[1]
-        self.answer: Callable[[Request], Answer] = lambda request: Answer(503)
+        self.respond: Callable[[Request], Response] = lambda request: Response(503)
 
-    def app(self, request: Request) -> Answer:
-        """The answer to a request; HangUp passes through, any other fault is shown on stderr."""
+    def app(self, request: Request) -> Response:
+        """The response to a request; HangUp passes through, any other error is printed on stderr."""
         try:
-            return self.answer(request)
+            return self.respond(request)
         except HangUp:
             raise
         except Exception:
             traceback.print_exc()
-            return json_answer({"error": "the sandbox itself stumbled, see its log"}, 500)
+            return json_response({"error": "the sandbox itself failed, see its log"}, 500)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """A client that went away is no news."""
+        """Ignore clients that went away."""
         if not isinstance(sys.exception(), ConnectionError | TimeoutError | socket.timeout):
             super().handle_error(request, client_address)

@@ -1,4 +1,4 @@
-"""How the sandbox is set, from an environment."""
+"""The settings of the sandbox, from an environment."""
 
 from __future__ import annotations
 
@@ -10,24 +10,24 @@ from pathlib import Path
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """What can be set; the names in capitals are the environment's."""
+    """The settings; names in capitals are those of the environment."""
 
     task_s: tuple[float, float] = (4.0, 4.0)  # SANDBOX_TASK_SECONDS: "4", or "2-6" for anything between
-    key: str = ""  # SANDBOX_KEY: the only bearer key that is taken; unset, any that starts with "sandbox"
-    callback_deliveries: int = 2  # SANDBOX_CALLBACK_REPEATS: how often a callback arrives in all
+    key: str = ""  # SANDBOX_KEY: the only bearer key that is accepted; unset, any that starts with "sandbox"
+    callback_deliveries: int = 2  # SANDBOX_CALLBACK_REPEATS: how often each callback is delivered in total
     inputs: Path | None = None  # SANDBOX_INPUTS: the directory behind /inputs/
 
     def takes_s(self) -> float:
-        """How long the next task takes."""
+        """How long the next task takes, in seconds."""
         return random.uniform(*self.task_s)
 
     def knows(self, key: str) -> bool:
-        """Whether a bearer key is taken."""
+        """Whether a bearer key is accepted."""
         return key == self.key if self.key else key.startswith("sandbox")
 
 
 def from_environ(environ: Mapping[str, str], inputs: Path | None = None) -> Settings:
-    """Settings as the environment has them; raises ValueError where a number is none."""
+    """Settings from the environment; raises ValueError for a malformed number."""
     low, _, high = environ.get("SANDBOX_TASK_SECONDS", "4").partition("-")
     directory = inputs or (Path(environ["SANDBOX_INPUTS"]) if environ.get("SANDBOX_INPUTS") else None)
     return Settings(

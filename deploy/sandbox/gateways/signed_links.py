@@ -21,7 +21,7 @@ class Links:
         return f"{self.origin}{path}?expires={expires}&sig={self._signature(path, expires)}"
 
     def are_good(self, path: str, query: Mapping[str, str], now: float) -> bool:
-        """Whether a request for a file carries our signature and comes in time."""
+        """Whether a request for a file has a valid signature that has not expired."""
         expires = query.get("expires", "")
         signed = hmac.compare_digest(query.get("sig", "").encode(), self._signature(path, expires).encode())
         return signed and now < int(expires)
