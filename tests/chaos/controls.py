@@ -8,7 +8,7 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from typing import Any
 
-from parts import swapped
+from parts import patched
 from scenarios import SCENARIOS, broken, effects
 
 from rushes.shared import credentials
@@ -51,7 +51,7 @@ def replaced(*changes: tuple[Any, str, Any]) -> Iterator[None]:
     if not changes:
         yield
         return
-    with swapped(*changes[0]), replaced(*changes[1:]):
+    with patched(*changes[0]), replaced(*changes[1:]):
         yield
 
 

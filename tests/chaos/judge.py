@@ -58,7 +58,7 @@ class Judge:
         if not self._journalled(job.id, task.attempt):
             self.simulation.broke(f"{task.id} is paid for and is not in the journal")
         doubtful = [a for a in job.attempts if a.number in billed and a.status in IN_DOUBT]
-        if doubtful and not self.simulation.climate.resubmit:
+        if doubtful and not self.simulation.fault_plan.resubmit:
             self.simulation.broke(f"{task.id} is paid for while {doubtful} may be")
 
     def _journalled(self, job_id: str, attempt: int) -> bool:
@@ -73,9 +73,9 @@ class Judge:
         simulation = self.simulation
         wrong = [*simulation.violations, *self._wrong()]
         if wrong:
-            told = [f"{j.id} {j.state.value} {j.history}" for j in simulation.known.values()]
+            told = [f"{j.id} {j.state.value} {j.history}" for j in simulation.jobs_seen.values()]
             raise Violation("\n".join([f"seed {simulation.seed}", *wrong, *told, *simulation.trace[-400:]]))
-        return Counter(self._verdict(job) for job in simulation.known.values())
+        return Counter(self._verdict(job) for job in simulation.jobs_seen.values())
 
     def _verdict(self, job: Job) -> str:
         return "held" if job.error and job.error.code == "submit_unconfirmed" else job.state.value
@@ -88,7 +88,7 @@ class Judge:
                 yield f"{marker} is lost"
                 continue
             yield from (f"{marker}: {what}" for what in self._wrong_with(job, marker))
-        yield from whole(self.simulation.parts.bare, list(self.simulation.known.values()))
+        yield from whole(self.simulation.parts.raw_store, list(self.simulation.jobs_seen.values()))
 
     def _wrong_with(self, job: Job, marker: str) -> Iterator[str]:
         yield from self._wrong_end(job, marker)

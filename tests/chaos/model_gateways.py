@@ -80,7 +80,7 @@ class Task:
 
 
 @dataclass(frozen=True)
-class Whim:
+class SubmitCase:
     """How a gateway takes one submit: a word of REFUSALS or DOUBTFUL or "" for a plain yes, and what follows."""
 
     word: str = ""
@@ -115,8 +115,8 @@ class Gateways:
         self.tasks: list[Task] = []
         self.notices: defaultdict[str, list[dict[str, Any]]] = defaultdict(list)
         self.doubts: Counter[str] = Counter()
-        self.whim: Callable[[str, str], Whim] = lambda gateway, job: Whim()
-        self.oddity: Callable[[str], str] = lambda stage: ""
+        self.behaviour: Callable[[str, str], SubmitCase] = lambda gateway, job: SubmitCase()
+        self.wrong_answer: Callable[[str], str] = lambda stage: ""
         self.accepted: Callable[[Task], None] = lambda task: None
         self.refused: Callable[[str, str], None] = lambda job, word: None
         self._effect, self._now = effect, now
@@ -130,8 +130,8 @@ class Gateways:
             return told
         stage = "submit" if request.method == "POST" else "query"
         name = HOSTS[host]
-        door = self._submit if stage == "submit" else self._query
-        answer: Response = self._effect("gateway", f"{stage} {name}", lambda: door(name, request), REFUSED, LOST)
+        web_client = self._submit if stage == "submit" else self._query
+        answer: Response = self._effect("gateway", f"{stage} {name}", lambda: web_client(name, request), REFUSED, LOST)
         return answer
 
     def send_all(self, requests: Sequence[Request], **_: Any) -> Iterator[list[tuple[int, Any]]]:
@@ -173,22 +173,24 @@ class Gateways:
         job = str(request.json["prompt"])
         key = request.headers.get("Idempotency-Key") if PROVIDERS[gateway].idempotent else None
         known = next((task for task in self.tasks if key and (task.gateway, task.key) == (gateway, key)), None)
-        whim = self.whim(gateway, job)
-        if whim.word in REFUSALS:
-            self.refused(job, whim.word)
-            return Response(REFUSALS[whim.word][0], RATE if whim.word == "rate" else {}, REFUSALS[whim.word][1])
-        if whim.takes and known is None:
-            known = self._take(gateway, job, key, request.json.get("callback_url"), whim)
-        if whim.word or known is None:
+        behaviour = self.behaviour(gateway, job)
+        if behaviour.word in REFUSALS:
+            self.refused(job, behaviour.word)
+            return Response(
+                REFUSALS[behaviour.word][0], RATE if behaviour.word == "rate" else {}, REFUSALS[behaviour.word][1]
+            )
+        if behaviour.takes and known is None:
+            known = self._take(gateway, job, key, request.json.get("callback_url"), behaviour)
+        if behaviour.word or known is None:
             self.doubts[job] += 1
-            status, body = DOUBTFUL[whim.word]
+            status, body = DOUBTFUL[behaviour.word]
             return Response(status, {}, body)
         return _json({"code": 200, "data": {"taskId": known.id, "task_id": known.id}, "task_id": known.id})
 
-    def _take(self, gateway: str, job: str, key: str | None, callback_url: str | None, whim: Whim) -> Task:
-        ends_at = self._now() + round(whim.lasts_s * 1000)
+    def _take(self, gateway: str, job: str, key: str | None, callback_url: str | None, behaviour: SubmitCase) -> Task:
+        ends_at = self._now() + round(behaviour.lasts_s * 1000)
         made = Task(gateway, f"{gateway}-{len(self.tasks)}", job, key, callback_url, self._now(), ends_at)
-        made.fails, made.dead_links = whim.fails, whim.dead_links
+        made.fails, made.dead_links = behaviour.fails, behaviour.dead_links
         self.tasks.append(made)
         self.accepted(made)
         return made
@@ -202,7 +204,7 @@ class Gateways:
         place = urlsplit(request.url)
         asked = parse_qs(place.query).get("task_id", [place.path.rpartition("/")[2]])[0]
         task = self.task(asked)
-        odd = self.oddity("query")
+        odd = self.wrong_answer("query")
         if task and odd == "404":
             task.denied += 1
         if odd in NO_ANSWER and odd != "word":
@@ -233,7 +235,7 @@ class Gateways:
         _, task_id, link = path.split("/")
         task = self.task(task_id)
         assert task, f"nobody made {path}"
-        odd = self.oddity("download")
+        odd = self.wrong_answer("download")
         if int(link) <= task.dead_links:
             task.link = task.dead_links + 1
             return Told(404, b"", 0)
@@ -245,7 +247,7 @@ class Gateways:
 
     def _tell(self, request: Request) -> Response:
         assert request.json is not None
-        if self.oddity("tell"):
+        if self.wrong_answer("tell"):
             return Response(500, {}, b"")
         self.notices[request.json["data"]["id"]].append({**request.headers, **request.json})
         return Response(204, {}, b"")

@@ -56,7 +56,7 @@ READS = frozenset({"records", "newest", "sizes", "index_names", "counters", "hea
 ONCE = frozenset({"claim", "strike", "increase", "ping"})
 
 
-class Stage(Protocol):
+class SimulationPort(Protocol):
     """What the simulation offers to the parts."""
 
     now: int
@@ -67,18 +67,18 @@ class Stage(Protocol):
 
     def wait(self) -> None: ...
 
-    def home(self) -> str: ...
+    def process(self) -> str: ...
 
-    def broke(self, what: str) -> None: ...
+    def broke(self, event: str) -> None: ...
 
     def bits(self, count: int) -> int: ...
 
 
-class Line:
-    """The way to a store: each call is an effect, and is sent again as RedisStore does when its answer is lost."""
+class SimulatedStore:
+    """A store whose calls are effects; a call whose answer is lost is sent again, as RedisStore does."""
 
-    def __init__(self, store: Any, stage: Stage) -> None:
-        self.store, self._stage = store, stage
+    def __init__(self, store: Any, simulation: SimulationPort) -> None:
+        self.store, self._simulation = store, simulation
         self.calling = ""
 
     def __getattr__(self, name: str) -> Any:
@@ -95,56 +95,60 @@ class Line:
         again = 0 if name in ONCE else redis_store.AGAIN
         while True:
             try:
-                return self._stage.effect("store", name, call, redis.ConnectionError(), redis.TimeoutError())
+                return self._simulation.effect("store", name, call, redis.ConnectionError(), redis.TimeoutError())
             except (redis.ConnectionError, redis.TimeoutError):
                 again -= 1
                 if again < 0:
                     raise LedgerUnavailable("pretended") from None
-                self._stage.sleep(redis_store.AGAIN_PAUSE_S)
+                self._simulation.sleep(redis_store.AGAIN_PAUSE_S)
 
 
-class RealLine(Line):
-    """The same over RedisStore, whose own way of sending again is used."""
+class SimulatedRedisStore(SimulatedStore):
+    """The same over RedisStore, with its own retries."""
 
-    def __init__(self, store: RedisStore, stage: Stage) -> None:
-        super().__init__(store, stage)
-        straight, refused, lost = RedisStore._reach, redis.ConnectionError(), redis.TimeoutError()
+    def __init__(self, store: RedisStore, simulation: SimulationPort) -> None:
+        super().__init__(store, simulation)
+        original_reach, refused, lost = RedisStore._reach, redis.ConnectionError(), redis.TimeoutError()
 
         def reach(call: Callable[[], Any], again: int = redis_store.AGAIN) -> Any:
-            name = NAMED.get(threading.get_ident(), "store")
-            return straight(store, lambda: stage.effect("store", name, call, refused, lost), again)
+            name = CALL_NAMES.get(threading.get_ident(), "store")
+            return original_reach(store, lambda: simulation.effect("store", name, call, refused, lost), again)
 
         store._reach = reach  # type: ignore[method-assign]
 
     def _reach(self, name: str, call: Callable[[], Any]) -> Any:
-        NAMED[threading.get_ident()] = name
+        CALL_NAMES[threading.get_ident()] = name
         return call()
 
 
-NAMED: dict[int, str] = {}
+CALL_NAMES: dict[int, str] = {}
 
 
 @dataclass
 class Parts:
-    """One Rushes over pretended outsiders."""
+    """One Rushes over simulated gateways, S3 and callers."""
 
     services: Services
     scheduler: Scheduler
-    door: Any
-    bare: Any
-    """The store itself."""
-    stage: Any
+    web_client: Any
+    raw_store: Any
+    """The store without effects."""
+    simulation: Any
 
     def raw(self, job_ids: Sequence[str]) -> list[str | None]:
         """The records as they are now, without an effect."""
-        with swapped(self.stage, "looking", True):
-            return list(self.bare.records(job_ids))
+        with patched(self.simulation, "looking", True):
+            return list(self.raw_store.records(job_ids))
 
     def everything(self) -> dict[str, str]:
         """Every record, by the job's id, without an effect."""
-        names = self.bare.strings if isinstance(self.bare, MemoryStore) else self.bare._client.keys(f"{JOB}*")
+        names = (
+            self.raw_store.strings
+            if isinstance(self.raw_store, MemoryStore)
+            else self.raw_store._client.keys(f"{JOB}*")
+        )
         ids = sorted(str(name).removeprefix(JOB) for name in names if str(name).startswith(JOB))
-        return {job_id: held for job_id, held in zip(ids, self.raw(ids), strict=True) if held}
+        return {job_id: text for job_id, text in zip(ids, self.raw(ids), strict=True) if text}
 
 
 JOB = keys.record("")
@@ -152,24 +156,30 @@ JOB = keys.record("")
 
 @cache
 def _built() -> tuple[Services, Any]:
-    """Built once: authorities and blueprints take their time. Its clients never reach anything."""
-    held = {name: os.environ.pop(name) for name in list(os.environ) if name.startswith("AWS_")}
+    """Built once, because certificates and blueprints take long. Its clients never reach anything."""
+    aws_settings = {name: os.environ.pop(name) for name in list(os.environ) if name.startswith("AWS_")}
     os.environ.update(AWS_ACCESS_KEY_ID="chaos", AWS_SECRET_ACCESS_KEY="chaos", AWS_DEFAULT_REGION="us-east-1")
     try:
         built = services_module.build(ENVIRON)
     finally:
         for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_DEFAULT_REGION"):
             del os.environ[name]
-        os.environ.update(held)
+        os.environ.update(aws_settings)
     return built, create_app(built)
 
 
-def assemble(stage: Stage, bare: Any, http_client: Any, s3: Any, resubmit: bool, hand: Callable[..., None]) -> Parts:
-    """Join the product's parts over this store and these outsiders."""
+def assemble(
+    simulation: SimulationPort, raw_store: Any, http_client: Any, s3: Any, resubmit: bool, deliver: Callable[..., None]
+) -> Parts:
+    """Join the parts of the product over this store and these models."""
     built, app = _built()
-    line: Any = Line(bare, stage) if isinstance(bare, MemoryStore) else RealLine(bare, stage)
+    store: Any = (
+        SimulatedStore(raw_store, simulation)
+        if isinstance(raw_store, MemoryStore)
+        else SimulatedRedisStore(raw_store, simulation)
+    )
     settings = replace(built.settings, policy=replace(built.settings.policy, resubmit_unconfirmed=resubmit))
-    ledger = Ledger(line, settings.policy)
+    ledger = Ledger(store, settings.policy)
     services = replace(
         built,
         settings=settings,
@@ -178,19 +188,21 @@ def assemble(stage: Stage, bare: Any, http_client: Any, s3: Any, resubmit: bool,
         archive=Archive(s3, settings.bucket, buffers=1000, part_bytes=1 << 16),
         intake=Intake(settings, ledger, built.prices, http_client),
         fetchable=lambda url: url,
-        now=lambda: stage.now,
+        now=lambda: simulation.now,
     )
-    services = replace(services, journal=Desk(services.archive))
+    services = replace(services, journal=SimulatedJournal(services.archive))
     app.extensions["rushes"], app.extensions["callback_counts"] = services, callback_counts.CallbackCounts(ledger)
-    # What is handed over besides the tickets says only which queue they go to.
-    return Parts(services, Scheduler(services, lambda *told: hand(told[-1])), app.test_client(), bare, stage)
+    # The other arguments only name the queue of the tickets.
+    return Parts(
+        services, Scheduler(services, lambda *message: deliver(message[-1])), app.test_client(), raw_store, simulation
+    )
 
 
-class Desk(Journal):
-    """The journal without a thread of its own: whoever waits for a line stores it, with those that nobody waits for."""
+class SimulatedJournal(Journal):
+    """The journal without its thread: an actor that waits for a line stores it and the lines before it."""
 
     def _start(self) -> None:
-        """Nobody has to be started."""
+        """There is no thread to start."""
 
     def _take(self, at: int, text: str, stored: Any) -> None:
         super()._take(at, text, stored)
@@ -200,110 +212,112 @@ class Desk(Journal):
             self._store(group)
 
     def flush(self, timeout_s: float = 5) -> None:
-        """Whoever wants it stored stores it."""
+        """Store the lines now."""
         group, self._lines = self._lines, []
         self._store(group)
 
 
-def perform(tickets: Sequence[Sequence[Any]], services: Services, hands: ThreadPools) -> None:
-    """What a worker does with one message; `hands` do the work for its jobs side by side."""
-    steps.run([Ticket(*ticket) for ticket in tickets], services, hands)
+def perform(tickets: Sequence[Sequence[Any]], services: Services, thread_pools: ThreadPools) -> None:
+    """What a worker does with one message; `thread_pools` run its jobs in parallel."""
+    steps.run([Ticket(*ticket) for ticket in tickets], services, thread_pools)
 
 
-def beat(home: str, services: Services) -> None:
-    """What a living worker does every few seconds for the jobs that it holds."""
-    for hold in [hold for hold in ROSTER.holds if ROSTER.homes[id(hold)] == home]:
+def beat(process: str, services: Services) -> None:
+    """Renew the leases of a process, as a running worker does every few seconds."""
+    for lease in [lease for lease in HELD_LEASES.leases if HELD_LEASES.processes[id(lease)] == process]:
         with suppress(LedgerUnavailable):
-            hold.renew(services)
+            lease.renew(services)
 
 
-class Roster(set[Any]):
-    """The holds of all workers, which in one process here are told apart by whose hand took them."""
+class HeldLeases(set[Any]):
+    """The leases of all workers. They share one process here, so each is stored with the process that took it."""
 
-    stage: Stage
+    simulation: SimulationPort
 
     def __init__(self) -> None:
         super().__init__()
-        self.holds: list[Any] = []
-        self.homes: dict[int, str] = {}
+        self.leases: list[Any] = []
+        self.processes: dict[int, str] = {}
 
-    def add(self, hold: Any) -> None:
-        self.holds.append(hold)
-        self.homes[id(hold)] = self.stage.home()
+    def add(self, lease: Any) -> None:
+        self.leases.append(lease)
+        self.processes[id(lease)] = self.simulation.process()
 
-    def discard(self, hold: Any) -> None:
-        self.holds = [held for held in self.holds if held is not hold]
-
-
-ROSTER = Roster()
+    def discard(self, lease: Any) -> None:
+        self.leases = [each for each in self.leases if each is not lease]
 
 
-class SoftLock:
-    """A lock that waits for its turn with the baton."""
+HELD_LEASES = HeldLeases()
 
-    def __init__(self, stage: Stage) -> None:
-        self._stage, self._held = stage, False
+
+class SimulatedLock:
+    """A lock whose waiters are actors."""
+
+    def __init__(self, simulation: SimulationPort) -> None:
+        self._simulation, self._held = simulation, False
 
     def __enter__(self) -> None:
         while self._held:
-            self._stage.wait()
+            self._simulation.wait()
         self._held = True
 
     def __exit__(self, *_: object) -> None:
         self._held = False
 
 
-class Ear:
-    """A log that hears only what should not happen."""
+class ErrorLog:
+    """A log that fails the run at an exception or a critical event."""
 
-    def __init__(self, stage: Stage) -> None:
-        self._stage = stage
+    def __init__(self, simulation: SimulationPort) -> None:
+        self._simulation = simulation
 
-    def exception(self, what: str, **told: Any) -> None:
-        self._stage.broke(f"{what}: {told} {traceback.format_exc()}")
+    def exception(self, event: str, **fields: Any) -> None:
+        self._simulation.broke(f"{event}: {fields} {traceback.format_exc()}")
 
-    def critical(self, what: str, **told: Any) -> None:
-        self._stage.broke(f"{what}: {told}")
+    def critical(self, event: str, **fields: Any) -> None:
+        self._simulation.broke(f"{event}: {fields}")
 
     def __getattr__(self, name: str) -> Callable[..., None]:
         return lambda *_, **__: None
 
 
 @contextmanager
-def swapped(module: Any, name: str, value: Any) -> Iterator[None]:
-    """Another thing under this name for a while."""
-    held = getattr(module, name)
+def patched(module: Any, name: str, value: Any) -> Iterator[None]:
+    """Replace an attribute for a while."""
+    original = getattr(module, name)
     setattr(module, name, value)
     try:
         yield
     finally:
-        setattr(module, name, held)
+        setattr(module, name, original)
 
 
 @contextmanager
-def staged(stage: Stage) -> Iterator[None]:
-    """The product's time, luck and log are the simulation's."""
-    ROSTER.__init__()  # type: ignore[misc]
-    ROSTER.stage = stage
-    clock = SimpleNamespace(sleep=stage.sleep, monotonic=lambda: stage.now / 1000)
-    luck = SimpleNamespace(randbits=stage.bits, token_hex=lambda count: f"{stage.bits(count * 8):0{count * 2}x}")
-    locks = SimpleNamespace(Lock=lambda: SoftLock(stage))
+def simulated_modules(simulation: SimulationPort) -> Iterator[None]:
+    """Give time, randomness and log of the product to the simulation."""
+    HELD_LEASES.__init__()  # type: ignore[misc]
+    HELD_LEASES.simulation = simulation
+    clock = SimpleNamespace(sleep=simulation.sleep, monotonic=lambda: simulation.now / 1000)
+    rng = SimpleNamespace(
+        randbits=simulation.bits, token_hex=lambda count: f"{simulation.bits(count * 8):0{count * 2}x}"
+    )
+    locks = SimpleNamespace(Lock=lambda: SimulatedLock(simulation))
     ids.FACTORY.reset()  # a seed gives the same ids, whatever ran before
     changes = [
         (redis_store, "time", clock),
         (submit, "time", clock),
         (callback_counts, "time", clock),
-        (ids, "secrets", luck),
-        (ledger_module, "secrets", luck),
+        (ids, "secrets", rng),
+        (ledger_module, "secrets", rng),
         (leases, "threading", locks),
-        (leases, "HELD", ROSTER),
+        (leases, "HELD", HELD_LEASES),
         (scheduler, "NAP_S", NAP_S),
-        (steps, "log", Ear(stage)),
-        (submit, "log", Ear(stage)),
+        (steps, "log", ErrorLog(simulation)),
+        (submit, "log", ErrorLog(simulation)),
     ]
     with ExitStack() as stack:
         for change in changes:
-            stack.enter_context(swapped(*change))
+            stack.enter_context(patched(*change))
         yield
 
 

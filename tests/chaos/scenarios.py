@@ -8,23 +8,23 @@ from functools import partial
 from typing import Any
 
 from judge import Judge
-from model_gateways import Whim
+from model_gateways import SubmitCase
 from seeds import CALLER
-from simulation import Climate, Order, Simulation, motion, text
+from simulation import FaultPlan, Order, Simulation, motion, text
 
 BOTH = ["apimodels", "newapi"]
-SOON = Whim(lasts_s=2)
+SOON = SubmitCase(lasts_s=2)
 
 
 @dataclass(frozen=True)
 class Scenario:
-    """One job; `whims` are how its submits are taken one after the other, `odd` what is said first at a stage."""
+    """One job; `behaviours` apply to its submits in turn, `odd` is the first wrong answer at a stage."""
 
     order: Callable[[], Order]
-    whims: tuple[Whim, ...] = ()
+    behaviours: tuple[SubmitCase, ...] = ()
     odd: tuple[str, str] = ("", "")
     calls_at_ms: tuple[int, ...] = (1, 500)
-    """When the courier comes, counted from the end of the task."""
+    """When callbacks arrive, counted from the end of the task."""
     messages_after_ms: tuple[int, ...] = (0,)
     """When the broker delivers each of its messages, counted from when it got it."""
     cancel_at_ms: int = 0
@@ -40,37 +40,39 @@ SCENARIOS: dict[str, Scenario] = {
     "polled": Scenario(order(text, provider="newapi")),
     "called back": Scenario(order(text, provider="apimodels")),
     "called back before the answer": Scenario(order(text, provider="apimodels"), calls_at_ms=(-2000, 1)),
-    "refused, then the next": Scenario(order(text, provider=BOTH), (Whim("odd"),)),
-    "answer lost, called back": Scenario(order(text, provider="apimodels"), (Whim("garbage", lasts_s=2),)),
-    "answer lost, asked again": Scenario(order(motion, provider="apimart"), (Whim("garbage", lasts_s=2),)),
+    "refused, then the next": Scenario(order(text, provider=BOTH), (SubmitCase("odd"),)),
+    "answer lost, called back": Scenario(order(text, provider="apimodels"), (SubmitCase("garbage", lasts_s=2),)),
+    "answer lost, asked again": Scenario(order(motion, provider="apimart"), (SubmitCase("garbage", lasts_s=2),)),
     "answer lost, asked again in vain": Scenario(
-        order(motion, provider=["apimart", "apimodels"]), (*[Whim("garbage")] * 6, Whim("broke")), state="held"
+        order(motion, provider=["apimart", "apimodels"]),
+        (*[SubmitCase("garbage")] * 6, SubmitCase("broke")),
+        state="held",
     ),
-    "answer lost, held": Scenario(order(text, provider="newapi"), (Whim("proxy", takes=False),), state="held"),
+    "answer lost, held": Scenario(order(text, provider="newapi"), (SubmitCase("proxy", takes=False),), state="held"),
     "answer lost, forged, called back": Scenario(
-        order(text, provider="apimodels"), (Whim("garbage", lasts_s=8),), forge_at_ms=2000
+        order(text, provider="apimodels"), (SubmitCase("garbage", lasts_s=8),), forge_at_ms=2000
     ),
     "every message twice": Scenario(order(text, provider="newapi"), messages_after_ms=(0, 11_000)),
-    "failed there, then the next": Scenario(order(text, provider=BOTH), (Whim(lasts_s=2, fails=True),)),
-    "canceled": Scenario(order(text, provider="newapi"), (Whim("rate"),), cancel_at_ms=1500, state="canceled"),
+    "failed there, then the next": Scenario(order(text, provider=BOTH), (SubmitCase(lasts_s=2, fails=True),)),
+    "canceled": Scenario(order(text, provider="newapi"), (SubmitCase("rate"),), cancel_at_ms=1500, state="canceled"),
     "archived at the second try": Scenario(order(text, provider="newapi"), odd=("download", "cut")),
-    "link dead": Scenario(order(text, provider="newapi"), (Whim(lasts_s=2, dead_links=1),)),
+    "link dead": Scenario(order(text, provider="newapi"), (SubmitCase(lasts_s=2, dead_links=1),)),
     "caller told at the second try": Scenario(order(text, provider="newapi", callback_url=CALLER), odd=("tell", "500")),
 }
 # What is done to one effect.
 MODES = ("die before", "die after", "lost", "refused", "freeze", "slow")
 
 
-def staged(scenario: Scenario, store: Any, fate: Callable[[str, str], str]) -> tuple[Simulation, Judge]:
+def prepared_scenario(scenario: Scenario, store: Any, fate: Callable[[str, str], str]) -> tuple[Simulation, Judge]:
     """The scenario, ready to run."""
-    simulation = Simulation(store, 7, Climate(), [scenario.order()])
-    whims, odd = list(scenario.whims), [scenario.odd]
+    simulation = Simulation(store, 7, FaultPlan(), [scenario.order()])
+    behaviours, odd = list(scenario.behaviours), [scenario.odd]
     simulation.fate, simulation.how_long = fate, max
-    simulation.gateways.whim = lambda gateway, job: whims.pop(0) if whims else SOON
-    simulation.gateways.oddity = lambda stage: odd.pop()[1] if odd and odd[0][0] == stage else ""
-    simulation.courier = lambda task: [task.ends_at + ms for ms in scenario.calls_at_ms]
+    simulation.gateways.behaviour = lambda gateway, job: behaviours.pop(0) if behaviours else SOON
+    simulation.gateways.wrong_answer = lambda stage: odd.pop()[1] if odd and odd[0][0] == stage else ""
+    simulation.callback_times = lambda task: [task.ends_at + ms for ms in scenario.calls_at_ms]
     simulation.broker = lambda: list(scenario.messages_after_ms)
-    if any(whim.fails for whim in scenario.whims):
+    if any(behaviour.fails for behaviour in scenario.behaviours):
         simulation.excuses["order-0"].add("failed")
     (order,) = simulation.orders
     for at_ms, act in ((scenario.cancel_at_ms, simulation.cancel), (scenario.forge_at_ms, simulation.forge)):
@@ -81,7 +83,7 @@ def staged(scenario: Scenario, store: Any, fate: Callable[[str, str], str]) -> t
 
 def effects(scenario: Scenario, store: Any) -> list[str]:
     """Every effect of the scenario where nothing goes wrong."""
-    simulation, judge = staged(scenario, store, lambda part, name: "")
+    simulation, judge = prepared_scenario(scenario, store, lambda part, name: "")
     simulation.run()
     assert judge.pass_judgement() == {scenario.state: 1}
     return simulation.trace
@@ -90,7 +92,7 @@ def effects(scenario: Scenario, store: Any) -> list[str]:
 def broken(scenario: Scenario, store: Any, at: int, mode: str) -> Simulation:
     """The scenario with this one fault at its effect number `at`; raises Violation."""
     seen = iter(range(1 << 30))
-    simulation, judge = staged(scenario, store, lambda part, name: mode if next(seen) == at else "")
+    simulation, judge = prepared_scenario(scenario, store, lambda part, name: mode if next(seen) == at else "")
     simulation.run()
     judge.pass_judgement()
     return simulation

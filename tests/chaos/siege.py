@@ -252,7 +252,7 @@ BLOWS: dict[str, Callable[[Siege], None]] = {
 }
 
 
-def beleaguer(siege: Siege, jobs: int, seconds: float, patience_s: float) -> Score:
+def run_siege(siege: Siege, jobs: int, seconds: float, patience_s: float) -> Score:
     """Order so many jobs within the time, with a blow every few seconds; then wait until all is quiet."""
     for number in _spread(jobs, seconds, siege.strike):
         siege.order(number)

@@ -1,4 +1,4 @@
-"""One seed, one history: the product's own code, a virtual clock, and whatever can go wrong at each of its effects."""
+"""One seed, one history: the code of the product, a virtual clock, and faults at each of its effects."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import parts
-from baton import Actor, Baton, Died
+from actor_scheduler import Actor, ActorScheduler, Died
 from model_bucket import Bucket
 from model_gateways import INPUTS, Gateways, Task
 
@@ -24,10 +24,10 @@ MOST_TURNS, MOST_VIRTUAL_MS = 20_000, 12 * 3_600_000
 # Away for longer than this, a living worker may lose what it holds.
 AWAY_MS = (schedule.LEASE_S - schedule.RENEW_S) * 1000
 WORKERS = ("worker-1", "worker-2", "worker-3")
-BATON = Baton()
+ACTORS = ActorScheduler()
 
 DEADLY = ("die before", "die after")
-# What may befall an effect, by its part: how often, relative to each other.
+# The faults of an effect, by part, with their relative frequency.
 FATES: dict[str, dict[str, int]] = {
     "store": {"lost": 6, "refused": 2, "outage": 1, "die before": 3, "die after": 3, "freeze": 2, "slow": 1},
     "gateway": {"lost": 5, "unheard": 2, "refused": 3, "die before": 3, "die after": 4, "freeze": 2, "slow": 3},
@@ -40,12 +40,12 @@ LONG_S = {"store": (1, 4), "gateway": (5, 14, 25, 55), "caller": (5, 9), "s3": (
 
 
 class Violation(AssertionError):
-    """Something that must never be so was so."""
+    """An invariant was broken."""
 
 
 @dataclass
 class Order:
-    """A job that a caller wants, and what became of asking for it."""
+    """A job that a caller enqueues, and the id that it got."""
 
     marker: str
     body: dict[str, Any]
@@ -54,8 +54,8 @@ class Order:
 
 
 @dataclass(frozen=True)
-class Climate:
-    """How a seed goes: how many faults at the most, how likely each effect is to meet one, how restless the hands."""
+class FaultPlan:
+    """The faults of a seed: how many at most, how likely at each effect, and how often actors switch."""
 
     faults: int = 0
     rate: float = 0
@@ -72,16 +72,16 @@ class WorkerProcesses:
         self._simulation = simulation
 
     def give(self, kind: str, do: Callable[[Any], None], items: Sequence[Any]) -> None:
-        """Nobody waits for them."""
-        asking = BATON.holder
-        assert asking
+        """Start the items without waiting for them."""
+        actor = ACTORS.running
+        assert actor
         for item in items:
             jobs = tuple(job.id for job in _jobs(item))
             name = jobs[0] if len(jobs) == 1 else kind
-            self._simulation.start(name, asking.home, lambda item=item: do(item)).jobs = jobs  # type: ignore[misc]
+            self._simulation.start(name, actor.process, lambda item=item: do(item)).jobs = jobs  # type: ignore[misc]
 
     def gather(self, kind: str, do: Callable[[Any], Any], items: Sequence[Any]) -> Iterator[list[tuple[Any, Any]]]:
-        """Whoever asked waits for them, with the baton in others' hands."""
+        """Start the items and wait for them, while other actors run."""
         come: list[tuple[Any, Any]] = []
         self.give(kind, lambda item: come.append((item, do(item))), items)
         waiting = len(items)
@@ -96,7 +96,7 @@ class WorkerProcesses:
 def _jobs(item: Any) -> list[Job]:
     """Whom it is done for: a job, one in hand, that with its copy, the plan of its submit, or many in hand."""
     if isinstance(item, list):
-        return [job for one in item for job in _jobs(one)]
+        return [job for each in item for job in _jobs(each)]
     if isinstance(item, tuple):
         return _jobs(item[0])
     return [item if isinstance(item, Job) else item.job]
@@ -105,20 +105,20 @@ def _jobs(item: Any) -> list[Job]:
 class Simulation:
     """`orders` are wanted at the beginning; `fate` may be replaced to decide what befalls each effect."""
 
-    def __init__(self, store: Any, seed: int, climate: Climate, orders: list[Order]) -> None:
-        self.seed, self.climate, self.orders = seed, climate, orders
+    def __init__(self, store: Any, seed: int, fault_plan: FaultPlan, orders: list[Order]) -> None:
+        self.seed, self.fault_plan, self.orders = seed, fault_plan, orders
         self.random = random.Random(seed)
         self.now = NOW
         self.trace: list[str] = []
         self.actors: list[Actor] = []
         self.agenda: list[tuple[int, int, Callable[[], None]]] = []
         self._numbers = itertools.count()
-        self.known: dict[str, Job] = {}
+        self.jobs_seen: dict[str, Job] = {}
         self.raw: dict[str, str] = {}
         self.ends: Counter[str] = Counter()
         self.excuses: defaultdict[str, set[str]] = defaultdict(set)
         self.happened: Counter[str] = Counter()
-        self.faults_left = climate.faults
+        self.faults_left = fault_plan.faults
         self.outage_until = 0
         self.looking = False
         self.frozen: dict[str, int] = {}
@@ -130,18 +130,18 @@ class Simulation:
         self.bucket = Bucket(self.effect)
         self.gateways = Gateways(self.effect, lambda: self.now)
         self.gateways.accepted = self._accepted
-        self.courier: Callable[[Task], list[int]] = self._courier_times
+        self.callback_times: Callable[[Task], list[int]] = self._callback_times
         self.broker: Callable[[], list[int]] = self._broker_times
         self.gateways.refused = lambda job, word: self.excuses[job].add("refused")
-        self.parts = parts.assemble(self, store, self.gateways, self.bucket, climate.resubmit, self._hand)
+        self.parts = parts.assemble(self, store, self.gateways, self.bucket, fault_plan.resubmit, self._hand)
         self.services = self.parts.services
         self.on_bill: Callable[[Task, Job | None], None] = lambda task, job: None
 
     # --- a run
 
     def run(self) -> Simulation:
-        """Until every job came to its end and all is quiet."""
-        with parts.staged(self):
+        """Run until every job has ended and nothing is left to do."""
+        with parts.simulated_modules(self):
             for number, order in enumerate(self.orders):
                 self.at(self.now + number * self.random.choice((0, 10, 3000)), lambda order=order: self._ask(order))  # type: ignore[misc]
             self.at(self.now, self._turn)
@@ -149,7 +149,7 @@ class Simulation:
                 for _ in range(MOST_TURNS):
                     if not self._go_on():
                         return self
-                raise Violation(f"it never came to rest: {self._told()}")
+                raise Violation(f"it never came to rest: {self._description()}")
             finally:
                 self._kill_all()
 
@@ -164,7 +164,7 @@ class Simulation:
         moments = [actor.ready_at for actor in self.actors] + [at for at, _, _ in self.agenda[:1]]
         self.now = max(self.now, min(moments))
         if self.now > NOW + MOST_VIRTUAL_MS:
-            raise Violation(f"stuck: {self._told()}")
+            raise Violation(f"stuck: {self._description()}")
         return True
 
     def _do_agenda(self) -> None:
@@ -172,14 +172,14 @@ class Simulation:
             heapq.heappop(self.agenda)[2]()
 
     def _resume(self, actor: Actor) -> None:
-        BATON.resume(actor)
+        ACTORS.resume(actor)
         if actor.ended:
             self.actors.remove(actor)
             if self.violations:
-                raise Violation(f"seed {self.seed}\n{self.violations[0]}") from actor.trouble
-            if actor.trouble:
-                raise Violation(f"{actor.name} let out {actor.trouble!r}") from actor.trouble
-            if actor.home != "scheduler":
+                raise Violation(f"seed {self.seed}\n{self.violations[0]}") from actor.error
+            if actor.error:
+                raise Violation(f"{actor.name} let out {actor.error!r}") from actor.error
+            if actor.process != "scheduler":
                 self._ring()
 
     def _quiet(self) -> bool:
@@ -187,30 +187,30 @@ class Simulation:
             return False
         if len(self.agenda) > 1:  # the scheduler's next turn is always on it
             return False
-        return all(job.chores == (Chore.RETIRE,) for job in self.known.values())
+        return all(job.chores == (Chore.RETIRE,) for job in self.jobs_seen.values())
 
-    def _told(self) -> str:
-        alive = [(actor.name, actor.home, actor.ready_at - NOW) for actor in self.actors]
-        jobs = [(j.id, j.state.value, j.due_at and j.due_at - NOW, j.history[-4:]) for j in self.known.values()]
+    def _description(self) -> str:
+        alive = [(actor.name, actor.process, actor.ready_at - NOW) for actor in self.actors]
+        jobs = [(j.id, j.state.value, j.due_at and j.due_at - NOW, j.history[-4:]) for j in self.jobs_seen.values()]
         ahead = [(at - NOW, do) for at, _, do in self.agenda]
         return f"at {self.now - NOW} ms, actors {alive}, ahead {ahead}, jobs {jobs}"
 
     def _kill_all(self) -> None:
         for actor in list(self.actors):
-            actor.doomed = True
+            actor.killed = True
             while not actor.ended:
-                BATON.resume(actor)
+                ACTORS.resume(actor)
         self.actors.clear()
 
-    # --- what the parts ask of the stage
+    # --- what the parts call
 
     def at(self, moment: int, do: Callable[[], None]) -> None:
-        """Let something happen then."""
+        """Schedule an action."""
         heapq.heappush(self.agenda, (moment, next(self._numbers), do))
 
-    def start(self, name: str, home: str, work: Callable[[], None]) -> Actor:
-        """Let somebody go to work."""
-        actor = Actor(name, home, work, max(self.now, self.frozen.get(home, 0)))
+    def start(self, name: str, process: str, work: Callable[[], None]) -> Actor:
+        """Start an actor."""
+        actor = Actor(name, process, work, max(self.now, self.frozen.get(process, 0)))
         self.actors.append(actor)
         return actor
 
@@ -222,35 +222,35 @@ class Simulation:
         self.violations.append(what)
         raise Violation(what)
 
-    def home(self) -> str:
-        return BATON.holder.home if BATON.holder else "judge"
+    def process(self) -> str:
+        return ACTORS.running.process if ACTORS.running else "judge"
 
     def wait(self) -> None:
         """Let others go first."""
-        actor = BATON.holder
+        actor = ACTORS.running
         assert actor
         actor.ready_at = max(actor.ready_at, self.now + 100)
-        BATON.pause()
+        ACTORS.pause()
 
     def sleep(self, seconds: float) -> None:
-        actor = BATON.holder
+        actor = ACTORS.running
         assert actor
-        if actor.doomed:
+        if actor.killed:
             raise Died
         actor.ready_at = self.now + round(seconds * 1000)
-        BATON.pause()
+        ACTORS.pause()
 
     def effect(self, part: str, name: str, do: Callable[[], Any], refused: Exception, lost: Exception) -> Any:
-        """Something that reaches out: others may come first, it may go wrong, and others may come before its answer."""
-        actor = BATON.holder
+        """An effect: other actors may run before it and before its answer, and it may fail."""
+        actor = ACTORS.running
         if actor is None or self.looking:
             return do()
-        if actor.doomed:
+        if actor.killed:
             raise Died
-        if self.random.random() < self.climate.restless:
-            BATON.pause()
+        if self.random.random() < self.fault_plan.restless:
+            ACTORS.pause()
         fate = "refused" if part == "store" and self.now < self.outage_until else self.fate(part, name)
-        self.trace.append(f"{actor.home} {actor.name} {part} {name} {fate}".rstrip())
+        self.trace.append(f"{actor.process} {actor.name} {part} {name} {fate}".rstrip())
         self.now += self.random.randrange(20)
         return self._befall(fate, actor, part, name, do, refused, lost)
 
@@ -267,14 +267,14 @@ class Simulation:
             raise lost
         answer = self._done(part, name, do)
         if fate == "again":
-            BATON.pause()
+            ACTORS.pause()
             answer = self._done(part, name, do)
         if fate == "die after":
-            self.kill(actor.home, actor)
+            self.kill(actor.process, actor)
         if fate == "lost":
             raise lost
-        if self.random.random() < self.climate.restless / 2:
-            BATON.pause()
+        if self.random.random() < self.fault_plan.restless / 2:
+            ACTORS.pause()
         return answer
 
     def _done(self, part: str, name: str, do: Callable[[], Any]) -> Any:
@@ -288,20 +288,20 @@ class Simulation:
     def _discover(self) -> None:
         """Jobs that were written down, whether their callers heard of it or not."""
         for job_id, raw in self.parts.everything().items():
-            if job_id not in self.known:
-                self.raw[job_id], self.known[job_id] = raw, parts.decode(raw)
+            if job_id not in self.jobs_seen:
+                self.raw[job_id], self.jobs_seen[job_id] = raw, parts.decode(raw)
 
     def _excuse(self, actor: Actor, fate: str, name: str) -> None:
         if fate in DEADLY or fate == "freeze":
             for other in self.actors:
-                if other.home == actor.home:
+                if other.process == actor.process:
                     self._excused(other, "away")
         elif name.startswith("submit") and fate in ("lost", "unheard"):
             self._excused(actor, "lost")
         elif fate == "slow":
             self._excused(actor, "slow")
         elif fate == "outage":
-            for job_id in self.known:
+            for job_id in self.jobs_seen:
                 self.excuses[job_id].add("outage")
 
     def _excused(self, actor: Actor, why: str) -> None:
@@ -312,35 +312,35 @@ class Simulation:
 
     def _fate(self, part: str, name: str) -> str:
         """The seed decides."""
-        if not self.faults_left or part not in self.climate.parts or self.random.random() > self.climate.rate:
+        if not self.faults_left or part not in self.fault_plan.parts or self.random.random() > self.fault_plan.rate:
             return ""
         self.faults_left -= 1
         odds = FATES[part]
         return self.random.choices(list(odds), list(odds.values()))[0]
 
-    def kill(self, home: str, actor: Actor | None = None) -> None:
+    def kill(self, process: str, actor: Actor | None = None) -> None:
         """kill -9 of a process, at whatever its threads are."""
-        self.frozen.pop(home, None)
+        self.frozen.pop(process, None)
         for other in self.actors:
-            if other.home == home:
-                other.doomed, other.ready_at = True, self.now
+            if other.process == process:
+                other.killed, other.ready_at = True, self.now
         if actor:
             raise Died
 
     def freeze(self, actor: Actor) -> None:
         """The whole process stands still for a while."""
         until = self.now + self.how_long((3, 12, 17, 40, 400)) * 1000
-        self.frozen[actor.home] = until
+        self.frozen[actor.process] = until
         for other in self.actors:
-            if other.home == actor.home:
+            if other.process == actor.process:
                 other.ready_at = max(other.ready_at, until)
         actor.ready_at = until
-        BATON.pause()
+        ACTORS.pause()
 
     def slow(self, actor: Actor, part: str) -> None:
         """One call takes long, as long as its deadline lets it; the process lives."""
         actor.ready_at = self.now + self.how_long(LONG_S[part]) * 1000
-        BATON.pause()
+        ACTORS.pause()
 
     def outage(self) -> None:
         """Redis is gone for a while."""
@@ -350,10 +350,10 @@ class Simulation:
 
     def _watch(self) -> None:
         """Look at every record after each write: what has ended is never left, and ends once."""
-        ids = list(self.known)
+        ids = list(self.jobs_seen)
         for job_id, raw in zip(ids, self.parts.raw(ids), strict=True):
             if raw is not None and raw != self.raw[job_id]:
-                self._moved(self.known[job_id], parts.decode(raw))
+                self._moved(self.jobs_seen[job_id], parts.decode(raw))
                 self.raw[job_id] = raw
 
     def _moved(self, was: Job, job: Job) -> None:
@@ -362,7 +362,7 @@ class Simulation:
         if job.version <= was.version:
             self.broke(f"{job.id} went back from version {was.version} to {job.version}")
         self.ends[job.id] += job.ended and not was.ended
-        self.known[job.id] = job
+        self.jobs_seen[job.id] = job
 
     # --- the processes
 
@@ -374,7 +374,7 @@ class Simulation:
         nap_s = 1.0
         try:
             nap_s = self.parts.scheduler.turn(self.now)
-            if any(job.parked and not job.ended for job in self.known.values()):
+            if any(job.parked and not job.ended for job in self.jobs_seen.values()):
                 nap_s = min(nap_s, 5.0)
         except LedgerUnavailable:
             pass
@@ -390,7 +390,7 @@ class Simulation:
 
     def _ring(self) -> None:
         """Whoever came to an end may have made something due."""
-        if not any(actor.home == "scheduler" for actor in self.actors):
+        if not any(actor.process == "scheduler" for actor in self.actors):
             self._wake(self.now + 1)
 
     def _hand(self, tickets: Any) -> None:
@@ -401,30 +401,30 @@ class Simulation:
     def _broker_times(self) -> list[int]:
         """After how many ms a message comes: it is lost, delivered twice or late where the seed says so."""
         copies = 1
-        if self.faults_left and self.random.random() < self.climate.rate:
+        if self.faults_left and self.random.random() < self.fault_plan.rate:
             self.faults_left -= 1
             copies = self.random.choice((0, 2, 2, 3))
             self.happened[f"message x {copies}"] += 1
         return [self.random.choice((0, 5, 500, 11_000, 40_000)) if copies > 1 else 0 for _ in range(copies)]
 
     def _deliver(self, tickets: Any) -> None:
-        home = self.random.choice(WORKERS[: self.climate.workers])
-        self.start("message", home, lambda: parts.perform(tickets, self.services, WorkerProcesses(self)))
-        if home not in self.beating:
-            self.beating.add(home)
-            self.at(self.now + schedule.RENEW_S * 1000, lambda: self._beat(home))
+        process = self.random.choice(WORKERS[: self.fault_plan.workers])
+        self.start("message", process, lambda: parts.perform(tickets, self.services, WorkerProcesses(self)))
+        if process not in self.beating:
+            self.beating.add(process)
+            self.at(self.now + schedule.RENEW_S * 1000, lambda: self._beat(process))
 
-    def _beat(self, home: str) -> None:
-        self.beating.discard(home)
-        held = [actor for actor in self.actors if actor.home == home]
+    def _beat(self, process: str) -> None:
+        self.beating.discard(process)
+        held = [actor for actor in self.actors if actor.process == process]
         if held:
             if all(actor.name != "beat" for actor in held):
-                self.start("beat", home, lambda: parts.beat(home, self.services))
-            self.beating.add(home)
-            next_at = max(self.frozen.get(home, 0), self.now) + schedule.RENEW_S * 1000
-            self.at(next_at, lambda: self._beat(home))
+                self.start("beat", process, lambda: parts.beat(process, self.services))
+            self.beating.add(process)
+            next_at = max(self.frozen.get(process, 0), self.now) + schedule.RENEW_S * 1000
+            self.at(next_at, lambda: self._beat(process))
 
-    # --- callers, and the gateways' couriers
+    # --- callers, and the callbacks of the gateways
 
     def _ask(self, order: Order) -> None:
         self.start(order.marker, "web", lambda: self._post_job(order))
@@ -445,11 +445,11 @@ class Simulation:
 
     def _taken(self, order: Order, job_id: str) -> None:
         order.id = job_id
-        if job_id not in self.known:
+        if job_id not in self.jobs_seen:
             self.broke(f"{job_id} was promised and is not there")
 
     def _call(self, path: str, body: Any, headers: dict[str, str]) -> Any:
-        return self.parts.door.post(path, json=body, headers={"Authorization": "Bearer acme-key", **headers})
+        return self.parts.web_client.post(path, json=body, headers={"Authorization": "Bearer acme-key", **headers})
 
     def cancel(self, order: Order) -> None:
         """The caller does not want it any more."""
@@ -464,10 +464,10 @@ class Simulation:
         """A bill was written: is it one that may be?"""
         self.on_bill(task, self.job_of(task.job))
         if task.callback_url:
-            for moment in self.courier(task):
+            for moment in self.callback_times(task):
                 self.at(moment, lambda: self._call_back(task))
 
-    def _courier_times(self, task: Task) -> list[int]:
+    def _callback_times(self, task: Task) -> list[int]:
         early = [self.now + self.random.choice((0, 1, 30))] if self.random.random() < 0.3 else []
         after = [self.random.choice((0, 1, 40, 3000, 60_000)) for _ in range(self.random.choice((1, 1, 2, 3)))]
         return [*early, *(task.ends_at + wait for wait in after)]
@@ -476,7 +476,7 @@ class Simulation:
         self.start(f"callback of {task.job}", "web", lambda: self._deliver_callback(task, tries))
 
     def _deliver_callback(self, task: Task, tries: int) -> None:
-        """A courier comes again until it is let in."""
+        """A callback is sent again until it is accepted."""
         heard = False
         try:
             assert task.callback_url
@@ -503,7 +503,7 @@ class Simulation:
 
     def job_of(self, marker: str) -> Job | None:
         """The job of an order as it stands in the ledger."""
-        ids = [job.id for job in self.known.values() if job.request["prompt"] == marker]
+        ids = [job.id for job in self.jobs_seen.values() if job.request["prompt"] == marker]
         if len(ids) > 1:
             self.broke(f"{marker} was taken twice: {ids}")
         raws = self.parts.raw(ids)
@@ -515,7 +515,7 @@ def _nothing(_: Simulation, __: Actor, ___: str) -> None:
 
 
 BEFORE: dict[str, Callable[[Simulation, Actor, str], None]] = {
-    "die before": lambda simulation, actor, _: simulation.kill(actor.home, actor),
+    "die before": lambda simulation, actor, _: simulation.kill(actor.process, actor),
     "freeze": lambda simulation, actor, _: simulation.freeze(actor),
     "slow": lambda simulation, actor, part: simulation.slow(actor, part),
     "outage": lambda simulation, _, __: simulation.outage(),

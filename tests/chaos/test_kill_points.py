@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 from controls import SAFEGUARDS
-from effort import AT_LENGTH
+from run_length import LONG_RUN
 from scenarios import MODES, SCENARIOS, broken, effects
 
 from rushes.shared.ledger.redis_store import RedisStore
@@ -14,7 +14,7 @@ from rushes.shared.ledger.store import Store
 
 DEATHS = MODES[:3]
 # The stores are held against each other in test_simulation.py; all of it over Redis takes minutes.
-STORES = ["memory", "redis"] if AT_LENGTH else ["memory"]
+STORES = ["memory", "redis"] if LONG_RUN else ["memory"]
 
 
 # The ground of each safeguard (controls.py): where the suite goes red without it, at length or in short.
@@ -27,7 +27,7 @@ def modes(name: str, at: int) -> tuple[str, ...]:
 
     And what would show that a safeguard is gone.
     """
-    if AT_LENGTH:
+    if LONG_RUN:
         return MODES
     telling = (mode for life, mode in sorted(GROUNDS) if life == name)
     return tuple(dict.fromkeys((DEATHS[at % 3], DEATHS[(at + 1) % 3], *telling)))

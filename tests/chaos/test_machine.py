@@ -7,13 +7,13 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from effort import AT_LENGTH
 from factories import NOW, POLICY, SECOND, job, link, result
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
 from judge import whole
 from ledger_steps import ALL_ROOMS, GATEWAYS, Twice, engage, plan
+from run_length import LONG_RUN
 
 from rushes.shared.domain import events
 from rushes.shared.domain.events import Event, Reason
@@ -152,10 +152,10 @@ def test_no_order_of_calls_breaks_the_ledger() -> None:
     run_state_machine_as_test(
         LedgerMachine,
         settings=settings(
-            max_examples=2000 if AT_LENGTH else 200,
+            max_examples=2000 if LONG_RUN else 200,
             stateful_step_count=40,
             deadline=None,
-            derandomize=not AT_LENGTH,
+            derandomize=not LONG_RUN,
             suppress_health_check=list(HealthCheck),
         ),
     )

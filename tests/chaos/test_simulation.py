@@ -6,8 +6,8 @@ from collections import Counter
 from collections.abc import Callable
 
 import pytest
-from effort import number
-from seeds import play, prepared
+from run_length import number
+from seeds import prepared, run_seed
 
 from rushes.shared.ledger.memory_store import MemoryStore
 from rushes.shared.ledger.store import Store
@@ -23,7 +23,7 @@ def test_whatever_goes_wrong_every_job_ends_once_and_is_paid_for_once(fresh: Cal
     found: Counter[str] = Counter()
 
     for seed in range(FIRST + block * SHARE, FIRST + (block + 1) * SHARE):
-        found.update(play(seed, fresh()))
+        found.update(run_seed(seed, fresh()))
 
     print({what: count for what, count in sorted(found.items()) if not what.startswith("heard")})
     assert found["completed"] > SHARE // 2
@@ -43,7 +43,7 @@ def test_the_seeds_go_everywhere() -> None:
     """A climate in which nothing happens would prove nothing."""
     found: Counter[str] = Counter()
     for seed in range(10_000, 10_000 + max(SEEDS, 40)):
-        found.update(play(seed, MemoryStore()))
+        found.update(run_seed(seed, MemoryStore()))
 
     wanted = ("lost", "refused", "die before", "die after", "freeze", "slow", "outage", "message x 0", "message x 2")
     assert [what for what in (*wanted, "completed", "failed", "canceled", "held") if not found[what]] == []
