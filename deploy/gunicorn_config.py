@@ -36,4 +36,4 @@ loglevel = "warning"
 
 def post_worker_init(worker: object) -> None:
     """As in worker/app.py."""
-    thread_switching.settle()
+    thread_switching.tune()

@@ -1,4 +1,4 @@
-"""JSON as short as it can be said, by a library that says it in a tenth of the time (measured 2026-11)."""
+"""Compact JSON, by orjson, which takes a tenth of the time of the standard library (measured 2026-11)."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ import orjson
 
 
 def compact(value: Any, default: Callable[[Any], Any] | None = None) -> str:
-    """The text; half a surrogate pair, which JSON may hold and UTF-8 may not, stands in it as JSON's own escape.
+    """The JSON text of a value. Half a surrogate pair, which UTF-8 cannot encode, is written as JSON's escape.
 
-    `default` says what to write for what JSON has no word for; without it that is a TypeError.
+    `default` converts a value that JSON has no type for; without it such a value raises TypeError.
     """
     try:
         return orjson.dumps(value, default=default).decode()
-    except TypeError:  # that, or a number of more than 64 bits
+    except TypeError:  # half a surrogate pair, or an integer of more than 64 bits
         text = json.dumps(value, default=default, ensure_ascii=False, separators=(",", ":"))
         return text.encode("utf-8", "backslashreplace").decode()

@@ -1,7 +1,7 @@
-"""One JSON line for each thing that happened; on a terminal, a line for people.
+"""Logging: one JSON line per event; on a terminal, a line for people.
 
-The one place where logs are masked. Keys, tokens and signed links are taken out of whatever is written. Of what the
-libraries log only their own words are kept: Celery, kombu and amqp log whole messages, botocore whole requests.
+All masking of logs is here. Keys, tokens and signed links are removed from everything that is written. Of a library's
+records only its own words are kept, because Celery, kombu and amqp log whole messages, and botocore whole requests.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ from rushes.shared.compact_json import compact
 from rushes.shared.domain import trace_context
 from rushes.shared.domain.events import Event
 from rushes.shared.domain.job import Job
-from rushes.shared.masking import MASK, masker, traced, withheld
+from rushes.shared.masking import MASK, masker, traceback_text, withheld
 
 log = structlog.get_logger()
 
 
-def moved(old: Job | None, new: Job, event: Event | None) -> None:
-    """One line for each move of a job from state to state; nothing in it is secret."""
+def log_move(old: Job | None, new: Job, event: Event | None) -> None:
+    """Log a line for each move of a job from state to state; it holds no secret."""
     if old and old.state is new.state:
         return
     attempt = new.attempt
@@ -47,9 +47,9 @@ def moved(old: Job | None, new: Job, event: Event | None) -> None:
 
 
 def configure() -> None:
-    """Set structlog and the standard library's logging to the same lines on standard error, masked."""
+    """Have structlog and the standard library's logging write the same masked lines to standard error."""
     mask = masker(os.environ)
-    logging.setLogRecordFactory(records(mask))
+    logging.setLogRecordFactory(record_factory(mask))
     before: list[Processor] = [
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
@@ -57,7 +57,7 @@ def configure() -> None:
     after: list[Processor] = [exception_text, structlog.processors.JSONRenderer(compact)]
     if sys.stderr.isatty():
         after = [exception_text, structlog.dev.ConsoleRenderer()]
-    stream = cast(TextIO, Masked(sys.stderr, mask))
+    stream = cast(TextIO, MaskedStream(sys.stderr, mask))
     structlog.configure(
         processors=[*before, *after],
         logger_factory=structlog.WriteLoggerFactory(stream),
@@ -66,45 +66,45 @@ def configure() -> None:
     )
     meta = structlog.stdlib.ProcessorFormatter.remove_processors_meta
     formatter = structlog.stdlib.ProcessorFormatter(foreign_pre_chain=[record_text, *before], processors=[meta, *after])
-    handler = Lines(stream)
+    handler = LineHandler(stream)
     handler.setFormatter(formatter)
-    logging.raiseExceptions = False  # or a handler that fails prints the whole of what it was given
+    logging.raiseExceptions = False  # otherwise a handler that fails prints the whole record, unmasked
     logging.basicConfig(handlers=[handler], level=logging.WARNING, force=True)
 
 
 def configure_process() -> None:
-    """For a process that serves: what is printed past the logging is masked too, and a thread's end is a line."""
+    """Configure a serving process: mask what is printed without logging too, and log each thread that crashes."""
     mask = masker(os.environ)
     for name in ("stdout", "stderr", "__stdout__", "__stderr__"):
-        setattr(sys, name, Masked(getattr(sys, name), mask))
+        setattr(sys, name, MaskedStream(getattr(sys, name), mask))
     configure()
-    threading.excepthook = lambda ended: broke("a thread ended", ended.exc_value)
-    sys.excepthook = lambda _, error, __: broke("the process ended", error)
-    sys.unraisablehook = lambda ignored: broke("an error was ignored", ignored.exc_value)
+    threading.excepthook = lambda crash: log_crash("a thread ended", crash.exc_value)
+    sys.excepthook = lambda _, error, __: log_crash("the process ended", error)
+    sys.unraisablehook = lambda ignored: log_crash("an error was ignored", ignored.exc_value)
 
 
-def broke(what: str, error: BaseException | None) -> None:
+def log_crash(what: str, error: BaseException | None) -> None:
     if not isinstance(error, SystemExit):
         log.critical(what, exc_info=error)
 
 
-# --- what is written
+# --- output
 
 
-class Lines(logging.StreamHandler[Any]):
-    """Writes records; of one that cannot be written it says so."""
+class LineHandler(logging.StreamHandler[Any]):
+    """Writes records, and logs an error for one that it cannot write."""
 
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802
         error = sys.exc_info()[1]
         log.error("a log line was lost", logger=record.name, reason=type(error).__name__)
 
 
-class Masked:
+class MaskedStream:
     """A stream that masks what is written to it."""
 
     def __init__(self, stream: Any, mask: Callable[[str], str]) -> None:
-        # What is masked once needs no second time.
-        self._stream: Any = stream._stream if isinstance(stream, Masked) else stream
+        # Text is masked once, even if the stream was masked before.
+        self._stream: Any = stream._stream if isinstance(stream, MaskedStream) else stream
         self._mask = mask
 
     def write(self, text: str) -> int:
@@ -119,23 +119,23 @@ class Masked:
         return getattr(self._stream, name)
 
 
-# --- what is logged
+# --- records
 
 
 def exception_text(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
-    """The traceback of an event, without what the errors say."""
+    """Add an event's traceback, without the texts of the errors."""
     error = event.pop("exc_info", None)
     if error is True:
         error = sys.exc_info()[1]
     elif isinstance(error, tuple):
         error = error[1]
     if isinstance(error, BaseException):
-        event["exception"] = traced(error)
+        event["exception"] = traceback_text(error)
     return event
 
 
 def record_text(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
-    """Whose record of the standard library it is, and the traceback that it brings as text."""
+    """Add the logger's name and the traceback of a record of the standard library."""
     record = event["_record"]
     event["logger"] = record.name
     if record.exc_text:
@@ -143,18 +143,17 @@ def record_text(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMapp
     return event
 
 
-# These log requests and not bodies, as whole texts; what is secret in them is masked.
-PLAIN_SPOKEN = ("gunicorn", "werkzeug")
-# Of a text that was put together before: what stands in brackets or quotes was put in.
-PUT_IN = re.compile(r"""([(\[{<]|(?<!\w)['"]).*""", re.DOTALL)
+# These loggers write requests without bodies, as whole texts, so masking their secrets is enough.
+KEPT_LOGGERS = ("gunicorn", "werkzeug")
+# In a message without arguments, values that were put in stand in brackets or quotes.
+INSERTED = re.compile(r"""([(\[{<]|(?<!\w)['"]).*""", re.DOTALL)
 WARNING = re.compile(r"\S+:\d+: \w+")
 
 
-def records(mask: Callable[[str], str]) -> Callable[..., logging.LogRecord]:
-    """Makes the records of the standard library's logging, masked before any handler sees them.
+def record_factory(mask: Callable[[str], str]) -> Callable[..., logging.LogRecord]:
+    """A factory of the standard library's log records, which masks them before any handler sees them.
 
-    A library may bring a handler and a formatter of its own (KOMBU_LOG_DEBUG does): what a record does not hold, none
-    of them writes.
+    A library may add a handler and a formatter of its own (KOMBU_LOG_DEBUG does), so a record must hold no secret.
     """
 
     def record(
@@ -169,32 +168,32 @@ def records(mask: Callable[[str], str]) -> Callable[..., logging.LogRecord]:
         **named: Any,
     ) -> logging.LogRecord:
         error = exc_info[1] if isinstance(exc_info, tuple) else None
-        if name and not name.startswith(PLAIN_SPOKEN):  # a copy of a record is made without one
-            message, arguments = own_words(name, message, arguments)
-        made = logging.LogRecord(name or "", level, path, line, message, arguments, None, *more, **named)
-        made.msg, made.args = mask(whole(made)), None
-        made.exc_text = mask(traced(error)) if error else None
-        return made
+        if name and not name.startswith(KEPT_LOGGERS):  # a copy of a record is made without one
+            message, arguments = library_words(name, message, arguments)
+        log_record = logging.LogRecord(name or "", level, path, line, message, arguments, None, *more, **named)
+        log_record.msg, log_record.args = mask(formatted_message(log_record)), None
+        log_record.exc_text = mask(traceback_text(error)) if error else None
+        return log_record
 
     return record
 
 
-def whole(record: logging.LogRecord) -> str:
+def formatted_message(record: logging.LogRecord) -> str:
     try:
         return record.getMessage()
-    except (TypeError, ValueError, KeyError):  # its arguments do not fit: withheld ones fit no %d
+    except (TypeError, ValueError, KeyError):  # its arguments do not fit: a withheld one is no number for %d
         return str(record.msg)
 
 
-def own_words(name: str, message: Any, arguments: Any) -> tuple[str, Any]:
-    """A library's message without what others put into it."""
+def library_words(name: str, message: Any, arguments: Any) -> tuple[str, Any]:
+    """A library's message, without the values that were put into it."""
     if name == "py.warnings":
         where = WARNING.match(str(arguments[0] if arguments else message))
         return f"{where[0] if where else 'a warning'}: {MASK}", None
     if not arguments:
-        return PUT_IN.sub(MASK, str(message)), None
+        return INSERTED.sub(MASK, str(message)), None
     if isinstance(arguments[0], dict):
-        # In place: Celery gives the same mapping to the record once more, as `data`.
+        # Changed in place: Celery passes the same mapping to the record once more, as `data`.
         arguments[0].update({key: withheld(value) for key, value in arguments[0].items()})
         return str(message), arguments
     return str(message), tuple(map(withheld, arguments))

@@ -1,4 +1,4 @@
-"""The signed message to the caller, under Standard Webhooks (standardwebhooks.com, spec 2026-08)."""
+"""The signed notification to the caller, by Standard Webhooks (standardwebhooks.com, spec 2026-08)."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from rushes.shared.domain.job import Job
 from rushes.shared.intake.job_document import document, moment
 
 
-def notice(job: Job, secrets: Sequence[str], now: int) -> Request:
-    """The message that tells of a job's end. Its id stays the same however often it is sent."""
+def notification(job: Job, secrets: Sequence[str], now: int) -> Request:
+    """The notification of a job's end. Its id is the same however often it is sent."""
     body = {"type": f"job.{job.state.value}", "timestamp": moment(job.ended_at), "data": document(job)}
     message_id, timestamp = f"msg_{job.id.removeprefix('job_')}", now // 1000
     request = Request("POST", str(job.callback_url), json=body)
@@ -24,13 +24,13 @@ def notice(job: Job, secrets: Sequence[str], now: int) -> Request:
         "webhook-id": message_id,
         "webhook-timestamp": str(timestamp),
         "traceparent": trace_context.traceparent(job),
-        **signature(secrets, message_id, timestamp, request.body() or b""),
+        **signature_header(secrets, message_id, timestamp, request.body() or b""),
     }
     return Request("POST", request.url, headers, body)
 
 
-def signature(secrets: Sequence[str], message_id: str, timestamp: int, body: bytes) -> dict[str, str]:
-    """The signature header, one signature for each secret while they rotate; none where the tenant has no secret."""
-    signed = f"{message_id}.{timestamp}.".encode() + body
-    made = [b64encode(hmac.new(webhook_secret(secret), signed, sha256).digest()).decode() for secret in secrets]
-    return {"webhook-signature": " ".join(f"v1,{one}" for one in made)} if made else {}
+def signature_header(secrets: Sequence[str], message_id: str, timestamp: int, body: bytes) -> dict[str, str]:
+    """The signature header, with one signature per secret while they rotate; empty if the tenant has no secret."""
+    content = f"{message_id}.{timestamp}.".encode() + body
+    signatures = [b64encode(hmac.new(webhook_secret(secret), content, sha256).digest()).decode() for secret in secrets]
+    return {"webhook-signature": " ".join(f"v1,{signature}" for signature in signatures)} if signatures else {}

@@ -1,4 +1,4 @@
-"""The only place that joins the parts."""
+"""Builds the parts of a process from its settings and connects them; the only place that does."""
 
 from __future__ import annotations
 
@@ -27,16 +27,16 @@ from rushes.shared.storage.journal import Journal
 from rushes.shared.storage.presigned_links import PresignedLinks
 from rushes.shared.storage.s3_clients import BucketRegions, S3ClientFactory
 
-# A request in the receiver fails sooner than the gateway that calls would give up (10 s, PROVIDERS.md): a call to a
-# ledger that does not answer is made three times, so it is given up within two seconds.
+# A gateway's callback waits at most 10 s (PROVIDERS.md), so the receiver gives up sooner: it calls a ledger that does
+# not answer three times, which takes under two seconds.
 RECEIVER_TIMEOUT_S, WORKER_TIMEOUT_S = 0.6, 5.0
-# Of 5 MiB each, for the clips on their way through all workers of a machine: 16 clips at once stay below 64 MiB.
+# Upload buffers of 5 MiB each, shared by all worker processes of a machine: 16 clips at once stay below 64 MiB.
 BUFFERS = 10
 
 
 @dataclass(frozen=True, slots=True)
 class Services:
-    """Everything a step or a view needs."""
+    """The parts that steps and views need."""
 
     settings: Settings
     ledger: Ledger
@@ -44,35 +44,35 @@ class Services:
     archive: Archive
     prices: PriceTable
     intake: Intake
-    fetchable: Callable[[str], str]
-    """An input's address as a gateway can fetch it."""
+    fetchable_url: Callable[[str], str]
+    """The URL at which a gateway can fetch an input; an `s3://` address is presigned."""
     now: Callable[[], int]
-    """The moment, in ms since the epoch."""
+    """The time, in ms since the epoch."""
     journal: Journal
 
     def access(self, provider: str, attempt: Attempt | None = None) -> Access:
-        """Where a gateway is and its key; for an attempt as they were when it was made."""
+        """A gateway's address and key; for an attempt its own ones, which a changed setting does not change."""
         gateway = self.settings.gateways.get(provider)
         key = gateway.key if gateway else os.environ.get(attempt.key_name if attempt else "", "")
         base_url = attempt.base_url if attempt else (gateway.base_url if gateway else "")
         return Access(base_url, key)
 
     def callback_url(self, job: Job, provider: str, attempt: int) -> str | None:
-        """The address at which this attempt's gateway may call back; None where it does not, or nobody could."""
+        """The address for this attempt's callbacks; None if the gateway makes none, or we have no public address."""
         if self.settings.public_url is None or not PROVIDERS[provider].calls_back:
             return None
-        token = credentials_module.make(self.settings.secret_keys, provider, job.id, attempt)
+        token = credentials_module.make_token(self.settings.secret_keys, provider, job.id, attempt)
         return f"{self.settings.public_url}/callbacks/{provider}/{job.id}/{token}"
 
 
 def build(environ: Mapping[str, str], ledger_timeout_s: float = WORKER_TIMEOUT_S) -> Services:
-    """Join everything; raises SettingsError with one line."""
+    """Build everything; raises SettingsError with one line."""
     settings = load(environ)
     prices = load_prices(settings)
     ledger = Ledger(
         RedisStore(connect(settings.redis_url, ledger_timeout_s)),
         settings.policy,
-        tracing.observed(environ, logs.moved),
+        tracing.move_observer(environ, logs.log_move),
     )
     client = http_client(environ, settings)
     s3 = S3ClientFactory(settings.ca_file)
@@ -84,7 +84,7 @@ def build(environ: Mapping[str, str], ledger_timeout_s: float = WORKER_TIMEOUT_S
 
 
 def archive_over(s3: S3ClientFactory, links: PresignedLinks, settings: Settings) -> Archive:
-    """The archive of these settings."""
+    """The archive for these settings."""
     extra = settings.s3_extra_args
     return Archive(
         links.default_client,
@@ -98,13 +98,13 @@ def archive_over(s3: S3ClientFactory, links: PresignedLinks, settings: Settings)
 
 
 def curl_put(s3: S3ClientFactory, links: PresignedLinks, bucket: str) -> CurlPut | None:
-    """The faster way to put small objects and parts, where the AWS configuration allows it and has credentials."""
+    """Direct S3 puts for small objects and parts; None if the settings need boto3's way, or no credentials are set."""
     credentials = s3.session.get_credentials() if s3.allows_curl_put() else None
     return CurlPut(lambda: links.client(bucket), credentials, bucket, s3.authorities) if credentials else None
 
 
 def http_client(environ: Mapping[str, str], settings: Settings) -> HttpClient:
-    """The way out to gateways, inputs and callers."""
+    """The HTTP client for gateways, inputs and callbacks of callers."""
     authorities = certificate_bundle(environ, settings.ca_file)
     return HttpClient(
         settings.egress_allow, f"rushes/{__version__}", authorities=authorities, proxy=settings.egress_proxy
@@ -117,7 +117,7 @@ def clock() -> int:
 
 
 def load_prices(settings: Settings) -> PriceTable:
-    """The price table with the user's laid over it."""
+    """The built-in price table with the user's overlay; raises SettingsError."""
     try:
         overlay = Path(settings.prices_file).read_text() if settings.prices_file else None
         return PriceTable.load(overlay)

@@ -1,4 +1,4 @@
-"""Settings from the environment: everything that is missing or malformed is told at once, in one line."""
+"""Reads the settings from the environment. All that are missing or malformed are reported at once, in one line."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ HASH = re.compile(r"sha256\$[0-9a-f]{64}")
 
 @dataclass(frozen=True, slots=True)
 class GatewaySettings:
-    """An enabled gateway."""
+    """The settings of an enabled gateway."""
 
     name: str
     key: str = field(repr=False)
@@ -42,7 +42,7 @@ class GatewaySettings:
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """Everything that the environment decides."""
+    """All settings of a process."""
 
     redis_url: str = field(repr=False)
     broker_url: str = field(repr=False)
@@ -78,7 +78,7 @@ class NetworkList(fields.Field[tuple[Network, ...]]):
 
 
 class EgressProxy(fields.Field[Proxy]):
-    """The address of a proxy; its password is in no error."""
+    """The address of a proxy; its password never appears in an error."""
 
     def _deserialize(self, value: Any, attr: Any, data: Any, **kwargs: Any) -> Proxy:
         try:
@@ -87,8 +87,8 @@ class EgressProxy(fields.Field[Proxy]):
             raise ValidationError(str(error)) from None
 
 
-def certificates(path: str) -> None:
-    """Checks that a file, or a folder of them, holds certificates."""
+def check_certificate_path(path: str) -> None:
+    """Check that a file, or a folder of files, holds certificates."""
     try:
         check_certificates(path)
     except ValueError as error:
@@ -99,16 +99,16 @@ class Pairs(fields.Field[tuple[tuple[str, str], ...]]):
     """`name:value` pairs, comma separated; the name is a tenant."""
 
     def _deserialize(self, value: Any, attr: Any, data: Any, **kwargs: Any) -> tuple[tuple[str, str], ...]:
-        pairs = tuple((name, held) for name, _, held in (part.partition(":") for part in parts(value)))
-        if not pairs or not all(TENANT.fullmatch(name) and held for name, held in pairs):
-            raise ValidationError("give name:value pairs, comma separated; a name is of letters, digits, _ . -")
+        pairs = tuple((name, text) for name, _, text in (part.partition(":") for part in parts(value)))
+        if not pairs or not all(TENANT.fullmatch(name) and text for name, text in pairs):
+            raise ValidationError("give name:value pairs, comma separated; a name has letters, digits, _ . -")
         return pairs
 
 
 class Keys(Pairs):
     """`name:key` pairs; a key may be given as its hash.
 
-    What only begins like a hash is refused: a shell that read `$…` as a variable would leave `sha256` as the key.
+    A value that only begins like a hash is refused: a shell that expands `$…` would leave `sha256` as the key.
     """
 
     def _deserialize(self, value: Any, attr: Any, data: Any, **kwargs: Any) -> tuple[tuple[str, str], ...]:
@@ -117,26 +117,26 @@ class Keys(Pairs):
             raise ValidationError("give a hashed key as sha256$ and 64 hex digits in small letters, in single quotes")
         owners: dict[str, str] = {}
         if any(owners.setdefault(credentials.hashed(key), name) != name for name, key in pairs):
-            raise ValidationError("the same key is given to two names; whose are its jobs?")
+            raise ValidationError("two names have the same key; give each its own")
         return pairs
 
 
 class Secrets(Pairs):
-    """`tenant:whsec_…` pairs; a secret that signs nothing would be found out only by the caller."""
+    """`tenant:whsec_…` pairs. A secret that cannot sign is refused here: otherwise only the caller would notice."""
 
     def _deserialize(self, value: Any, attr: Any, data: Any, **kwargs: Any) -> tuple[tuple[str, str], ...]:
         pairs = super()._deserialize(value, attr, data, **kwargs)
         try:
-            whole = all(credentials.webhook_secret(secret) for _, secret in pairs)
+            is_valid = all(credentials.webhook_secret(secret) for _, secret in pairs)
         except ValueError:
-            whole = False
-        if not whole:
-            raise ValidationError("give tenant:whsec_… pairs, comma separated; whsec_ and then base64")
+            is_valid = False
+        if not is_valid:
+            raise ValidationError("give tenant:whsec_… pairs, comma separated; base64 follows whsec_")
         return pairs
 
 
 class S3ExtraArgs(fields.Field[ExtraArgs]):
-    """JSON of boto's ExtraArgs."""
+    """boto3's ExtraArgs, as JSON."""
 
     def _deserialize(self, value: Any, attr: Any, data: Any, **kwargs: Any) -> ExtraArgs:
         try:
@@ -149,60 +149,62 @@ class Texts(fields.Field[tuple[str, ...]]):
     """Values, comma separated."""
 
     def _deserialize(self, value: Any, attr: Any, data: Any, **kwargs: Any) -> tuple[str, ...]:
-        found = parts(value)
-        if not found:
+        values = parts(value)
+        if not values:
             raise ValidationError("give a value, or several, comma separated")
-        return found
+        return values
 
 
 def parts(value: str) -> tuple[str, ...]:
     return tuple(part.strip() for part in value.split(",") if part.strip())
 
 
-def url(*schemes: str) -> Any:
-    """Checks that a value is an address of one of the schemes."""
+def url_check(*schemes: str) -> Any:
+    """A check that a value is an address with one of the schemes."""
 
     def check(value: str) -> None:
-        if value.partition("://")[0] not in schemes or not _leads_somewhere(value):
+        if value.partition("://")[0] not in schemes or not _has_host(value):
             raise ValidationError(f"give an address that begins with {' or '.join(s + '://' for s in schemes)}")
 
     return check
 
 
-def _leads_somewhere(value: str) -> bool:
+def _has_host(value: str) -> bool:
     try:
         address = urlsplit(value)
         return address.port != 0 and bool(address.hostname)
-    except ValueError:  # brackets or a port that are none
+    except ValueError:  # malformed brackets or port
         return False
 
 
-def redis_address(value: str) -> None:
-    """Checks that redis-py could connect with an address; nothing is opened."""
+def check_redis_address(value: str) -> None:
+    """Check that redis-py accepts an address; no connection is made."""
     try:
         connection.check(value)
     except ValueError as error:
         raise ValidationError(str(error)) from None
 
 
-# Those of kombu 5.6; more may stand behind a plus.
-BROKER = (
+# The transports of kombu 5.6; more may follow after a plus.
+BROKER_PATTERN = (
     "(amqps?|pyamqp|librabbitmq|(confluent)?kafka|rediss?|sentinel|unix|sqs|SQS|gcpubsub|azurestoragequeues"
     "|azureservicebus|slmq|SLMQ|mongodb|sqla|sqlalchemy|pgmq|zookeeper|consul|etcd|qpid|pyro|filesystem|memory)"
     r"(\+[\w.+-]+)?://"
 )
-CELERYS = validate.Regexp(BROKER, error="give an address that Celery knows, such as amqp://… or redis://…")
+check_celery_broker = validate.Regexp(
+    BROKER_PATTERN, error="give an address that Celery knows, such as amqp://… or redis://…"
+)
 
 
-def broker_address(value: str) -> None:
-    """Checks a Redis as the ledger's is checked, and of others that kombu has such a transport."""
+def check_broker_address(value: str) -> None:
+    """Check a Redis address as the ledger's is checked, and another broker's for a transport of kombu."""
     if value.partition("://")[0] in SCHEMES and (";" not in value or value.partition("://")[0] in SENTINELS):
-        redis_address(value)
+        check_redis_address(value)
     else:
-        CELERYS(value)
+        check_celery_broker(value)
 
 
-HEADER_SAFE = validate.Regexp(r"[!-~]+$", error="holds a space or a character that no key has")
+HEADER_SAFE = validate.Regexp(r"[!-~]+$", error="holds a space or another character that cannot be in a key")
 
 
 POSITIVE = validate.Range(min=0, min_inclusive=False)
@@ -213,7 +215,7 @@ def seconds(default: float, name: str) -> fields.Float:
 
 
 def cores() -> int:
-    """How many cores this process may use."""
+    """The number of cores that this process may use."""
     if hasattr(os, "sched_getaffinity"):  # not on macOS
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
@@ -225,16 +227,16 @@ class Environment(Schema):
     class Meta:
         unknown = EXCLUDE
 
-    redis_url = fields.String(required=True, data_key="REDIS_URL", validate=redis_address)
-    broker_url = fields.String(load_default=None, data_key="RUSHES_BROKER_URL", validate=broker_address)
+    redis_url = fields.String(required=True, data_key="REDIS_URL", validate=check_redis_address)
+    broker_url = fields.String(load_default=None, data_key="RUSHES_BROKER_URL", validate=check_broker_address)
     bucket = fields.String(
         required=True,
         data_key="RUSHES_S3_BUCKET",
-        validate=validate.Regexp(r"[A-Za-z0-9][A-Za-z0-9._-]{1,253}[A-Za-z0-9]$", error="not a bucket's name"),
+        validate=validate.Regexp(r"[A-Za-z0-9][A-Za-z0-9._-]{1,253}[A-Za-z0-9]$", error="not a valid bucket name"),
     )
     prefix = fields.String(load_default="", data_key="RUSHES_S3_PREFIX")
     s3_extra_args = S3ExtraArgs(load_default=dict, data_key="RUSHES_S3_EXTRA_ARGS")
-    public_url = fields.String(load_default=None, data_key="RUSHES_PUBLIC_URL", validate=url("https", "http"))
+    public_url = fields.String(load_default=None, data_key="RUSHES_PUBLIC_URL", validate=url_check("https", "http"))
     secret_keys = Texts(required=True, data_key="RUSHES_SECRET_KEY")
     api_keys = Keys(required=True, data_key="RUSHES_API_KEYS")
     requests_per_minute = fields.Integer(
@@ -246,11 +248,13 @@ class Environment(Schema):
     prices_file = fields.String(load_default=None, data_key="RUSHES_PRICES_FILE")
     egress_allow = NetworkList(load_default=(), data_key="RUSHES_EGRESS_ALLOW")
     egress_proxy = EgressProxy(load_default=None, data_key="RUSHES_EGRESS_PROXY")
-    ca_file = fields.String(load_default=None, data_key="RUSHES_CA_FILE", validate=certificates)
-    # Read where they are used; one that leads nowhere would be found out only by the first call.
-    ssl_cert_file = fields.String(load_default=None, data_key="SSL_CERT_FILE", validate=certificates)
-    requests_ca_bundle = fields.String(load_default=None, data_key="REQUESTS_CA_BUNDLE", validate=certificates)
-    aws_ca_bundle = fields.String(load_default=None, data_key="AWS_CA_BUNDLE", validate=certificates)
+    ca_file = fields.String(load_default=None, data_key="RUSHES_CA_FILE", validate=check_certificate_path)
+    # Libraries read these themselves. They are checked here, so that a wrong path is found at start and not by a call.
+    ssl_cert_file = fields.String(load_default=None, data_key="SSL_CERT_FILE", validate=check_certificate_path)
+    requests_ca_bundle = fields.String(
+        load_default=None, data_key="REQUESTS_CA_BUNDLE", validate=check_certificate_path
+    )
+    aws_ca_bundle = fields.String(load_default=None, data_key="AWS_CA_BUNDLE", validate=check_certificate_path)
     poll_first_s = seconds(15, "RUSHES_POLL_FIRST_S")
     poll_max_s = seconds(120, "RUSHES_POLL_MAX_S")
     callback_grace_s = seconds(180, "RUSHES_CALLBACK_GRACE_S")
@@ -267,43 +271,43 @@ class Environment(Schema):
     daily_budget_usd = fields.Decimal(load_default=None, data_key="RUSHES_DAILY_BUDGET_USD", validate=POSITIVE)
     webhook_secrets = Secrets(load_default=(), data_key="RUSHES_WEBHOOK_SECRETS")
     journal = fields.Boolean(load_default=True, data_key="RUSHES_JOURNAL")
-    s3_endpoint = fields.String(load_default=None, data_key="AWS_ENDPOINT_URL_S3", validate=url("https", "http"))
+    s3_endpoint = fields.String(load_default=None, data_key="AWS_ENDPOINT_URL_S3", validate=url_check("https", "http"))
     port = fields.Integer(load_default=8000, data_key="PORT", validate=validate.Range(0, 65535))
 
 
-# Checked here, and read by boto3 and by those who call.
-ELSEWHERE = ("s3_endpoint", "ssl_cert_file", "requests_ca_bundle", "aws_ca_bundle")
+# Checked here, and read by boto3 and the HTTP client.
+READ_BY_LIBRARIES = ("s3_endpoint", "ssl_cert_file", "requests_ca_bundle", "aws_ca_bundle")
 
 
 class GatewayEnvironment(Schema):
-    """The variables of one gateway, without its name in front."""
+    """The variables of one gateway, without their prefix."""
 
     class Meta:
         unknown = EXCLUDE
 
     key = fields.String(load_default=None, data_key="API_KEY", validate=HEADER_SAFE)
-    base_url = fields.String(load_default=None, data_key="BASE_URL", validate=url("https", "http"))
+    base_url = fields.String(load_default=None, data_key="BASE_URL", validate=url_check("https", "http"))
     max_in_flight = fields.Integer(load_default=20, data_key="MAX_IN_FLIGHT", validate=validate.Range(min=1))
     submits_per_minute = fields.Integer(load_default=60, data_key="SUBMITS_PER_MINUTE", validate=validate.Range(min=1))
 
 
 def load(environ: Mapping[str, str]) -> Settings:
     """The settings of an environment; raises SettingsError. An empty variable counts as unset."""
-    given = {name: value.strip() for name, value in environ.items() if value.strip()}
+    variables = {name: value.strip() for name, value in environ.items() if value.strip()}
     problems: dict[str, Any] = {}
-    values = _loaded(Environment(), given, "", problems)
-    gateways = _gateways(given, problems)
+    values = _load_schema(Environment(), variables, "", problems)
+    gateways = _gateways(variables, problems)
     if problems:
-        told = "; ".join(f"{name}: {_line(problem)}" for name, problem in sorted(problems.items()))
-        raise SettingsError(f"settings: {told}")
+        text = "; ".join(f"{name}: {_line(problem)}" for name, problem in sorted(problems.items()))
+        raise SettingsError(f"settings: {text}")
     return _settings(values, gateways)
 
 
-def _loaded(schema: Schema, given: Mapping[str, str], before: str, problems: dict[str, Any]) -> dict[str, Any]:
+def _load_schema(schema: Schema, variables: Mapping[str, str], prefix: str, problems: dict[str, Any]) -> dict[str, Any]:
     try:
-        return dict(schema.load({k.removeprefix(before): v for k, v in given.items() if k.startswith(before)}))
+        return dict(schema.load({k.removeprefix(prefix): v for k, v in variables.items() if k.startswith(prefix)}))
     except ValidationError as error:
-        problems.update({before + str(name): problem for name, problem in dict(error.messages_dict).items()})
+        problems.update({prefix + str(name): problem for name, problem in dict(error.messages_dict).items()})
         return {}
 
 
@@ -311,21 +315,21 @@ def _line(problem: Any) -> str:
     return " ".join(map(str, problem)) if isinstance(problem, list) else str(problem)
 
 
-def _gateways(given: Mapping[str, str], problems: dict[str, Any]) -> dict[str, GatewaySettings]:
-    found = {}
+def _gateways(variables: Mapping[str, str], problems: dict[str, Any]) -> dict[str, GatewaySettings]:
+    gateways = {}
     for name, provider in PROVIDERS.items():
-        before = f"{name.upper()}_"
-        values = _loaded(GatewayEnvironment(), given, before, problems)
+        prefix = f"{name.upper()}_"
+        values = _load_schema(GatewayEnvironment(), variables, prefix, problems)
         if values.get("key") is None:
             continue
         base_url = values["base_url"] or provider.address
         if base_url is None:
-            problems[f"{before}BASE_URL"] = "required with a key: this gateway has no address of its own"
+            problems[f"{prefix}BASE_URL"] = "required with a key: this gateway has no documented address"
             continue
-        found[name] = GatewaySettings(
+        gateways[name] = GatewaySettings(
             name, values["key"], base_url, values["max_in_flight"], values["submits_per_minute"]
         )
-    return found
+    return gateways
 
 
 def _settings(values: dict[str, Any], gateways: dict[str, GatewaySettings]) -> Settings:
@@ -333,12 +337,12 @@ def _settings(values: dict[str, Any], gateways: dict[str, GatewaySettings]) -> S
         *("poll_first_s", "poll_max_s", "callback_grace_s", "job_timeout_s", "result_ttl_s", "retention_s"),
         "wait_for_cheapest_s",
     )
-    patience = {name: values.pop(name) for name in names}
-    policy = Policy(**patience, resubmit_unconfirmed=values.pop("unconfirmed") == "resubmit")
+    durations_s = {name: values.pop(name) for name in names}
+    policy = Policy(**durations_s, resubmit_unconfirmed=values.pop("unconfirmed") == "resubmit")
     secrets: dict[str, tuple[str, ...]] = {}
     for tenant, secret in values.pop("webhook_secrets"):
         secrets[tenant] = (*secrets.get(tenant, ()), secret)
-    for name in ELSEWHERE:
+    for name in READ_BY_LIBRARIES:
         del values[name]
     values["broker_url"] = values["broker_url"] or values["redis_url"]
     values["public_url"] = (values["public_url"] or "").rstrip("/") or None

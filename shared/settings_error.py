@@ -1,4 +1,4 @@
-"""What is raised where a setting is missing or malformed."""
+"""The error of missing or malformed settings."""
 
 
 class SettingsError(Exception):

@@ -11,9 +11,9 @@ from rushes.shared import credentials
 from rushes.shared.domain import events
 from rushes.shared.intake.intake import Unacceptable
 from rushes.shared.ledger.ledger import Ledger
-from rushes.shared.operations.task_query import result_of
+from rushes.shared.operations.task_query import check_link
 from rushes.shared.providers import PROVIDERS
-from rushes.shared.providers.base import Heard
+from rushes.shared.providers.base import CallbackReport
 from rushes.shared.providers.reading import Malformed
 from rushes.shared.services import Services
 from rushes.webhook_receiver.auth import services
@@ -39,7 +39,7 @@ THUMBNAIL_URL_CHARS = 1000
 def receive(provider: str, job_id: str, token: str) -> Response:
     """Accept a callback; the work is done later."""
     parts = services()
-    attempt = credentials.attempt_of(parts.settings.secret_keys, provider, job_id, token)
+    attempt = credentials.read_token(parts.settings.secret_keys, provider, job_id, token)
     if attempt is None or provider not in PROVIDERS:
         raise NotFound(NOT_FOUND)
     body = raw_body()
@@ -63,7 +63,7 @@ def count_verdict(response: Response) -> Response:
     return response
 
 
-def read_callback(provider: str, body: bytes, parts: Services) -> Heard:
+def read_callback(provider: str, body: bytes, parts: Services) -> CallbackReport:
     """Return what the body says; raises Unacceptable 400."""
     try:
         return PROVIDERS[provider].read_callback(parse_json(body), parts.access(provider))
@@ -71,7 +71,7 @@ def read_callback(provider: str, body: bytes, parts: Services) -> Heard:
         raise Unacceptable("bad_request", f"The callback cannot be read: {malformed}.", 400) from None
 
 
-def note_or_apply(provider: str, job_id: str, attempt: int, callback: Heard, parts: Services) -> str:
+def note_or_apply(provider: str, job_id: str, attempt: int, callback: CallbackReport, parts: Services) -> str:
     """Note the hint; where callbacks are believed, apply the event at once.
 
     Returns the verdict; `strange` means that the callback belongs into the quarantine.
@@ -84,22 +84,22 @@ def note_or_apply(provider: str, job_id: str, attempt: int, callback: Heard, par
     return "noted" if ledger.apply(job_id, event, now) else "unknown"
 
 
-def may_be_believed(job_id: str, attempt: int, callback: Heard, ledger: Ledger) -> bool:
+def may_be_believed(job_id: str, attempt: int, callback: CallbackReport, ledger: Ledger) -> bool:
     """Whether a callback may be about the task of its attempt, with a link that may be a clip."""
     job, task_id = ledger.get(job_id), task_id_of(callback)
-    if job is None or result_of(job, callback.event) is not callback.event:
+    if job is None or check_link(job, callback.event) is not callback.event:
         return False
     task_ids = {each.number: each.task_id for each in job.attempts}
     # A callback that names another task is never believed: whoever knows the address could end the job with it.
     return attempt in task_ids and task_ids[attempt] in (None, task_id or task_ids[attempt])
 
 
-def task_id_of(callback: Heard) -> str | None:
+def task_id_of(callback: CallbackReport) -> str | None:
     """The task that a callback names; None where it names none, or one longer than any gateway's."""
     return callback.task_id if callback.task_id and len(callback.task_id) <= TASK_ID_CHARS else None
 
 
-def thumbnail_url_of(callback: Heard) -> str | None:
+def thumbnail_url_of(callback: CallbackReport) -> str | None:
     """The address of the thumbnail, which a poll does not bring; it is used only beside the confirmed clip."""
     url = callback.event.link.thumbnail_url if isinstance(callback.event, events.Succeeded) else None
     return url if url and len(url) <= THUMBNAIL_URL_CHARS else None

@@ -70,7 +70,7 @@ ARCHIVE_CHECK = SingleFlight[None](ARCHIVE_S)
 
 def _archive_problem() -> str | None:
     try:
-        ARCHIVE_CHECK.look(services().archive.check)
+        ARCHIVE_CHECK.call(services().archive.check)
     except TimeoutError:
         return "out of reach: it does not answer"
     except ArchiveUnavailable as unavailable:

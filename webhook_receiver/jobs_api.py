@@ -17,7 +17,7 @@ from werkzeug.wrappers import Response as AnyResponse
 from rushes.shared.domain import events, money
 from rushes.shared.domain.ids import CROCKFORD
 from rushes.shared.domain.job import Job, State
-from rushes.shared.intake.estimates import quotes
+from rushes.shared.intake.estimates import gateway_estimates
 from rushes.shared.intake.intake import KEY_CHARS, Receipt, Unacceptable, length_s
 from rushes.shared.intake.job_document import document
 from rushes.shared.intake.schema import JobRequest
@@ -25,7 +25,7 @@ from rushes.shared.ledger.store import LedgerUnavailable
 from rushes.shared.media.probe import InputRejected, InputUnreachable, probe_inputs
 from rushes.shared.operations.retry import retry
 from rushes.shared.providers import PROVIDERS
-from rushes.shared.providers.base import Ask
+from rushes.shared.providers.base import Submission
 from rushes.webhook_receiver import openapi_responses
 from rushes.webhook_receiver.auth import Caller, authenticate, services
 from rushes.webhook_receiver.list_query import PAGE, PAGE_MAX, bad_query, page_size, query_value
@@ -275,13 +275,13 @@ def estimate(body: Any) -> list[dict[str, Any]]:
     seconds = length_s(request_fields) or reference_s(request_fields)
     return [
         {
-            "provider": quote.provider,
-            "able": quote.able,
-            "estimated_cost_usd": money.text(quote.estimated_usd),
-            "would_send": body_to_send(quote.provider, request_fields, seconds) if quote.able else None,
-            "why_not": quote.why_not,
+            "provider": estimate.provider,
+            "able": estimate.able,
+            "estimated_cost_usd": money.text(estimate.estimated_usd),
+            "would_send": body_to_send(estimate.provider, request_fields, seconds) if estimate.able else None,
+            "why_not": estimate.why_not,
         }
-        for quote in quotes(request_fields, services().settings.gateways, services().prices, seconds)
+        for estimate in gateway_estimates(request_fields, services().settings.gateways, services().prices, seconds)
     ]
 
 
@@ -291,7 +291,7 @@ def reference_s(body: dict[str, Any]) -> Decimal | None:
     Raises Unacceptable where an input breaks a rule: a job with it would fail before anything is spent.
     """
     try:
-        facts = probe_inputs(body, services().http_client, services().fetchable, deadline_s=PROBE_S)
+        facts = probe_inputs(body, services().http_client, services().fetchable_url, deadline_s=PROBE_S)
     except InputRejected as rejected:
         raise Unacceptable("input_rejected", str(rejected), 422, {rejected.field: [rejected.message]}) from None
     except InputUnreachable:
@@ -303,8 +303,8 @@ def body_to_send(provider: str, body: dict[str, Any], seconds: Decimal | None) -
     """The exact body for a gateway; its callback address is shown without the secret part."""
     callback_url = services().settings.public_url
     calls = callback_url and PROVIDERS[provider].calls_back
-    ask = Ask(body, "", f"{callback_url}/callbacks/{provider}/…" if calls else None, seconds)
-    return PROVIDERS[provider].body(ask)
+    submission = Submission(body, "", f"{callback_url}/callbacks/{provider}/…" if calls else None, seconds)
+    return PROVIDERS[provider].body(submission)
 
 
 def visible_job(job_id: str, caller: Caller) -> Job:

@@ -22,7 +22,7 @@ KINDS: dict[type, dict[str, Any]] = {
     schema.Dollars: {
         "type": "string",
         "pattern": f"^{schema.USD}$",
-        "not": {"pattern": f"^{schema.NO_USD}$"},
+        "not": {"pattern": f"^{schema.ZERO_USD}$"},
         "example": "0.50",
     },
     schema.InputUrl: {"type": "string", "maxLength": schema.INPUT_URL_CHARS, "example": "https://example.com/input"},
@@ -96,8 +96,8 @@ RULES: dict[str, dict[str, Any]] = {
 def field_rules(_: Any, field: Any, **__: Any) -> dict[str, Any]:
     """The rules of a request field that apispec does not find by itself."""
     kind = next((KINDS[base] for base in type(field).__mro__ if base in KINDS), {})
-    if schema.SAYS_SOMETHING in field.validators:
-        kind = {**kind, "pattern": f"^{schema.SAYING_SOMETHING}$"}
+    if schema.CHECK_NOT_BLANK in field.validators:
+        kind = {**kind, "pattern": f"^{schema.NOT_BLANK}$"}
     if not isinstance(field.parent, schema.JobRequest):
         return kind
     # An accepted request may hold an address that only RUSHES_EGRESS_ALLOW permits.

@@ -1,7 +1,7 @@
-"""Runs as many Celery workers as it is told, one a core by default: a Python process uses no more than one.
+"""The launcher: runs RUSHES_WORKER_PROCESSES Celery workers, by default one per core, as Python uses one core each.
 
-A worker that ends unasked is started again, unless it keeps ending as soon as it was started; a worker whose launcher
-is gone ends (heartbeat.py).
+A worker that ends by itself is started again, unless workers keep ending right after their start. A worker whose
+launcher is gone ends (leases.py).
 """
 
 from __future__ import annotations
@@ -22,49 +22,49 @@ from rushes.worker import broker
 log = structlog.get_logger()
 
 OPTIONS = ("--loglevel", "WARNING", "--queues", "work,enqueue", "--without-gossip", "--without-mingle")
-LOOK_S = 0.5
-# A worker that ends before this age was not able to start; after so many of those in a row there is no use in more.
-YOUNG_S, YOUNG_MOST = 15, 3
+CHECK_S = 0.5
+# A worker that ends before this age failed to start. After this many failed starts in a row the launcher ends.
+MIN_AGE_S, MAX_FAILED_STARTS = 15, 3
 
 
 def command(number: int) -> list[str]:
-    """The Celery worker with this number."""
+    """The command line of the Celery worker with this number."""
     celery = [sys.executable, "-m", "celery", "--app", "rushes.worker.app", "worker", "--without-heartbeat", *OPTIONS]
     return [*celery, "--hostname", f"rushes-{number}@%h"]
 
 
 class WorkerProcesses:
-    """The workers that are running."""
+    """The running workers."""
 
     def __init__(self, size: int) -> None:
-        self._running = [self._started(number) for number in range(1, size + 1)]
-        self._stillborn = 0
+        self._running = [self._start(number) for number in range(1, size + 1)]
+        self._failed_starts = 0
         self._stopping = False
 
-    def pass_on(self, number: int, _: object) -> None:
-        """Tell all of them what we were told; from now on none is started again."""
+    def forward_signal(self, number: int, _: object) -> None:
+        """Send a signal to all workers; from now on none is started again."""
         self._stopping = True
-        for process, _born_at in self._running:
+        for process, _started_at in self._running:
             if process.poll() is None:
                 process.send_signal(number)
 
-    def look_after(self) -> int:
-        """Start again what ended, until told to stop; the exit status."""
+    def supervise(self) -> int:
+        """Restart workers that end, until a signal came and all have ended; returns the exit status."""
         while not (self._stopping and all(process.poll() is not None for process, _ in self._running)):
-            time.sleep(LOOK_S)
-            for at, (process, born_at) in enumerate(self._running):
+            time.sleep(CHECK_S)
+            for index, (process, started_at) in enumerate(self._running):
                 if process.poll() is not None and not self._stopping:
-                    self._replace(at, process.returncode, born_at)
-            if self._stillborn >= YOUNG_MOST:
-                self.pass_on(signal.SIGTERM, None)
+                    self._restart(index, process.returncode, started_at)
+            if self._failed_starts >= MAX_FAILED_STARTS:
+                self.forward_signal(signal.SIGTERM, None)
         return max(abs(process.wait()) for process, _ in self._running)
 
-    def _replace(self, at: int, status: int, born_at: float) -> None:
-        log.error("worker ended", number=at + 1, status=status)
-        self._stillborn = self._stillborn + 1 if time.monotonic() - born_at < YOUNG_S else 0
-        self._running[at] = self._started(at + 1)
+    def _restart(self, index: int, status: int, started_at: float) -> None:
+        log.error("worker ended", number=index + 1, status=status)
+        self._failed_starts = self._failed_starts + 1 if time.monotonic() - started_at < MIN_AGE_S else 0
+        self._running[index] = self._start(index + 1)
 
-    def _started(self, number: int) -> tuple[subprocess.Popen[bytes], float]:
+    def _start(self, number: int) -> tuple[subprocess.Popen[bytes], float]:
         environ = {**os.environ, "RUSHES_LAUNCHER": str(os.getpid())}
         return subprocess.Popen(command(number), env=environ), time.monotonic()  # noqa: S603
 
@@ -79,10 +79,10 @@ def main() -> None:
         sys.exit(str(error))
     if settings.worker_processes == 1:
         os.execv(sys.executable, command(1))  # noqa: S606
-    crew = WorkerProcesses(settings.worker_processes)
+    processes = WorkerProcesses(settings.worker_processes)
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT):
-        signal.signal(number, crew.pass_on)
-    sys.exit(crew.look_after())
+        signal.signal(number, processes.forward_signal)
+    sys.exit(processes.supervise())
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The Celery app. It only carries hints: no results, no eta, no retries; *later* is the ledger's."""
+"""The Celery app. Its messages only say that jobs are due: no results, no eta, no retries. Times are in the ledger."""
 
 from __future__ import annotations
 
@@ -22,19 +22,19 @@ from rushes.worker.lane_capacity import QUEUE
 
 @cache
 def services() -> Services:
-    """The parts, joined once a process."""
+    """The services of this process, built once."""
     return build(os.environ)
 
 
 CONFIG = {
     "task_ignore_result": True,
     "result_expires": 3600,
-    "task_acks_late": False,  # the ledger's lease delivers again; late acks would only add copies
+    "task_acks_late": False,  # an expired lease hands a job out again; late acks would only add copies
     "task_reject_on_worker_lost": False,
     "worker_prefetch_multiplier": 1,
     "worker_disable_prefetch": True,
-    "worker_eta_task_limit": 100,  # never used: a belt
-    "worker_cancel_long_running_tasks_on_connection_loss": False,  # would turn paid calls into lost answers
+    "worker_eta_task_limit": 100,  # no message has an eta; this only limits a mistake
+    "worker_cancel_long_running_tasks_on_connection_loss": False,  # it would lose the responses of paid calls
     "broker_connection_retry_on_startup": True,
     "broker_connection_max_retries": None,
     "task_publish_retry": False,
@@ -53,14 +53,14 @@ CONFIG = {
 
 
 def queues() -> list[Queue]:
-    """Hints are taken without a receipt, which costs two writes each: one that is lost is handed out again.
+    """The queues. Hints are not acknowledged, which saves two writes each: a lost one is handed out again.
 
-    What other services enqueue stands nowhere else until it is taken in.
+    What other services enqueue is nowhere else until it is accepted, so it is acknowledged.
     """
     return [Queue(QUEUE, no_ack=True), Queue("enqueue")]  # type: ignore[no-untyped-call]
 
 
-def make() -> Celery:
+def make_app() -> Celery:
     """The app; a missing setting ends the process with one line that names it."""
     message_decoding.install()
     try:
@@ -68,12 +68,12 @@ def make() -> Celery:
         broker.check(settings)
     except SettingsError as error:
         sys.exit(str(error))
-    made = Celery("rushes")
-    made.conf.update(CONFIG, task_queues=queues(), **broker.options(settings))
-    return made
+    celery = Celery("rushes")
+    celery.conf.update(CONFIG, task_queues=queues(), **broker.options(settings))
+    return celery
 
 
-app = make()
+app = make_app()
 
 
 @setup_logging.connect  # type: ignore[untyped-decorator]
@@ -85,7 +85,7 @@ def _log(**_: Any) -> None:
 def _ready(**_: Any) -> None:
     from rushes.worker import leases
 
-    leases.start(services())
-    thread_switching.settle()
+    leases.start_heartbeat(services())
+    thread_switching.tune()
     gc.set_threshold(20_000, 20, 20)
     doctor.warn_of_redis(services().settings)

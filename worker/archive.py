@@ -1,4 +1,4 @@
-"""From the gateway's link to the user's bucket: the clip, its thumbnail, and the manifest last."""
+"""The archive step: copies the clip and its thumbnail from the gateway to the bucket, and writes the manifest last."""
 
 from __future__ import annotations
 
@@ -22,161 +22,160 @@ from rushes.shared.intake.job_document import document
 from rushes.shared.ledger.store import LedgerUnavailable
 from rushes.shared.media import formats
 from rushes.shared.media.formats import OTHER_VIDEO_FORMATS
-from rushes.shared.operations.task_query import ask, result_of
+from rushes.shared.operations.task_query import check_link, query_task
 from rushes.shared.providers import PROVIDERS
 from rushes.shared.services import Services
 from rushes.shared.storage.archive import ArchivedClip, ArchiveUnavailable, ClipSource, InvalidClip, StoredFile
-from rushes.worker.step_failures import guarded
+from rushes.worker.step_failures import guard_step
 from rushes.worker.thread_pools import ThreadPools
 
 log = structlog.get_logger()
 
-# The whole download and upload of one clip.
+# Of the whole download and upload of one clip.
 ARCHIVE_DEADLINE_S = 900
 STALL_S = 30
-# Larger pieces cost more memory: with 1 MiB each, 16 clips at once took 86 MiB (measured 2026-11).
+# Larger chunks cost more memory: with 1 MiB each, 16 clips at once took 86 MiB (measured 2026-11).
 CHUNK_BYTES = 1 << 16
 THUMBNAIL_BYTES, THUMBNAIL_S = 10 << 20, 20
 REDIRECTS = 10
-# A link that answers so is dead; another may be had by asking the gateway again.
-DEAD = frozenset({401, 403, 404, 410})
-# A clip that is still no clip after so many downloads will not become one.
+# A link with such a status is dead; another query may return a new one.
+DEAD_STATUSES = frozenset({401, 403, 404, 410})
+# A file that is still no valid clip after this many downloads is given up.
 INVALID_TRIES = 8
-
-
-# The contract has two kinds, by what their bytes say.
+# The two kinds of the contract, by the format of their bytes.
 THUMBNAILS = {"jpeg": ("thumbnail.jpg", "image/jpeg"), "png": ("thumbnail.png", "image/png")}
 
 
-class LinkDied(Exception):
-    """The gateway's link no longer gives the clip."""
+class LinkDead(Exception):
+    """The gateway's link no longer returns the clip."""
 
 
 class NoThumbnail(Exception):
-    """There is no picture to keep beside the clip; the text says why."""
+    """No thumbnail can be archived; the text says why."""
 
 
 @dataclass(frozen=True, slots=True)
-class Copied:
-    """A clip that lies in the bucket; its manifest is to follow."""
+class CopiedClip:
+    """A clip that is in the bucket; its manifest is not written yet."""
 
     event: events.Archived
     files: Sequence[StoredFile]
 
 
-def archived(
-    jobs: Sequence[Job], services: Services, hands: ThreadPools
-) -> Iterator[list[tuple[Job, Event | Copied | None]]]:
-    """Copy clips side by side and write their manifests together: what came of it, in groups as it comes.
+def archive_clips(
+    jobs: Sequence[Job], services: Services, pools: ThreadPools
+) -> Iterator[list[tuple[Job, Event | CopiedClip | None]]]:
+    """Copy clips in parallel and write their manifests together; yields the outcomes in groups.
 
-    Where a clip is given back as it was copied, its manifest is to be written alone.
+    For an outcome that is a CopiedClip, the manifest still has to be written, alone.
     """
-    for group in hands.gather("copy", partial(clip_copied, services=services), jobs):
-        copies = [(job, copy) for job, copy in group if isinstance(copy, Copied)]
-        yield [(job, copy) for job, copy in group if not isinstance(copy, Copied)]
-        yield manifested_all(copies, services)
+    for group in pools.map_in_groups("copy", partial(copy_guarded, services=services), jobs):
+        copies = [(job, copy) for job, copy in group if isinstance(copy, CopiedClip)]
+        yield [(job, copy) for job, copy in group if not isinstance(copy, CopiedClip)]
+        yield write_manifests(copies, services)
 
 
-def clip_copied(job: Job, services: Services) -> Copied | Event | None:
-    """What came of the copy of one clip; None where the ledger is needed to know that, and out of reach."""
+def copy_guarded(job: Job, services: Services) -> CopiedClip | Event | None:
+    """The outcome of copying one clip; None if the ledger is needed for it and out of reach."""
     try:
-        return guarded(job, lambda: copied(job, services), services)
-    except LedgerUnavailable as lost:
-        log.warning("ledger out of reach", job=job.id, reason=str(lost))
+        return guard_step(job, lambda: copy_or_renew(job, services), services)
+    except LedgerUnavailable as outage:
+        log.warning("ledger out of reach", job=job.id, reason=str(outage))
         return None
 
 
-def copied(job: Job, services: Services) -> Copied | Event:
-    """Copy the clip, unless that is done; where its link is dead, ask for a fresh one."""
+def copy_or_renew(job: Job, services: Services) -> CopiedClip | Event:
+    """Copy the clip unless that is done; if its link is dead, get a new one from the gateway."""
     folder = services.archive.folder(job.id, job.created_at)
     try:
-        return finished_before(job, folder, services) or fetched(job, folder, services)
-    except LinkDied as died:
-        return renewed(job, services) or given_up(job, died, services)
+        return find_archived(job, folder, services) or copy_clip(job, folder, services)
+    except LinkDead as dead:
+        return renew_link(job, services) or copy_failed(job, dead, services)
     except InvalidClip as invalid:
-        return invalid_again(job, invalid, services)
+        return clip_invalid(job, invalid, services)
     except (Forbidden, AnswerRefused) as refusal:
-        return refused(job, refusal, services)
-    except (NotSent, AnswerLost) as setback:
-        return given_up(job, setback, services)
-    except ArchiveUnavailable as unavailable:  # whatever its link is by now: the clip may lie there all the same
+        return link_refused(job, refusal, services)
+    except (NotSent, AnswerLost) as error:
+        return copy_failed(job, error, services)
+    except ArchiveUnavailable as unavailable:
+        # Never final, even if the link has expired: the clip may be in the bucket nevertheless.
         return events.ArchiveFailed("archive_failed", str(unavailable))
 
 
-def given_up(job: Job, setback: Exception, services: Services) -> Event:
-    """It is tried again, unless the link is past its life."""
+def copy_failed(job: Job, error: Exception, services: Services) -> Event:
+    """The event of a failed copy: it is tried again unless the link has expired."""
     if not is_expired(job, services):
-        return events.ArchiveFailed("archive_failed", str(setback))
-    message = f"the gateway's link died before the clip could be copied: {setback}"
+        return events.ArchiveFailed("archive_failed", str(error))
+    message = f"the gateway's link expired before the clip could be copied: {error}"
     return events.ArchiveFailed("result_expired", message, final=True)
 
 
-def invalid_again(job: Job, invalid: InvalidClip, services: Services) -> Event:
-    """It is downloaded again, by a fresh link if there is one, unless that was done often enough."""
+def clip_invalid(job: Job, invalid: InvalidClip, services: Services) -> Event:
+    """The event of an invalid clip: up to INVALID_TRIES downloads are tried, by a new link if there is one."""
     final = is_last_try(job)
-    fresh = renewed(job, services) if job.setbacks and not final else None
-    if isinstance(fresh, events.Succeeded):
-        return replace(fresh, bad_download=True)
+    renewed = renew_link(job, services) if job.setbacks and not final else None
+    if isinstance(renewed, events.Succeeded):
+        return replace(renewed, bad_download=True)
     return events.ArchiveFailed("result_invalid", str(invalid), final)
 
 
 def is_last_try(job: Job) -> bool:
-    """Whether no further download follows if this one is no whole clip; other setbacks, of S3 say, do not count."""
+    """Whether this is the last download of an invalid clip. Other failures, such as those of S3, do not count."""
     return job.current.bad_downloads >= INVALID_TRIES
 
 
-def refused(job: Job, refusal: Exception, services: Services) -> Event:
-    """We do not fetch this link, which is no word of the gateway's; it may give another one while the clip lives."""
-    fresh = renewed(job, services) if job.setbacks else None
-    if isinstance(fresh, events.Succeeded) and leads_elsewhere(fresh.link, job):
-        return fresh
+def link_refused(job: Job, refusal: Exception, services: Services) -> Event:
+    """The event of a link that we do not fetch (an internal address, say): the gateway may return another one."""
+    renewed = renew_link(job, services) if job.setbacks else None
+    if isinstance(renewed, events.Succeeded) and has_other_origin(renewed.link, job):
+        return renewed
     message = f"we do not fetch the gateway's link: {refusal}"
     return events.ArchiveFailed("archive_failed", message, final=is_expired(job, services), refused=True)
 
 
-def leads_elsewhere(link: Link, job: Job) -> bool:
-    """Whether a link is at another place than the one that we refuse."""
-    before = job.current.link
+def has_other_origin(link: Link, job: Job) -> bool:
+    """Whether a link has another origin than the refused one."""
+    refused = job.current.link
     try:
-        return before is None or origin(link.video_url) != origin(before.video_url)
+        return refused is None or origin(link.video_url) != origin(refused.video_url)
     except Forbidden:
         return False
 
 
-def finished_before(job: Job, folder: str, services: Services) -> Event | None:
-    """A worker that died after the manifest left everything in place."""
+def find_archived(job: Job, folder: str, services: Services) -> Event | None:
+    """Archived, if an earlier try wrote the manifest and its worker died before the ledger was written."""
     if job.tries < 2 and not job.setbacks:
         return None
     manifest = services.archive.read_json(folder + "manifest.json")
-    held = manifest and manifest["job"]["result"]
-    if not held:
+    fields = manifest and manifest["job"]["result"]
+    if not fields:
         return None
-    length = held["duration_s"]
-    result = Result(**{**held, "duration_s": None if length is None else Decimal(str(length))})
-    return events.Archived(result, settled(job, result, services))
+    length = fields["duration_s"]
+    result = Result(**{**fields, "duration_s": None if length is None else Decimal(str(length))})
+    return events.Archived(result, settled_cost_usd(job, result, services))
 
 
-def fetched(job: Job, folder: str, services: Services) -> Copied:
-    """From the link into the bucket."""
+def copy_clip(job: Job, folder: str, services: Services) -> CopiedClip:
+    """Copy the clip and its thumbnail from the link to the bucket."""
     attempt = job.current
     link = attempt.link or Link("")
     metadata = {"job-id": job.id, "provider": attempt.provider, "task-id": attempt.task_id or ""}
     with ExitStack() as stack:
-        stream = opened(attempt, link.video_url, services, stack)
-        clip = services.archive.put_clip(folder + "video.mp4", source(stream, is_last_try(job)), metadata)
+        stream = open_link(attempt, link.video_url, services, stack)
+        clip = services.archive.put_clip(folder + "video.mp4", read_source(stream, is_last_try(job)), metadata)
     picture, remarks = None, container_remarks(clip)
     try:
-        picture = thumbnail(link, folder, services)
+        picture = copy_thumbnail(link, folder, services)
     except NoThumbnail as reason:
         remarks = (*remarks, ("thumbnail dropped", str(reason)))
-    result = described(clip, picture, folder, services)
-    event = events.Archived(result, settled(job, result, services), remarks, attempt=attempt.number)
-    return Copied(event, [clip.file, *([picture] if picture else [])])
+    result = make_result(clip, picture, folder, services)
+    event = events.Archived(result, settled_cost_usd(job, result, services), remarks, attempt=attempt.number)
+    return CopiedClip(event, [clip.file, *([picture] if picture else [])])
 
 
-def opened(attempt: Attempt, url: str, services: Services, stack: ExitStack) -> ResponseStream:
-    """The answer of a link; http where we may not fetch that (RUSHES_EGRESS_ALLOW) goes over https."""
-    request = PROVIDERS[attempt.provider].fetch(url, services.access(attempt.provider, attempt))
+def open_link(attempt: Attempt, url: str, services: Services, stack: ExitStack) -> ResponseStream:
+    """Open a link. An http link that we may not fetch (RUSHES_EGRESS_ALLOW) is opened over https."""
+    request = PROVIDERS[attempt.provider].download_request(url, services.access(attempt.provider, attempt))
     try:
         download = services.http_client.stream(request, deadline_s=ARCHIVE_DEADLINE_S, stall_s=STALL_S)
         return stack.enter_context(download)
@@ -184,40 +183,40 @@ def opened(attempt: Attempt, url: str, services: Services, stack: ExitStack) -> 
         if not url.startswith("http:"):
             raise
         try:
-            return opened(attempt, over_https(url), services, stack)
+            return open_link(attempt, with_https(url), services, stack)
         except NotSent as unsent:
             raise Forbidden(f"{forbidden}, and over https: {unsent}") from None
 
 
-def over_https(url: str) -> str:
-    """The same address over https, on its usual port where http's was the usual one."""
+def with_https(url: str) -> str:
+    """The same URL over https; http's default port becomes that of https."""
     return re.sub(r"^http:(//[^/?#]*?)(:80)?(?=[/?#]|$)", r"https:\1", url)
 
 
 def container_remarks(clip: ArchivedClip) -> tuple[tuple[str, str], ...]:
-    """What is to be known of a clip in a container that no consumer expects; it was paid for, and is kept."""
+    """A remark for the history if the clip is no MP4. It was paid for, so it is kept."""
     if clip.format not in OTHER_VIDEO_FORMATS:
         return ()
     return (("clip kept as it came", f"it is {clip.format}, under the name and type of an MP4"),)
 
 
-def source(stream: ResponseStream, is_last: bool) -> ClipSource:
-    """The bytes of the link, if it still gives any.
+def read_source(stream: ResponseStream, is_last: bool) -> ClipSource:
+    """The content of a link; raises LinkDead or AnswerLost.
 
-    The last chunk of a chunked body proves its end, and at the last try whatever came is taken for the whole: a clip
-    that was paid for is not lost because its server never says how long it is.
+    The last chunk of a chunked body proves that it is complete. At the last try any content counts as complete: a clip
+    that was paid for must not be lost because its server never gives its length.
     """
-    if stream.status in DEAD:
-        raise LinkDied(f"the link answers HTTP {stream.status}")
+    if stream.status in DEAD_STATUSES:
+        raise LinkDead(f"the link returned HTTP {stream.status}")
     if not is_whole(stream):
-        raise AnswerLost(f"the link answers HTTP {stream.status}")
+        raise AnswerLost(f"the link returned HTTP {stream.status}")
     is_chunked = stream.headers.get("transfer-encoding", "").lower() == "chunked"
     content_type = stream.headers.get("content-type")
     return ClipSource(stream.chunks(CHUNK_BYTES), stream.length_bytes, content_type, is_chunked or is_last)
 
 
-def thumbnail(link: Link, folder: str, services: Services) -> StoredFile | None:
-    """Keep the gateway's picture where it gave one; raises NoThumbnail, and the clip is whole all the same."""
+def copy_thumbnail(link: Link, folder: str, services: Services) -> StoredFile | None:
+    """Archive the gateway's thumbnail if it gave one. Raises NoThumbnail, which does not affect the clip."""
     if link.thumbnail_url is None:
         return None
     request = Request("GET", link.thumbnail_url)
@@ -225,24 +224,24 @@ def thumbnail(link: Link, folder: str, services: Services) -> StoredFile | None:
         response = services.http_client.send(
             request, deadline_s=THUMBNAIL_S, max_bytes=THUMBNAIL_BYTES, redirects=REDIRECTS
         )
-        name, content_type = named_thumbnail(response)
+        name, content_type = thumbnail_name(response)
         return services.archive.put_bytes(folder + name, response.body, content_type)
-    except (NotSent, AnswerLost, ArchiveUnavailable) as lost:
-        raise NoThumbnail(str(lost)) from lost
+    except (NotSent, AnswerLost, ArchiveUnavailable) as error:
+        raise NoThumbnail(str(error)) from error
 
 
-def named_thumbnail(response: Response) -> tuple[str, str]:
-    """The name and the type of a picture, by its bytes; raises NoThumbnail."""
+def thumbnail_name(response: Response) -> tuple[str, str]:
+    """The name and the content type of a thumbnail, by its bytes; raises NoThumbnail."""
     if not is_whole(response):
         raise NoThumbnail(f"its address answered {response.status}")
-    found = formats.detect(response.body[: formats.HEAD_BYTES])
-    if found not in THUMBNAILS:
-        raise NoThumbnail(f"it is {found}, not JPG or PNG")
-    return THUMBNAILS[found]
+    format_name = formats.detect(response.body[: formats.HEAD_BYTES])
+    if format_name not in THUMBNAILS:
+        raise NoThumbnail(f"it is {format_name}, not JPG or PNG")
+    return THUMBNAILS[format_name]
 
 
-def described(clip: ArchivedClip, picture: StoredFile | None, folder: str, services: Services) -> Result:
-    """What lies in the bucket."""
+def make_result(clip: ArchivedClip, picture: StoredFile | None, folder: str, services: Services) -> Result:
+    """The result of a job: the files in the bucket."""
     file, facts = clip.file, clip.info
     return Result(
         bucket=services.archive.bucket,
@@ -258,8 +257,8 @@ def described(clip: ArchivedClip, picture: StoredFile | None, folder: str, servi
     )
 
 
-def settled(job: Job, result: Result, services: Services) -> Decimal | None:
-    """What the clip costs by measured seconds; a gateway's own word goes before it."""
+def settled_cost_usd(job: Job, result: Result, services: Services) -> Decimal | None:
+    """The cost of the clip by its measured length, used where the gateway reports no cost."""
     provider = PROVIDERS[job.current.provider]
     reference = job.inputs.get("video_url", {}).get("duration_s")
     seconds = job.current.made_s or result.duration_s
@@ -268,66 +267,68 @@ def settled(job: Job, result: Result, services: Services) -> Decimal | None:
     return services.prices.estimate(provider, job.request, seconds)
 
 
-def manifested_all(copies: Sequence[tuple[Job, Copied]], services: Services) -> list[tuple[Job, Event | Copied | None]]:
-    """Write the manifests of some clips together, as far as that goes."""
+def write_manifests(
+    copies: Sequence[tuple[Job, CopiedClip]], services: Services
+) -> list[tuple[Job, Event | CopiedClip | None]]:
+    """Write the manifests of some clips together; a clip whose manifest was not written is returned as CopiedClip."""
     try:
-        told = [(copy.event.result.manifest_key, promised(job, copy, services)) for job, copy in copies]
-        written = services.archive.put_manifests(told)
-    except Exception:  # told where it is written alone
+        manifests = [(copy.event.result.manifest_key, completed_manifest(job, copy, services)) for job, copy in copies]
+        written = services.archive.put_manifests(manifests)
+    except Exception:  # the reason is logged when each is written alone
         log.warning("manifests broke together", jobs=len(copies))
         written = [False] * len(copies)
-    return [(job, copy.event if done else copy) for (job, copy), done in zip(copies, written, strict=True)]
+    return [(job, copy.event if is_written else copy) for (job, copy), is_written in zip(copies, written, strict=True)]
 
 
-def manifested(job: Job, copy: Copied, services: Services) -> Event:
+def write_clip_manifest(job: Job, copy: CopiedClip, services: Services) -> Event:
     """Write the manifest of one clip."""
     try:
-        services.archive.put_manifest(copy.event.result.manifest_key, promised(job, copy, services))
-    except ArchiveUnavailable as unavailable:  # it may stand there all the same: the next try looks
+        services.archive.put_manifest(copy.event.result.manifest_key, completed_manifest(job, copy, services))
+    except ArchiveUnavailable as unavailable:  # it may have been written nevertheless: the next try reads it
         return events.ArchiveFailed("archive_failed", str(unavailable))
     return copy.event
 
 
-def promised(job: Job, copy: Copied, services: Services) -> dict[str, Any]:
-    """The manifest of a job as it will be once it is completed; that it is let be after."""
-    return manifest(transition(job, copy.event, services.now(), services.settings.policy), copy.files)
+def completed_manifest(job: Job, copy: CopiedClip, services: Services) -> dict[str, Any]:
+    """The manifest of the completed job. It is written before the ledger is, so the job is completed only after it."""
+    return manifest_document(transition(job, copy.event, services.now(), services.settings.policy), copy.files)
 
 
-def manifest(job: Job, files: Sequence[StoredFile]) -> dict[str, Any]:
-    """The manifest: the job document without a presigned address, and what lies beside it."""
+def manifest_document(job: Job, files: Sequence[StoredFile]) -> dict[str, Any]:
+    """The manifest: the job document without a presigned URL, and the files beside it."""
     return {"schema": "rushes.manifest/1", "job": document(job), "files": [asdict(file) for file in files]}
 
 
-def renewed(job: Job, services: Services) -> Event | None:
-    """A fresh link to the clip, if the gateway has one; nothing is generated again by that."""
-    answer = result_of(job, ask(job.current, job.current.task_id or "", services))
-    if isinstance(answer, events.Succeeded) and worth_trying(answer.link, job, services):
-        return replace(answer, attempt=job.current.number)
+def renew_link(job: Job, services: Services) -> Event | None:
+    """Succeeded with a new link to the clip, None if the gateway has none. It is a query, so nothing is paid again."""
+    event = check_link(job, query_task(job.current, job.current.task_id or "", services))
+    if isinstance(event, events.Succeeded) and is_new_link(event.link, job, services):
+        return replace(event, attempt=job.current.number)
     return None
 
 
-# Ever new links that are all dead are asked for as long again as a link lives.
-LIVES = 2
+# New links that are all dead are requested until this many lifetimes of a link have passed.
+MAX_LIFETIMES = 2
 
 
-def worth_trying(link: Link, job: Job, services: Services) -> bool:
-    """Whether it is another link than the dead one, and the clip may still be there."""
-    held, life_s = job.current.link, services.settings.policy.result_ttl_s
-    gone_at = schedule.after(job.current.ended_at or 0, LIVES * life_s)
-    return services.now() < gone_at and (held is None or link.video_url != held.video_url)
+def is_new_link(link: Link, job: Job, services: Services) -> bool:
+    """Whether it differs from the dead link, and the clip may still exist."""
+    dead, lifetime_s = job.current.link, services.settings.policy.result_ttl_s
+    give_up_at = schedule.after(job.current.ended_at or 0, MAX_LIFETIMES * lifetime_s)
+    return services.now() < give_up_at and (dead is None or link.video_url != dead.video_url)
 
 
 def is_expired(job: Job, services: Services) -> bool:
-    """Past its life a link is given up, not before."""
+    """Whether the link has expired; only then it is given up."""
     link = job.current.link
     return link is not None and link.expires_at is not None and services.now() >= link.expires_at
 
 
-def write_manifest(job: Job, services: Services) -> Event:
-    """A job that ended without a clip leaves a manifest too."""
+def write_empty_manifest(job: Job, services: Services) -> Event:
+    """Write the manifest of a job that ended without a clip."""
     folder = services.archive.folder(job.id, job.created_at)
     try:
-        services.archive.put_manifest(folder + "manifest.json", manifest(job, []))
+        services.archive.put_manifest(folder + "manifest.json", manifest_document(job, []))
     except ArchiveUnavailable as unavailable:
         return events.ArchiveFailed("archive_failed", str(unavailable))
     return events.Manifested()

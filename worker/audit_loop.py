@@ -1,4 +1,4 @@
-"""The auditor's rounds: a page a second, so that a million jobs take hours and nobody is held up."""
+"""Runs the auditor's rounds: a page a second, so that a million jobs take hours and nothing is slowed down."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import time
 import structlog
 
 from rushes.shared.ledger.store import LedgerUnavailable
-from rushes.shared.operations.auditor import audit, finished, tell
+from rushes.shared.operations.auditor import audit, record_round, report
 from rushes.shared.services import Services
 from rushes.shared.storage.archive import ArchiveUnavailable
 
@@ -18,17 +18,17 @@ PAGE_S, ROUND_S = 1, 600
 
 
 def start(services: Services) -> None:
-    """Go round in the background for as long as the process lives."""
-    threading.Thread(target=_go_on, args=(services,), name="auditor", daemon=True).start()
+    """Audit in the background for as long as the process lives."""
+    threading.Thread(target=_run_rounds, args=(services,), name="auditor", daemon=True).start()
 
 
-def _go_on(services: Services) -> None:
+def _run_rounds(services: Services) -> None:
     while True:
         try:
             for page in audit(services):
-                tell(page, services)
+                report(page, services)
                 time.sleep(PAGE_S)
-            finished(services)
+            record_round(services)
         except (LedgerUnavailable, ArchiveUnavailable) as lost:
             log.warning("audit interrupted", reason=str(lost))
         except Exception:

@@ -1,4 +1,4 @@
-"""Where Celery's messages go: the broker's address in the terms of kombu and of Celery's results."""
+"""The broker of Celery's messages: translates its address for kombu and for Celery's results."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from rushes.shared.ledger import address, connection
 from rushes.shared.ledger.address import RedisAddress
 from rushes.shared.settings import Settings, SettingsError
 
-# Timeouts measured 2026-11: with the defaults a publish to a frozen broker still blocked after 100 s.
+# Measured 2026-11: with the default timeouts a publish to a frozen broker still blocked after 100 s.
 TRANSPORT = {
     "visibility_timeout": 3600,
     "socket_timeout": 5,
@@ -25,12 +25,12 @@ TRANSPORT = {
 def options(settings: Settings) -> dict[str, Any]:
     """Celery's settings for the broker, and for the results of `rushes.enqueue`.
 
-    Only `rushes.enqueue` has a result: its caller reads it where its own Celery looks.
+    Only `rushes.enqueue` has a result, which its caller reads from the backend of its own Celery.
     """
     url = settings.broker_url
     scheme = url.partition("://")[0]
     if scheme not in address.SCHEMES or (";" in url and scheme in address.SERVERS):
-        return _of_others(url)
+        return _other_options(url)
     redis = address.parse(url)
     tls = _tls(redis)
     transport = {**TRANSPORT, **{name: redis.options[name] for name in TRANSPORT if name in redis.options}}
@@ -55,21 +55,21 @@ def options(settings: Settings) -> dict[str, Any]:
     }
 
 
-def _of_others(url: str) -> dict[str, Any]:
-    """Another kind of broker, or a list of servers of which kombu takes the next when one is away."""
+def _other_options(url: str) -> dict[str, Any]:
+    """For another kind of broker, or a list of servers among which kombu fails over."""
     redis = url.partition("://")[0] in address.SERVERS
     return {"broker_url": url, "broker_transport_options": TRANSPORT if redis else {}, "result_backend": "rpc://"}
 
 
 def _tls(redis: RedisAddress) -> dict[str, Any] | None:
-    """kombu verifies nothing where it is told nothing."""
+    """kombu's TLS options; without `ssl_cert_reqs` it would verify no certificate."""
     if not redis.tls:
         return None
     return {"ssl_cert_reqs": "required", **{k: v for k, v in redis.options.items() if k.startswith("ssl_")}}
 
 
 def _sentinel_options(redis: RedisAddress, transport: dict[str, Any]) -> dict[str, Any]:
-    """A Sentinel that is away is not waited for: redis-py would dial it ten times, 11 s long (measured 2026-11)."""
+    """Options of Sentinel connections, with one try: redis-py would dial an absent one for 11 s (measured 2026-11)."""
     limits = {name: transport[name] for name in ("socket_timeout", "socket_connect_timeout", "socket_keepalive")}
     return {**limits, **redis.sentinel_options, **connection.ONCE}
 
@@ -87,14 +87,14 @@ def _url(scheme: str, host: str | None, port: int | None, redis: RedisAddress) -
 
 
 def check(settings: Settings) -> None:
-    """Raise SettingsError where kombu makes no connection of the address, or its driver is not installed."""
+    """Raise SettingsError if kombu does not accept the address, or its driver is not installed."""
     name = "REDIS_URL" if settings.broker_url == settings.redis_url else "RUSHES_BROKER_URL"
     try:
         conf = options(settings)
-        made = {"ssl": conf.get("broker_use_ssl"), "transport_options": conf["broker_transport_options"]}
+        arguments = {"ssl": conf.get("broker_use_ssl"), "transport_options": conf["broker_transport_options"]}
         for url in conf["broker_url"].split(";"):
-            cast(Any, Connection)(url, **made).transport  # noqa: B018
+            cast(Any, Connection)(url, **arguments).transport  # noqa: B018
     except ImportError as error:
         raise SettingsError(f"settings: {name}: {error}") from None
-    except Exception as error:  # each transport of kombu raises what it likes, and may quote the password
-        raise SettingsError(f"settings: {name}: kombu does not take it ({type(error).__name__})") from None
+    except Exception as error:  # kombu's transports raise any error, and its text may hold the password
+        raise SettingsError(f"settings: {name}: kombu does not accept it ({type(error).__name__})") from None

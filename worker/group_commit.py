@@ -1,4 +1,4 @@
-"""Writing down what was heard of some jobs, together."""
+"""Writes the events of several jobs to the ledger together."""
 
 from __future__ import annotations
 
@@ -14,41 +14,41 @@ from rushes.worker.leases import Lease
 
 log = structlog.get_logger()
 
-InHand = tuple[Job, Lease]
+LeasedJob = tuple[Job, Lease]
 
 
-def write(news: Sequence[tuple[Job, Event]], services: Services) -> None:
-    """Write it down; what cannot be written keeps nothing else from it. Raises LedgerUnavailable, at the end."""
+def commit(events: Sequence[tuple[Job, Event]], services: Services) -> None:
+    """Write each job's event; one that cannot be written does not stop the others. Raises LedgerUnavailable, last."""
     try:
-        services.ledger.apply_all(news, services.now())
+        services.ledger.apply_all(events, services.now())
         return
     except LedgerUnavailable:
         raise
-    except Exception as broken:
-        log.warning("not written together", jobs=len(news), reason=repr(broken))
-    losses = [lost for job, event in news if (lost := _alone(job, event, services))]
-    if losses:
-        raise losses[0]
+    except Exception as error:
+        log.warning("not written together", jobs=len(events), reason=repr(error))
+    outages = [outage for job, event in events if (outage := _commit_one(job, event, services))]
+    if outages:
+        raise outages[0]
 
 
-def _alone(job: Job, event: Event, services: Services) -> LedgerUnavailable | None:
+def _commit_one(job: Job, event: Event, services: Services) -> LedgerUnavailable | None:
     try:
         services.ledger.apply(job.id, event, services.now(), known=job)
-    except LedgerUnavailable as lost:
-        return lost
+    except LedgerUnavailable as outage:
+        return outage
     except Exception:
         log.exception("not written", job=job.id, fact=type(event).__name__)
     return None
 
 
-def write_down(facts: Sequence[tuple[InHand, Event | None]], services: Services) -> None:
-    """Write down what was heard of some jobs, as far as the ledger is within reach, and let go of them."""
-    news = [(job, event) for (job, _), event in facts if event]
+def commit_and_release(outcomes: Sequence[tuple[LeasedJob, Event | None]], services: Services) -> None:
+    """Write the events of jobs, if the ledger can be reached, and release their leases in any case."""
+    events = [(job, event) for (job, _), event in outcomes if event]
     try:
-        if news:
-            write(news, services)
-    except LedgerUnavailable as lost:
-        log.warning("ledger out of reach", jobs=len(news), reason=str(lost))
+        if events:
+            commit(events, services)
+    except LedgerUnavailable as outage:
+        log.warning("ledger out of reach", jobs=len(events), reason=str(outage))
     finally:
-        for (_, mine), _ in facts:
-            mine.let_go()
+        for (_, lease), _ in outcomes:
+            lease.release()

@@ -1,4 +1,4 @@
-"""The lanes of the ledger, and how much of each the workers are given at once."""
+"""The lanes of the ledger, and how many of their jobs the workers get at once."""
 
 from __future__ import annotations
 
@@ -12,46 +12,46 @@ from rushes.shared.settings import GatewaySettings
 
 @dataclass(frozen=True, slots=True)
 class Share:
-    """Of one kind of work: tickets out per worker, tickets a message, threads that do them."""
+    """The limits of one kind of work: tickets out per worker, tickets per message, threads per worker."""
 
-    room: int
+    max_tickets: int
     batch: int
     threads: int
 
 
 QUEUE = "work"
 
-# Rooms bound what waits: a ticket must be opened within pace.HANDOUT_S or it is handed out again.
+# `max_tickets` limits waiting: a ticket that is not opened within schedule.HANDOUT_S is handed out again.
 SHARES: dict[str, Share] = {
-    "submit": Share(room=32, batch=8, threads=32),
-    "poll": Share(room=96, batch=32, threads=48),
-    "archive": Share(room=24, batch=8, threads=24),
-    "notify": Share(room=16, batch=8, threads=16),
-    "retire": Share(room=64, batch=64, threads=2),
+    "submit": Share(max_tickets=32, batch=8, threads=32),
+    "poll": Share(max_tickets=96, batch=32, threads=48),
+    "archive": Share(max_tickets=24, batch=8, threads=24),
+    "notify": Share(max_tickets=16, batch=8, threads=16),
+    "retire": Share(max_tickets=64, batch=64, threads=2),
 }
 
 
-# The calls of a step that are made side by side, each in a thread; whoever leads the step waits for them in its own.
+# Threads for the calls of a batch; the thread that runs the batch waits for them.
 CALLS = {"send": 32, "copy": 16}
 
 
 def lanes(gateways: Iterable[str] = PROVIDERS) -> list[str]:
-    """Every lane there is; those of gateways that are not enabled too, for their jobs must not be forgotten."""
+    """All lanes, those of disabled gateways included: their jobs must not be forgotten."""
     names = list(gateways)
     return ["archive", "notify", "retire", *(f"{kind}:{name}" for kind in ("submit", "poll") for name in names)]
 
 
-def rooms(gateways: Mapping[str, GatewaySettings], workers: int) -> list[LaneRoom]:
-    """The lanes with their room, archives first: links die, polls do not."""
-    return [_room(lane, gateways, max(workers, 1)) for lane in lanes()]
+def lane_limits(gateways: Mapping[str, GatewaySettings], workers: int) -> list[LaneRoom]:
+    """The lanes with their limits. Archives come first, because links expire."""
+    return [_limit(lane, gateways, max(workers, 1)) for lane in lanes()]
 
 
-def _room(lane: str, gateways: Mapping[str, GatewaySettings], workers: int) -> LaneRoom:
+def _limit(lane: str, gateways: Mapping[str, GatewaySettings], workers: int) -> LaneRoom:
     kind, _, name = lane.partition(":")
-    room = SHARES[kind].room * workers
+    max_tickets = SHARES[kind].max_tickets * workers
     if kind != "submit":
-        return LaneRoom(lane, room)
+        return LaneRoom(lane, max_tickets)
     gateway = gateways.get(name)
-    if gateway is None:  # its jobs, those that wait for the end of a pause too, are handed out to be moved elsewhere
-        return LaneRoom(lane, room, name, room, room)
-    return LaneRoom(lane, room, name, gateway.max_in_flight, gateway.submits_per_minute)
+    if gateway is None:  # it is disabled: its jobs, parked ones included, are handed out to be rerouted
+        return LaneRoom(lane, max_tickets, name, max_tickets, max_tickets)
+    return LaneRoom(lane, max_tickets, name, gateway.max_in_flight, gateway.submits_per_minute)

@@ -1,4 +1,4 @@
-"""A worker shows every few seconds that it lives: it keeps its share of the lanes, and the jobs that it holds."""
+"""Leases of jobs and the worker's heartbeat, which renews them and the worker's share of the lanes."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ from rushes.shared.services import Services
 from rushes.worker.lane_capacity import lanes
 
 log = structlog.get_logger()
-EXIT_DEAF = 70
-# Nobody else can have taken a job up whose lease was renewed so short a time ago.
-SURE_S = 2
+EXIT_NO_WORK = 70
+# A lease that was renewed less than this ago cannot have been taken over by another worker.
+FRESH_S = 2
 
 
 class Lease:
-    """A job in a worker's hands. The lock keeps a renewal and a write that needs the lease apart."""
+    """This worker's lease of a job. The lock separates a renewal from a write that needs the lease."""
 
     def __init__(self, ticket: Ticket, since: int) -> None:
         self.kind, _, self.gateway = ticket.lane.partition(":")
@@ -35,88 +35,88 @@ class Lease:
         self._since = since
         self._lock = threading.Lock()
 
-    def let_go(self) -> None:
-        """The step is done; the lease is not renewed any more."""
-        HELD.discard(self)
+    def release(self) -> None:
+        """Stop renewing the lease: the step is done."""
+        ACTIVE.discard(self)
 
     def renew(self, services: Services) -> None:
-        """Hold on to the job, if it has been held for long enough to need it."""
+        """Renew the lease if the job has been held long enough to need it."""
         now = services.now()
         with self._lock:
             if self._ticket and now >= schedule.after(self._since, schedule.RENEW_S):
                 self._ticket = services.ledger.renew(self._ticket, now)
 
-    def sure(self, now: int) -> bool:
-        """Whether the lease was renewed a moment ago."""
+    def is_fresh(self, now: int) -> bool:
+        """Whether the lease was renewed less than FRESH_S ago."""
         ticket = self._ticket
-        return ticket is not None and ticket.lease >= schedule.after(now, schedule.LEASE_S - SURE_S)
+        return ticket is not None and ticket.lease >= schedule.after(now, schedule.LEASE_S - FRESH_S)
 
     @contextmanager
-    def kept(self) -> Iterator[Ticket | None]:
-        """The ticket as it is, and as it stays meanwhile; None where the job is no longer ours."""
+    def locked(self) -> Iterator[Ticket | None]:
+        """The current ticket, which no renewal changes meanwhile; None if the lease is lost."""
         with self._lock:
             yield self._ticket
 
-    def have(self, ticket: Ticket | None) -> None:
-        """The ticket is another from now on; for whoever keeps it."""
+    def replace_ticket(self, ticket: Ticket | None) -> None:
+        """Set the ticket; call it only inside `locked`."""
         self._ticket = ticket
 
 
-HELD: set[Lease] = set()
+ACTIVE: set[Lease] = set()
 
 
-def hold(ticket: Ticket, services: Services) -> Lease:
-    """Keep a job from now on, until it is let go."""
-    held = Lease(ticket, services.now())
-    HELD.add(held)
-    return held
+def acquire(ticket: Ticket, services: Services) -> Lease:
+    """A lease that the heartbeat renews until it is released."""
+    lease = Lease(ticket, services.now())
+    ACTIVE.add(lease)
+    return lease
 
 
-def engage(
-    holds: Sequence[Lease], write: Callable[[Sequence[Ticket]], Sequence[Job | Exception]], now: int
+def write_with_leases(
+    leases: Sequence[Lease], write: Callable[[Sequence[Ticket]], Sequence[Job | Exception]], now: int
 ) -> list[Job | Exception | None]:
-    """Do a write that needs the leases, and renews those of the jobs that it gives; None for one no longer ours."""
-    with ExitStack() as kept:
-        tickets = [kept.enter_context(hold.kept()) for hold in holds]
-        ours = [ticket for ticket in tickets if ticket]
-        done = dict(zip(ours, write(ours) if ours else (), strict=True))
-        for hold, ticket in zip(holds, tickets, strict=True):
-            if ticket and isinstance(done[ticket], Job):
-                hold.have(replace(ticket, lease=schedule.after(now, schedule.LEASE_S)))
-        return [done[ticket] if ticket else None for ticket in tickets]
+    """Do a write that needs the leases, and renews those of the jobs that it returns; None for a lost lease."""
+    with ExitStack() as locks:
+        tickets = [locks.enter_context(lease.locked()) for lease in leases]
+        valid = [ticket for ticket in tickets if ticket]
+        results = dict(zip(valid, write(valid) if valid else (), strict=True))
+        for lease, ticket in zip(leases, tickets, strict=True):
+            if ticket and isinstance(results[ticket], Job):
+                lease.replace_ticket(replace(ticket, lease=schedule.after(now, schedule.LEASE_S)))
+        return [results[ticket] if ticket else None for ticket in tickets]
 
 
-def still(holds: Sequence[Lease], services: Services) -> list[bool]:
-    """Which jobs are ours at this moment, by the ledger's word; renews their leases. Raises LedgerUnavailable."""
-    with ExitStack() as kept:
-        tickets = [kept.enter_context(hold.kept()) for hold in holds]
-        ours = [ticket for ticket in tickets if ticket]
-        renewed = dict(zip(ours, services.ledger.renew_many(ours, services.now()) if ours else (), strict=True))
-        for hold, ticket in zip(holds, tickets, strict=True):
+def renew_all(leases: Sequence[Lease], services: Services) -> list[bool]:
+    """Renew leases in the ledger; whether this worker still has each. Raises LedgerUnavailable."""
+    with ExitStack() as locks:
+        tickets = [locks.enter_context(lease.locked()) for lease in leases]
+        valid = [ticket for ticket in tickets if ticket]
+        renewed = dict(zip(valid, services.ledger.renew_many(valid, services.now()) if valid else (), strict=True))
+        for lease, ticket in zip(leases, tickets, strict=True):
             if ticket:
-                hold.have(renewed[ticket])
+                lease.replace_ticket(renewed[ticket])
         return [ticket is not None and renewed[ticket] is not None for ticket in tickets]
 
 
-def start(services: Services) -> None:
-    """Beat in the background for as long as the process lives."""
+def start_heartbeat(services: Services) -> None:
+    """Renew leases in the background for as long as the process lives."""
     threading.Thread(target=_beat, args=(services,), name="heartbeat", daemon=True).start()
 
 
-def heard() -> None:
-    """Something was handed to this worker."""
-    PULSE.heard_at = time.monotonic()
+def record_work() -> None:
+    """Record that this worker received work."""
+    HEARTBEAT.received_at = time.monotonic()
 
 
 class Heartbeat:
-    """When this worker last was handed something."""
+    """When this worker last received work."""
 
-    heard_at = time.monotonic()
+    received_at = time.monotonic()
 
 
-PULSE = Heartbeat()
-# Work was handed out for so long, and none of it reached this worker: it hears nothing any more (celery #10302).
-DEAF_S = 60
+HEARTBEAT = Heartbeat()
+# If tickets stay unopened for this long while this worker receives none, its consumer is broken (celery #10302).
+NO_WORK_S = 60
 LAUNCHER = os.environ.get("RUSHES_LAUNCHER")
 
 
@@ -125,20 +125,20 @@ def _beat(services: Services) -> None:
     while True:
         with suppress(LedgerUnavailable):
             services.ledger.record_heartbeat(name, services.now())
-            for held in list(HELD):
-                held.renew(services)
-            if deaf(services):
-                log.critical("this worker is handed nothing, although work waits: it ends, to be started again")
-                os._exit(EXIT_DEAF)
+            for lease in list(ACTIVE):
+                lease.renew(services)
+            if receives_nothing(services):
+                log.critical("this worker receives no work although work waits: it ends, to be started again")
+                os._exit(EXIT_NO_WORK)
         if LAUNCHER and os.getppid() != int(LAUNCHER):
             os.kill(os.getpid(), signal.SIGTERM)
         time.sleep(schedule.RENEW_S)
 
 
-def deaf(services: Services) -> bool:
-    """Whether tickets have been lying about for long while this worker was handed none, and holds nothing."""
-    if HELD or time.monotonic() - PULSE.heard_at < DEAF_S:
+def receives_nothing(services: Services) -> bool:
+    """Whether tickets have been unopened for NO_WORK_S while this worker received none and has no lease."""
+    if ACTIVE or time.monotonic() - HEARTBEAT.received_at < NO_WORK_S:
         return False
     now = services.now()
-    lying = services.ledger.overview.unopened_since(lanes(), now)
-    return bool(lying) and now - min(lying.values()) > DEAF_S * schedule.SECOND
+    unopened = services.ledger.overview.unopened_since(lanes(), now)
+    return bool(unopened) and now - min(unopened.values()) > NO_WORK_S * schedule.SECOND

@@ -1,7 +1,7 @@
-"""What comes over the broker: no message can end the worker, and nothing that one holds is written down.
+"""Checks messages from the broker: none can end the worker, and the content of none is logged.
 
-Celery logs the whole body of a message that it cannot run, api_key and all, and ends or restarts for ever where its
-form is not Celery's (5.7.0, kombu 5.7.0).
+Celery logs the whole body of a message that it cannot run, its api_key included. A message that has not Celery's form
+makes it end, or restart for ever (5.7.0, kombu 5.7.0).
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from rushes.shared.intake.intake import Unacceptable
 log = structlog.get_logger()
 
 ENQUEUE = "rushes.enqueue"
-# What Python raises where data has another form than expected. Anything else is the process's or the broker's trouble.
+# The errors of data with an unexpected form. Any other error is one of the process or the broker.
 MALFORMED = (TypeError, ValueError, LookupError, AttributeError, RecursionError)
 
 NOT_JSON = Unacceptable("bad_request", "The message is not JSON in UTF-8.", 400)
@@ -31,18 +31,18 @@ SERIALIZER = Unacceptable("unsupported_media_type", "The message is not JSON: se
 
 
 class CheckedRequest(Request):  # type: ignore[misc]
-    """A call whose envelope has Celery's form; raises InvalidTaskError where it has not."""
+    """A call whose envelope has Celery's form; raises InvalidTaskError if it has not."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         try:
             super().__init__(*args, **kwargs)
-            fits = self._fits(*self._payload)
+            is_valid = self._is_valid(*self._payload)
         except MALFORMED:
-            fits = False
-        if not fits:
+            is_valid = False
+        if not is_valid:
             raise InvalidTaskError("not a call of Celery's form")
 
-    def _fits(self, arguments: Any, named: Any, embed: Any) -> bool:
+    def _is_valid(self, arguments: Any, named: Any, embed: Any) -> bool:
         str.encode(self.id)  # it becomes a key in Redis
         limits = self.time_limits
         return (
@@ -52,18 +52,18 @@ class CheckedRequest(Request):  # type: ignore[misc]
             and len(limits) == 2
             and all(limit is None or isinstance(limit, (int, float)) for limit in limits)
             and isinstance(self.stamped_headers, list)
-            and (not embed or (isinstance(embed, Mapping) and all(map(is_followed_up, embed.values()))))
+            and (not embed or (isinstance(embed, Mapping) and all(map(is_signature, embed.values()))))
         )
 
 
-def is_followed_up(signatures: Any) -> bool:
-    """Whether this is what Celery calls a signature, or several, or none."""
-    several = signatures if isinstance(signatures, (list, tuple)) else [signatures]
-    return all(one is None or isinstance(one, Mapping) for one in several)
+def is_signature(value: Any) -> bool:
+    """Whether it is a Celery signature, a list of them, or None."""
+    signatures = value if isinstance(value, (list, tuple)) else [value]
+    return all(signature is None or isinstance(signature, Mapping) for signature in signatures)
 
 
 class Consumer(CeleryConsumer):  # type: ignore[misc]
-    """Celery's, save that it tells of a message that it cannot run without what the message holds."""
+    """Celery's consumer, which logs a message that it cannot run without its content."""
 
     def create_task_handler(self, *args: Any, **kwargs: Any) -> Callable[[Any], None]:
         handle = super().create_task_handler(*args, **kwargs)
@@ -89,18 +89,18 @@ class Consumer(CeleryConsumer):  # type: ignore[misc]
         self.refuse(message, exc, SERIALIZER if isinstance(exc, ContentDisallowed) else NOT_CELERY)
 
     def refuse(self, message: Any, error: Exception | None, envelope: Unacceptable | None) -> None:
-        """Take a message away for good; who waits for its result is told why."""
+        """Remove a message for good, and give its caller the reason as its result."""
         reason = type(error).__name__ if error else "unknown form"
         log.error("message refused", reason=reason, bytes=len(message.body or ""))
         try:
-            self._answer(message, envelope)
-        except (*self.connection_errors, *MALFORMED) as lost:
-            log.warning("nobody could be told of it", reason=type(lost).__name__)
-        if not message.acknowledged and not taken_unreceipted(message):
+            self._set_result(message, envelope)
+        except (*self.connection_errors, *MALFORMED) as error_of_result:
+            log.warning("the caller gets no result", reason=type(error_of_result).__name__)
+        if not message.acknowledged and not needs_no_acknowledgement(message):
             message.reject_log_error(get_logger(__name__), self.connection_errors)
 
-    def _answer(self, message: Any, envelope: Unacceptable | None) -> None:
-        """Where the caller looks for its result; one whose message names none is not told."""
+    def _set_result(self, message: Any, envelope: Unacceptable | None) -> None:
+        """Store the result of a refused message, unless the message names none."""
         task, task_id = message.headers.get("task"), message.headers.get("id")
         if not isinstance(task, str) or not isinstance(task_id, str) or message.headers.get("ignore_result"):
             return
@@ -121,6 +121,6 @@ class Consumer(CeleryConsumer):  # type: ignore[misc]
             self.app.backend.mark_as_failure(task_id, NotRegistered(task), request=request)
 
 
-def taken_unreceipted(message: Any) -> bool:
-    """Whether its queue is consumed without receipts (app.py); RabbitMQ closes the channel where it gets one."""
+def needs_no_acknowledgement(message: Any) -> bool:
+    """Whether its queue is consumed without them (app.py); RabbitMQ closes the channel if it gets one."""
     return message.delivery_info.get("consumer_tag") in (message.channel.no_ack_consumers or ())

@@ -1,4 +1,4 @@
-"""How messages are read off the broker: what cannot be read is dropped and told of, without its content."""
+"""Decodes messages from the broker: one that cannot be read is dropped, and logged without its content."""
 
 from __future__ import annotations
 
@@ -18,25 +18,25 @@ log = structlog.get_logger()
 
 
 def loads(text: Any) -> Any:
-    """kombu's JSON; an object that only looks like one of kombu's markers, or a number beyond Python's, stays readable.
+    """kombu's JSON, which also reads objects that only look like kombu's markers, and numbers beyond Python's limit.
 
-    The task then names the field, where kombu could only throw the whole message away. Raises ValueError.
+    The task then names the field; kombu could only drop the whole message. Raises ValueError.
     """
     try:
         return kombu_json.loads(text)  # type: ignore[no-untyped-call]
     except RecursionError:
         raise ValueError("nested too deep") from None
     except MALFORMED:
-        return json.loads(text, object_hook=marked, parse_int=number)
+        return json.loads(text, object_hook=convert_marker, parse_int=parse_number)
 
 
-def marked(found: dict[str, Any]) -> Any:
+def convert_marker(value: dict[str, Any]) -> Any:
     with suppress(*MALFORMED):
-        return kombu_json.object_hook(found)
-    return found
+        return kombu_json.object_hook(value)
+    return value
 
 
-def number(digits: str) -> int | float:
+def parse_number(digits: str) -> int | float:
     try:
         return int(digits)
     except ValueError:  # Python reads no integer of more than 4,300 digits
@@ -44,15 +44,15 @@ def number(digits: str) -> int | float:
 
 
 class Message(virtual.Message):
-    """One that can be receipted; raises TypeError or ValueError where Redis could not keep its tag."""
+    """A message that can be acknowledged; raises TypeError or ValueError if Redis cannot store its delivery tag."""
 
     def __init__(self, payload: Any, channel: Any = None, **more: Any) -> None:
         super().__init__(payload, channel, **more)  # type: ignore[no-untyped-call]
         str.encode(self.delivery_tag)
 
 
-class Guard:
-    """A channel of Redis that drops what is no message; kombu lets it end the worker (5.7.0)."""
+class TolerantChannel:
+    """A Redis channel that drops what is no message; kombu lets it end the worker (5.7.0)."""
 
     Message = Message
 
@@ -72,21 +72,21 @@ class Guard:
 
 
 def drop(error: Exception) -> None:
-    """Tell that a message was none; raises the error where it is not the message's fault."""
+    """Log a dropped message; raises the error if it is not the message's fault."""
     if not isinstance(error, MALFORMED) and type(error).__name__ != DATA_ERROR:
         raise error
     log.error("message refused", reason=type(error).__name__)
 
 
-# redis-py's, for a value that Redis cannot keep, such as a delivery tag that is a list.
+# redis-py raises it for a value that Redis cannot store, such as a delivery tag that is a list.
 DATA_ERROR = "DataError"
 
 
-class RedisChannel(Guard, redis.Channel):
+class RedisChannel(TolerantChannel, redis.Channel):
     pass
 
 
-class SentinelChannel(Guard, redis.SentinelChannel):
+class SentinelChannel(TolerantChannel, redis.SentinelChannel):
     pass
 
 
@@ -99,7 +99,7 @@ class SentinelTransport(redis.SentinelTransport):
 
 
 def install() -> None:
-    """Have kombu use these for what this process consumes."""
+    """Make kombu use these transports and this decoder in this process."""
     register("json", kombu_json.dumps, loads, "application/json", "utf-8")  # type: ignore[no-untyped-call]
-    ours = {"redis": RedisTransport, "rediss": RedisTransport, "sentinel": SentinelTransport}
-    TRANSPORT_ALIASES.update({scheme: f"{kind.__module__}:{kind.__name__}" for scheme, kind in ours.items()})
+    transports = {"redis": RedisTransport, "rediss": RedisTransport, "sentinel": SentinelTransport}
+    TRANSPORT_ALIASES.update({scheme: f"{kind.__module__}:{kind.__name__}" for scheme, kind in transports.items()})

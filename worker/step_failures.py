@@ -1,4 +1,4 @@
-"""What a step that breaks means for its job: it is put off, and tried ever more slowly, but not for ever."""
+"""What a failed step means for its job: it is delayed, and tried ever more slowly, but not for ever."""
 
 from __future__ import annotations
 
@@ -19,35 +19,35 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 
-def guarded(job: Job, step: Callable[[], T], services: Services) -> T | Event:
-    """What a step came to, or that it broke. Raises LedgerUnavailable."""
+def guard_step(job: Job, step: Callable[[], T], services: Services) -> T | Event:
+    """The result of a step, or the event of its failure. Raises LedgerUnavailable."""
     try:
         return step()
     except LedgerUnavailable:
         raise
     except Exception:
         log.exception("step broke", job=job.id, state=job.state.value, tries=job.tries)
-        return setback(job, services)
+        return failure_event(job, services)
 
 
-def together(
-    do: Callable[[Sequence[T]], Sequence[R]], items: Sequence[T], job_of: Callable[[T], Job], services: Services
+def guard_batch(
+    function: Callable[[Sequence[T]], Sequence[R]], items: Sequence[T], job_of: Callable[[T], Job], services: Services
 ) -> Sequence[R | Event]:
-    """Do it for all at once; where that breaks for each alone, so that one keeps no other from it."""
+    """The results for all items together; if that fails, for each alone, so that one does not stop the others."""
     if len(items) > 1:
         try:
-            return do(items)
+            return function(items)
         except Exception:
             log.exception("broke together", jobs=len(items))
-    return [guarded(job_of(item), partial(_first, do, item), services) for item in items]
+    return [guard_step(job_of(item), partial(_call_for_one, function, item), services) for item in items]
 
 
-def _first(do: Callable[[Sequence[T]], Sequence[R]], item: T) -> R:
-    return do([item])[0]
+def _call_for_one(function: Callable[[Sequence[T]], Sequence[R]], item: T) -> R:
+    return function([item])[0]
 
 
-def setback(job: Job, services: Services) -> Event:
-    """What a step that broke means for a job: nothing but a pause."""
+def failure_event(job: Job, services: Services) -> Event:
+    """The event of a failed step: it only delays the job."""
     message = "a step of ours broke; see the worker's log"
     if job.state is State.QUEUED:
         return events.Deferred(schedule.after(services.now(), min(2.0**job.tries, 300)), message, broke=True)
@@ -58,8 +58,8 @@ def setback(job: Job, services: Services) -> Event:
     return events.Lost(message)
 
 
-def worn_out(job: Job, services: Services) -> Event:
-    """A step that took its worker down with it again and again is not tried for ever."""
+def crash_limit_event(job: Job, services: Services) -> Event:
+    """The event of a step that ended its worker too many times; it is not tried again."""
     message = f"the step of a {job.state.value} job ended its worker {job.tries - 1} times"
     log.error("step given up", job=job.id, state=job.state.value)
     if job.state is State.QUEUED:

@@ -1,6 +1,6 @@
-"""What kombu's JSON brings along (UUID, Decimal, datetime, bytes…), as the JSON that it stands for.
+"""Converts values of kombu's JSON (UUID, Decimal, datetime, bytes…) to the plain JSON that they stand for.
 
-The HTTP door reads JSON and nothing else; an idempotency key compares bodies, so both doors must see the same body.
+The Jobs API reads plain JSON. An idempotency key compares bodies, so a job enqueued by Celery must have the same body.
 """
 
 from __future__ import annotations
@@ -14,26 +14,26 @@ from uuid import UUID
 from rushes.shared.intake.intake import Unacceptable
 from rushes.shared.intake.schema import NUMBER_FIELDS
 
-# Python writes no longer integer as text, and so as JSON.
+# Python converts no longer integer to text, and so to JSON.
 INTEGER_BITS = 14_000
-# Digits before and behind the point: past them a decimal is a mistake, and as text it would fill the memory.
+# Digits before and after the point: beyond this a decimal is a mistake, and its text would fill the memory.
 DECIMAL_DIGITS = 40
-NO_NUMBERS: frozenset[str] = frozenset()
+NO_FIELDS: frozenset[str] = frozenset()
 
 
 class NotJson(Exception):
-    """A value stands for nothing that JSON could say; the reason is the text."""
+    """A value has no equivalent in JSON; the text says why."""
 
 
 def job_body(job: Any) -> Any:
-    """The job as the HTTP door would read it; raises Unacceptable, which names the field."""
+    """The job as the Jobs API would read it; raises Unacceptable, which names the fields."""
     if not isinstance(job, Mapping):
         return job
     body, problems = {}, {}
     for key, value in job.items():
         name = field_name(key)
         try:
-            body[name] = as_json(value, NO_NUMBERS if name == "metadata" else NUMBER_FIELDS, name)
+            body[name] = as_json(value, NO_FIELDS if name == "metadata" else NUMBER_FIELDS, name)
         except NotJson as problem:
             problems[name] = [str(problem)]
         except RecursionError:
@@ -44,7 +44,7 @@ def job_body(job: Any) -> Any:
 
 
 def argument(name: str, value: Any) -> Any:
-    """An argument beside the job; raises Unacceptable, which names it."""
+    """Another argument of the task; raises Unacceptable, which names it."""
     try:
         return as_json(value)
     except (NotJson, RecursionError) as problem:
@@ -52,15 +52,15 @@ def argument(name: str, value: Any) -> Any:
 
 
 def field_name(key: Any) -> str:
-    """The name of a field of the job; one that JSON has no name for is shown by its type."""
+    """The name of a job's field; a name that JSON cannot have is shown as its type."""
     try:
         return key_text(key)
     except NotJson:
         return f"({type(key).__name__})"
 
 
-def as_json(value: Any, numbers: frozenset[str] = NO_NUMBERS, name: str = "") -> Any:
-    """The value in JSON's own types; `numbers` are the names under which a Decimal is one. Raises NotJson."""
+def as_json(value: Any, numbers: frozenset[str] = NO_FIELDS, name: str = "") -> Any:
+    """The value in JSON's own types. `numbers` are the fields in which a Decimal becomes a number. Raises NotJson."""
     if isinstance(value, Mapping):
         return {key_text(key): as_json(item, numbers, key) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
@@ -71,7 +71,7 @@ def as_json(value: Any, numbers: frozenset[str] = NO_NUMBERS, name: str = "") ->
 
 
 def key_text(key: Any) -> str:
-    """A key of an object as text, as Python's own JSON writes those that are none. Raises NotJson."""
+    """A key of an object as text, converted as by Python's own JSON. Raises NotJson."""
     plain = decimal_text(key) if isinstance(key, Decimal) else scalar(key)
     if isinstance(plain, str):
         return plain
@@ -92,7 +92,7 @@ def scalar(value: Any) -> Any:
 
 def integer(value: int) -> int:
     if value.bit_length() > INTEGER_BITS:
-        raise NotJson("Too large a number.")
+        raise NotJson("The number is too large.")
     return int(value)
 
 
@@ -100,20 +100,20 @@ def bytes_text(value: bytes | bytearray | memoryview) -> str:
     try:
         return bytes(value).decode()
     except UnicodeDecodeError:
-        raise NotJson("Bytes that are not text in UTF-8.") from None
+        raise NotJson("The bytes are not text in UTF-8.") from None
 
 
 def moment_text(value: datetime) -> str:
-    """ISO 8601 in UTC; a moment without a zone is one of UTC, as Celery's are."""
+    """ISO 8601 in UTC; a datetime without a zone is in UTC, as Celery's are."""
     try:
         moment = value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
-    except OverflowError:  # the first or the last day of the calendar, in another zone
+    except OverflowError:  # the first or the last day of the calendar in another zone
         return value.isoformat()
     return moment.isoformat().replace("+00:00", "Z")
 
 
 def decimal_text(value: Decimal) -> str:
-    """As the contract writes money: plain digits, no exponent."""
+    """Plain digits without an exponent, as the contract writes money."""
     if not value.is_finite() or abs(value.adjusted()) > DECIMAL_DIGITS or len(value.as_tuple().digits) > DECIMAL_DIGITS:
         return str(value)
     return f"{value:f}"
@@ -122,11 +122,11 @@ def decimal_text(value: Decimal) -> str:
 def decimal_number(value: Decimal) -> int | float | str:
     if value.is_snan():
         return str(value)
-    whole = value.is_finite() and abs(value.adjusted()) <= DECIMAL_DIGITS and value == value.to_integral_value()
-    return int(value) if whole else float(value)
+    is_whole = value.is_finite() and abs(value.adjusted()) <= DECIMAL_DIGITS and value == value.to_integral_value()
+    return int(value) if is_whole else float(value)
 
 
-# A subclass such as an Enum's member stands for its plain value. A datetime is a date too, and so comes first.
+# A subclass, such as an Enum member, becomes its plain value. A datetime is a date too, so it comes first.
 PLAIN: Mapping[type | tuple[type, ...], Callable[[Any], Any]] = {
     str: str.__str__,
     int: integer,

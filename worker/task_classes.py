@@ -1,4 +1,4 @@
-"""The two kinds of tasks: a hint that something came due, and what other services enqueue."""
+"""The base classes of the two tasks: a hint that jobs are due, and a job that another service enqueues."""
 
 from __future__ import annotations
 
@@ -9,29 +9,29 @@ from celery import Task
 from rushes.worker.message_checks import CheckedRequest
 
 
-class UnreceiptedRequest(CheckedRequest):
-    """What came without a receipt needs none; kombu would ask Redis to take it from a list it never stood in."""
+class UnacknowledgedRequest(CheckedRequest):
+    """Does not acknowledge a message that needs none: kombu would ask Redis to remove it from a list that lacks it."""
 
     def acknowledge(self) -> None:
-        if is_receipted(self.message):  # somebody sent it to another queue, where it would come again for ever
+        if needs_acknowledgement(self.message):  # it was sent to another queue, which would deliver it again for ever
             super().acknowledge()
         self.acknowledged = True
 
 
-def is_receipted(message: Any) -> bool:
-    """Whether its transport waits for a receipt; one that keeps no list of those is asked itself."""
-    awaited = getattr(getattr(message.channel, "qos", None), "_delivered", None)
-    return awaited is None or message.delivery_tag in awaited
+def needs_acknowledgement(message: Any) -> bool:
+    """Whether its transport waits for an acknowledgement; True if the transport does not list its deliveries."""
+    unacknowledged = getattr(getattr(message.channel, "qos", None), "_delivered", None)
+    return unacknowledged is None or message.delivery_tag in unacknowledged
 
 
 class Hint(Task):  # type: ignore[misc]
-    """Its message may be lost: the ledger hands out again what nobody opened."""
+    """Its message may be lost: a ticket that is not opened is handed out again."""
 
-    Request = UnreceiptedRequest
+    Request = UnacknowledgedRequest
 
 
 class Enqueue(Task):  # type: ignore[misc]
-    """Its message stands nowhere else, so it is receipted; and anybody may have written it."""
+    """Its message is the only copy, so it is acknowledged; and its content may be anything."""
 
     Request = CheckedRequest
-    typing = False  # the task names the argument that is wrong
+    typing = False  # the task itself names a wrong argument

@@ -1,4 +1,4 @@
-"""The Celery tasks: hints that jobs came due. What happens is in steps.py; a hint that comes twice does nothing."""
+"""The Celery tasks: `rushes.work` runs the steps of due jobs (steps.py), `rushes.enqueue` accepts a job."""
 
 from __future__ import annotations
 
@@ -30,30 +30,30 @@ Tickets = Sequence[tuple[str, str, int]]
 
 
 @cache
-def hands() -> WorkerThreads:
-    """The threads of this worker; when all that was given to them together is done, the scheduler hears of it."""
-    return WorkerThreads({**{kind: share.threads for kind, share in SHARES.items()}, **CALLS}, _ring)
+def thread_pools() -> WorkerThreads:
+    """The threads of this worker. When all steps of one start are done, the scheduler is woken."""
+    return WorkerThreads({**{kind: share.threads for kind, share in SHARES.items()}, **CALLS}, _wake_scheduler)
 
 
-def _ring() -> None:
+def _wake_scheduler() -> None:
     with suppress(LedgerUnavailable):
         services().ledger.wake()
 
 
 @app.task(name="rushes.work", base=Hint)  # type: ignore[untyped-decorator]
 def work(tickets: Tickets) -> None:
-    """Begin the steps of all that came due; nobody waits here for their ends."""
-    leases.heard()
-    steps.run([Ticket(*ticket) for ticket in tickets], services(), hands())
+    """Start the steps of due jobs and return. A ticket that comes twice does nothing."""
+    leases.record_work()
+    steps.run([Ticket(*ticket) for ticket in tickets], services(), thread_pools())
 
 
 @app.task(name=ENQUEUE, base=Enqueue, ignore_result=False, bind=True)  # type: ignore[untyped-decorator]
-def enqueue(task: Task, *arguments: Any, **named: Any) -> dict[str, Any]:
-    """The Jobs API's POST for other Celery services: the job document, or the error envelope; raises nothing."""
+def enqueue(task: Task, *positional: Any, **named: Any) -> dict[str, Any]:
+    """POST /v1/jobs for other Celery services: returns the job document or the error envelope; raises nothing."""
     try:
-        return taken(task, call(arguments, named))
-    except Unacceptable as refused:
-        return refused.envelope()
+        return accept(task, call_arguments(positional, named))
+    except Unacceptable as refusal:
+        return refusal.envelope()
     except LedgerUnavailable:
         return Unacceptable("unavailable", "The ledger is out of reach; nothing was accepted.", 503).envelope()
     except ArchiveUnavailable as problem:
@@ -66,24 +66,26 @@ def enqueue(task: Task, *arguments: Any, **named: Any) -> dict[str, Any]:
 ARGUMENTS = ("job", "idempotency_key", "api_key")
 
 
-def call(arguments: Sequence[Any], named: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The arguments of a call by their names; raises Unacceptable, before all where the key is none."""
-    given = {**dict(zip(ARGUMENTS, arguments, strict=False)), **named}
-    key = argument("api_key", given.get("api_key"))
+def call_arguments(positional: Sequence[Any], named: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The arguments of a call by name. Raises Unacceptable; a wrong key is reported before any other problem."""
+    arguments = {**dict(zip(ARGUMENTS, positional, strict=False)), **named}
+    key = argument("api_key", arguments.get("api_key"))
     tenant = credentials.tenant_of(services().settings.api_keys, key) if isinstance(key, str) else None
     if tenant is None:
         raise Unacceptable("unauthorized", "api_key is not a key of this service.", 401)
     problems = {name: ["Unknown field."] for name in named if name not in ARGUMENTS}
-    problems.update({name: ["Given twice."] for name in ARGUMENTS[: len(arguments)] if name in named})
-    problems.update({f"argument {place + 1}": ["Unknown argument."] for place in range(len(ARGUMENTS), len(arguments))})
+    problems.update({name: ["Given twice."] for name in ARGUMENTS[: len(positional)] if name in named})
+    problems.update(
+        {f"argument {place + 1}": ["Unknown argument."] for place in range(len(ARGUMENTS), len(positional))}
+    )
     if problems:
         raise Unacceptable("invalid_request", f"The call does not fit: {', '.join(problems)}.", 422, problems)
-    return {**given, "tenant": tenant}
+    return {**arguments, "tenant": tenant}
 
 
-def taken(task: Task, given: Mapping[str, Any]) -> dict[str, Any]:
-    """The document of the job; raises Unacceptable, LedgerUnavailable, ArchiveUnavailable."""
+def accept(task: Task, arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """Create the job and return its document. Raises Unacceptable, LedgerUnavailable, ArchiveUnavailable."""
     headers = task.request.headers if isinstance(task.request.headers, Mapping) else {}
-    job, key = job_body(given.get("job")), argument("Idempotency-Key", given.get("idempotency_key"))
-    receipt = services().intake.accept(job, given["tenant"], key, services().now(), headers.get("traceparent"))
+    job, key = job_body(arguments.get("job")), argument("Idempotency-Key", arguments.get("idempotency_key"))
+    receipt = services().intake.accept(job, arguments["tenant"], key, services().now(), headers.get("traceparent"))
     return document(receipt.job, services().archive.presign)

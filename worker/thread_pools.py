@@ -1,4 +1,4 @@
-"""Who does the work: threads of one kind each, so that slow archives never hold up polls."""
+"""Thread pools of a worker: one for each kind of work, so that slow archives never delay polls."""
 
 from __future__ import annotations
 
@@ -12,93 +12,93 @@ from typing import Any, Protocol, TypeVar
 T = TypeVar("T")
 R = TypeVar("R")
 
-# Whoever takes the results in groups waits a moment longer for each, for a group costs him a call to the ledger.
+# The caller of map_in_groups waits this long for more results, because each group costs a call to the ledger.
 GROUP_S = 0.01
 
 
 class ThreadPools(Protocol):
-    """Does something with each of these, side by side as far as there are threads for that kind of work."""
+    """Calls a function with each of some items, in parallel as far as there are threads for that kind of work."""
 
-    def give(self, kind: str, do: Callable[[T], None], items: Sequence[T]) -> None:
-        """Nobody waits for the end of it."""
+    def start(self, kind: str, function: Callable[[T], None], items: Sequence[T]) -> None:
+        """Start the calls and return; their ends are not waited for."""
 
-    def gather(self, kind: str, do: Callable[[T], R], items: Sequence[T]) -> Iterator[list[tuple[T, R]]]:
-        """What it comes to, in groups as it comes; of one that raises in a thread, nothing."""
+    def map_in_groups(self, kind: str, function: Callable[[T], R], items: Sequence[T]) -> Iterator[list[tuple[T, R]]]:
+        """The items with their results, in groups, in the order in which they end; an item that raises is left out."""
 
 
-class InTurn:
-    """The hands of whoever has only two."""
+class Sequential:
+    """Makes the calls one after the other, in the caller's thread."""
 
-    def give(self, kind: str, do: Callable[[T], None], items: Sequence[T]) -> None:
+    def start(self, kind: str, function: Callable[[T], None], items: Sequence[T]) -> None:
         for item in items:
-            do(item)
+            function(item)
 
-    def gather(self, kind: str, do: Callable[[T], R], items: Sequence[T]) -> Iterator[list[tuple[T, R]]]:
+    def map_in_groups(self, kind: str, function: Callable[[T], R], items: Sequence[T]) -> Iterator[list[tuple[T, R]]]:
         for item in items:
-            yield [(item, do(item))]
+            yield [(item, function(item))]
 
 
 class WorkerThreads:
-    """So many threads for each kind, from the first time that it is asked for; `done` hears of each end of a give."""
+    """A pool of threads for each kind; `on_done` is called each time that all calls of one `start` have ended."""
 
-    def __init__(self, sizes: Mapping[str, int], done: Callable[[], None]) -> None:
+    def __init__(self, sizes: Mapping[str, int], on_done: Callable[[], None]) -> None:
         self._pools = {kind: ThreadPoolExecutor(size, thread_name_prefix=kind) for kind, size in sizes.items()}
-        self._done = done
+        self._on_done = on_done
 
-    def give(self, kind: str, do: Callable[[T], None], items: Sequence[T]) -> None:
-        left = [*range(len(items))]
+    def start(self, kind: str, function: Callable[[T], None], items: Sequence[T]) -> None:
+        remaining = [*range(len(items))]
 
-        def each(item: T) -> None:
+        def call(item: T) -> None:
             try:
-                do(item)
+                function(item)
             finally:
-                if left.pop() == 0:  # each is taken once, so the bell rings once
-                    self._done()
+                if remaining.pop() == 0:  # each number is popped once, so on_done is called once
+                    self._on_done()
 
         for item in items:
-            self._start(kind, partial(each, item))
+            self._submit(kind, partial(call, item))
 
-    def gather(self, kind: str, do: Callable[[T], R], items: Sequence[T]) -> Iterator[list[tuple[T, R]]]:
-        come: SimpleQueue[list[tuple[T, R]]] = SimpleQueue()
+    def map_in_groups(self, kind: str, function: Callable[[T], R], items: Sequence[T]) -> Iterator[list[tuple[T, R]]]:
+        queue: SimpleQueue[list[tuple[T, R]]] = SimpleQueue()
 
-        def each(item: T) -> None:
+        def call(item: T) -> None:
             result: list[tuple[T, R]] = []
             try:
-                result = [(item, do(item))]
+                result = [(item, function(item))]
             finally:
-                come.put(result)
+                queue.put(result)
 
         for item in items:
-            self._start(kind, partial(each, item))
-        waiting = len(items)
-        while waiting:
-            results = [come.get()]
-            if waiting > 1:
+            self._submit(kind, partial(call, item))
+        remaining = len(items)
+        while remaining:
+            results = [queue.get()]
+            if remaining > 1:
                 time.sleep(GROUP_S)
-            results += _there(come)
-            waiting -= len(results)
-            yield [one for result in results for one in result]
+            results += _drain(queue)
+            remaining -= len(results)
+            yield [pair for result in results for pair in result]
 
-    def _start(self, kind: str, do: Callable[[], Any]) -> None:
-        todo = [do]
+    def _submit(self, kind: str, call: Callable[[], Any]) -> None:
+        pending = [call]
         try:
-            self._pools[kind].submit(_once, todo)
-        except RuntimeError:  # no thread can be started, or none any more, for the interpreter is on its way out
-            _once(todo)
+            self._pools[kind].submit(_call_once, pending)
+        except RuntimeError:  # no thread can be started: out of threads, or the interpreter is shutting down
+            _call_once(pending)
 
 
-def _once(todo: list[Callable[[], Any]]) -> None:
-    """Do it unless another has: a pool that could start no thread has taken it all the same."""
+def _call_once(pending: list[Callable[[], Any]]) -> None:
+    """Make the call unless it was made: a pool that could not start a thread has queued it nevertheless."""
     try:
-        do = todo.pop()
+        call = pending.pop()
     except IndexError:
         return
-    do()
+    call()
 
 
-def _there(come: SimpleQueue[T]) -> Iterator[T]:
+def _drain(queue: SimpleQueue[T]) -> Iterator[T]:
     try:
         while True:
-            yield come.get_nowait()
+            yield queue.get_nowait()
     except Empty:
         return

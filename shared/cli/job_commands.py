@@ -1,4 +1,4 @@
-"""Jobs from a shell: enqueue, look, wait, decide."""
+"""Commands on jobs: submit, show, wait, decide."""
 
 from __future__ import annotations
 
@@ -8,39 +8,41 @@ from typing import Any, TextIO
 
 import click
 
-from rushes.shared.cli.job_options import job_options, offered, request_of
-from rushes.shared.cli.output import json_option, tell, tell_table
-from rushes.shared.cli.progress import changes, left_alone, see_to_the_end
+from rushes.shared.cli.job_options import completions, job_options, request_of
+from rushes.shared.cli.output import json_option, print_result, print_table
+from rushes.shared.cli.progress import changes, handle_ctrl_c, wait_for_end
 from rushes.shared.client import ApiError, Client, Job, Unreachable
 
-TIMEOUT = click.option("--timeout", "timeout_s", type=click.FloatRange(min=0), help="Wait at most so many seconds.")
-KEY = click.option("--idempotency-key", help="The same key gives the same job, however often it is sent.")
+TIMEOUT = click.option(
+    "--timeout", "timeout_s", type=click.FloatRange(min=0), help="Wait at most this long, in seconds."
+)
+KEY = click.option("--idempotency-key", help="A request that is sent again with the same key gives the same job.")
 
 
-def ids(ctx: click.Context, param: click.Parameter, typed: str) -> list[str]:
-    """The newest jobs' ids, to complete what was typed; none where the service does not tell."""
+def complete_job_id(ctx: click.Context, param: click.Parameter, typed: str) -> list[str]:
+    """Ids of the newest jobs that complete what was typed; none if the service does not answer."""
     with suppress(ApiError, Unreachable):
         return [job["id"] for job in Client.connect().page(limit=100)["data"] if job["id"].startswith(typed)]
     return []
 
 
-JOB = click.argument("job_id", shell_complete=ids)
+JOB = click.argument("job_id", shell_complete=complete_job_id)
 
 
 @click.command()
 @job_options
-@click.option("--wait", is_flag=True, help="Stay until the job's end, with a progress bar.")
+@click.option("--wait", is_flag=True, help="Wait for the job's end, with a progress bar.")
 @TIMEOUT
 @KEY
 @json_option
 def submit(file: TextIO | None, wait: bool, timeout_s: float | None, idempotency_key: str | None, **flags: Any) -> None:
-    """Enqueue a job from FILE.json or from flags; prints its id."""
+    """Submit a job from FILE (JSON) or from flags; prints its id."""
     client = Client.connect()
     job = client.submit(request_of(file, flags), idempotency_key)
     if wait:
-        see_to_the_end(client, job["id"], timeout_s)
+        wait_for_end(client, job["id"], timeout_s)
     else:
-        tell(job, job["id"])
+        print_result(job, job["id"])
 
 
 @click.command()
@@ -48,8 +50,8 @@ def submit(file: TextIO | None, wait: bool, timeout_s: float | None, idempotency
 @TIMEOUT
 @json_option
 def watch(job_id: str, timeout_s: float | None) -> None:
-    """Follow a job to its end, with a progress bar; prints it as it ended."""
-    see_to_the_end(Client.connect(), job_id, timeout_s)
+    """Wait for a job's end, with a progress bar; then prints the job."""
+    wait_for_end(Client.connect(), job_id, timeout_s)
 
 
 @click.command()
@@ -57,25 +59,27 @@ def watch(job_id: str, timeout_s: float | None) -> None:
 @TIMEOUT
 @json_option
 def events(job_id: str, timeout_s: float | None) -> None:
-    """A line for each change of a job, until its end; with --json the whole job in each."""
+    """Print a line for each change of a job, until its end; with --json each line is the job."""
     client = Client.connect()
     client.get(job_id)
-    with left_alone(job_id):
+    with handle_ctrl_c(job_id):
         for job in changes(client, job_id, timeout_s):
-            tell(job, f"{job['updated_at']}  {job['status']:11}  {job['progress']:3} %  {job['provider'] or '-'}")
+            print_result(
+                job, f"{job['updated_at']}  {job['status']:11}  {job['progress']:3} %  {job['provider'] or '-'}"
+            )
 
 
 @click.command("list")
-@click.option("--status", shell_complete=offered("status"), help="One, or several with commas between.")
-@click.option("--provider", shell_complete=offered("provider"))
+@click.option("--status", shell_complete=completions("status"), help="One status, or several separated by commas.")
+@click.option("--provider", shell_complete=completions("provider"))
 @click.option("--limit", default=20, show_default=True)
-@click.option("--cursor", help="`next_cursor` of the page before.")
+@click.option("--cursor", help="`next_cursor` of the previous page.")
 @json_option
 def list_jobs(**query: Any) -> None:
-    """Jobs, newest first."""
+    """List jobs, newest first."""
     page = Client.connect().page(**query)
     names = ("id", "status", "model", "provider", "progress", "cost USD", "created")
-    tell_table(page, names, [_row(job) for job in page["data"]])
+    print_table(page, names, [_row(job) for job in page["data"]])
 
 
 def _row(job: Job) -> tuple[Any, ...]:
@@ -89,8 +93,8 @@ def _row(job: Job) -> tuple[Any, ...]:
 @JOB
 @json_option
 def show(job_id: str) -> None:
-    """One job, as JSON."""
-    tell(Client.connect().get(job_id))
+    """Print a job as JSON."""
+    print_result(Client.connect().get(job_id))
 
 
 @click.command()
@@ -98,18 +102,18 @@ def show(job_id: str) -> None:
 @KEY
 @json_option
 def retry(job_id: str, idempotency_key: str | None) -> None:
-    """A new job with a failed one's request; prints its id."""
-    again = Client.connect().retry(job_id, idempotency_key)
-    tell(again, again["id"])
+    """Submit the request of a failed job again, as a new job; prints its id."""
+    new_job = Client.connect().retry(job_id, idempotency_key)
+    print_result(new_job, new_job["id"])
 
 
 @click.command()
 @JOB
 @json_option
 def cancel(job_id: str) -> None:
-    """Take a job back that no gateway has yet."""
+    """Cancel a job that was not sent to a gateway yet."""
     job = Client.connect().cancel(job_id)
-    tell(job, f"{job['id']} is {job['status']}")
+    print_result(job, f"{job['id']} is {job['status']}")
 
 
 @click.command()
@@ -118,24 +122,23 @@ def cancel(job_id: str) -> None:
 @click.argument("task_id", required=False)
 @json_option
 def resolve(job_id: str, action: Any, task_id: str | None) -> None:
-    """Decide about an unconfirmed submit; to adopt it, name the gateway's task."""
+    """Decide about an unconfirmed submit; `adopt` needs the id of the gateway's task."""
     job = Client.connect().resolve(job_id, action, task_id)
-    tell(job, f"{job['id']} is {job['status']}")
+    print_result(job, f"{job['id']} is {job['status']}")
 
 
 @click.command()
 @job_options
 @json_option
 def estimate(file: TextIO | None, **flags: Any) -> None:
-    """What each gateway would be sent, and for how much; nothing is spent."""
-    found = Client.connect().estimates(request_of(file, flags))
+    """Show what each gateway would be sent and what it would cost; nothing is spent."""
+    estimates = Client.connect().estimates(request_of(file, flags))
     rows = []
-    for quote in found:
-        said = quote["why_not"] or json.dumps(quote["would_send"], ensure_ascii=False)
-        rows.append(
-            (quote["provider"], "yes" if quote["able"] else "no", quote["estimated_cost_usd"] or "unknown", said)
-        )
-    tell_table(found, ("gateway", "able", "USD", "why not / what it would be sent"), rows)
+    for item in estimates:
+        detail = item["why_not"] or json.dumps(item["would_send"], ensure_ascii=False)
+        able = "yes" if item["able"] else "no"
+        rows.append((item["provider"], able, item["estimated_cost_usd"] or "unknown", detail))
+    print_table(estimates, ("gateway", "able", "USD", "why not / what would be sent"), rows)
 
 
 COMMANDS = (submit, list_jobs, show, watch, events, retry, cancel, resolve, estimate)

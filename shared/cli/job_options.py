@@ -1,4 +1,4 @@
-"""The request of a job, from a file and from flags."""
+"""Options from which a job's request is made: a file and flags."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import click
 from rushes.shared.domain.job import State
 from rushes.shared.providers import PROVIDERS
 
-# The request's fields that have a flag of their own; the rest are given in a file.
+# The request's fields that have a flag; the others need a file.
 FLAGS: dict[str, Callable[[str], Any]] = {
     "model": str,
     "prompt": str,
@@ -27,7 +27,7 @@ FLAGS: dict[str, Callable[[str], Any]] = {
     "max-cost-usd": str,
     "callback-url": str,
 }
-# What the shell completes; what is right says the service.
+# Words for shell completion only; the service validates.
 WORDS: dict[str, tuple[str, ...]] = {
     "model": ("kling-v3-motion-control", "kling-v2-6-motion-control", "kling-v3", "kling-v2-6"),
     "character-orientation": ("image", "video"),
@@ -38,21 +38,21 @@ WORDS: dict[str, tuple[str, ...]] = {
 }
 
 
-def offered(name: str) -> Callable[..., list[str]]:
-    """The words that complete what was typed."""
+def completions(name: str) -> Callable[..., list[str]]:
+    """A function that completes what was typed for this option."""
     return lambda ctx, param, typed: [word for word in WORDS.get(name, ()) if word.startswith(typed)]
 
 
 def job_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """A FILE.json and a flag for each simple field; a flag goes before the file."""
+    """Add FILE and a flag for each simple field; a flag overrides the file."""
     for name, kind in reversed(FLAGS.items()):
-        command = click.option(f"--{name}", type=kind, shell_complete=offered(name))(command)
+        command = click.option(f"--{name}", type=kind, shell_complete=completions(name))(command)
     command = click.option("--sound/--no-sound", default=None)(command)
     return click.argument("file", type=click.File(), required=False)(command)
 
 
 def request_of(file: TextIO | None, flags: dict[str, Any]) -> dict[str, Any]:
-    """The request that a file and flags make together."""
+    """The request of a file, overridden by flags."""
     try:
         body = json.load(file) if file else {}
     except (ValueError, RecursionError):

@@ -20,15 +20,24 @@ from rich.table import Table
 
 from rushes.shared import __version__
 from rushes.shared.cli import job_commands, service_commands
-from rushes.shared.cli.output import CODES, FAILED, REFUSED, UNREACHABLE, Group, as_json, json_option, tell
+from rushes.shared.cli.output import (
+    EXIT_CODES_HELP,
+    FAILED,
+    REFUSED,
+    UNREACHABLE,
+    Group,
+    as_json,
+    json_option,
+    print_result,
+)
 
 console = Console()
 
 
-@click.group(cls=Group, epilog=CODES)
+@click.group(cls=Group, epilog=EXIT_CODES_HELP)
 @click.version_option(__version__)
 def main() -> None:
-    """AI-video jobs, paid for once: from enqueue to your own S3 bucket."""
+    """AI-video jobs, paid for once: from a request to a clip in your own S3 bucket."""
 
 
 def require_sandbox() -> None:
@@ -43,37 +52,39 @@ FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 
 
 @main.command()
-@click.option("--image", type=FILE, help="A picture of yours (JPG or PNG).")
-@click.option("--video", type=FILE, help="A reference clip of yours (MP4 or MOV, 3 to 30 s).")
+@click.option("--image", type=FILE, help="Your own picture (JPG or PNG).")
+@click.option("--video", type=FILE, help="Your own reference clip (MP4 or MOV, 3 to 30 s).")
 @click.option("--out", type=click.Path(path_type=Path), default=Path("rushes-demo"), show_default=True)
 @json_option
 def demo(image: Path | None, video: Path | None, out: Path) -> None:
-    """Everything embedded, one job through each gateway's sandbox."""
+    """Start everything on this machine, and run one job through each gateway's sandbox."""
     require_sandbox()
-    from rushes.deploy.sandbox import demo as stage
+    from rushes.deploy.sandbox import demo as sandbox_demo
 
-    passed = stage.run(image, video, out, Console(stderr=True) if as_json() else console)
+    passed = sandbox_demo.run(image, video, out, Console(stderr=True) if as_json() else console)
     if as_json():
-        tell({"passed": passed, "out": str(out)})
+        print_result({"passed": passed, "out": str(out)})
     sys.exit(0 if passed else FAILED)
 
 
 @main.command()
 @click.option("--data", type=click.Path(path_type=Path), default=Path(".rushes"), show_default=True)
 @click.option(
-    "--inputs", type=click.Path(exists=True, file_okay=False, path_type=Path), help="Files offered as inputs."
+    "--inputs",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="A folder of files to use as inputs.",
 )
-@click.option("--quiet", is_flag=True, help="Keep the processes' lines in the log file only.")
+@click.option("--quiet", is_flag=True, help="Write the processes' log lines to the log file only.")
 @json_option
 def up(data: Path, inputs: Path | None, quiet: bool) -> None:
-    """The same stack, kept up until Ctrl-C."""
+    """Start the same stack, and keep it running until Ctrl-C."""
     require_sandbox()
     from rushes.deploy.sandbox.stack import USUAL, Stack
 
     outputs: list[TextIO] = [] if quiet else [sys.stderr if as_json() else sys.stdout]
     with Stack(data, USUAL, inputs=inputs, outputs=outputs) as stack:
         keys = {"api_key": stack.secrets.demo_key, "admin_key": stack.secrets.admin_key}
-        where = {"inputs_url": stack.inputs_url, "gateways_url": stack.gateways_url}
+        urls = {"inputs_url": stack.inputs_url, "gateways_url": stack.gateways_url}
         welcome = f"""
 Rushes is up: {stack.url}
 
@@ -84,7 +95,7 @@ Rushes is up: {stack.url}
   inputs      {stack.inputs_url}/sample.jpg and sample.mp4
   gateways    {stack.gateways_url}/_sandbox/tasks, /bills, /faults (deploy/sandbox/README.md)
 """
-        tell({"url": stack.url, **keys, **where}, welcome)
+        print_result({"url": stack.url, **keys, **urls}, welcome)
         signal.signal(signal.SIGTERM, signal.default_int_handler)
         try:
             signal.pause()
@@ -98,18 +109,18 @@ for command in (*job_commands.COMMANDS, *service_commands.COMMANDS):
 
 @main.command("doctor")
 @json_option
-def check_up() -> None:
-    """Check every setting, Redis, the bucket and the shape of keys; exit 1 where anything is bad."""
+def doctor_command() -> None:
+    """Check all settings, Redis, the bucket and the form of keys; exit 1 if anything is bad."""
     from rushes.shared.operations import doctor
 
     findings = doctor.examine(os.environ)
-    tell([asdict(one) for one in findings], "\n".join(map(doctor.line, findings)))
+    print_result([asdict(finding) for finding in findings], "\n".join(map(doctor.format_finding, findings)))
     sys.exit(FAILED if doctor.worst(findings) == doctor.BAD else 0)
 
 
 @contextmanager
-def own_parts() -> Iterator[Any]:
-    """The parts as the processes have them: these commands work on ledger and bucket themselves, not over the API."""
+def built_services() -> Iterator[Any]:
+    """The services of a process: these commands use ledger and bucket directly, not the API."""
     from rushes.shared import logs
     from rushes.shared.ledger.store import LedgerUnavailable
     from rushes.shared.services import build
@@ -125,27 +136,28 @@ def own_parts() -> Iterator[Any]:
 
 
 @main.command()
-@click.option("--since", type=click.DateTime(["%Y-%m-%d"]), help="A UTC day; what is older is not read.")
-@click.option("--dry-run", is_flag=True, help="Tell what would be put back, and write nothing.")
+@click.option("--since", type=click.DateTime(["%Y-%m-%d"]), help="A UTC day; older entries are not read.")
+@click.option("--dry-run", is_flag=True, help="Show what would be restored, and write nothing.")
 @click.option("--json", "as_json", is_flag=True)
 def recover(since: datetime | None, dry_run: bool, as_json: bool) -> None:
-    """Put back into the ledger what the journal in the bucket knows and Redis lost; nothing is paid."""
-    from rushes.shared.operations.recovery import recover as put_back
+    """Restore jobs that Redis lost, from the journal in the bucket; nothing is paid."""
+    from rushes.shared.operations import recovery
 
     from_ms = int(since.replace(tzinfo=UTC).timestamp() * 1000) if since else 0
-    with own_parts() as services:
-        report = put_back(services, from_ms, dry_run)
+    with built_services() as services:
+        report = recovery.recover(services, from_ms, dry_run)
     tasks = [job.attempt.task_id if job.attempt else None for job in report.put_back]
-    put = [
-        (j.id, j.state.value, j.provider or "-", task or "-") for j, task in zip(report.put_back, tasks, strict=True)
+    rows = [
+        (job.id, job.state.value, job.provider or "-", task or "-")
+        for job, task in zip(report.put_back, tasks, strict=True)
     ]
     counts = {"known": report.known, "ended": report.ended, "unreadable": report.unreadable}
     if as_json:
-        told = [dict(zip(("id", "status", "provider", "task_id"), row, strict=True)) for row in put]
-        click.echo(json.dumps({"put_back": told, "answered": report.answered, **counts, "dry_run": dry_run}))
+        restored = [dict(zip(("id", "status", "provider", "task_id"), row, strict=True)) for row in rows]
+        click.echo(json.dumps({"put_back": restored, "answered": report.answered, **counts, "dry_run": dry_run}))
         return
-    show_table("Would be put back" if dry_run else "Put back", ("job", "status", "gateway", "task"), put)
-    totals = {"put back": len(put), "answer added": len(report.answered), **counts}
+    show_table("Would be restored" if dry_run else "Restored", ("job", "status", "gateway", "task"), rows)
+    totals = {"restored": len(rows), "task id added": len(report.answered), **counts}
     show_table("In the journal", ("", "jobs"), [(name, str(count)) for name, count in totals.items()])
 
 
@@ -153,17 +165,17 @@ def recover(since: datetime | None, dry_run: bool, as_json: bool) -> None:
 @click.option("--repair/--dry-run", default=True, show_default=True)
 @click.option("--json", "as_json", is_flag=True)
 def audit(repair: bool, as_json: bool) -> None:
-    """Hold the whole ledger against its records, put right what does not agree; exit 1 where something does not."""
+    """Check that counters and indexes agree with all records, and repair them; exit 1 if something was not repaired."""
     from rushes.shared.operations.auditor import whole_round
 
-    with own_parts() as services:
-        found = whole_round(services, repair)
+    with built_services() as services:
+        findings = whole_round(services, repair)
     if as_json:
-        click.echo(json.dumps([asdict(finding) for finding in found]))
+        click.echo(json.dumps([asdict(finding) for finding in findings]))
     else:
-        rows = [(finding.what, finding.where, "yes" if finding.repaired else "no") for finding in found]
-        show_table(f"{len(rows)} found", ("what", "where", "put right"), rows)
-    sys.exit(0 if all(finding.repaired for finding in found) else FAILED)
+        rows = [(finding.what, finding.where, "yes" if finding.repaired else "no") for finding in findings]
+        show_table(f"{len(rows)} found", ("what", "where", "repaired"), rows)
+    sys.exit(0 if all(finding.repaired for finding in findings) else FAILED)
 
 
 def show_table(title: str, names: Sequence[str], rows: Iterable[Sequence[str]]) -> None:

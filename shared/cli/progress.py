@@ -1,4 +1,4 @@
-"""A job's way to its end, as a bar: told by the service's events, or looked after where there are none to be had."""
+"""Follows a job to its end, with a progress bar: by the service's event stream, or by polling if there is none."""
 
 from __future__ import annotations
 
@@ -13,27 +13,27 @@ import click
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-from rushes.shared.cli.output import FAILED, STOPPED, StillWaiting, as_json, tell
+from rushes.shared.cli.output import FAILED, STOPPED, StillWaiting, as_json, print_result
 from rushes.shared.client import ENDED, ApiError, Client, Job, Unreachable
 
-# A stream that is not to be had (429, or something on the way that lets none through) is not waited for.
+# After this long without a stream (429, or a proxy that passes none) the job is polled.
 STREAM_PATIENCE_S = 2
-WAIT_S = 0.2
+QUEUE_WAIT_S = 0.2
 
 
-def see_to_the_end(client: Client, job_id: str, timeout_s: float | None) -> None:
-    """Show the way, print the job as it ended; exit 0 only where its clip is archived."""
-    with left_alone(job_id):
-        show_way(client, job_id, timeout_s)
+def wait_for_end(client: Client, job_id: str, timeout_s: float | None) -> None:
+    """Show the progress of a job, then print it; exits with 1 unless its clip is archived."""
+    with handle_ctrl_c(job_id):
+        show_progress(client, job_id, timeout_s)
         job = client.get(job_id)
-    tell(job)
+    print_result(job)
     if job["status"] != "completed":
         sys.exit(FAILED)
 
 
 @contextmanager
-def left_alone(job_id: str) -> Iterator[None]:
-    """Who stops looking stops no job."""
+def handle_ctrl_c(job_id: str) -> Iterator[None]:
+    """Ctrl-C ends the command and not the job; say so."""
     try:
         yield
     except KeyboardInterrupt:
@@ -41,9 +41,9 @@ def left_alone(job_id: str) -> Iterator[None]:
         sys.exit(STOPPED)
 
 
-def show_way(client: Client, job_id: str, timeout_s: float | None) -> None:
-    """The job's way as a bar on standard error; with `--json` nothing but the wait."""
-    client.get(job_id)  # a refusal is told before there is a bar
+def show_progress(client: Client, job_id: str, timeout_s: float | None) -> None:
+    """Wait for the job's end, with a progress bar on standard error unless `--json` is set."""
+    client.get(job_id)  # an error is printed before there is a bar
     columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[state]}"), TimeElapsedColumn())
     with Progress(*columns, console=Console(stderr=True), disable=as_json()) as bar:
         row = bar.add_task(job_id, total=100, state="…")
@@ -52,34 +52,34 @@ def show_way(client: Client, job_id: str, timeout_s: float | None) -> None:
 
 
 def changes(client: Client, job_id: str, timeout_s: float | None = None) -> Iterator[Job]:
-    """The job each time that it changed, until its end; raises StillWaiting, ApiError, Unreachable."""
-    heard: SimpleQueue[Job | Exception] = SimpleQueue()
-    Thread(target=_listen, args=(client, job_id, heard), daemon=True).start()
+    """The job after each change, until its end; raises StillWaiting, ApiError, Unreachable."""
+    queue: SimpleQueue[Job | Exception] = SimpleQueue()
+    Thread(target=_listen, args=(client, job_id, queue), daemon=True).start()
     give_up_at = None if timeout_s is None else time.monotonic() + timeout_s
-    status = "not heard of"
+    status = "unknown"
     while status not in ENDED:
         try:
-            # Never for ever: a Ctrl-C that comes right before the wait begins would not end it.
-            told = heard.get(timeout=WAIT_S)
+            # With a timeout: a Ctrl-C right before an endless wait would not end it.
+            item = queue.get(timeout=QUEUE_WAIT_S)
         except Empty:
             if give_up_at is not None and time.monotonic() >= give_up_at:
                 raise StillWaiting(f"{job_id} is still {status}; it goes on") from None
             continue
-        if isinstance(told, Exception):
-            raise told
-        yield told
-        status = told["status"]
+        if isinstance(item, Exception):
+            raise item
+        yield item
+        status = item["status"]
 
 
-def _listen(client: Client, job_id: str, heard: SimpleQueue[Job | Exception]) -> None:
+def _listen(client: Client, job_id: str, queue: SimpleQueue[Job | Exception]) -> None:
     try:
-        for job in _told(client, job_id):
-            heard.put(job)
+        for job in _streamed_or_polled(client, job_id):
+            queue.put(job)
     except (ApiError, Unreachable) as error:
-        heard.put(error)
+        queue.put(error)
 
 
-def _told(client: Client, job_id: str) -> Iterator[Job]:
+def _streamed_or_polled(client: Client, job_id: str) -> Iterator[Job]:
     try:
         yield from (event.job for event in client.events(job_id, patience_s=STREAM_PATIENCE_S))
     except Unreachable:

@@ -1,4 +1,4 @@
-"""The Jobs API from Python, on requests. It needs nothing of the server: `requests` is all that it imports.
+"""The Python client of the Jobs API. It imports nothing of the server, and no library but `requests`.
 
 from rushes.client import Client
 

@@ -1,4 +1,4 @@
-"""The calls of the Jobs API."""
+"""The client: one method for each call of the Jobs API."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from rushes.shared.client.errors import ApiError, RateLimited, Unreachable
 from rushes.shared.client.transport import Call, Timeout, Transport
 
 ENDED = frozenset({"completed", "failed", "canceled"})
-# The service says something every 15 s; a stream that is silent for longer than this is taken up anew.
+# The service sends something every 15 s. A stream that is silent for longer than this is opened again.
 SILENCE_S = 40.0
 PAGE_SIZE = 100
 
@@ -32,12 +32,13 @@ def _path(job_id: str, call: str = "") -> str:
 
 
 class Client:
-    """A key to one Rushes. Every call raises ApiError or Unreachable.
+    """A client of one Rushes service, with one API key. Every call raises ApiError or Unreachable.
 
-    `session` is a requests.Session of yours (adapters, proxies, certificates), which is left open; otherwise the
-    environment is read as requests reads it (HTTPS_PROXY, NO_PROXY, REQUESTS_CA_BUNDLE). `timeout` is requests' own:
-    seconds to connect, and between two bytes. What may be sent twice (a GET, or a POST with an idempotency key) is sent
-    again up to `retries` times where the service does not answer or names a pause. As safe for threads as the session.
+    `session` is your own requests.Session (adapters, proxies, certificates), which stays open. Without it the settings
+    of the environment apply, as in requests (HTTPS_PROXY, NO_PROXY, REQUESTS_CA_BUNDLE). `timeout` is that of requests:
+    seconds to connect, and between two bytes. A call that may safely be repeated (a GET, or a POST with an idempotency
+    key) is sent again up to `retries` times if the service does not answer, or asks to wait. The client is as
+    thread-safe as its session.
     """
 
     def __init__(
@@ -53,7 +54,7 @@ class Client:
 
     @classmethod
     def connect(cls, url: str | None = None, key: str | None = None) -> Client:
-        """A client for RUSHES_URL and RUSHES_API_KEY, unless an address or a key is given."""
+        """A client for RUSHES_URL and RUSHES_API_KEY; the arguments override them."""
         address = url or os.environ.get("RUSHES_URL") or "http://127.0.0.1:8000"
         return cls(address, key or os.environ.get("RUSHES_API_KEY", ""))
 
@@ -62,7 +63,7 @@ class Client:
         return self._transport.url
 
     def close(self) -> None:
-        """Close the connections, unless the session is the caller's own."""
+        """Close the connections, unless the session is your own."""
         self._transport.close()
 
     def __enter__(self) -> Client:
@@ -76,7 +77,7 @@ class Client:
     # --- jobs
 
     def submit(self, job: Mapping[str, Any], idempotency_key: str | None = None) -> Job:
-        """Enqueue a job; with a key it may be sent again, and is the same job."""
+        """Submit a job. Sent again with the same key, it returns the same job."""
         return cast(Job, self._post("/v1/jobs", job, idempotency_key))
 
     def get(self, job_id: str) -> Job:
@@ -84,11 +85,11 @@ class Client:
         return cast(Job, self._get(_path(job_id)))
 
     def page(self, **query: str | int | None) -> Page:
-        """A page of jobs, newest first; `limit`, `cursor`, and the filters of GET /v1/jobs."""
+        """A page of jobs, newest first. The arguments are `limit`, `cursor`, and the filters of GET /v1/jobs."""
         return cast(Page, self._get("/v1/jobs", query))
 
     def list(self, **filters: str | int | None) -> Iterator[Job]:
-        """All jobs, newest first, page by page; those that arrive meanwhile are not among them.
+        """All jobs, newest first, fetched page by page, without those that arrive meanwhile.
 
         The filters are those of GET /v1/jobs: `status`, `provider`, …
         """
@@ -99,30 +100,30 @@ class Client:
             cursor = page["next_cursor"]
 
     def history(self, job_id: str) -> Lines:
-        """What became of a job, oldest first."""
+        """The history of a job, oldest first."""
         return cast(Lines, self._get(_path(job_id, "/history"))["data"])
 
     def content_url(self, job_id: str) -> str:
-        """A presigned address of a completed job's clip, for an hour; it needs no key, and must be given none."""
+        """A presigned URL of a completed job's clip, valid for an hour. Do not send your API key to it."""
         location = self._transport.answer(Call("GET", _path(job_id, "/content"))).headers.get("Location")
         if location is None:
             raise ApiError(200, {"message": f"{self.url} does not answer as Rushes does"})
         return str(location)
 
     def retry(self, job_id: str, idempotency_key: str | None = None) -> Job:
-        """A new job with a failed one's request; with a key it may be sent again, and is the same new job."""
+        """Submit a failed job's request as a new job. Sent again with the same key, it returns the same new job."""
         return cast(Job, self._post(_path(job_id, "/retry"), None, idempotency_key))
 
     def cancel(self, job_id: str) -> Job:
-        """Take a job back that no gateway has yet."""
+        """Cancel a job that was not sent to a gateway yet."""
         return cast(Job, self._post(_path(job_id, "/cancel")))
 
     def notify(self, job_id: str) -> Job:
-        """Tell an ended job's `callback_url` of its end once more."""
+        """Send the notification of an ended job to its `callback_url` once more."""
         return cast(Job, self._post(_path(job_id, "/notify")))
 
     def resolve(self, job_id: str, action: Action, task_id: str | None = None) -> Job:
-        """Decide about an unconfirmed submit; to adopt it, name the gateway's task."""
+        """Decide about an unconfirmed submit; `adopt` needs the id of the gateway's task."""
         return cast(
             Job, self._post(_path(job_id, "/resolve"), {"action": action, **({"task_id": task_id} if task_id else {})})
         )
@@ -130,31 +131,31 @@ class Client:
     # --- the service
 
     def estimates(self, job: Mapping[str, Any]) -> Estimates:
-        """What each gateway would be sent, and for how much."""
+        """What each gateway would be sent, and what it would cost."""
         return cast(Estimates, self._post("/v1/estimates", job)["data"])
 
     def gateways(self) -> Gateways:
-        """Each enabled gateway as it stands."""
+        """The state of each enabled gateway."""
         return cast(Gateways, self._get("/v1/gateways")["data"])
 
     def pause(self, gateway: str) -> dict[str, Any]:
-        """Send nothing new to a gateway; for the admin key."""
+        """Send no new jobs to a gateway; needs the admin key."""
         return self._post(f"/v1/gateways/{quote(gateway, safe='')}/pause")
 
     def resume(self, gateway: str) -> dict[str, Any]:
-        """End a gateway's pause; for the admin key."""
+        """End a gateway's pause; needs the admin key."""
         return self._post(f"/v1/gateways/{quote(gateway, safe='')}/resume")
 
     def usage(self, first: str | None = None, last: str | None = None) -> UsedDays:
-        """What was made and spent, by day and gateway; days in UTC, as YYYY-MM-DD."""
+        """Jobs, seconds and costs by day and gateway. Days are in UTC, as YYYY-MM-DD."""
         return cast(UsedDays, self._get("/v1/usage", {"from": first, "to": last})["data"])
 
     # --- waiting
 
     def events(self, job_id: str, pause_s: float = 1, patience_s: float = 60) -> Iterator[Event]:
-        """Each change as it happens, until the job's end; a stream that is cut is taken up where it was.
+        """Each change as it happens, until the job's end. A broken stream is resumed where it was.
 
-        Raises Unreachable where nothing was heard of the service for `patience_s`.
+        Raises Unreachable if the service does not answer for `patience_s`.
         """
         last_id, lost_at = "", 0.0
         while True:
@@ -174,19 +175,19 @@ class Client:
             time.sleep(pause_s)
 
     def follow(self, job_id: str, every_s: float = 0.5, patience_s: float = 60) -> Iterator[Job]:
-        """The job each time that it changed, until its end, by asking; a service that restarts is waited for."""
-        seen = None
+        """The job after each change, until its end, by polling. Waits up to `patience_s` while the service is away."""
+        last = None
         while True:
             job = self._patiently(job_id, every_s, patience_s)
-            if (mark := (job["status"], job["progress"], job["provider"])) != seen:
+            if (current := (job["status"], job["progress"], job["provider"])) != last:
                 yield job
-                seen = mark
+                last = current
             if job["status"] in ENDED:
                 return
             time.sleep(every_s)
 
     def wait(self, job_id: str, timeout_s: float | None = None) -> Job:
-        """The job once it has ended; raises TimeoutError where it has not within `timeout_s`."""
+        """Wait for the job's end and return it; raises TimeoutError if it does not end within `timeout_s`."""
         give_up_at = None if timeout_s is None else time.monotonic() + timeout_s
         while (job := self._patiently(job_id, 0.5, 60))["status"] not in ENDED:
             if give_up_at is not None and time.monotonic() >= give_up_at:
@@ -195,7 +196,7 @@ class Client:
         return job
 
     def _patiently(self, job_id: str, every_s: float, patience_s: float) -> Job:
-        """The job; a service that restarts is waited for."""
+        """Get the job; wait up to `patience_s` while the service does not answer."""
         give_up_at = time.monotonic() + patience_s
         while True:
             try:
@@ -209,7 +210,7 @@ class Client:
         try:
             with self._transport.stream(_path(job_id, "/events"), last_id, SILENCE_S) as lines:
                 yield from events.parse(lines)
-        except RateLimited:  # of streams there are only so many
+        except RateLimited:  # the number of streams is limited
             raise Unreachable(f"{self.url} has no stream left") from None
 
     def _get(self, path: str, query: Mapping[str, Any] | None = None) -> dict[str, Any]:

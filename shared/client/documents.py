@@ -1,4 +1,4 @@
-"""What the service answers with: times in ISO 8601, money as decimal strings in USD."""
+"""The documents that the service returns: times in ISO 8601, money as decimal strings in USD."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Attempt(TypedDict):
 
 
 class Result(TypedDict):
-    """What lies in the bucket; `url` is presigned, for an hour; `size` in bytes."""
+    """The files in the bucket. `url` is presigned and valid for an hour; `size` is in bytes."""
 
     bucket: str
     key: str
@@ -86,7 +86,7 @@ class Line(TypedDict):
 
 
 class Estimate(TypedDict):
-    """What one gateway would do, and for how much."""
+    """What one gateway would be sent, and what it would cost."""
 
     provider: str
     able: bool
@@ -96,7 +96,7 @@ class Estimate(TypedDict):
 
 
 class Callbacks(TypedDict):
-    """How a gateway's callbacks have been arriving."""
+    """How many callbacks of a gateway were expected and received."""
 
     asked: int
     heard: int
@@ -105,7 +105,7 @@ class Callbacks(TypedDict):
 
 
 class Gateway(TypedDict):
-    """An enabled gateway as it stands."""
+    """The state of an enabled gateway."""
 
     name: str
     paused_until: str | None
@@ -136,7 +136,7 @@ class Used(TypedDict):
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """One change of a job; `kind` is `status` or `progress`, `job` the job as it was then."""
+    """One change of a job; `kind` is `status` or `progress`, `job` the job after the change."""
 
     id: str
     kind: str

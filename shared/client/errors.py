@@ -1,4 +1,4 @@
-"""What a call raises: the service refused (ApiError), or did not answer (Unreachable)."""
+"""The errors of calls: the service refused (ApiError) or did not answer (Unreachable)."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 
 class RushesError(Exception):
-    """Every error of this client."""
+    """The base of all errors of this client."""
 
 
 class ApiError(RushesError):
@@ -26,33 +26,33 @@ class InvalidRequest(ApiError):
 
 
 class Unauthorized(ApiError):
-    """401: no key, or one that the service does not know."""
+    """401: no key, or an unknown one."""
 
 
 class Forbidden(ApiError):
-    """403: a key that may not do this."""
+    """403: the key does not allow this."""
 
 
 class NotFound(ApiError):
-    """404: not there, or another tenant's."""
+    """404: it does not exist, or is another tenant's."""
 
 
 class Conflict(ApiError):
-    """409: the state of the job does not allow it, or the idempotency key belongs to another body."""
+    """409: the job's state does not allow it, or the idempotency key was used with another body."""
 
 
 class RateLimited(ApiError):
-    """429: too many calls; nothing was done. `retry_after_s` where the service says how long to wait."""
+    """429: too many calls; nothing was done. `retry_after_s` is None if the service does not say how long to wait."""
 
     retry_after_s: float | None = None
 
 
 class Unreachable(RushesError):
-    """The service did not answer. A POST without an idempotency key may have been taken all the same."""
+    """The service did not answer. A POST without an idempotency key may have been accepted nevertheless."""
 
 
 class Unavailable(Unreachable):
-    """502, 503 or 504: something answered in its place, or it cannot work now."""
+    """502, 503 or 504: the service is not ready, or a proxy answered in its place."""
 
     retry_after_s: float | None = None
 

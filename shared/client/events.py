@@ -1,4 +1,4 @@
-"""Server-sent events, line by line."""
+"""Parses server-sent events."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from rushes.shared.client.documents import Event
 
 
 def parse(lines: Iterable[bytes]) -> Iterator[Event | None]:
-    """The events of a stream, and None for each sign of life; one that was cut before its empty line is none."""
+    """The events of a stream, and None for each keep-alive. An event that is cut before its empty line is dropped."""
     fields: dict[str, list[str]] = {}
     for line in lines:
         if line:

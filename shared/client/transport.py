@@ -1,4 +1,4 @@
-"""Calls over a requests.Session, sent again only where that is safe."""
+"""Sends calls over a requests.Session, and repeats them only if that is safe."""
 
 from __future__ import annotations
 
@@ -24,16 +24,16 @@ from rushes.shared.client.errors import ApiError, RateLimited, Unavailable, Unre
 AWAY = frozenset({502, 503, 504})
 USER_AGENT = f"rushes-client/{__version__} {requests.utils.default_user_agent()}"
 BACKOFF_S = 0.5
-# A service that asks for a longer pause is not waited for: the caller is told of it.
+# If the service asks for a longer pause, the call raises instead of waiting.
 LONGEST_PAUSE_S = 30.0
 
 Timeout = float | tuple[float, float]
-# urllib3's own errors and those of a strange host name pass requests by now and then.
+# requests lets some errors of urllib3 and of odd host names through.
 BROKEN = (requests.RequestException, HTTPError, UnicodeError)
 
 
 class Bearer(AuthBase):
-    """As `auth`, for a header would be replaced by what ~/.netrc holds for the host."""
+    """Sets the API key as `auth`: a plain header would be replaced by an entry for the host in ~/.netrc."""
 
     def __init__(self, key: str) -> None:
         self._header: Any = f"Bearer {key}".encode()  # as text it would have to be Latin-1
@@ -55,7 +55,7 @@ class Call:
 
     @property
     def repeatable(self) -> bool:
-        """Whether it may be sent again although it may have been taken."""
+        """Whether it may safely be sent again although it may have been accepted."""
         return self.method == "GET" or self.idempotency_key is not None
 
     def headers(self) -> dict[str, str | bytes]:
@@ -71,13 +71,13 @@ class Call:
 
 
 class Transport:
-    """Where a service is, who asks, and the session that the calls go over."""
+    """The address of a service, the API key, and the session that sends the calls."""
 
     def __init__(self, url: str, key: str, session: requests.Session | None, timeout: Timeout, retries: int) -> None:
         self.url = url.rstrip("/")
         self._own_session, self._session = session is None, session or requests.Session()
         self._auth, self._timeout, self._retries = Bearer(key), timeout, retries
-        # The environment's proxy cannot reach the loopback of who asks.
+        # The environment's proxy cannot reach this machine's loopback.
         self._proxies = {"http": "", "https": ""} if session is None and _is_loopback(url) else None
 
     def close(self) -> None:
@@ -85,20 +85,20 @@ class Transport:
             self._session.close()
 
     def call(self, call: Call) -> dict[str, Any]:
-        """The object that the service answers with; raises ApiError, Unreachable."""
+        """The JSON object that the service returns; raises ApiError, Unreachable."""
         response = self.answer(call)
-        found = _json(response)
+        body = _json(response)
         if target := response.headers.get("Location") if response.is_redirect else None:
-            raise ApiError(response.status_code, {"message": f"{self._where} sends on to {target}: give that address"})
-        if not isinstance(found, dict):
+            raise ApiError(response.status_code, {"message": f"{self._where} redirects to {target}: use that address"})
+        if not isinstance(body, dict):
             raise ApiError(response.status_code, {"message": f"{self._where} does not answer as Rushes does"})
-        return found
+        return body
 
     def answer(self, call: Call) -> requests.Response:
-        """The answer, a redirection too; raises ApiError, Unreachable."""
+        """The response, which may be a redirect; raises ApiError, Unreachable."""
         for tries in range(self._retries + 1):
             try:
-                with self._sent(call, self._timeout) as response:
+                with self._open(call, self._timeout) as response:
                     return response
             except (Unreachable, RateLimited) as error:
                 pause_s = _pause(error, tries)
@@ -109,16 +109,16 @@ class Transport:
 
     @contextmanager
     def stream(self, path: str, last_event_id: str, silence_s: float) -> Iterator[Iterator[bytes]]:
-        """The lines of a stream of events; raises Unreachable where it is cut, or silent for longer than that."""
+        """The lines of an event stream; raises Unreachable if it breaks, or is silent for longer than `silence_s`."""
         connect_s = self._timeout[0] if isinstance(self._timeout, tuple) else self._timeout
         headers = {"Accept": "text/event-stream", "Accept-Encoding": "identity", "Last-Event-ID": last_event_id}
-        with self._sent(Call("GET", path), (connect_s, silence_s), headers) as response:
-            # One byte at a time: more would be waited for although a whole event is there. Not as text: requests would
-            # end a line at U+2028 too, which JSON may hold.
+        with self._open(Call("GET", path), (connect_s, silence_s), headers) as response:
+            # One byte at a time: a larger read would wait although a whole event has arrived. As bytes: requests would
+            # end a line of text at U+2028 too, which JSON may hold.
             yield response.iter_lines(chunk_size=1)
 
     @contextmanager
-    def _sent(
+    def _open(
         self, call: Call, timeout: Timeout, headers: Mapping[str, str] | None = None
     ) -> Iterator[requests.Response]:
         try:
@@ -131,7 +131,7 @@ class Transport:
                 auth=self._auth,
                 timeout=timeout,
                 proxies=self._proxies,
-                # Of a POST that is redirected a GET would be made, whose answer is another.
+                # requests would turn a redirected POST into a GET.
                 allow_redirects=False,
                 stream=headers is not None,
             ) as response:
@@ -143,19 +143,19 @@ class Transport:
 
     @property
     def _where(self) -> str:
-        """The address without a password that may be in it."""
+        """The address without user and password."""
         scheme, _, rest = self.url.partition("://")
         return f"{scheme}://{rest.rpartition('@')[2]}"
 
     def _error(self, response: requests.Response) -> ApiError | Unreachable:
-        status, found = response.status_code, _json(response)
+        status, body = response.status_code, _json(response)
         error: ApiError | Unreachable
         if status in AWAY:
             error = Unavailable(f"{self._where} is not ready (HTTP {status})")
         else:
-            envelope = found.get("error") if isinstance(found, dict) else None
-            told = envelope if isinstance(envelope, dict) else {"message": f"HTTP {status}"}
-            error = errors.OF_STATUS.get(status, ApiError)(status, told)
+            envelope = body.get("error") if isinstance(body, dict) else None
+            fields = envelope if isinstance(envelope, dict) else {"message": f"HTTP {status}"}
+            error = errors.OF_STATUS.get(status, ApiError)(status, fields)
         if isinstance(error, (Unavailable, RateLimited)):
             error.retry_after_s = _retry_after_s(response)
         return error
@@ -176,7 +176,7 @@ def _retry_after_s(response: requests.Response) -> float | None:
 
 
 def _pause(error: ApiError | Unreachable, tries: int) -> float | None:
-    """How long to wait before the next try; None where there is no use in one."""
+    """Seconds to wait before the next try; None if no further try makes sense."""
     if isinstance(error, (Unavailable, RateLimited)) and error.retry_after_s is not None:
         return error.retry_after_s if error.retry_after_s <= LONGEST_PAUSE_S else None
     return None if isinstance(error, RateLimited) else BACKOFF_S * 2**tries * random.uniform(0.5, 1)
@@ -186,11 +186,11 @@ def _is_loopback(url: str) -> bool:
     try:
         host = urlsplit(url).hostname or ""
         return host == "localhost" or ip_address(host).is_loopback
-    except ValueError:  # a name, or no address at all
+    except ValueError:  # a host name, or no address at all
         return False
 
 
 def _reason(error: Exception) -> str:
-    """In a few words: requests wraps the reason twice, and writes the whole address around it."""
-    inner = error.args[0] if error.args else error
-    return f"{type(error).__name__}: {str(getattr(inner, 'reason', inner)).rpartition(': ')[2]}"
+    """The reason in a few words: requests wraps it twice, and adds the whole address."""
+    cause = error.args[0] if error.args else error
+    return f"{type(error).__name__}: {str(getattr(cause, 'reason', cause)).rpartition(': ')[2]}"

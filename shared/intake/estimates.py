@@ -1,4 +1,4 @@
-"""What each enabled gateway would do with a request, and for how much; cheapest able first."""
+"""What a request would cost at each enabled gateway, or why a gateway cannot do it."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from typing import Any
 from rushes.shared.providers import PROVIDERS
 from rushes.shared.providers.prices import PriceTable
 
-# Gateways are put in order before a reference clip was measured; prices are per second, so any length does.
-SUPPOSED_S = Decimal(5)
+# Gateways are ranked before a reference clip is measured; prices are per second, so any length gives the same order.
+ASSUMED_S = Decimal(5)
 
 
 @dataclass(frozen=True, slots=True)
-class Quote:
-    """One gateway's word on one request; `why_not` where it is not able."""
+class Estimate:
+    """What one request costs at one gateway; `why_not` says why the gateway cannot do it."""
 
     provider: str
     estimated_usd: Decimal | None
@@ -27,42 +27,50 @@ class Quote:
         return self.why_not is None
 
 
-def quotes(
+def gateway_estimates(
     request: Mapping[str, Any], enabled: Mapping[str, Any], prices: PriceTable, duration_s: Decimal | None
-) -> list[Quote]:
-    """A quote of every enabled gateway; the able ones first, in the order in which they would be tried."""
-    given = [_quote(name, request, prices, duration_s) for name in enabled]
-    ranked = sorted(given, key=lambda quote: _rank(quote, request, prices))
-    return sorted(ranked, key=lambda quote: not quote.able)
+) -> list[Estimate]:
+    """An estimate of every enabled gateway. The able ones come first, in the order in which they would be tried."""
+    estimates = [_estimate(name, request, prices, duration_s) for name in enabled]
+    ranked = sorted(estimates, key=lambda estimate: _rank(estimate, request, prices))
+    return sorted(ranked, key=lambda estimate: not estimate.able)
 
 
-def _quote(name: str, request: Mapping[str, Any], prices: PriceTable, duration_s: Decimal | None) -> Quote:
+def _estimate(name: str, request: Mapping[str, Any], prices: PriceTable, duration_s: Decimal | None) -> Estimate:
     provider = PROVIDERS[name]
-    estimate = prices.estimate(provider, request, duration_s)
-    supposed = estimate if duration_s else prices.estimate(provider, request, SUPPOSED_S)
-    why_not = _not_wanted(name, request) or provider.unable(request) or _too_dear(request, estimate, supposed)
-    return Quote(name, estimate, why_not)
+    estimated_usd = prices.estimate(provider, request, duration_s)
+    assumed_usd = estimated_usd if duration_s else prices.estimate(provider, request, ASSUMED_S)
+    why_not = (
+        _why_not_requested(name, request)
+        or provider.why_not(request)
+        or _why_too_expensive(request, estimated_usd, assumed_usd)
+    )
+    return Estimate(name, estimated_usd, why_not)
 
 
-def _not_wanted(name: str, request: Mapping[str, Any]) -> str | None:
-    wanted = request.get("provider", "auto")
-    if wanted == "auto" or name == wanted or (isinstance(wanted, list) and name in wanted):
+def _why_not_requested(name: str, request: Mapping[str, Any]) -> str | None:
+    preference = request.get("provider", "auto")
+    if preference == "auto" or name == preference or (isinstance(preference, list) and name in preference):
         return None
     return "not among the gateways asked for"
 
 
-def _too_dear(request: Mapping[str, Any], estimate: Decimal | None, supposed: Decimal | None) -> str | None:
-    most = request.get("max_cost_usd")
-    if most is None:
+def _why_too_expensive(
+    request: Mapping[str, Any], estimated_usd: Decimal | None, assumed_usd: Decimal | None
+) -> str | None:
+    max_cost_usd = request.get("max_cost_usd")
+    if max_cost_usd is None:
         return None
-    if supposed is None:
+    if assumed_usd is None:
         return "its price is unknown, so max_cost_usd cannot be kept"
-    return f"estimated at {estimate:f} USD, over max_cost_usd" if estimate and estimate > Decimal(most) else None
+    is_over = estimated_usd and estimated_usd > Decimal(max_cost_usd)
+    return f"estimated at {estimated_usd:f} USD, over max_cost_usd" if is_over else None
 
 
-def _rank(quote: Quote, request: Mapping[str, Any], prices: PriceTable) -> tuple[int, bool, Decimal, str]:
-    """Order asked for, then known before unknown prices, then the price, then the name."""
-    wanted = request.get("provider", "auto")
-    place = wanted.index(quote.provider) if isinstance(wanted, list) and quote.provider in wanted else 0
-    price = quote.estimated_usd or prices.estimate(PROVIDERS[quote.provider], request, SUPPOSED_S)
-    return place, price is None, price or Decimal(0), quote.provider
+def _rank(estimate: Estimate, request: Mapping[str, Any], prices: PriceTable) -> tuple[int, bool, Decimal, str]:
+    """The sort key: order of preference, then known before unknown prices, then the price, then the name."""
+    preference = request.get("provider", "auto")
+    is_listed = isinstance(preference, list) and estimate.provider in preference
+    place = preference.index(estimate.provider) if is_listed else 0
+    price = estimate.estimated_usd or prices.estimate(PROVIDERS[estimate.provider], request, ASSUMED_S)
+    return place, price is None, price or Decimal(0), estimate.provider

@@ -1,4 +1,4 @@
-"""The one door for new jobs: HTTP, Celery and the shell all come in here."""
+"""The only way in for new jobs: the Jobs API, Celery and the console all call it."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from rushes.shared.domain import schedule, trace_context
 from rushes.shared.domain.ids import new_id
 from rushes.shared.domain.job import Job, Note
 from rushes.shared.http import HttpClient, NotSent
-from rushes.shared.intake.estimates import Quote, quotes
-from rushes.shared.intake.schema import MOTION_MODELS, sayable, validated
+from rushes.shared.intake.estimates import Estimate, gateway_estimates
+from rushes.shared.intake.schema import MOTION_MODELS, is_valid_utf8, validated
 from rushes.shared.ledger.ledger import Conflict, Ledger, NotWhole
 from rushes.shared.providers.prices import PriceTable
 from rushes.shared.settings import Settings
@@ -26,7 +26,7 @@ ADDRESSES = ("image_url", "last_image_url", "video_url", "callback_url")
 
 
 class Unacceptable(Exception):
-    """The request cannot be taken: the contract's error code, a sentence, and what is wrong with which field."""
+    """The request is refused: the contract's error code, a message, the HTTP status, and the problems by field."""
 
     def __init__(self, code: str, message: str, status: int, fields: Mapping[str, Any] | None = None) -> None:
         super().__init__(message)
@@ -34,11 +34,11 @@ class Unacceptable(Exception):
 
     def envelope(self) -> dict[str, Any]:
         """The contract's error envelope."""
-        told = {"code": self.code, "message": self.message}
-        return {"error": {**told, "fields": dict(self.fields)} if self.fields else told}
+        error = {"code": self.code, "message": self.message}
+        return {"error": {**error, "fields": dict(self.fields)} if self.fields else error}
 
 
-UNWHOLE = Unacceptable(
+LEDGER_INCOMPLETE = Unacceptable(
     "unavailable", "The ledger is being compared with the journal; nothing was accepted. Try again in a moment.", 503
 )
 CONFLICT = Unacceptable("idempotency_conflict", "This Idempotency-Key came with another body before.", 409)
@@ -46,7 +46,7 @@ CONFLICT = Unacceptable("idempotency_conflict", "This Idempotency-Key came with 
 
 @dataclass(frozen=True, slots=True)
 class Receipt:
-    """The job as it was taken; `replayed` where it had been taken before under the same key."""
+    """An accepted job; `replayed` if it had been accepted before under the same idempotency key."""
 
     job: Job
     replayed: bool = False
@@ -54,65 +54,66 @@ class Receipt:
 
 @dataclass(frozen=True, slots=True)
 class Intake:
-    """Takes requests; raises Unacceptable, or LedgerUnavailable with nothing taken."""
+    """Accepts requests. Raises Unacceptable or LedgerUnavailable; then nothing was accepted."""
 
     settings: Settings
     ledger: Ledger
     prices: PriceTable
     http_client: HttpClient
     fresh: Callable[[], bool] = lambda: True
-    """Whether nothing was ever paid for: then an empty ledger has lost nothing."""
+    """Whether the journal is empty. Then nothing was ever paid for, and an empty ledger has lost nothing."""
 
     def accept(self, body: Any, tenant: str, key: str | None, now: int, traceparent: str | None = None) -> Receipt:
-        """Write a job down, once per idempotency key; it is due at once, and belongs to the caller's trace."""
+        """Create a job, once per idempotency key. It is due at once, and belongs to the caller's trace."""
         self.check_key(key)
         try:
             request = self.request(body)
-            job = self._job(request, self.able(request), tenant, now, trace_context.parse(traceparent))
-        except Unacceptable:  # today: the same request may have been taken when other gateways were enabled
-            if first := self.first(tenant, key, digest(body)):
+            job = self._job(request, self.able_estimates(request), tenant, now, trace_context.parse(traceparent))
+        except Unacceptable:  # the same request may have been accepted before, when other gateways were enabled
+            if first := self.first_job(tenant, key, digest(body)):
                 return Receipt(first, replayed=True)
             raise
         return self.create(job, key, digest(body))
 
     def create(self, job: Job, key: str | None, body_digest: str) -> Receipt:
-        """Write a job down, or give the first one of its idempotency key; raises Unacceptable 409.
+        """Create a job, or return the first one of its idempotency key. Raises Unacceptable 409 if the body differs.
 
-        Or 503, while it is not known whether the key came before: the ledger lost its memory, and the journal is read.
+        Raises Unacceptable 503 while the ledger may have lost the key's first job and the journal is not read yet.
         """
         try:
             first = self._created(job, key, body_digest)
         except Conflict:
             raise CONFLICT from None
         except NotWhole:
-            raise UNWHOLE from None
+            raise LEDGER_INCOMPLETE from None
         return Receipt(first, replayed=True) if first else Receipt(job)
 
     def _created(self, job: Job, key: str | None, body_digest: str) -> Job | None:
         try:
             return self.ledger.create(job, key, body_digest, guarded=bool(key) and self.settings.journal)
-        except NotWhole as unknown:
-            if str(unknown) != "unmarked" or not self._began_here(job.created_at):
+        except NotWhole as incomplete:
+            if str(incomplete) != "unmarked" or not self._mark_if_new(job.created_at):
                 raise
             return self.ledger.create(job, key, body_digest)
 
-    def _began_here(self, now: int) -> bool:
-        """Whether nothing was ever paid for; then this ledger is whole, and nobody has to ask again."""
-        server = self.ledger.continuity.server()  # before the look: on another one the mark says nothing
+    def _mark_if_new(self, now: int) -> bool:
+        """If nothing was ever paid for, mark the ledger as complete; return whether that is so."""
+        # Read before the journal: after a failover in between, the mark names the old server and is not believed.
+        server = self.ledger.continuity.server()
         if not self.fresh():
             return False
         self.ledger.continuity.set_mark(server, now)
         return True
 
-    def first(self, tenant: str, key: str | None, body_digest: str) -> Job | None:
-        """The job that was taken under this idempotency key; raises Unacceptable 409 where the body was another."""
+    def first_job(self, tenant: str, key: str | None, body_digest: str) -> Job | None:
+        """The job that was accepted under this idempotency key. Raises Unacceptable 409 if its body was another."""
         try:
             return self.ledger.find_by_key(tenant, key, body_digest) if key else None
         except Conflict:
             raise CONFLICT from None
 
     def request(self, body: Any) -> dict[str, Any]:
-        """The request as it would be accepted."""
+        """The validated request with its defaults. Raises Unacceptable 422."""
         if not isinstance(body, dict):
             raise Unacceptable("invalid_request", "The body is not a JSON object.", 422)
         try:
@@ -123,23 +124,25 @@ class Intake:
             self._check_address(name, request.get(name))
         return request
 
-    def able(self, request: Mapping[str, Any]) -> list[Quote]:
-        """The gateways that can do it, in the order in which they will be tried."""
-        given = quotes(request, self.settings.gateways, self.prices, length_s(request))
-        able = [quote for quote in given if quote.able]
+    def able_estimates(self, request: Mapping[str, Any]) -> list[Estimate]:
+        """The estimates of gateways that can do it, in the order in which they are tried. Raises Unacceptable 422."""
+        estimates = gateway_estimates(request, self.settings.gateways, self.prices, length_s(request))
+        able = [estimate for estimate in estimates if estimate.able]
         if not able:
-            reasons = [f"{quote.provider}: {quote.why_not}" for quote in given] or ["no gateway is enabled"]
+            reasons = [f"{estimate.provider}: {estimate.why_not}" for estimate in estimates] or [
+                "no gateway is enabled"
+            ]
             raise Unacceptable("no_provider", "No enabled gateway can do this.", 422, {"provider": reasons})
         return able
 
-    def _job(self, request: dict[str, Any], able: list[Quote], tenant: str, now: int, trace: str | None) -> Job:
+    def _job(self, request: dict[str, Any], estimates: list[Estimate], tenant: str, now: int, trace: str | None) -> Job:
         job_id = new_id(now)
         return Job(
             id=job_id,
             tenant=tenant,
             request=request,
-            route=tuple(quote.provider for quote in able),
-            estimated_usd=able[0].estimated_usd,
+            route=tuple(estimate.provider for estimate in estimates),
+            estimated_usd=estimates[0].estimated_usd,
             created_at=now,
             updated_at=now,
             due_at=schedule.accepted(job_id, now),
@@ -148,8 +151,8 @@ class Intake:
         )
 
     def check_key(self, key: Any) -> None:
-        """Raises Unacceptable 422 for an idempotency key that nobody can keep."""
-        if key is not None and not (isinstance(key, str) and 0 < len(key) <= KEY_CHARS and sayable(key)):
+        """Raise Unacceptable 422 for an idempotency key that cannot be stored."""
+        if key is not None and not (isinstance(key, str) and 0 < len(key) <= KEY_CHARS and is_valid_utf8(key)):
             problem = {"Idempotency-Key": [f"Not a text of 1 to {KEY_CHARS} characters."]}
             raise Unacceptable("invalid_request", "The Idempotency-Key does not fit.", 422, problem)
 
@@ -168,13 +171,13 @@ def _invalid(problems: Mapping[str, Any]) -> Unacceptable:
 
 
 def length_s(request: Mapping[str, Any]) -> Decimal | None:
-    """How long the clip will be, where the request says so; a motion clip is as long as its reference."""
+    """The length of the clip by the request; None for a motion clip, which is as long as its reference."""
     return None if request["model"] in MOTION_MODELS else Decimal(request["duration"])
 
 
 def digest(body: Any) -> str:
-    """The same for the same JSON, however it was written down; 5.0 is the number 5."""
-    # No walk of ours: the standard library's encoder goes as deep as its decoder did.
+    """A digest that is equal for equal JSON, however it is spelled: 5.0 is 5, and the order of keys does not matter."""
+    # Not our own recursion: the standard library's encoder goes as deep as its decoder did.
     plain = json.loads(json.dumps(body), parse_float=_number)
     canonical = json.dumps(plain, sort_keys=True, separators=(",", ":"))
     return sha256(canonical.encode()).hexdigest()[:32]

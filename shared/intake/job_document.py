@@ -1,4 +1,4 @@
-"""The job document, as consumers see it: in the API, in the manifest, in notifications."""
+"""The job document as consumers see it: in the API, in manifests and in notifications."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from rushes.shared.domain.job import Attempt, Error, Job, Result
 
 
 def document(job: Job, presign: Callable[[str], str] | None = None) -> dict[str, Any]:
-    """The job as the contract writes it; with `presign` the result has a `url`."""
+    """The job document of the contract. With `presign`, which signs the URL of a key, its result has a `url`."""
     return {
         "id": job.id,
         "object": "job",
@@ -59,8 +59,8 @@ def _attempt(attempt: Attempt) -> dict[str, Any]:
 def _error(error: Error | None) -> dict[str, Any] | None:
     if error is None:
         return None
-    told = {"code": error.code, "message": error.message}
-    return {**told, "provider": error.provider} if error.provider else told
+    document = {"code": error.code, "message": error.message}
+    return {**document, "provider": error.provider} if error.provider else document
 
 
 def _result(result: Result | None, presign: Callable[[str], str] | None) -> dict[str, Any] | None:
@@ -86,5 +86,5 @@ def _number(value: Decimal | None) -> float | None:
 
 
 def _expiry(job: Job) -> str | None:
-    """Until when the gateway's own link lives."""
+    """When the gateway's own link expires."""
     return moment(job.attempt.link.expires_at) if job.attempt and job.attempt.link else None

@@ -1,4 +1,4 @@
-"""The request of a job: which fields there are, for which model, within what bounds (CONTRACT.md, POST /v1/jobs)."""
+"""The schema of a job's request: its fields, for which models, within which limits (CONTRACT.md, POST /v1/jobs)."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ MOTION_MODELS = ("kling-v3-motion-control", "kling-v2-6-motion-control")
 CLIP_MODELS = ("kling-v3", "kling-v2-6")
 MODELS = (*MOTION_MODELS, *CLIP_MODELS)
 COMMON = {"model", "prompt", "mode", "image_url", "watermark"}
-OURS = {"provider", "max_cost_usd", "callback_url", "metadata"}
-MOTION_FIELDS = COMMON | OURS | {"video_url", "character_orientation", "keep_original_sound", "element_ids"}
+RUSHES_FIELDS = {"provider", "max_cost_usd", "callback_url", "metadata"}
+MOTION_FIELDS = COMMON | RUSHES_FIELDS | {"video_url", "character_orientation", "keep_original_sound", "element_ids"}
 CLIP_FIELDS = (
     COMMON
-    | OURS
+    | RUSHES_FIELDS
     | {"negative_prompt", "multi_prompt", "last_image_url", "duration", "aspect_ratio", "sound", "voice_ids"}
     | {"cfg_scale", "shot_type"}
 )
@@ -30,34 +30,34 @@ METADATA_KEYS, METADATA_BYTES = 16, 4096
 TEXT_CHARS, ID_CHARS = 2500, 128
 HALF_PAIR = re.compile("[\ud800-\udfff]")
 
-# The patterns below are read by Python here, and by everybody's JSON Schema validator in /openapi.json: no shorthand
-# such as \s or \d stands in them, for each dialect means other characters by it.
+# The patterns below are read by Python here, and by any JSON Schema validator in /openapi.json. They use no shorthand
+# such as \s or \d, because each dialect means other characters by it.
 
-# What shows nothing: blanks, line breaks, control characters.
-UNSEEN = r"\u0000-\u0020\u007f-\u00a0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000"
+# Characters that show nothing: blanks, line breaks, control characters.
+INVISIBLE = r"\u0000-\u0020\u007f-\u00a0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000"
 WITHOUT_NUL = r"[^\u0000]*"
-# What is blank would be paid for, and say nothing.
-SAYING_SOMETHING = rf"{WITHOUT_NUL}[^{UNSEEN}]{WITHOUT_NUL}"
+# A blank prompt would be paid for and say nothing.
+NOT_BLANK = rf"{WITHOUT_NUL}[^{INVISIBLE}]{WITHOUT_NUL}"
 USD = r"[0-9]{1,9}(\.[0-9]{1,12})?"
-NO_USD = r"[0.]*"
+ZERO_USD = r"[0.]*"
 LABEL = "[A-Za-z0-9]([A-Za-z0-9_-]{0,61}[A-Za-z0-9])?"
-# A last label that begins with a letter belongs to a name; with a digit it may be one of many spellings of an address.
+# A last label that begins with a letter is of a host name; one with a digit may be another spelling of an IP address.
 NAME = rf"({LABEL}\.)*[A-Za-z]([A-Za-z0-9_-]{{0,61}}[A-Za-z0-9])?"
-# As it is sent: other letters, a dot at the end or a zone are other spellings of hosts that may be inside.
+# Only the plain spelling of a host: other letters, a final dot or a zone may be spellings of internal hosts.
 HOST = rf"({LABEL}(\.{LABEL})*|\[[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*\])"
-PATH = rf"([/?#][^{UNSEEN}]*)?"
+PATH = rf"([/?#][^{INVISIBLE}]*)?"
 WEB_URL = re.compile(rf"[Hh][Tt][Tt][Pp][Ss]?://{HOST}(:([1-9][0-9]{{0,4}})?)?{PATH}")
 S3_URL = r"s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]/[^\u0000\u000a]+"
 
 
-def sayable(text: str) -> bool:
-    """Whether UTF-8 can say it: JSON may hold half of a surrogate pair."""
+def is_valid_utf8(text: str) -> bool:
+    """Whether UTF-8 can encode it; JSON may hold half of a surrogate pair, which it cannot."""
     return not HALF_PAIR.search(text)
 
 
-def writable(text: str) -> str:
-    """The text, if everybody behind us can keep it; raises ValidationError."""
-    if not sayable(text):
+def check_text(text: str) -> str:
+    """The text, if Redis, S3 and the gateways can store it; raises ValidationError."""
+    if not is_valid_utf8(text):
         raise ValidationError("Not valid UTF-8: it holds half of a surrogate pair.")
     if "\0" in text:
         raise ValidationError("It holds a NUL character.")
@@ -68,11 +68,11 @@ class Text(fields.String):
     """A string that can be written as UTF-8."""
 
     def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> str:
-        return writable(str(super()._deserialize(value, attr, data, **kwargs)))
+        return check_text(str(super()._deserialize(value, attr, data, **kwargs)))
 
 
 class Flag(fields.Field[bool]):
-    """true or false, and nothing that only looks like it."""
+    """A JSON boolean, and nothing that only looks like one."""
 
     def _deserialize(self, value: Any, attr: Any, data: Any, **kwargs: Any) -> bool:
         if not isinstance(value, bool):
@@ -104,7 +104,7 @@ class Dollars(fields.Field[str]):
     """Money as a decimal string."""
 
     def _deserialize(self, value: Any, attr: Any, data: Any, **kwargs: Any) -> str:
-        if not isinstance(value, str) or not re.fullmatch(USD, value) or re.fullmatch(NO_USD, value):
+        if not isinstance(value, str) or not re.fullmatch(USD, value) or re.fullmatch(ZERO_USD, value):
             raise ValidationError('Not a positive amount as a decimal string, such as "0.50".')
         return value
 
@@ -123,7 +123,7 @@ class Preference(fields.Field[str | list[str]]):
 
 
 class CallbackUrl(Text):
-    """An https address; whether we may reach it is the intake's question."""
+    """An https address. Intake checks whether we may reach it."""
 
     max_chars: ClassVar[int] = CALLBACK_URL_CHARS
     also: ClassVar[str] = ""
@@ -153,18 +153,18 @@ class InputUrl(CallbackUrl):
 def _is_url(text: str) -> bool:
     try:
         _ = urlsplit(text).port
-    except ValueError:  # a port past 65535, brackets around what is no address
+    except ValueError:  # a port beyond 65535, brackets around what is no address
         return False
     return True
 
 
-SAYS_SOMETHING = validate.Regexp(rf"{SAYING_SOMETHING}\Z", error="Blank.")
-WORDS = [validate.Length(1, TEXT_CHARS), SAYS_SOMETHING]
+CHECK_NOT_BLANK = validate.Regexp(rf"{NOT_BLANK}\Z", error="Blank.")
+WORDS = [validate.Length(1, TEXT_CHARS), CHECK_NOT_BLANK]
 IDS = validate.Length(1, ID_CHARS)
 
 
 class ShotType(fields.String):
-    """Kling's own API says `intelligence` where the gateways say `intelligent`."""
+    """Kling's own API has `intelligence` where the gateways have `intelligent`."""
 
     def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> str:
         text = str(super()._deserialize(value, attr, data, **kwargs))
@@ -185,12 +185,12 @@ class Shot(Schema):
 
 
 class Metadata(fields.Field[dict[str, str]]):
-    """An object of strings, small enough to come back everywhere."""
+    """An object of strings, small enough to be returned in every document."""
 
     def _deserialize(self, value: Any, attr: Any, data: Any, **kwargs: Any) -> dict[str, str]:
-        if not isinstance(value, dict) or not all(isinstance(held, str) for held in value.values()):
+        if not isinstance(value, dict) or not all(isinstance(text, str) for text in value.values()):
             raise ValidationError("Not an object of strings.")
-        size = sum(len(writable(text).encode()) for pair in value.items() for text in pair)
+        size = sum(len(check_text(text).encode()) for pair in value.items() for text in pair)
         if len(value) > METADATA_KEYS or size > METADATA_BYTES:
             raise ValidationError(f"More than {METADATA_KEYS} keys or {METADATA_BYTES} bytes.")
         return value
@@ -226,13 +226,13 @@ class JobRequest(Schema):
     metadata = Metadata()
 
     @validates_schema(skip_on_field_errors=True)
-    def fits(self, data: dict[str, Any], **_: Any) -> None:
-        """The rules that span fields; each problem is told under the field that has to change."""
+    def check_combinations(self, data: dict[str, Any], **_: Any) -> None:
+        """Check the rules that span several fields. Each problem is reported under the field that has to change."""
         problems = _misplaced(data)
         check = _motion_problems if data["model"] in MOTION_MODELS else _clip_problems
-        problems.update({name: told for name, told in check(data).items() if name not in problems})
+        problems.update({name: problem for name, problem in check(data).items() if name not in problems})
         if problems:
-            raise ValidationError({name: [told] for name, told in problems.items()})
+            raise ValidationError({name: [problem] for name, problem in problems.items()})
 
 
 def _misplaced(data: Mapping[str, Any]) -> dict[str, str]:
@@ -252,18 +252,18 @@ def _clip_problems(data: Mapping[str, Any]) -> dict[str, str]:
     rules = {
         "prompt": _prompt_problem(data),
         "multi_prompt": "Only for image to video: give image_url."
-        if _lone(data, "multi_prompt", "image_url")
+        if _lacks(data, "multi_prompt", "image_url")
         else None,
-        "last_image_url": "Needs image_url, the first frame." if _lone(data, "last_image_url", "image_url") else None,
+        "last_image_url": "Needs image_url, the first frame." if _lacks(data, "last_image_url", "image_url") else None,
         "duration": _duration_problem(data),
         "sound": _sound_problem(data),
         "voice_ids": _voice_problem(data),
     }
-    return {name: told for name, told in rules.items() if told}
+    return {name: problem for name, problem in rules.items() if problem}
 
 
-def _lone(data: Mapping[str, Any], name: str, needs: str) -> bool:
-    return name in data and needs not in data
+def _lacks(data: Mapping[str, Any], name: str, required: str) -> bool:
+    return name in data and required not in data
 
 
 def _prompt_problem(data: Mapping[str, Any]) -> str | None:
@@ -280,13 +280,13 @@ def _duration_problem(data: Mapping[str, Any]) -> str | None:
 
 
 def _sound_problem(data: Mapping[str, Any]) -> str | None:
-    silent = data["model"] == "kling-v2-6" and data.get("mode", "std") != "pro"
-    return "Needs mode pro with kling-v2-6." if data.get("sound") and silent else None
+    has_no_sound = data["model"] == "kling-v2-6" and data.get("mode", "std") != "pro"
+    return "Needs mode pro with kling-v2-6." if data.get("sound") and has_no_sound else None
 
 
 def _voice_problem(data: Mapping[str, Any]) -> str | None:
-    speaks = data["model"] == "kling-v2-6" and data.get("sound")
-    return None if speaks or "voice_ids" not in data else "Only for kling-v2-6 with sound."
+    has_voices = data["model"] == "kling-v2-6" and data.get("sound")
+    return None if has_voices or "voice_ids" not in data else "Only for kling-v2-6 with sound."
 
 
 MOTION_DEFAULTS = {"mode": "std", "keep_original_sound": True, "watermark": False, "provider": "auto"}
@@ -302,20 +302,20 @@ CLIP_DEFAULTS = {
 
 FIELDS = tuple(JobRequest().fields)
 NUMBERS = (Whole, Share)
-# The fields that are JSON numbers, also those of a shot; `metadata` may hold any of these names, and is of strings.
+# The fields that are JSON numbers, those of a shot included. `metadata` may have the same names; its values are text.
 NUMBER_FIELDS = frozenset(
     name for schema in (JobRequest, Shot) for name, field in schema().fields.items() if isinstance(field, NUMBERS)
 )
 
 
 @lru_cache(maxsize=128)
-def _reader(said: tuple[str, ...]) -> JobRequest:
-    """The schema for what is said: each goes through all of its fields, and to make one takes longer than to use it."""
-    return JobRequest(only=[*dict.fromkeys(("model", *said))])
+def _schema(names: tuple[str, ...]) -> JobRequest:
+    """The schema of these fields. A schema visits all of its fields, and takes longer to make than to use."""
+    return JobRequest(only=[*dict.fromkeys(("model", *names))])
 
 
 def validated(body: Any) -> dict[str, Any]:
-    """A request as it is accepted, defaults said; raises marshmallow's ValidationError with problems by field."""
-    data: dict[str, Any] = _reader(tuple(name for name in FIELDS if name in body)).load(body)
+    """The request with its defaults filled in; raises marshmallow's ValidationError with problems by field."""
+    data: dict[str, Any] = _schema(tuple(name for name in FIELDS if name in body)).load(body)
     defaults = MOTION_DEFAULTS if data["model"] in MOTION_MODELS else CLIP_DEFAULTS
     return {**data, **{name: value for name, value in defaults.items() if name not in data}}

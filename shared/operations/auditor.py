@@ -1,7 +1,7 @@
-"""Looks through the whole ledger, slowly: what does not agree is put right, said and counted.
+"""Audits the whole ledger, slowly: what does not agree is repaired, logged and counted.
 
-A round is a generator that does a page at each step, so whoever runs it decides how fast. Any number may run; a repair
-is made only where the record is still the one that was looked at.
+A round is a generator that audits one page at each step, so its caller decides the speed. Any number may run at once: a
+repair is made only if the record is still the one that was read.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ MONEY = frozenset({"held", "usage"})
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """Something that did not agree, and whether it does now."""
+    """Something that did not agree, and whether it was repaired."""
 
     what: str
     """nowhere, twice, unindexed, stray, unreadable, in_flight, money, uploads"""
@@ -39,55 +39,55 @@ class Finding:
 
 
 def audit(services: Services, repair: bool = True) -> Iterator[list[Finding]]:
-    """One round over everything, a page at each step; raises LedgerUnavailable and ArchiveUnavailable."""
-    inspection, counted = Inspection(services.ledger.store), Counter[counters.Line]()
-    yield from _records(inspection, counted, repair)
+    """One round over the whole ledger, a page at each step. Raises LedgerUnavailable and ArchiveUnavailable."""
+    inspection, totals = Inspection(services.ledger.store), Counter[counters.Line]()
+    yield from _records(inspection, totals, repair)
     sets = [place(lane) for lane in LANES for place in (keys.due, keys.leased)]
     sets += [keys.standby(name) for name in PROVIDERS]
     for name in (*sets, *inspection.index_names()):
         for strays in inspection.misplaced(name, repair):
             yield [Finding("stray", f"{job_id} in {name}", repair) for job_id in strays]
     yield from _in_flight(inspection, repair)
-    yield list(_money(services, counted))
+    yield list(_money(services, totals))
     if repair:
         aborted = services.archive.abort_stale_uploads(STALE_UPLOAD_S, services.now())
         yield [Finding("uploads", f"{aborted} left half done", True)] if aborted else []
 
 
 def whole_round(services: Services, repair: bool = True) -> list[Finding]:
-    """A round at once: what was found, told and counted."""
-    return [finding for page in audit(services, repair) for finding in tell(page, services)]
+    """A whole round at once; its findings, which are logged and counted too."""
+    return [finding for page in audit(services, repair) for finding in report(page, services)]
 
 
-def tell(findings: list[Finding], services: Services) -> list[Finding]:
-    """Log what was found, and count it in `rushes:audit`."""
+def report(findings: list[Finding], services: Services) -> list[Finding]:
+    """Log findings and count them in `rushes:audit`; returns them."""
     for finding in findings:
         log.warning("audit", what=finding.what, where=finding.where, repaired=finding.repaired)
         services.ledger.store.increase(keys.AUDIT, {finding.what: 1})
     return findings
 
 
-def finished(services: Services) -> None:
-    """Note that a round came to its end."""
+def record_round(services: Services) -> None:
+    """Record the end of a round in `rushes:audit`."""
     services.ledger.store.increase(keys.AUDIT, {"rounds": 1})
     services.ledger.store.remember(keys.AUDIT, {"round_at": services.now()})
 
 
-def _records(inspection: Inspection, counted: Counter[counters.Line], repair: bool) -> Iterator[list[Finding]]:
+def _records(inspection: Inspection, totals: Counter[counters.Line], repair: bool) -> Iterator[list[Finding]]:
     for page in inspection.jobs():
         jobs = [job for _, job in page if job]
-        _count(counted, jobs)
-        wrong = [Finding(what, job_id, repair) for job_id, what in inspection.repair(jobs, repair)]
-        yield [*wrong, *(Finding("unreadable", job_id, False) for job_id, job in page if job is None)]
+        _count(totals, jobs)
+        findings = [Finding(what, job_id, repair) for job_id, what in inspection.repair(jobs, repair)]
+        yield [*findings, *(Finding("unreadable", job_id, False) for job_id, job in page if job is None)]
 
 
-def _count(counted: Counter[counters.Line], jobs: Iterable[Job]) -> None:
+def _count(totals: Counter[counters.Line], jobs: Iterable[Job]) -> None:
     for job in jobs:
-        counted.update({line: n for line, n in counters.entries(job).items() if line[0] in MONEY})
+        totals.update({line: n for line, n in counters.entries(job).items() if line[0] in MONEY})
 
 
 def _in_flight(inspection: Inspection, repair: bool) -> Iterator[list[Finding]]:
-    """Jobs move while they are counted: what is off by the same twice, some time apart, is off."""
+    """Count twice, some time apart: jobs move meanwhile, so only a difference that both counts have is a finding."""
     first = inspection.in_flight(list(PROVIDERS))
     yield []
     second = inspection.in_flight(list(PROVIDERS))
@@ -97,12 +97,12 @@ def _in_flight(inspection: Inspection, repair: bool) -> Iterator[list[Finding]]:
     yield [Finding("in_flight", f"{name}: off by {by:+}", repair) for name, by in off.items()]
 
 
-def _money(services: Services, counted: Counter[counters.Line]) -> Iterator[Finding]:
-    """Days that are over and whose jobs are all still here; only told, for nobody knows which of the two is right."""
+def _money(services: Services, totals: Counter[counters.Line]) -> Iterator[Finding]:
+    """Compare the money of past days whose jobs are all still here. It is not repaired: either side may be wrong."""
     now, retention_s = services.now(), services.settings.policy.retention_s
     first, today = counters.day_of(schedule.after(now, -retention_s)), counters.day_of(now)
-    for line in sorted(line for line in counted if first < line[1] < today):
+    for line in sorted(line for line in totals if first < line[1] < today):
         key, field = COUNTERS[line[0]](line)
-        held = int(services.ledger.store.counters(key).get(field, 0))
-        if held != counted[line]:
-            yield Finding("money", f"{'|'.join(line)}: counter {held}, records {counted[line]}", False)
+        counter = int(services.ledger.store.counters(key).get(field, 0))
+        if counter != totals[line]:
+            yield Finding("money", f"{'|'.join(line)}: counter {counter}, records {totals[line]}", False)

@@ -1,12 +1,12 @@
-"""How late we are: for how long the job that waits longest has waited for us.
+"""Overdue times: how long the job that waits longest has been waiting for us.
 
-It waits for us from the moment that somebody could have taken it up: it is due, or its ticket was handed out and
-nobody opened it. It does not wait for us but for a gateway
+A job waits for us while a worker could take it: it is due, or its ticket was handed out and not opened. It waits for a
+gateway, and not for us,
 - while it is parked, until the pause ends;
-- while nothing more may be submitted there: as many jobs as allowed are there, or one is to show that it is well again;
-- while submits leave for there: one in the last minute means that the line moves.
-A due time in the past is an order, not lateness: nothing waits since before its last move (pace.ripe_since).
-Told is the longest wait of the first jobs of each lane, so never more than it is.
+- while nothing more may be submitted there: its cap is reached, or one trial submit is out after a failure;
+- while submits go there: one in the last minute means that the queue moves.
+A due time in the past only orders jobs: no job waits since before its last move (schedule.ripe_since).
+The result is the longest wait of the first jobs of each lane, so it is never too high.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from rushes.shared.providers import PROVIDERS
 from rushes.shared.settings import GatewaySettings
 
 KINDS = ("submit", "poll", "archive", "notify", "retire")
-# Leaving the ledger is late for nobody.
+# Nobody waits for a job to leave the ledger (`retire`).
 URGENT = ("submit", "poll", "archive", "notify")
 LANES = [
     *("archive", "notify", "retire"),
@@ -28,39 +28,40 @@ LANES = [
 
 
 def oldest_s(ledger: Ledger, gateways: Mapping[str, GatewaySettings], now: int) -> float:
-    """How late we are with what cannot wait, in seconds."""
+    """The longest wait of urgent work, in seconds."""
     by_kind = overdue_s(ledger, gateways, now)
     return max(by_kind[kind] for kind in URGENT)
 
 
 def overdue_s(ledger: Ledger, gateways: Mapping[str, GatewaySettings], now: int) -> dict[str, float]:
-    """How late we are with each kind of work, in seconds."""
+    """The longest wait of each kind of work, in seconds."""
     waiting = ledger.overview.waiting_since(LANES, now)
-    ours = [(lane, since) for lane, since in waiting.items() if not _held_back(lane, ledger, gateways, now)]
-    late = dict.fromkeys(KINDS, 0.0)
-    for lane, since in [*ours, *ledger.overview.unopened_since(LANES, now).items()]:
+    due = [(lane, since) for lane, since in waiting.items() if not _waits_for_gateway(lane, ledger, gateways, now)]
+    longest_s = dict.fromkeys(KINDS, 0.0)
+    for lane, since in [*due, *ledger.overview.unopened_since(LANES, now).items()]:
         kind = schedule.kind_of(lane).replace("parked", "submit")
-        late[kind] = max(late[kind], (now - max(since, _paused_until(lane, ledger))) / schedule.SECOND)
-    return late
+        waited_s = (now - max(since, _paused_until(lane, ledger))) / schedule.SECOND
+        longest_s[kind] = max(longest_s[kind], waited_s)
+    return longest_s
 
 
 def _paused_until(lane: str, ledger: Ledger) -> int:
-    """Until when whoever is parked does not wait for us."""
+    """The end of the pause that parked jobs wait for; 0 for other lanes."""
     kind, _, name = lane.partition(":")
     return ledger.gateways.paused_until(name) if kind == "parked" else 0
 
 
-def _held_back(lane: str, ledger: Ledger, gateways: Mapping[str, GatewaySettings], now: int) -> bool:
+def _waits_for_gateway(lane: str, ledger: Ledger, gateways: Mapping[str, GatewaySettings], now: int) -> bool:
     """Whether a lane's jobs wait for their gateway and not for us."""
     kind, _, name = lane.partition(":")
     gateway = gateways.get(name)
     if kind != "submit" or gateway is None or ledger.gateways.paused_until(name) > now:
-        return False  # where it is paused or not enabled, its jobs are to be led elsewhere
-    return _full(gateway, lane, ledger, now)
+        return False  # if it is paused or not enabled, we have to move its jobs to another gateway
+    return _takes_no_more(gateway, lane, ledger, now)
 
 
-def _full(gateway: GatewaySettings, lane: str, ledger: Ledger, now: int) -> bool:
-    out = ledger.overview.tickets_out(lane)
-    tried = out > 0 and int(ledger.gateways.health(gateway.name).get("strikes", 0)) > 0
-    busy = ledger.gateways.in_flight(gateway.name) + out >= gateway.max_in_flight
-    return tried or busy or ledger.gateways.submits_last_minute(gateway.name, now) > 0
+def _takes_no_more(gateway: GatewaySettings, lane: str, ledger: Ledger, now: int) -> bool:
+    handed_out = ledger.overview.tickets_out(lane)
+    has_trial = handed_out > 0 and int(ledger.gateways.health(gateway.name).get("strikes", 0)) > 0
+    is_full = ledger.gateways.in_flight(gateway.name) + handed_out >= gateway.max_in_flight
+    return has_trial or is_full or ledger.gateways.submits_last_minute(gateway.name, now) > 0

@@ -1,4 +1,4 @@
-"""A failed job tried again; what was paid for and can still be had is not paid for again."""
+"""Retries a failed job. A task that was paid for and whose clip its gateway still has is not paid for again."""
 
 from __future__ import annotations
 
@@ -8,66 +8,69 @@ from rushes.shared.domain import events, money, schedule
 from rushes.shared.domain.ids import new_id
 from rushes.shared.domain.job import Attempt, AttemptStatus, Job, State
 from rushes.shared.intake.intake import Receipt, Unacceptable, digest
-from rushes.shared.operations.task_query import ask
+from rushes.shared.operations.task_query import query_task
 from rushes.shared.services import Services
 
-# The caller waits for the answer.
-ASK_S = 8
-# What the gateway itself gave up is gone; anything else may still be there.
+# The caller waits for the response meanwhile.
+QUERY_S = 8
+# The gateway itself ended these; the clip of any other attempt may still be there.
 GONE = frozenset({AttemptStatus.FAILED, AttemptStatus.REJECTED})
-# The gateway was asked for a fresh link to the last, and says that the task is done all the same.
-DEAD = "result_expired"
+# The error code of a job whose clip the gateway no longer has, although its task is completed.
+LINK_EXPIRED = "result_expired"
 
 
 def retry(job: Job, services: Services, now: int, key: str | None = None) -> Receipt:
-    """A new job with the failed one's request; the first such job, where the idempotency key was used for it before.
+    """A new job with the failed one's request; if the idempotency key was used for this before, that first job.
 
-    Raises Unacceptable where it did not fail, nobody can do it now, or its gateway does not say if it has the clip.
+    Raises Unacceptable if the job did not fail, no gateway can do it now, or its gateway does not say whether it still
+    has the clip.
     """
     services.intake.check_key(key)
-    if first := services.intake.first(job.tenant, key, digest({"retry_of": job.id})):
+    if first := services.intake.first_job(job.tenant, key, digest({"retry_of": job.id})):
         return Receipt(first, replayed=True)
     if job.state is not State.FAILED:
         raise Unacceptable("not_retryable", f"The job is {job.state.value}; only a failed one can be tried again.", 409)
-    attempt = standing(job, services)
-    again = adopted(job, attempt, now) if attempt else afresh(job, services, now)
-    return services.intake.create(again, key, digest({"retry_of": job.id}))
+    attempt = adoptable_attempt(job, services)
+    new_job = adopt(job, attempt, now) if attempt else start_over(job, services, now)
+    return services.intake.create(new_job, key, digest({"retry_of": job.id}))
 
 
-def standing(job: Job, services: Services) -> Attempt | None:
-    """The attempt whose clip its gateway still has, or is still making; raises Unacceptable where that is not known."""
+def adoptable_attempt(job: Job, services: Services) -> Attempt | None:
+    """The attempt whose clip its gateway has or is making, None if there is none. Raises Unacceptable if unknown."""
     for attempt in reversed(job.attempts):
-        if attempt.task_id is None or attempt.status in GONE or is_dead(job, attempt):
+        if attempt.task_id is None or attempt.status in GONE or is_link_expired(job, attempt):
             continue
-        answer = ask(attempt, attempt.task_id, services, ASK_S)
-        if isinstance(answer, (events.Succeeded, events.Progressed)):
+        event = query_task(attempt, attempt.task_id, services, QUERY_S)
+        if isinstance(event, (events.Succeeded, events.Progressed)):
             return attempt
-        if not gone(answer):
-            message = f"{attempt.provider} does not say whether it still has the task; to pay again now may be in vain."
+        if not is_gone(event):
+            # Never pay again while the paid clip may still be there.
+            message = f"{attempt.provider} does not say whether it still has the clip. Try again later."
             raise Unacceptable("unavailable", message, 503)
     return None
 
 
-def is_dead(job: Job, attempt: Attempt) -> bool:
-    """Whether the clip of an attempt was to be had once, and is not any more."""
-    return job.error is not None and job.error.code == DEAD and attempt is job.current
+def is_link_expired(job: Job, attempt: Attempt) -> bool:
+    """Whether the attempt's clip was available once, and is not any more."""
+    return job.error is not None and job.error.code == LINK_EXPIRED and attempt is job.current
 
 
-def gone(answer: events.Event) -> bool:
-    """Whether the gateway itself says that there is nothing to be had."""
-    nothing = isinstance(answer, events.Unclear) and (answer.missing or answer.finished)
-    return nothing or isinstance(answer, events.Failed)
+def is_gone(event: events.Event) -> bool:
+    """Whether the gateway itself says that there is no clip."""
+    has_none = isinstance(event, events.Unclear) and (event.missing or event.finished)
+    return has_none or isinstance(event, events.Failed)
 
 
-def afresh(job: Job, services: Services, now: int) -> Job:
-    able = services.intake.able(job.request)
-    route = tuple(quote.provider for quote in able)
-    return replace(_blank(job, now), route=route, estimated_usd=able[0].estimated_usd).noted(now, "queued", "a retry")
+def start_over(job: Job, services: Services, now: int) -> Job:
+    estimates = services.intake.able_estimates(job.request)
+    route = tuple(estimate.provider for estimate in estimates)
+    new_job = replace(_copy(job, now), route=route, estimated_usd=estimates[0].estimated_usd)
+    return new_job.noted(now, "queued", "a retry")
 
 
-def adopted(job: Job, attempt: Attempt, now: int) -> Job:
-    """The task goes on under a new job; its price stands with the old one."""
-    carried = replace(
+def adopt(job: Job, attempt: Attempt, now: int) -> Job:
+    """A new job that goes on with the attempt's task. Its cost stays with the old job."""
+    adopted = replace(
         attempt,
         number=1,
         status=AttemptStatus.RUNNING,
@@ -85,11 +88,11 @@ def adopted(job: Job, attempt: Attempt, now: int) -> Job:
         bad_downloads=0,
         error=None,
     )
-    again = replace(_blank(job, now), state=State.RUNNING, attempts=(carried,), estimated_usd=money.ZERO)
-    return again.noted(now, "adopted", attempt.task_id)
+    new_job = replace(_copy(job, now), state=State.RUNNING, attempts=(adopted,), estimated_usd=money.ZERO)
+    return new_job.noted(now, "adopted", attempt.task_id)
 
 
-def _blank(job: Job, now: int) -> Job:
+def _copy(job: Job, now: int) -> Job:
     job_id = new_id(now)
     return Job(
         id=job_id,

@@ -1,4 +1,4 @@
-"""The gateway's own word on a task."""
+"""Queries the gateway for the state of a task."""
 
 from __future__ import annotations
 
@@ -21,29 +21,31 @@ from rushes.shared.services import Services
 log = structlog.get_logger()
 
 
-def ask(attempt: Attempt, task_id: str, services: Services, deadline_s: float = schedule.POLL_DEADLINE_S) -> Event:
-    """Ask the gateway of an attempt how a task stands; an answer that is none is Lost or Unclear, never a verdict."""
+def query_task(
+    attempt: Attempt, task_id: str, services: Services, deadline_s: float = schedule.POLL_DEADLINE_S
+) -> Event:
+    """Query a task at its attempt's gateway. A response that cannot be read is Lost or Unclear, never Failed."""
     try:
-        response = services.http_client.send(question(attempt, task_id, services), deadline_s=deadline_s)
+        response = services.http_client.send(query_request(attempt, task_id, services), deadline_s=deadline_s)
     except (NotSent, AnswerLost) as lost:
         return events.Lost(str(lost))
-    return understood(attempt, task_id, response, services)
+    return read_response(attempt, task_id, response, services)
 
 
-def question(attempt: Attempt, task_id: str, services: Services) -> Request:
-    """The call that asks; it may be made twice."""
-    return PROVIDERS[attempt.provider].query(task_id, services.access(attempt.provider, attempt))
+def query_request(attempt: Attempt, task_id: str, services: Services) -> Request:
+    """The query of a task; it may safely be sent twice."""
+    return PROVIDERS[attempt.provider].query_request(task_id, services.access(attempt.provider, attempt))
 
 
-def understood(attempt: Attempt, task_id: str, response: Response, services: Services) -> Event:
-    """What the gateway's answer says of a task."""
+def read_response(attempt: Attempt, task_id: str, response: Response, services: Services) -> Event:
+    """The event in a gateway's response to a query. Counts unknown status words, and pauses the gateway if need be."""
     provider, access = PROVIDERS[attempt.provider], services.access(attempt.provider, attempt)
     event = provider.read_query(response, access)
     if isinstance(event, events.Progressed) and event.drift:
-        drifted(provider.name, event.drift[:80], response, services)
+        report_drift(provider.name, event.drift[:80], response, services)
     if isinstance(event, events.Unclear):
         log.warning("unclear answer", gateway=provider.name, task=task_id, message=event.message)
-        if event.reason in (Reason.KEY, Reason.BALANCE):  # of the gateway it says much, of the task nothing
+        if event.reason in (Reason.KEY, Reason.BALANCE):  # this concerns the gateway, not the task
             with suppress(LedgerUnavailable):
                 services.ledger.gateways.strike(provider.name, event.reason, event.retry_after_s, services.now())
     return event
@@ -52,31 +54,31 @@ def understood(attempt: Attempt, task_id: str, response: Response, services: Ser
 INPUTS = ("image_url", "last_image_url", "video_url")
 
 
-def result_of(job: Job, answer: Event) -> Event:
-    """The answer, unless its link is to an input: gateways repeat the request now and then, and that is no clip."""
-    if isinstance(answer, events.Succeeded) and _is_input(urlsplit(answer.link.video_url), job):
+def check_link(job: Job, event: Event) -> Event:
+    """The event, or Unclear if its link is to an input: some gateways repeat the request, and an input is no clip."""
+    if isinstance(event, events.Succeeded) and _is_input(urlsplit(event.link.video_url), job):
         return events.Unclear(NO_LINK, finished=True)
-    return answer
+    return event
 
 
 def _is_input(link: SplitResult, job: Job) -> bool:
     inputs = [urlsplit(job.request[name]) for name in INPUTS if job.request.get(name)]
-    if any((link.hostname, link.path) == (each.hostname, each.path) for each in inputs):
+    if any((link.hostname, link.path) == (url.hostname, url.path) for url in inputs):
         return True
-    return any(each.scheme == "s3" and unquote(link.path).endswith(each.path) for each in inputs)
+    return any(url.scheme == "s3" and unquote(link.path).endswith(url.path) for url in inputs)
 
 
 SAMPLE_CHARS = 400
 SECRET = re.compile(r"(https?://[^\s\"?#]+)[?#][^\s\"]*|\b(sk-[\w-]+|Bearer\s+\S+)", re.IGNORECASE)
 
 
-def drifted(gateway: str, word: str, response: Response, services: Services) -> None:
-    """A status word or form that no document knows still means running; it is counted, and a sample is logged."""
+def report_drift(gateway: str, word: str, response: Response, services: Services) -> None:
+    """Count a status word that no document has, and log a sample of the response. The task counts as running."""
     log.warning("contract drift", gateway=gateway, word=word, sample=redacted(response.body))
     with suppress(LedgerUnavailable):
         services.ledger.gateways.count_unknown_word(gateway, word)
 
 
 def redacted(body: bytes, chars: int = SAMPLE_CHARS) -> str:
-    """The beginning of an answer, without keys and without the signed part of links."""
-    return SECRET.sub(lambda found: f"{found[1]}?…" if found[1] else "…", body.decode(errors="replace"))[:chars]
+    """The beginning of a response body, without keys and without the signed part of links."""
+    return SECRET.sub(lambda match: f"{match[1]}?…" if match[1] else "…", body.decode(errors="replace"))[:chars]

@@ -1,4 +1,4 @@
-"""The gateways by name. A new one is a file beside this and a line here (README.md)."""
+"""The gateways by name. A new one is a file in this folder and a line here (README.md)."""
 
 from __future__ import annotations
 

@@ -14,17 +14,26 @@ from rushes.shared.providers.base import (
     MOTION,
     TEXT,
     Access,
-    Ask,
-    Heard,
-    Offer,
+    CallbackReport,
+    ModelSupport,
     Provider,
+    Submission,
     operation_of,
 )
 from rushes.shared.providers.links import url_at
-from rushes.shared.providers.reading import Malformed, at, decimal_at, kept, span_s, text_at, unwrapped, word_at
+from rushes.shared.providers.reading import (
+    Malformed,
+    decimal_at,
+    parse_nested,
+    span_s,
+    text_at,
+    value_at,
+    without_empty,
+    word_at,
+)
 from rushes.shared.providers.vocabulary import STATUS_PATHS, STATUSES
 
-# No document gives these names; they are Kling's own. A real answer corrects them here.
+# No document gives these names; they are Kling's own. Correct them here when a real response shows others.
 MOTION_NAMES = {"version": "version", "orientation": "character_orientation", "sound": "keep_original_sound"}
 LAST_IMAGE, SOUND, CFG_SCALE, NEGATIVE, VOICES = "last_image", "sound", "cfg_scale", "negative_prompt", "voice_list"
 
@@ -40,21 +49,26 @@ class Apimodels(Provider):
     submit_path = "/api/v1/video/generations"
     query_path = "/api/v1/video/generations?task_id={task_id}"
     calls_back = True
-    offers = {
-        **{model: Offer("kling-motion-control", frozenset({MOTION}), MOTION_FIELDS) for model in VERSIONS},
-        "kling-v3": Offer(
+    models = {
+        **{model: ModelSupport("kling-motion-control", frozenset({MOTION}), MOTION_FIELDS) for model in VERSIONS},
+        "kling-v3": ModelSupport(
             "kling-v3", frozenset({TEXT, IMAGE, FIRST_LAST}), CLIP_FIELDS | {"image_url", "last_image_url"}
         ),
-        "kling-v2-6": Offer("kling-v2-6", frozenset({TEXT, IMAGE}), CLIP_FIELDS | {"image_url", "voice_ids"}),
+        "kling-v2-6": ModelSupport("kling-v2-6", frozenset({TEXT, IMAGE}), CLIP_FIELDS | {"image_url", "voice_ids"}),
     }
     clips = ("data.resultUrls", "data.resultJson.resultUrls", "data.videos")
     statuses = {**STATUSES, "fail": "failed"}
 
-    def body(self, ask: Ask) -> dict[str, Any]:
-        say = motion_body if operation_of(ask.request) == MOTION else clip_body
-        return kept([*say(self.offers[ask.request["model"]].model, ask.request), ("callback_url", ask.callback_url)])
+    def body(self, submission: Submission) -> dict[str, Any]:
+        body_fields = motion_body if operation_of(submission.request) == MOTION else clip_body
+        return without_empty(
+            [
+                *body_fields(self.models[submission.request["model"]].model, submission.request),
+                ("callback_url", submission.callback_url),
+            ]
+        )
 
-    # The seed says taskId, state and resultUrls; a third party reads task_id, status and videos (PROVIDERS.md 11.5).
+    # The seed has taskId, state and resultUrls; a third party reads task_id, status and videos (PROVIDERS.md 11.5).
 
     def task_id(self, payload: Mapping[str, Any]) -> str | None:
         return text_at(payload, *IDS)
@@ -62,11 +76,11 @@ class Apimodels(Provider):
     def status_word(self, payload: Mapping[str, Any]) -> str | None:
         return word_at(payload, "data.state", *STATUS_PATHS)
 
-    def reported_id(self, payload: Mapping[str, Any]) -> str | None:
+    def reported_task_id(self, payload: Mapping[str, Any]) -> str | None:
         return text_at(payload, *IDS)
 
-    def link(self, payload: Mapping[str, Any], access: Access) -> Link | None:
-        link = super().link(payload, access)
+    def read_link(self, payload: Mapping[str, Any], access: Access) -> Link | None:
+        link = super().read_link(payload, access)
         thumbnail = url_at(payload, "data.thumbnailUrl", "data.resultJson.thumbnailUrl")
         return Link(link.video_url, thumbnail) if link else None
 
@@ -76,29 +90,29 @@ class Apimodels(Provider):
     def took_s(self, payload: Mapping[str, Any]) -> float | None:
         return span_s(payload, "data.createTime", "data.completeTime")
 
-    def failure_words(self, payload: Mapping[str, Any]) -> tuple[str, str]:
+    def read_failure_text(self, payload: Mapping[str, Any]) -> tuple[str, str]:
         code = text_at(payload, "data.failCode", "data.error.code", "error.code")
         message = text_at(payload, "data.failMsg", "data.error.message", "error.message")
         return code or "", message or ""
 
-    def read_callback(self, payload: Any, access: Access) -> Heard:
-        """`param` and `resultJson` are JSON strings inside the JSON; already objects are read too."""
-        if not isinstance(at(payload, "data"), Mapping):
+    def read_callback(self, payload: Any, access: Access) -> CallbackReport:
+        """`param` and `resultJson` are JSON strings inside the JSON. Plain objects are read too."""
+        if not isinstance(value_at(payload, "data"), Mapping):
             return super().read_callback(payload, access)
-        opened = {name: unwrapped(value, name) for name, value in payload["data"].items() if name in WRAPPED}
-        return super().read_callback({**payload, "data": {**payload["data"], **opened}}, access)
+        nested = {name: parse_nested(value, name) for name, value in payload["data"].items() if name in NESTED}
+        return super().read_callback({**payload, "data": {**payload["data"], **nested}}, access)
 
     def read_task(self, payload: Mapping[str, Any], access: Access) -> Event:
-        data = at(payload, "data")
+        data = value_at(payload, "data")
         if isinstance(data, Mapping) and isinstance(data.get("resultJson"), str):
             try:
-                data = {**data, "resultJson": unwrapped(data["resultJson"], "resultJson")}
+                data = {**data, "resultJson": parse_nested(data["resultJson"], "resultJson")}
             except Malformed:
                 data = {**data, "resultJson": None}
         return super().read_task({**payload, "data": data}, access)
 
 
-WRAPPED = ("param", "resultJson")
+NESTED = ("param", "resultJson")
 
 
 def clip_body(model: str, request: Mapping[str, Any]) -> list[tuple[str, Any]]:

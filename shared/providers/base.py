@@ -1,7 +1,7 @@
-"""What every gateway has in common: the questions put to it, and how its answers are read.
+"""What all gateways have in common: the requests that are sent to them, and how their responses are read.
 
-A provider describes; it never reaches out. `submission` and `query` say what to send, `read_*` what an answer means.
-A new gateway is one file with its differences (README.md beside this file).
+A provider describes and does no I/O. The `*_request` methods build what is sent, the `read_*` methods say what a
+response means. A new gateway is one file with its differences (README.md beside this file).
 """
 
 from __future__ import annotations
@@ -16,31 +16,38 @@ from rushes.shared.domain import events
 from rushes.shared.domain.events import Event, Reason
 from rushes.shared.domain.http_messages import Request, Response
 from rushes.shared.domain.job import Link
-from rushes.shared.providers.complaints import Complaint, complaint, effective_status, names_task
+from rushes.shared.providers.error_bodies import ErrorBody, effective_status, names_task, read_error_body
 from rushes.shared.providers.links import clip_at
 from rushes.shared.providers.reading import (
+    EMPTY,
     MESSAGE_CHARS,
-    NOTHING,
     Malformed,
-    at,
-    parsed,
+    json_object,
     percent,
     retry_after_s,
     text_at,
+    value_at,
     word_at,
 )
-from rushes.shared.providers.vocabulary import GATE_KIND, ID_PATHS, STATUS_PATHS, STATUSES, status_meaning, telltale
+from rushes.shared.providers.vocabulary import (
+    GATE_KIND,
+    ID_PATHS,
+    STATUS_PATHS,
+    STATUSES,
+    reason_in_words,
+    status_meaning,
+)
 
 
 @dataclass(frozen=True, slots=True)
 class Access:
-    """Where a gateway is and the key that opens it."""
+    """The address of a gateway, and our key for it."""
 
     base_url: str
     key: str
 
     def url(self, path: str) -> str:
-        """The address of a call; the first steps of its path (`/v1`, `/api/v1`) may stand in the base already."""
+        """The URL of a call. The base URL may already end with the first steps of its path (`/v1`, `/api/v1`)."""
         scheme, _, rest = self.base_url.rstrip("/").partition("://")
         host, slash, below = rest.partition("/")
         steps, below = path.split("/"), slash + below
@@ -49,7 +56,7 @@ class Access:
         return f"{scheme}://{host}{below}{path}"
 
     def owns(self, url: str) -> bool:
-        """Whether an address is of the gateway's own origin; the key goes nowhere else."""
+        """Whether a URL is of the gateway's own origin. The key is sent nowhere else."""
         origin = _origin(url)
         return origin is not None and origin == _origin(self.base_url)
 
@@ -64,23 +71,23 @@ def _origin(url: str) -> tuple[str, str | None, int | None] | None:
         port = parts.port or {"https": 443, "http": 80}.get(parts.scheme)
     except ValueError:
         return None
-    # Readers of URLs disagree on which host these mean.
+    # URL parsers disagree on the host where one of these is in it.
     return None if {"@", "\\"} & set(parts.netloc) else (parts.scheme, parts.hostname, port)
 
 
 @dataclass(frozen=True, slots=True)
-class Ask:
-    """One request in canonical words (CONTRACT.md), and what belongs to this submit alone."""
+class Submission:
+    """The job's request in our own field names (CONTRACT.md), and what belongs to this submit alone."""
 
     request: Mapping[str, Any]
-    key: str
+    idempotency_key: str
     callback_url: str | None = None
     duration_s: Decimal | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class Offer:
-    """What a gateway does with one canonical model: its name there, the operations, the fields it can say."""
+class ModelSupport:
+    """What a gateway does with one of our models: its name there, the operations, the fields that the gateway takes."""
 
     model: str
     operations: frozenset[str]
@@ -88,20 +95,20 @@ class Offer:
 
 
 @dataclass(frozen=True, slots=True)
-class Heard:
-    """What a callback says: which task, and what happened to it."""
+class CallbackReport:
+    """What a callback says: the id of the task, and what happened to it."""
 
     task_id: str | None
     event: Event
 
 
 MOTION, TEXT, IMAGE, FIRST_LAST = "motion", "text", "image", "first_last"
-# Said by saying nothing.
-NEUTRAL: Mapping[str, Any] = {"watermark": False, "sound": False}
-# Not for the gateway at all.
-OURS = frozenset({"model", "provider", "max_cost_usd", "callback_url", "metadata"})
+# These values are the gateways' own defaults, so they need not be sent.
+DEFAULTS: Mapping[str, Any] = {"watermark": False, "sound": False}
+# Fields of ours that no gateway is sent.
+RUSHES_FIELDS = frozenset({"model", "provider", "max_cost_usd", "callback_url", "metadata"})
 
-# What an HTTP status of a definite answer says. 408, 409, 5xx but 503 and all else is no answer at all.
+# The reason of a refusal, by its HTTP status. Any other status (408, 409, 5xx but 503, …) does not prove a refusal.
 STATUS_REASONS: Mapping[int, Reason] = {
     400: Reason.INPUT,
     401: Reason.KEY,
@@ -115,9 +122,9 @@ STATUS_REASONS: Mapping[int, Reason] = {
     429: Reason.RATE,
     503: Reason.DOWN,
 }
-# What the words of an error may say in place of its status: gateways tell of an empty account, a policy or a throttle
-# under any of the first line, and inside a 200. Under a 5xx only a throttle is a refusal. A timeout (408, 504, 52x) and
-# a conflict (409) are none in any words: the call may have gone through before.
+# The reasons that an error's text may give, by HTTP status. Gateways report an empty account, a policy violation or a
+# throttle under any status of the first line, 200 included. Under a 5xx only a throttle is a refusal. A timeout (408,
+# 504, 52x) or a conflict (409) is no refusal whatever its text says: the call may have been accepted.
 ANY_REASON, THROTTLE = frozenset(Reason), frozenset({Reason.RATE})
 BY_WORDS: Mapping[int, frozenset[Reason]] = {
     **dict.fromkeys((200, 400, 403, 422, 429), ANY_REASON),
@@ -128,7 +135,7 @@ NO_LINK = "the gateway says completed but gave no link"
 
 
 def operation_of(request: Mapping[str, Any]) -> str:
-    """Which operation a canonical request is for."""
+    """The operation that a request of ours asks for."""
     if request["model"].endswith("motion-control"):
         return MOTION
     if request.get("last_image_url"):
@@ -137,219 +144,220 @@ def operation_of(request: Mapping[str, Any]) -> str:
 
 
 class Provider:
-    """The door every gateway has. Class attributes and the methods marked as differences are overridden."""
+    """The interface of every gateway. A subclass overrides class attributes and the methods marked as differences."""
 
     name: ClassVar[str]
     address: ClassVar[str | None] = None
     """The documented base URL, without the path of a call."""
     submit_path: ClassVar[str]
     query_path: ClassVar[str]
-    """With `{task_id}` in it."""
-    offers: ClassVar[Mapping[str, Offer]]
+    """Contains `{task_id}`."""
+    models: ClassVar[Mapping[str, ModelSupport]]
     idempotent: ClassVar[bool] = False
-    """Whether a submit may be sent again under the same key without being paid for twice."""
+    """Whether a submit that is sent again under the same Idempotency-Key is paid for once."""
     calls_back: ClassVar[bool] = False
     bills_output: ClassVar[bool] = False
-    """Whether a motion clip is billed by what was made, and not by the reference that the gateway measures (seeds)."""
+    """Whether a motion clip is billed by the length of the clip made, not of the reference clip (seeds)."""
     keyed_content: ClassVar[bool] = False
-    """Whether the clip is behind the gateway's own address and needs the key."""
+    """Whether clips are at the gateway's own address, and the download needs the key."""
     content_path: ClassVar[str | None] = None
-    """With `{task_id}` in it: where a clip is whose task completed without naming an address."""
+    """Contains `{task_id}`: the path of the clip, where a completed task names no URL."""
     statuses: ClassVar[Mapping[str, str]] = STATUSES
-    """Status words: those of all gateways, and its own on top. Others mean still running, and are told of."""
+    """The meanings of status words, its own included. An unknown word means running, and is reported."""
     clips: ClassVar[Sequence[str]]
-    """Where its documents say that the address of a clip stands, the first place first."""
+    """Paths of the clip's URL in its responses, by its documents; the first that holds one wins."""
     refusals: ClassVar[Mapping[str, Reason]] = {}
-    """Its own codes of a refused submit, where they say more than the HTTP status."""
+    """Its own error codes of a refused submit, where they say more than the HTTP status."""
     failures: ClassVar[Mapping[str, Reason]] = {}
-    """Its own codes of a failed task."""
+    """Its own error codes of a failed task."""
 
     @property
     def key_name(self) -> str:
         return f"{self.name.upper()}_API_KEY"
 
-    # --- what it can do
+    # --- which requests it can do
 
-    def unable(self, request: Mapping[str, Any]) -> str | None:
-        """Why this gateway cannot do the request; None where it can."""
-        offer = self.offers.get(request["model"])
-        if offer is None:
+    def why_not(self, request: Mapping[str, Any]) -> str | None:
+        """The reason why this gateway cannot do the request, None if it can."""
+        support = self.models.get(request["model"])
+        if support is None:
             return f"does not offer {request['model']}"
         operation = operation_of(request)
-        if operation not in offer.operations:
+        if operation not in support.operations:
             return f"does not offer {operation.replace('_', ' and ')} with {request['model']}"
-        unsaid = sorted(needed(request) - offer.fields)
-        return f"has no way to say {', '.join(unsaid)}" if unsaid else self.limits(request)
+        missing = sorted(needed_fields(request) - support.fields)
+        return f"has no way to say {', '.join(missing)}" if missing else self.unsupported_values(request)
 
-    def limits(self, request: Mapping[str, Any]) -> str | None:
-        """Difference: what it refuses although it has the fields."""
+    def unsupported_values(self, request: Mapping[str, Any]) -> str | None:
+        """Difference: the reason why it refuses the values of fields that it has, None if it takes them."""
         return None
 
     def billed_s(self, seconds: Decimal) -> Decimal:
-        """Difference: the seconds it bills for a clip of so many."""
+        """Difference: the seconds that it bills for a clip of this length."""
         return seconds
 
-    # --- what to send
+    # --- requests
 
-    def submission(self, ask: Ask, access: Access) -> Request:
-        """The paid call."""
+    def submit_request(self, submission: Submission, access: Access) -> Request:
+        """The paid call of a submit."""
         headers = dict(access.bearer)
         if self.idempotent:
-            headers["Idempotency-Key"] = ask.key
-        return Request("POST", access.url(self.submit_path), headers, self.body(ask))
+            headers["Idempotency-Key"] = submission.idempotency_key
+        return Request("POST", access.url(self.submit_path), headers, self.body(submission))
 
-    def body(self, ask: Ask) -> dict[str, Any]:
+    def body(self, submission: Submission) -> dict[str, Any]:
         """Difference: the exact body of the paid call."""
-        raise AssertionError(f"{self.name} does not say how it is asked")
+        raise AssertionError(f"{self.name} has no body()")
 
-    def query(self, task_id: str, access: Access) -> Request:
-        """The question how a task stands."""
-        return Request("GET", access.url(_filled(self.query_path, task_id)), access.bearer)
+    def query_request(self, task_id: str, access: Access) -> Request:
+        """The call that asks for the state of a task."""
+        return Request("GET", access.url(_fill_path(self.query_path, task_id)), access.bearer)
 
-    def fetch(self, url: str, access: Access) -> Request:
-        """The download of a clip; the key only to the gateway's own origin."""
-        keyed = self.keyed_content and access.owns(url)
-        return Request("GET", url, access.bearer if keyed else {})
+    def download_request(self, url: str, access: Access) -> Request:
+        """The download of a clip. The key is sent only to the gateway's own origin."""
+        needs_key = self.keyed_content and access.owns(url)
+        return Request("GET", url, access.bearer if needs_key else {})
 
-    # --- what an answer means
+    # --- responses
 
     def read_submission(self, response: Response, request: Request | None = None) -> Event:
-        """Accepted, Refused (surely not accepted), or Lost (nobody knows).
+        """Accepted, Refused (surely not accepted), or Lost (not known whether it was accepted).
 
-        Words of the `request` that a refusal only repeats are not taken for the gateway's own.
+        With `request`, words in the refusal that only repeat our own call are not read as the gateway's reason.
         """
-        payload = parsed(response)
+        payload = json_object(response)
         if response.status in REDIRECTS and not names_task(payload):
-            return self.moved(response)
+            return self.read_redirect(response)
         if payload is None:
             return events.Lost(f"HTTP {response.status} says neither yes nor no")
         status = effective_status(response.status, payload)
         is_success = 200 <= status < 300
         if is_success and (task_id := self.task_id(payload)):
             return events.Accepted(task_id)
-        error, sent = complaint(payload), (request.body() or b"").decode() if request else ""
-        if reason := self.refusal(response.status, status, error, payload, sent):
+        error, sent = read_error_body(payload), (request.body() or b"").decode() if request else ""
+        if reason := self.refusal_reason(response.status, status, error, payload, sent):
             return events.Refused(reason, error.message or f"HTTP {status}", retry_after_s=retry_after_s(response))
         return events.Lost("the answer names no task" if is_success else f"HTTP {status} says neither yes nor no")
 
-    def moved(self, response: Response) -> events.Refused:
-        """A redirect of a submit: it is not followed with a paid call, and who answers so has not taken the call."""
-        there = shown_address(response.headers.get("location", ""))
+    def read_redirect(self, response: Response) -> events.Refused:
+        """A redirect of a submit is a refusal: this server did not take the call, and we do not repeat it elsewhere."""
+        location = without_secrets(response.headers.get("location", ""))
         message = (
-            f"HTTP {response.status}: the address of {self.name} has moved{f' to {there}' if there else ''};"
+            f"HTTP {response.status}: the address of {self.name} has moved{f' to {location}' if location else ''};"
             f" {self.name.upper()}_BASE_URL must name the new one"
         )
         return events.Refused(Reason.MOVED, message, retry_after_s=retry_after_s(response))
 
-    def refusal(
-        self, http_status: int, status: int, error: Complaint, payload: Mapping[str, Any], sent: str
+    def refusal_reason(
+        self, http_status: int, status: int, error: ErrorBody, payload: Mapping[str, Any], sent: str
     ) -> Reason | None:
-        """Why the call was surely not accepted; None where that is not sure."""
+        """Why the call was surely not accepted, None if that is not sure."""
         if http_status in STATUS_REASONS:
-            return self.reason(http_status, error, sent)
-        # Anything but a definite status must be the gateway's own word, and no task may stand beside it.
+            return self.reason_for_status(http_status, error, sent)
+        # Under any other HTTP status the error must be the gateway's own (not a proxy's), and must name no task: a
+        # response that names a task may be of an accepted call.
         if names_task(payload) or not (error.documented or status in STATUS_REASONS):
             return None
         if status >= 300:
-            return self.reason(status, error, sent)
-        reason = self.reason(error.status or 200, error, sent)
+            return self.reason_for_status(status, error, sent)
+        reason = self.reason_for_status(error.status or 200, error, sent)
         return reason or (Reason.DOWN if error.kind == GATE_KIND else None)
 
-    def reason(self, status: int, error: Complaint, sent: str) -> Reason | None:
-        """What an error under this status says of the call; None where it is no refusal."""
+    def reason_for_status(self, status: int, error: ErrorBody, sent: str) -> Reason | None:
+        """Why a call was refused with this status and error, None if that is no refusal."""
         by_words = self.refusals.get(error.code) or error.reason(sent)
         return by_words if by_words in BY_WORDS.get(status, ()) else STATUS_REASONS.get(status)
 
     def task_id(self, payload: Mapping[str, Any]) -> str | None:
-        """Difference: where the answer to a submit names the task."""
+        """Difference: the id of the task in the response to a submit."""
         return text_at(payload, "id", "task_id", "data.task_id", "data.0.task_id", "data.id")
 
     def read_query(self, response: Response, access: Access) -> Event:
         """Progressed, Succeeded, Failed, or Unclear (no verdict)."""
-        payload = parsed(response)
+        payload = json_object(response)
         if payload is None:
             return events.Unclear(f"HTTP {response.status}, not JSON", retry_after_s=retry_after_s(response))
         status = effective_status(response.status, payload)
-        if 200 <= status < 300 or (200 <= response.status < 300 and self.tells_end(payload)):
+        if 200 <= status < 300 or (200 <= response.status < 300 and self.holds_ended_task(payload)):
             return self.read_task(payload, access)
-        return self.no_verdict(status, payload, response)
+        return self.read_query_error(status, payload, response)
 
-    def tells_end(self, payload: Mapping[str, Any]) -> bool:
-        """Whether an error envelope holds a task that has ended: its code may then be the task's, not the call's."""
-        return isinstance(at(payload, "data"), Mapping) and self.meaning(payload) in ("completed", "failed")
+    def holds_ended_task(self, payload: Mapping[str, Any]) -> bool:
+        """Whether an error response holds an ended task: its code may then be the task's error, not the call's."""
+        return isinstance(value_at(payload, "data"), Mapping) and self.read_status(payload) in ("completed", "failed")
 
-    def no_verdict(self, status: int, payload: Mapping[str, Any], response: Response) -> events.Unclear:
-        """What an error answer to a query says of the gateway; of the task it says nothing."""
-        error = complaint(payload)
+    def read_query_error(self, status: int, payload: Mapping[str, Any], response: Response) -> events.Unclear:
+        """Unclear: an error response to a query says something of the gateway, and nothing of the task."""
+        error = read_error_body(payload)
         message = f"HTTP {status}: {error.message}"[:MESSAGE_CHARS]
         missing = status == 404 or error.code == "task_not_exist"
         return events.Unclear(message, STATUS_REASONS.get(status), retry_after_s(response), missing)
 
     def read_task(self, payload: Mapping[str, Any], access: Access) -> Event:
-        """What the body of a task says, by poll or by callback."""
-        meaning = self.meaning(payload)
-        if meaning == "completed":
-            return self.success(payload, access)
-        if meaning == "failed":
-            return self.failure(payload)
-        drift = None if meaning else self.status_word(payload) or "(none)"
-        return events.Progressed(percent(self.progress(payload)), drift)
+        """The event in the body of a task, from a query or a callback."""
+        status = self.read_status(payload)
+        if status == "completed":
+            return self.read_success(payload, access)
+        if status == "failed":
+            return self.read_failure(payload)
+        drift = None if status else self.status_word(payload) or "(none)"
+        return events.Progressed(percent(self.read_progress(payload)), drift)
 
-    def meaning(self, payload: Mapping[str, Any]) -> str | None:
-        """What its status word means: running, completed, failed; None for a word that no document knows."""
+    def read_status(self, payload: Mapping[str, Any]) -> str | None:
+        """The meaning of its status word: running, completed or failed. None for an unknown word."""
         word = self.status_word(payload)
         return status_meaning(word, self.statuses) if word else None
 
-    def success(self, payload: Mapping[str, Any], access: Access) -> Event:
-        """Succeeded, if there is a video to fetch."""
-        link = self.link(payload, access) or self.content(payload, access)
+    def read_success(self, payload: Mapping[str, Any], access: Access) -> Event:
+        """Succeeded if the task names a clip, otherwise Unclear."""
+        link = self.read_link(payload, access) or self.content_link(payload, access)
         if link is None:
             return events.Unclear(NO_LINK, finished=True)
-        # A clip of no length, or for nothing, is a field that was not filled in.
+        # A cost or a length of zero is a field that the gateway left unset.
         cost_usd, made_s = self.cost_usd(payload) or None, self.made_s(payload) or None
-        return events.Succeeded(link, cost_usd, made_s, self.reported_id(payload), took_s=self.took_s(payload))
+        return events.Succeeded(link, cost_usd, made_s, self.reported_task_id(payload), took_s=self.took_s(payload))
 
-    def content(self, payload: Mapping[str, Any], access: Access) -> Link | None:
-        """The gateway's own address of a clip."""
-        task_id = self.reported_id(payload)
-        return Link(access.url(_filled(self.content_path, task_id))) if self.content_path and task_id else None
+    def content_link(self, payload: Mapping[str, Any], access: Access) -> Link | None:
+        """The clip at the gateway's own address, None if the gateway has none."""
+        task_id = self.reported_task_id(payload)
+        return Link(access.url(_fill_path(self.content_path, task_id))) if self.content_path and task_id else None
 
-    def failure(self, payload: Mapping[str, Any]) -> events.Failed:
-        """Why the task failed, in our words."""
-        code, message = self.failure_words(payload)
-        by_words = telltale(code, message)
-        if by_words is Reason.RATE:  # that is said of calls: a task that failed "at capacity" has failed
+    def read_failure(self, payload: Mapping[str, Any]) -> events.Failed:
+        """Failed, with one of our reasons."""
+        code, message = self.read_failure_text(payload)
+        by_words = reason_in_words(code, message)
+        if by_words is Reason.RATE:  # a throttle concerns calls: a task that failed "at capacity" has failed
             by_words = None
         reason = self.failures.get(code) or by_words or Reason.PROVIDER
         return events.Failed(
-            reason, message or code or "the gateway gives no reason", task_id=self.reported_id(payload)
+            reason, message or code or "the gateway gives no reason", task_id=self.reported_task_id(payload)
         )
 
-    def read_callback(self, payload: Any, access: Access) -> Heard:
-        """What a callback says; raises Malformed where it cannot be read."""
+    def read_callback(self, payload: Any, access: Access) -> CallbackReport:
+        """The task and its event in a callback; raises Malformed if it cannot be read."""
         if not isinstance(payload, Mapping) or not self.status_word(payload):
             raise Malformed("no state in it")
-        return Heard(self.reported_id(payload), self.read_task(payload, access))
+        return CallbackReport(self.reported_task_id(payload), self.read_task(payload, access))
 
-    # --- differences in where a task's body keeps things
+    # --- differences in where a task's body has its fields
 
     def status_word(self, payload: Mapping[str, Any]) -> str | None:
         return word_at(payload, *STATUS_PATHS)
 
-    def progress(self, payload: Mapping[str, Any]) -> Any:
-        inner = at(payload, "data.progress")
-        return at(payload, "progress") if inner is None else inner
+    def read_progress(self, payload: Mapping[str, Any]) -> Any:
+        progress = value_at(payload, "data.progress")
+        return value_at(payload, "progress") if progress is None else progress
 
-    def link(self, payload: Mapping[str, Any], access: Access) -> Link | None:
-        """Where the clip is: at one of `clips`, or wherever else clips stand in an answer."""
+    def read_link(self, payload: Mapping[str, Any], access: Access) -> Link | None:
+        """The clip's URL at one of `clips`, or wherever else in the body URLs of clips usually are."""
         video = clip_at(payload, *self.clips)
         return Link(video) if video else None
 
-    def failure_words(self, payload: Mapping[str, Any]) -> tuple[str, str]:
-        error = complaint(payload)
+    def read_failure_text(self, payload: Mapping[str, Any]) -> tuple[str, str]:
+        error = read_error_body(payload)
         return error.code or error.kind, error.message
 
-    def reported_id(self, payload: Mapping[str, Any]) -> str | None:
+    def reported_task_id(self, payload: Mapping[str, Any]) -> str | None:
         return text_at(payload, *ID_PATHS)
 
     def cost_usd(self, payload: Mapping[str, Any]) -> Decimal | None:
@@ -359,12 +367,12 @@ class Provider:
         return None
 
     def took_s(self, payload: Mapping[str, Any]) -> float | None:
-        """From the submit to the end by the gateway's own clock; not how long it worked, which leaves out the queue."""
+        """Seconds from submit to end by the gateway's own clock, waiting in its queue included."""
         return None
 
 
-def shown_address(url: str) -> str:
-    """An address without what may be secret in it; '' where it is none."""
+def without_secrets(url: str) -> str:
+    """A URL without user, password, query and fragment; '' if it is no URL."""
     try:
         parts = urlsplit(url)
         host = f"{parts.scheme}://{parts.hostname}{f':{parts.port}' if parts.port else ''}" if parts.hostname else ""
@@ -373,14 +381,14 @@ def shown_address(url: str) -> str:
     return f"{host}{parts.path}"[:200]
 
 
-def _filled(path: str, task_id: str) -> str:
+def _fill_path(path: str, task_id: str) -> str:
     return path.format(task_id=quote(task_id, safe=""))
 
 
-def needed(request: Mapping[str, Any]) -> set[str]:
-    """The fields of a request that a gateway has to be told."""
+def needed_fields(request: Mapping[str, Any]) -> set[str]:
+    """The fields of a request that a gateway has to be sent."""
     return {
         name
         for name, value in request.items()
-        if name not in OURS and value not in NOTHING and NEUTRAL.get(name, ...) != value
+        if name not in RUSHES_FIELDS and value not in EMPTY and DEFAULTS.get(name, ...) != value
     }

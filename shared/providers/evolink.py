@@ -8,8 +8,8 @@ from typing import Any
 
 from rushes.shared.domain.events import Reason
 from rushes.shared.domain.money import whole_seconds_up
-from rushes.shared.providers.base import MOTION, Ask, Offer, Provider
-from rushes.shared.providers.reading import decimal_at, kept
+from rushes.shared.providers.base import MOTION, ModelSupport, Provider, Submission
+from rushes.shared.providers.reading import decimal_at, without_empty
 
 MODEL = "kling-v3-motion-control"
 FIELDS = frozenset(
@@ -28,10 +28,10 @@ class Evolink(Provider):
     query_path = "/v1/tasks/{task_id}"
     calls_back = True
     bills_output = True
-    offers = {MODEL: Offer(MODEL, frozenset({MOTION}), FIELDS)}
-    # Lives 24 h, which is also what is assumed where nothing is told.
+    models = {MODEL: ModelSupport(MODEL, frozenset({MOTION}), FIELDS)}
+    # Links live 24 h, which is also our default.
     clips = ("results",)
-    # task-management/error-codes, 2026-11. The first two lines are "not retryable unchanged", at any gateway.
+    # task-management/error-codes, 2026-11. The first two lines are not retryable unchanged, at any gateway.
     failures = {
         "content_policy_violation": Reason.POLICY,
         **dict.fromkeys(("invalid_parameters", "image_processing_error", "image_dimension_mismatch"), Reason.INPUT),
@@ -42,12 +42,12 @@ class Evolink(Provider):
     }
 
     def billed_s(self, seconds: Decimal) -> Decimal:
-        # One page says to the nearest second, another up: up never estimates too little.
+        # One page says rounded to the nearest second, another rounded up. Up never estimates too little.
         return whole_seconds_up(seconds)
 
-    def body(self, ask: Ask) -> dict[str, Any]:
-        request = ask.request
-        return kept(
+    def body(self, submission: Submission) -> dict[str, Any]:
+        request = submission.request
+        return without_empty(
             [
                 ("model", MODEL),
                 ("prompt", request.get("prompt")),
@@ -55,17 +55,17 @@ class Evolink(Provider):
                 ("video_urls", [request["video_url"]]),
                 ("quality", QUALITIES[request["mode"]]),
                 ("model_params", model_params(request)),
-                ("callback_url", ask.callback_url),
+                ("callback_url", submission.callback_url),
             ]
         )
 
     def made_s(self, payload: Mapping[str, Any]) -> Decimal | None:
-        # `usage` counts in credits, which are not dollars: the price of these seconds is what settles.
+        # `usage` counts credits, not dollars, so the cost is the price of these seconds.
         return decimal_at(payload, "task_info.video_duration")
 
 
 def model_params(request: Mapping[str, Any]) -> dict[str, Any]:
-    return kept(
+    return without_empty(
         [
             ("character_orientation", request["character_orientation"]),
             ("keep_sound", bool(request.get("keep_original_sound", True))),

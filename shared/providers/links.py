@@ -1,4 +1,4 @@
-"""Where in an answer the clip is, however its address is written and wherever it stands."""
+"""Finds the URL of the clip in a response, wherever it is and however it is written."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from collections.abc import Iterator
 from typing import Any
 from urllib.parse import urlsplit
 
-from rushes.shared.providers.reading import URL_CHARS, at
+from rushes.shared.providers.reading import URL_CHARS, value_at
 
 ADDRESS = re.compile(rf"https?://[^\x00-\x1f\ud800-\udfff]{{1,{URL_CHARS}}}")
 SCHEME = re.compile(r"(https?:)?//", re.IGNORECASE)
 # JSON text inside JSON, lists inside lists: no document goes deeper.
 DEPTH = 8
-# The names under which clips stand, letters only, the likeliest first. What is not here is not looked into: covers,
+# The names of fields that hold clips, letters only, the likeliest first. Other fields are not searched: covers,
 # watermarked copies, and the request that some gateways repeat (input, param, image_url, video_urls).
 NAMES = (
     *("resulturl", "resulturls", "videos", "outputs", "output", "results", "resultjson", "taskresult", "result"),
@@ -22,7 +22,7 @@ NAMES = (
     *("data", "content", "metadata", "creations", "generations", "works", "clips", "clip", "files", "file", "response"),
 )
 RANK = {name: place for place, name in enumerate(NAMES)}
-# What an entry says that it is, where it is no clip.
+# The kind of an entry that is no clip.
 OTHER_KINDS = re.compile(r"image|picture|photo|cover|thumb|poster|audio|music|watermark", re.IGNORECASE)
 OTHER_FILES = re.compile(r"\.(jpe?g|png|webp|gif|avif|bmp|svg|mp3|wav|m4a|aac|json|txt|srt|vtt)$", re.IGNORECASE)
 MOVIES = re.compile(r"\.(mp4|mov|m4v|webm|mkv)$", re.IGNORECASE)
@@ -30,18 +30,18 @@ COPIES = re.compile(r"(?<!no)(?<!no[-_])(?<!without[-_])watermark|cover|thumbnai
 
 
 def clip_at(payload: Any, *paths: str) -> str | None:
-    """The address of a clip at the first of the paths that holds one; where none does, wherever clips usually stand."""
-    places = (*(at(payload, path) for path in paths), payload)
-    return next((found for found in map(_likeliest, places) if found), None)
+    """The URL of a clip at the first path that holds one; if none does, from wherever clips usually are."""
+    values = (*(value_at(payload, path) for path in paths), payload)
+    return next((url for url in map(_likeliest, values) if url), None)
 
 
 def url_at(payload: Any, *paths: str) -> str | None:
-    """The first address at the first of the paths that holds one."""
-    return next((url for path in paths for url in addresses(at(payload, path))), None)
+    """The first URL at the first path that holds one."""
+    return next((url for path in paths for url in addresses(value_at(payload, path))), None)
 
 
 def addresses(value: Any, depth: int = DEPTH) -> Iterator[str]:
-    """Every address in a text, in JSON that is a text, in a list, or in an object under the names of clips."""
+    """Every URL in a text, in JSON inside a text, in a list, or in an object under the names of clips."""
     if depth < 0:
         return
     if isinstance(value, str):
@@ -55,7 +55,7 @@ def addresses(value: Any, depth: int = DEPTH) -> Iterator[str]:
 
 
 def _rank_of(name: str) -> int:
-    """Its place among the names of clips, from 1; 0 for any other."""
+    """The rank of a name of clips, from 1; 0 for any other name."""
     return RANK.get(re.sub("[^a-z]", "", name.lower()), -1) + 1
 
 
@@ -78,7 +78,7 @@ def _in_text(text: str, depth: int) -> Iterator[str]:
 
 
 def is_address(text: str) -> bool:
-    """Whether it is an http(s) address that can be asked for and written down."""
+    """Whether it is an http(s) URL that can be requested and stored."""
     try:
         return bool(ADDRESS.fullmatch(text) and urlsplit(text).hostname and urlsplit(text).port != 0)
     except ValueError:
@@ -86,7 +86,7 @@ def is_address(text: str) -> bool:
 
 
 def _likeliest(value: Any) -> str | None:
-    """Of all addresses the first that may be a clip: no picture, and a watermarked copy only for want of another."""
+    """The first URL that may be a clip: never a picture, and a watermarked copy only if there is no other."""
     urls = [url for url in addresses(value) if not OTHER_FILES.search(urlsplit(url).path)]
     return min(urls, key=_unlikeness, default=None)
 

@@ -1,4 +1,4 @@
-"""What a request costs at a gateway: the built-in table, and a file that may be laid over it."""
+"""What a request costs at a gateway: the built-in price table, and the user's file that overrides it."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ USD = re.compile(r"\d{1,9}(\.\d{1,12})?")
 
 PER_SECOND, PER_CLIP = "usd_per_second", "usd_per_clip"
 UNITS = (PER_SECOND, PER_CLIP)
-# What an entry may hold for, and what a request says of it.
+# The conditions of an entry, each with the value that a request has for it.
 CONDITIONS: Mapping[str, Callable[[Mapping[str, Any]], Any]] = {
     "mode": lambda request: request.get("mode", "std"),
     "sound": lambda request: bool(request.get("sound")),
     "voices": lambda request: bool(request.get("voice_ids")),
     "duration": lambda request: request.get("duration"),
 }
-# What each field of an entry has to be, and how that is said.
+# Each field of an entry: the check of its value, and what the error text says that it has to be.
 RULES: Mapping[str, tuple[Callable[[Any], bool], str]] = {
     "gateway": (lambda value: isinstance(value, str) and value in PROVIDERS, f"one of {', '.join(PROVIDERS)}"),
     "model": (lambda value: isinstance(value, str), "a model's name"),
@@ -39,7 +39,7 @@ RULES: Mapping[str, tuple[Callable[[Any], bool], str]] = {
 
 @dataclass(frozen=True, slots=True)
 class Price:
-    """One entry: what it holds for, and what a second or a clip costs."""
+    """One entry: its conditions, and what a second or a clip costs."""
 
     gateway: str
     model: str
@@ -47,8 +47,8 @@ class Price:
     usd: Decimal
     per_clip: bool
 
-    def fits(self, request: Mapping[str, Any]) -> bool:
-        """Whether it holds for a request for its model."""
+    def applies_to(self, request: Mapping[str, Any]) -> bool:
+        """Whether a request for its model meets its conditions."""
         return all(CONDITIONS[name](request) == value for name, value in self.conditions.items())
 
 
@@ -65,35 +65,35 @@ class PriceTable:
 
     @classmethod
     def load(cls, overlay_text: str | None = None) -> PriceTable:
-        """The built-in table, under the overlay if there is one; raises ValueError that names entry and field."""
+        """The built-in table, and the overlay that overrides it. Raises ValueError, which names entry and field."""
         version, built_in = _read(BUILT_IN.read_text(encoding="utf-8"))
         if overlay_text is None:
             return cls(version, (built_in,))
-        over, laid_over = _read(overlay_text)
-        return cls(f"{over} over {version}", (laid_over, built_in))
+        overlay_version, overlay = _read(overlay_text)
+        return cls(f"{overlay_version} over {version}", (overlay, built_in))
 
     def estimate(self, provider: Provider, request: Mapping[str, Any], seconds: Decimal | None) -> Decimal | None:
-        """What the clip costs, in USD; None where the price or the length is unknown.
+        """What the clip costs in USD, None if the price or the length is unknown.
 
-        `seconds` is the measured length of a motion reference, or of what was made; None means as long as asked for.
+        `seconds` is the measured length of a motion reference, or of the clip made; None means the requested duration.
         """
         price = self._price(provider, request)
         if price is None:
             return None
         if price.per_clip:
             return price.usd
-        length_s = _asked_s(request) if seconds is None else seconds
+        length_s = _requested_s(request) if seconds is None else seconds
         return None if length_s is None else price.usd * provider.billed_s(length_s)
 
     def _price(self, provider: Provider, request: Mapping[str, Any]) -> Price | None:
         for layer in self.layers:
             for price in layer.get((provider.name, request["model"]), ()):
-                if price.fits(request):
+                if price.applies_to(request):
                     return price
         return None
 
 
-def _asked_s(request: Mapping[str, Any]) -> Decimal | None:
+def _requested_s(request: Mapping[str, Any]) -> Decimal | None:
     duration = request.get("duration")
     return None if duration is None else Decimal(duration)
 
@@ -115,8 +115,8 @@ def _layer(prices: list[Price]) -> Layer:
     layer: dict[tuple[str, str], list[Price]] = {}
     for price in prices:
         layer.setdefault((price.gateway, price.model), []).insert(0, price)
-    for held in layer.values():
-        held.sort(key=lambda price: -len(price.conditions))
+    for entries in layer.values():
+        entries.sort(key=lambda price: -len(price.conditions))
     return layer
 
 
@@ -130,19 +130,19 @@ def _price(entry: Any, number: int) -> Price:
 
 
 def _problem(entry: Any) -> str | None:
-    """The first thing that is wrong with an entry, its field in front."""
+    """The first problem of an entry, beginning with its field; None if there is none."""
     if not isinstance(entry, Mapping):
         return "not a table"
     for name, value in entry.items():
         if name not in RULES:
             return f"{name}: no field of a price"
-        fits, wanted = RULES[name]
-        if not fits(value):
-            return f"{name}: {value!r} is not {wanted}"
+        is_valid, expected = RULES[name]
+        if not is_valid(value):
+            return f"{name}: {value!r} is not {expected}"
     missing = [name for name in ("gateway", "model") if name not in entry]
     if missing:
         return f"{missing[0]}: missing"
-    if entry["model"] not in PROVIDERS[entry["gateway"]].offers:
+    if entry["model"] not in PROVIDERS[entry["gateway"]].models:
         return f"model: {entry['gateway']} does not offer {entry['model']!r}"
     return None if len(set(UNITS) & entry.keys()) == 1 else f"{PER_SECOND}, {PER_CLIP}: give one of the two"
 

@@ -1,4 +1,4 @@
-"""The words of all gateways: each passes its vendor's words on now and then, so any of them may be said by any."""
+"""The words of all gateways. Each passes on its vendor's words now and then, so any gateway may use any of them."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ STATUSES: Mapping[str, str] = {
     **dict.fromkeys(COMPLETED, "completed"),
     **dict.fromkeys(FAILED, "failed"),
 }
-# Where a status word may stand; the task's own object goes before the envelope.
+# The paths of a status word; the task's own object comes before the envelope.
 HOLDERS, STATUS_NAMES = ("data.", "data.0.", ""), ("status", "state", "task_status", "taskStatus")
 STATUS_PATHS = tuple(f"{holder}{name}" for holder in HOLDERS for name in STATUS_NAMES)
 ID_PATHS = tuple(f"{holder}{name}" for holder in HOLDERS for name in ("id", "task_id", "taskId"))
 
-# Kling's own codes of a refused submit (6.4), as gateways hand them on. Of 11xx and 13xx only 1302 and 1303 are
-# throttles, whatever the HTTP status; 5xxx says nothing of what became of the call.
+# Kling's own codes of a refused submit (6.4), as gateways pass them on. Of 11xx and 13xx only 1302 and 1303 are
+# throttles, whatever the HTTP status. 5xxx does not say whether the call was accepted.
 KLING_CODES: Mapping[str, Reason] = {
     **dict.fromkeys(("1000", "1001", "1002", "1003", "1004"), Reason.PROVIDER),  # the gateway's own key, not ours
     **dict.fromkeys(("1100", "1101", "1102"), Reason.BALANCE),
@@ -32,8 +32,9 @@ KLING_CODES: Mapping[str, Reason] = {
     **dict.fromkeys(("1302", "1303"), Reason.RATE),
 }
 
-# The HTTP status that a documented code or type of an error stands for (3.3, 2.1, 4.7), where it comes inside a 200.
-# What may be said after the call went on to the vendor (internal, upstream, do_request_failed) is not among them.
+# The HTTP status that a documented code or type of an error stands for (3.3, 2.1, 4.7), if it comes inside a 200.
+# Errors that may follow after the call was passed to the vendor (internal, upstream, do_request_failed) are left out:
+# such a call may have been paid for.
 ERROR_KINDS: Mapping[str, int] = {
     **dict.fromkeys(("invalid_request_error", "invalid_request", "invalid_json", "missing_model"), 400),
     **dict.fromkeys(("authentication_error", "invalid_api_key"), 401),
@@ -46,7 +47,7 @@ ERROR_KINDS: Mapping[str, int] = {
     **dict.fromkeys(("service_unavailable_error", "service_unavailable"), 503),
 }
 
-# Said by new-api's gate, before the relay, of keys, channels and limits alike (4.7).
+# new-api's own check gives this type before it relays the call, for keys, channels and limits alike (4.7).
 GATE_KIND = "new_api_error"
 
 MONEY = r"(balance|credit|quota|fund)s?"
@@ -54,7 +55,7 @@ PARALLEL = r"(requests?|tasks?|jobs?|calls?|generations?|submissions?|connection
 UNDER_WAY = r"((active|concurrent|running|pending|queued|parallel|simultaneous|outstanding|video|api)[ _]){0,2}"
 SERVERS = r"(systems?|servers?|services?|models?|engines?|gateways?|upstream|channels?)[ _]((is|are)[ _])?(\w+[ _])?"
 SERVERS_ZH = r"(系统|服务器?|上游|模型|通道|渠道|网络|接口|资源|算力|平台)(当前|目前|比较|过于|太|正|很)?"
-# "Not now": whole phrases with what they are said of, for a prompt may hold a busy street or an overloaded cart.
+# Whole phrases with their subject, because a prompt may hold a busy street or an overloaded cart.
 THROTTLES = (
     r"(rate|request|qps|rpm)[ _-]?limit(s|ed|ing|er)?(?![a-z])([ _](exceeded|reached|error))?",
     rf"too[ _]many[ _]{UNDER_WAY}{PARALLEL}|too[ _]frequent|requests?[ _]too[ _]fast|(please[ _])?slow[ _]down",
@@ -70,8 +71,8 @@ THROTTLES = (
     rf"{SERVERS_ZH}繁忙|{SERVERS_ZH}?过载|负载已?(饱和|过高|过大)|{SERVERS_ZH}紧张",
     r"\bcode\W{1,4}130[23]\b",
 )
-# Words in a code or message that say more than the status; the first that fits counts.
-TELLTALES: tuple[tuple[Reason, re.Pattern[str]], ...] = (
+# Words in a code or message that say more than the status; the first pattern that matches counts.
+REASON_WORDS: tuple[tuple[Reason, re.Pattern[str]], ...] = (
     (
         Reason.POLICY,
         re.compile(
@@ -95,21 +96,21 @@ TELLTALES: tuple[tuple[Reason, re.Pattern[str]], ...] = (
             rf"{MONEY}[ _](\w+[ _])?exceeded|pre_consume|\bbalance\b( (is )?(too )?low)?|recharge|余额|额度|充值"
         ),
     ),
-    # The caller is not to blame for what this gateway does not have; another may.
+    # Not the caller's fault: another gateway may have the model.
     (Reason.PROVIDER, re.compile(r"(invalid|unsupported|unknown)[ _]model|model[ _](is[ _])?not[ _](found|supported)")),
 )
 
 
 def status_meaning(word: str, statuses: Mapping[str, str]) -> str | None:
-    """What a status word means in any spelling: running, completed or failed; None for a word of no document."""
+    """The meaning of a status word in any spelling: running, completed or failed. None for an unknown word."""
     return statuses.get(re.sub(r"[\s-]+", "_", word.strip().lower()))
 
 
-def telltale(*texts: str, sent: str = "") -> Reason | None:
-    """What the words of a complaint give away; words of our own call that it only repeats (`sent`) tell nothing."""
+def reason_in_words(*texts: str, sent: str = "") -> Reason | None:
+    """The reason that the words of an error give. Words that only repeat our own call (`sent`) do not count."""
     words = " ".join(texts).lower()
-    return next((reason for reason, pattern in TELLTALES if _speaks(pattern, words, sent.lower())), None)
+    return next((reason for reason, pattern in REASON_WORDS if _matches(pattern, words, sent.lower())), None)
 
 
-def _speaks(pattern: re.Pattern[str], words: str, sent: str) -> bool:
-    return any(found[0] not in sent for found in pattern.finditer(words))
+def _matches(pattern: re.Pattern[str], words: str, sent: str) -> bool:
+    return any(match[0] not in sent for match in pattern.finditer(words))

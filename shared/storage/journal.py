@@ -204,7 +204,7 @@ class Journal:
     def is_empty(self) -> bool:
         """Whether the journal has no objects; waits at most EMPTY_TIMEOUT_S for S3."""
         try:
-            return self._emptiness_check.look(lambda: next(self._archive.journal_names(""), None) is None)
+            return self._emptiness_check.call(lambda: next(self._archive.journal_names(""), None) is None)
         except TimeoutError:
             raise ArchiveUnavailable("S3 does not respond") from None
 

@@ -126,7 +126,7 @@ def test_an_input_in_a_bucket_elsewhere_is_signed_for_its_region(store: Any, buc
     s3.put_object(Bucket=bucket, Key="in/picture é.png", Body=b"png")
     services = services_module.build({**NEEDED, "RUSHES_S3_BUCKET": "another-one"})
 
-    assert fetched(services.fetchable(f"s3://{bucket}/in/picture é.png")) == b"png"
+    assert fetched(services.fetchable_url(f"s3://{bucket}/in/picture é.png")) == b"png"
 
 
 def test_the_region_is_asked_for_once_and_needs_no_right(store: Any, bucket: str) -> None:

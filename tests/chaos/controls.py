@@ -130,7 +130,7 @@ SAFEGUARDS: dict[str, Safeguard] = {
         "a paid call is in the ledger before it is sent",
         ("polled", "lost"),
         "was not written down before",
-        off=lambda: replaced((submit, "engaged", _not_written)),
+        off=lambda: replaced((submit, "record_attempts", _not_written)),
     ),
     "journal before POST": Safeguard(
         "a paid call is in the bucket before it is sent",
@@ -148,7 +148,7 @@ SAFEGUARDS: dict[str, Safeguard] = {
         "a callback is let in by its token alone",
         ("answer lost, forged, called back", "lost"),
         "is known as theirs",
-        off=lambda: replaced((credentials, "attempt_of", _any_token)),
+        off=lambda: replaced((credentials, "read_token", _any_token)),
     ),
     "doubt": Safeguard(
         "a submit whose answer was lost is not sent again",

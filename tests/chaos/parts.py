@@ -50,7 +50,7 @@ ENVIRON = {
     **{f"{name}_API_KEY": "key" for name in ("APIMART", "NEWAPI", "APIMODELS")},
 }
 # A scheduler that sleeps until something is due: idle seconds of virtual time need no turns.
-NAP_S = 600.0
+MAX_WAIT_S = 600.0
 READS = frozenset({"records", "newest", "sizes", "index_names", "counters", "heads", "count_since", "ping", "listen"})
 # As in RedisStore: these are not sent again when their answer is lost.
 ONCE = frozenset({"claim", "strike", "increase", "ping"})
@@ -187,7 +187,7 @@ def assemble(
         http_client=http_client,
         archive=Archive(s3, settings.bucket, buffers=1000, part_bytes=1 << 16),
         intake=Intake(settings, ledger, built.prices, http_client),
-        fetchable=lambda url: url,
+        fetchable_url=lambda url: url,
         now=lambda: simulation.now,
     )
     services = replace(services, journal=SimulatedJournal(services.archive))
@@ -310,8 +310,8 @@ def simulated_modules(simulation: SimulationPort) -> Iterator[None]:
         (ids, "secrets", rng),
         (ledger_module, "secrets", rng),
         (leases, "threading", locks),
-        (leases, "HELD", HELD_LEASES),
-        (scheduler, "NAP_S", NAP_S),
+        (leases, "ACTIVE", HELD_LEASES),
+        (scheduler, "MAX_WAIT_S", MAX_WAIT_S),
         (steps, "log", ErrorLog(simulation)),
         (submit, "log", ErrorLog(simulation)),
     ]

@@ -229,8 +229,8 @@ class Siege:
         attempt, result = job["attempts"][-1], job["result"]
         provider, name = PROVIDERS[attempt["provider"]], attempt["provider"]
         access = Access(f"{self.stack.gateways_url}/{name}", f"sandbox-{name}")
-        event: Any = provider.read_query(_get(provider.query(attempt["task_id"], access)), access)
-        served = _get(provider.fetch(event.link.video_url, access)).body
+        event: Any = provider.read_query(_get(provider.query_request(attempt["task_id"], access)), access)
+        served = _get(provider.download_request(event.link.video_url, access)).body
         with self.s3.get_object(Bucket=BUCKET, Key=result["key"])["Body"] as body:
             held = body.read()
         told: str = result["sha256"]

@@ -71,19 +71,21 @@ class WorkerProcesses:
     def __init__(self, simulation: Simulation) -> None:
         self._simulation = simulation
 
-    def give(self, kind: str, do: Callable[[Any], None], items: Sequence[Any]) -> None:
+    def start(self, kind: str, function: Callable[[Any], None], items: Sequence[Any]) -> None:
         """Start the items without waiting for them."""
         actor = ACTORS.running
         assert actor
         for item in items:
             jobs = tuple(job.id for job in _jobs(item))
             name = jobs[0] if len(jobs) == 1 else kind
-            self._simulation.start(name, actor.process, lambda item=item: do(item)).jobs = jobs  # type: ignore[misc]
+            self._simulation.start(name, actor.process, lambda item=item: function(item)).jobs = jobs  # type: ignore[misc]
 
-    def gather(self, kind: str, do: Callable[[Any], Any], items: Sequence[Any]) -> Iterator[list[tuple[Any, Any]]]:
+    def map_in_groups(
+        self, kind: str, function: Callable[[Any], Any], items: Sequence[Any]
+    ) -> Iterator[list[tuple[Any, Any]]]:
         """Start the items and wait for them, while other actors run."""
         come: list[tuple[Any, Any]] = []
-        self.give(kind, lambda item: come.append((item, do(item))), items)
+        self.start(kind, lambda item: come.append((item, function(item))), items)
         waiting = len(items)
         while waiting:
             while not come:
@@ -240,11 +242,11 @@ class Simulation:
         actor.ready_at = self.now + round(seconds * 1000)
         ACTORS.pause()
 
-    def effect(self, part: str, name: str, do: Callable[[], Any], refused: Exception, lost: Exception) -> Any:
+    def effect(self, part: str, name: str, function: Callable[[], Any], refused: Exception, lost: Exception) -> Any:
         """An effect: other actors may run before it and before its answer, and it may fail."""
         actor = ACTORS.running
         if actor is None or self.looking:
-            return do()
+            return function()
         if actor.killed:
             raise Died
         if self.random.random() < self.fault_plan.restless:
@@ -252,10 +254,17 @@ class Simulation:
         fate = "refused" if part == "store" and self.now < self.outage_until else self.fate(part, name)
         self.trace.append(f"{actor.process} {actor.name} {part} {name} {fate}".rstrip())
         self.now += self.random.randrange(20)
-        return self._befall(fate, actor, part, name, do, refused, lost)
+        return self._befall(fate, actor, part, name, function, refused, lost)
 
     def _befall(
-        self, fate: str, actor: Actor, part: str, name: str, do: Callable[[], Any], refused: Exception, lost: Exception
+        self,
+        fate: str,
+        actor: Actor,
+        part: str,
+        name: str,
+        function: Callable[[], Any],
+        refused: Exception,
+        lost: Exception,
     ) -> Any:
         if fate:
             self.happened[fate] += 1
@@ -265,10 +274,10 @@ class Simulation:
             raise refused
         if fate == "unheard":
             raise lost
-        answer = self._done(part, name, do)
+        answer = self._done(part, name, function)
         if fate == "again":
             ACTORS.pause()
-            answer = self._done(part, name, do)
+            answer = self._done(part, name, function)
         if fate == "die after":
             self.kill(actor.process, actor)
         if fate == "lost":
@@ -277,8 +286,8 @@ class Simulation:
             ACTORS.pause()
         return answer
 
-    def _done(self, part: str, name: str, do: Callable[[], Any]) -> Any:
-        answer = do()
+    def _done(self, part: str, name: str, function: Callable[[], Any]) -> Any:
+        answer = function()
         if part == "store" and name not in parts.READS:
             if name == "create":
                 self._discover()

@@ -22,28 +22,30 @@ from rushes.shared.storage.archive import ArchiveUnavailable, StoredFile
 from rushes.worker import archive as archive_module
 from rushes.worker import leases, steps
 from rushes.worker.scheduler import messages
-from rushes.worker.thread_pools import InTurn, ThreadPools
+from rushes.worker.thread_pools import Sequential, ThreadPools
 
 DAY_S = 86_400
 GATEWAYS = ("apimart", "evolink", "apimodels")
 REFUSED, BROKE = "the credentials may not do this", "a step of ours broke; see the worker's log"
 
 
-class AtOnce(InTurn):
+class AtOnce(Sequential):
     """Hands whose work all ends within one moment."""
 
-    def gather(self, kind: str, do: Callable[[Any], Any], items: Sequence[Any]) -> Iterator[list[tuple[Any, Any]]]:
-        yield [(item, do(item)) for item in items]
+    def map_in_groups(
+        self, kind: str, function: Callable[[Any], Any], items: Sequence[Any]
+    ) -> Iterator[list[tuple[Any, Any]]]:
+        yield [(item, function(item)) for item in items]
 
 
-EITHER_HANDS = pytest.mark.parametrize("hands", [InTurn(), AtOnce()], ids=["in turn", "at once"])
+EITHER_HANDS = pytest.mark.parametrize("hands", [Sequential(), AtOnce()], ids=["in turn", "at once"])
 
 
 @pytest.fixture(autouse=True)
 def held(monkeypatch: pytest.MonkeyPatch) -> Iterator[set[leases.Lease]]:
     """What this worker holds; nothing any more when the test is over."""
     mine: set[leases.Lease] = set()
-    monkeypatch.setattr(leases, "HELD", mine)
+    monkeypatch.setattr(leases, "ACTIVE", mine)
     yield mine
     assert mine == set()
 
@@ -223,7 +225,7 @@ TROUBLES: dict[str, tuple[Trouble, str]] = {
     "file server in trouble": (lambda world, job_id: faulty(world, job_id, "http_500"), "HTTP 500"),
     "upload refused": (lambda world, job_id: refusing(world, job_id, "video.mp4"), REFUSED),
     "manifest refused": (lambda world, job_id: refusing(world, job_id, "manifest.json"), REFUSED),
-    "broken copy": (lambda world, job_id: breaking(job_id, "fetched"), BROKE),
+    "broken copy": (lambda world, job_id: breaking(job_id, "copy_clip"), BROKE),
     "broken manifest": (lambda world, job_id: breaking(job_id, "manifest"), BROKE),
 }
 
@@ -293,7 +295,7 @@ def test_one_that_needs_a_ledger_out_of_reach_is_offered_again_and_keeps_no_othe
         return out_of_reach() if job.id == ids[1] else real(job, *rest)
 
     with monkeypatch.context() as patch:
-        patch.setattr(archive_module, "fetched", needing)
+        patch.setattr(archive_module, "copy_clip", needing)
         work(world, message(world, ids), AtOnce())
     after = jobs(world, ids)
     lease_later(world)
@@ -444,7 +446,7 @@ def _of(world: World, request: Any, ids: Sequence[str]) -> list[str]:
 def test_dead_after_the_first_was_written_down_the_others_are_begun_anew(world: World) -> None:
     ids = due(world)
     with world.after(world.ledger, "apply_all", world.die):
-        work(world, message(world, ids), InTurn())
+        work(world, message(world, ids), Sequential())
     first, died = world.job(ids[0]), states(world, ids)
     lease_later(world)
 
@@ -562,7 +564,7 @@ def test_clips_that_could_not_be_written_down_are_offered_again_and_finished_wit
 def test_one_that_could_not_be_written_down_keeps_no_other_from_it(world: World) -> None:
     ids = due(world)
     with world.before(world.ledger, "apply_all", out_of_reach):
-        work(world, message(world, ids), InTurn())
+        work(world, message(world, ids), Sequential())
     after, again = states(world, ids), downloads(world)
     lease_later(world)
 

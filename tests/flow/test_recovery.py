@@ -488,7 +488,7 @@ def test_after_a_failover_a_key_is_not_taken_before_the_journal_was_read(world: 
     ask = {"Idempotency_Key": "order-7"}
     world.ledger.continuity.set_mark("0123abc/elsewhere", world.clock())
     quicker = world.api("POST", "/v1/jobs", world.request_for("newapi"), **ask)
-    watched(world).look(world.clock())
+    watched(world).check(world.clock())
     later = world.api("POST", "/v1/jobs", world.request_for("newapi"), **ask)
 
     assert (quicker.status_code, later.status_code) == (503, 202)
@@ -526,7 +526,7 @@ def test_a_first_start_with_an_empty_journal_passes_at_once(world: World) -> Non
     watch = watched(world)
     world.submit(world.request_for("newapi"))
     before = world.claim()
-    report = watch.look(world.clock())
+    report = watch.check(world.clock())
 
     assert report is not None
     assert (before, report.put_back, watch.open) == ([], [], True)
@@ -534,23 +534,23 @@ def test_a_first_start_with_an_empty_journal_passes_at_once(world: World) -> Non
 
 
 def test_on_the_same_server_the_journal_is_not_read(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    watched(world).look(world.clock())
+    watched(world).check(world.clock())
     monkeypatch.setattr(world.services.journal, "read", None)
     watch = watched(world)
 
-    assert (watch.look(world.clock()), watch.open) == (None, True)
+    assert (watch.check(world.clock()), watch.open) == (None, True)
 
 
 def test_after_a_failover_no_submit_is_handed_out_before_the_journal_was_read(world: World) -> None:
     watch = watched(world)
-    watch.look(world.clock())
+    watch.check(world.clock())
     lost = world.submit(world.request_for("newapi"))
     behind = snapshot(world)
     world.until(lost, State.RUNNING)
     fail_over(world, behind)
     held = []
     with world.before(world.services.journal, "read", lambda: held.append(world.step())):
-        report = watch.look(world.clock())
+        report = watch.check(world.clock())
     job = world.finish(lost)
 
     assert report is not None
@@ -597,17 +597,17 @@ def test_what_another_asked_again_meanwhile_is_not_taken_back(
 
 
 def test_a_message_that_a_failover_brought_back_opens_nothing(world: World) -> None:
-    watched(world).look(world.clock())
+    watched(world).check(world.clock())
     job_id = world.submit(world.request_for("newapi"))
     watch = watched(world)
-    watch.look(world.clock())
+    watch.check(world.clock())
     tickets = world.claim()
     behind = snapshot(world)
     world.perform(tickets)
     fail_over(world, behind)
     world.perform(tickets)
     sent = world.posts()
-    watch.look(world.clock())
+    watch.check(world.clock())
     job = world.finish(job_id)
 
     assert sent == 1
@@ -618,7 +618,7 @@ def test_without_the_bucket_submits_stay_held_and_all_else_goes_on(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     watch = watched(world)
-    watch.look(world.clock())
+    watch.check(world.clock())
     running = world.until(world.submit(world.request_for("newapi")), State.RUNNING)
     fail_over(world, snapshot(world))
     queued = world.submit(world.request_for("apimaster"))
@@ -629,11 +629,11 @@ def test_without_the_bucket_submits_stay_held_and_all_else_goes_on(
     with monkeypatch.context() as down:
         down.setattr(world.services.archive, "journal_names", refuse)
         with pytest.raises(ArchiveUnavailable):
-            watch.look(world.clock())
+            watch.check(world.clock())
         done = world.finish(running.id)
         held = world.job(queued).state
         ready = world.api("GET", "/readyz")
-    watch.look(world.clock())
+    watch.check(world.clock())
 
     assert (done.state, held) == (State.COMPLETED, State.QUEUED)
     assert (ready.status_code, "held" in ready.json["submits"]) == (200, True)
@@ -643,11 +643,11 @@ def test_without_the_bucket_submits_stay_held_and_all_else_goes_on(
 
 def test_an_empty_redis_is_filled_from_the_journal_before_anything_is_sent(world: World) -> None:
     watch = watched(world)
-    watch.look(world.clock())
+    watch.check(world.clock())
     job_id = world.submit(world.request_for("newapi"))
     world.until(job_id, State.RUNNING)
     lose(world)
-    report = watch.look(world.clock())
+    report = watch.check(world.clock())
     job = world.finish(job_id)
 
     assert report is not None
@@ -657,13 +657,13 @@ def test_an_empty_redis_is_filled_from_the_journal_before_anything_is_sent(world
 
 def test_an_empty_redis_is_filled_with_all_that_a_key_may_still_be_asked_for(world: World) -> None:
     watch = watched(world)
-    watch.look(world.clock())
+    watch.check(world.clock())
     ask = {"Idempotency_Key": "order-9"}
     first = world.api("POST", "/v1/jobs", world.request_for("newapi"), **ask)
     world.finish(first.json["id"])
     world.advance(6 * 86_400)
     lose(world)
-    report = watch.look(world.clock())
+    report = watch.check(world.clock())
     again = world.api("POST", "/v1/jobs", world.request_for("newapi"), **ask)
 
     assert report is not None
@@ -672,22 +672,22 @@ def test_an_empty_redis_is_filled_with_all_that_a_key_may_still_be_asked_for(wor
 
 def test_an_answer_that_comes_after_the_journal_was_read_is_found_later(world: World) -> None:
     watch = watched(world)
-    watch.look(world.clock())
+    watch.check(world.clock())
     job_id = world.submit(world.request_for("newapi"))
     looks: list[Job] = []
 
     def lost_meanwhile() -> None:
         lose(world)
-        watch.look(world.clock())
+        watch.check(world.clock())
         looks.append(world.job(job_id))
         world.redis.flushdb()  # what the worker then writes down goes nowhere
-        watch.look(world.clock())
+        watch.check(world.clock())
 
     with world.after(world.http_client, "send", lost_meanwhile), world.before(world.ledger, "apply_all", world.die):
         world.step()
     world.services.journal.flush()
     world.advance(AFTERLOOK_S + 1)
-    watch.look(world.clock())
+    watch.check(world.clock())
     job = world.finish(job_id)
 
     assert looks[0].state is State.UNCONFIRMED
@@ -700,7 +700,7 @@ def answered_late(world: World) -> str:
 
     def lost_meanwhile() -> None:
         lose(world)
-        watched(world).look(world.clock())
+        watched(world).check(world.clock())
 
     with world.after(world.http_client, "send", lost_meanwhile), world.before(world.ledger, "apply_all", world.die):
         world.step()
@@ -713,17 +713,17 @@ def unreachable(*_: object) -> None:
 
 
 def test_the_second_look_is_made_up_for_when_the_bucket_is_back(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    watched(world).look(world.clock())
+    watched(world).check(world.clock())
     job_id = answered_late(world)
     watch = watched(world)
-    watch.look(world.clock())
+    watch.check(world.clock())
     world.advance(AFTERLOOK_S + 1)
     with monkeypatch.context() as down:
         down.setattr(world.services.archive, "journal_names", unreachable)
         with pytest.raises(ArchiveUnavailable):
-            watch.look(world.clock())
+            watch.check(world.clock())
     before = world.job(job_id).state
-    report = watch.look(world.clock())
+    report = watch.check(world.clock())
     job = world.finish(job_id)
 
     assert report is not None
@@ -734,49 +734,49 @@ def test_the_second_look_is_made_up_for_when_the_bucket_is_back(world: World, mo
 def test_the_second_look_is_made_by_the_scheduler_that_lives_then_and_once(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    watched(world).look(world.clock())
+    watched(world).check(world.clock())
     job_id = answered_late(world)
     restarted = watched(world)
     world.advance(AFTERLOOK_S - 1)
-    early = restarted.look(world.clock())
+    early = restarted.check(world.clock())
     world.advance(2)
-    report = restarted.look(world.clock())
+    report = restarted.check(world.clock())
     monkeypatch.setattr(world.services.journal, "read", None)
-    again = [watch.look(world.clock()) for watch in (restarted, watched(world))]
+    again = [watch.check(world.clock()) for watch in (restarted, watched(world))]
 
     assert report is not None
     assert (early, report.answered, again) == (None, [job_id], [None, None])
 
 
 def test_a_scheduler_that_dies_between_its_two_looks_leaves_both_to_be_made(world: World) -> None:
-    watched(world).look(world.clock())
+    watched(world).check(world.clock())
     fail_over(world, snapshot(world))
     dead = []
     with world.before(world.ledger.continuity, "plan_afterlook", world.die):
         try:
-            watched(world).look(world.clock())
+            watched(world).check(world.clock())
         except Died:
             dead.append("before the second look was planned")
     held = world.ledger.continuity.is_whole()
-    report = watched(world).look(world.clock())
+    report = watched(world).check(world.clock())
     world.advance(AFTERLOOK_S + 1)
 
     assert (len(dead), held) == (1, False)
     assert report is not None
-    assert watched(world).look(world.clock()) is not None
+    assert watched(world).check(world.clock()) is not None
 
 
 @pytest.mark.parametrize("late_s", [MARGIN_S - 1, 0])
 def test_an_attempt_of_a_clock_that_is_behind_is_found_after_a_failover(world: World, late_s: int) -> None:
     watch = watched(world)
-    watch.look(world.clock())
+    watch.check(world.clock())
     behind = snapshot(world)
     world.advance(-late_s)  # the worker's clock, which names the journal's lines
     job_id = world.submit(world.request_for("newapi"))
     world.until(job_id, State.RUNNING)
     world.advance(late_s)
     fail_over(world, behind)
-    report = watch.look(world.clock())
+    report = watch.check(world.clock())
 
     assert report is not None
     assert states(report) == {job_id: State.RUNNING}
@@ -784,13 +784,13 @@ def test_an_attempt_of_a_clock_that_is_behind_is_found_after_a_failover(world: W
 
 def test_a_mark_that_is_old_has_the_journal_read_from_then_on(world: World) -> None:
     watch = watched(world)
-    watch.look(world.clock())
+    watch.check(world.clock())
     backup = snapshot(world)
     job_id = world.submit(world.request_for("newapi"))
     world.until(job_id, State.RUNNING)
     world.advance(6 * 3600)
     fail_over(world, backup)
-    report = watch.look(world.clock())
+    report = watch.check(world.clock())
 
     assert report is not None
     assert states(report) == {job_id: State.RUNNING}
@@ -800,7 +800,7 @@ def test_switched_off_the_journal_holds_nothing(open_own: Callable[..., World]) 
     world = open_own(RUSHES_JOURNAL="false")
     world.redis.hset("rushes:mark", mapping={"server": ANOTHER, "at": 1})
     watch = watched(world)
-    watch.look(world.clock())
+    watch.check(world.clock())
 
     assert (watch.open, world.ledger.continuity.is_whole()) == (True, True)
     assert world.finish(world.submit(world.request_for("newapi"))).state is State.COMPLETED

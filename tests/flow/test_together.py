@@ -22,23 +22,25 @@ from rushes.shared.storage.archive import ArchiveUnavailable
 from rushes.shared.storage.journal import Intent
 from rushes.worker import leases, steps, submit
 from rushes.worker.scheduler import Scheduler
-from rushes.worker.thread_pools import InTurn, ThreadPools, WorkerThreads
+from rushes.worker.thread_pools import Sequential, ThreadPools, WorkerThreads
 
 DUE, LEASED = "rushes:due:submit:newapi", "rushes:leased:submit:newapi"
 
 
-class AtOnce(InTurn):
+class AtOnce(Sequential):
     """Hands in which all calls come to their ends in the same moment."""
 
-    def gather(self, kind: str, do: Callable[[Any], Any], items: Sequence[Any]) -> Iterator[list[tuple[Any, Any]]]:
-        yield [(item, do(item)) for item in items]
+    def map_in_groups(
+        self, kind: str, function: Callable[[Any], Any], items: Sequence[Any]
+    ) -> Iterator[list[tuple[Any, Any]]]:
+        yield [(item, function(item)) for item in items]
 
 
 @pytest.fixture(autouse=True)
 def held(monkeypatch: pytest.MonkeyPatch) -> set[leases.Lease]:
     """What this worker holds; of this test alone."""
     mine: set[leases.Lease] = set()
-    monkeypatch.setattr(leases, "HELD", mine)
+    monkeypatch.setattr(leases, "ACTIVE", mine)
     return mine
 
 
@@ -49,8 +51,8 @@ def enqueued(world: World, *gateways: str) -> list[str]:
 
 def ready(world: World, job_id: str) -> str:
     job = world.job(job_id)
-    if submit.unmeasured(job):
-        world.ledger.apply(job_id, submit.measure(job, world.services), world.clock())
+    if submit.needs_measuring(job):
+        world.ledger.apply(job_id, submit.measure_inputs(job, world.services), world.clock())
     return job_id
 
 
@@ -338,7 +340,7 @@ def test_one_that_a_heartbeat_found_to_be_anothers_is_left_to_it(
     world: World, held: set[leases.Lease], monkeypatch: pytest.MonkeyPatch, place: int
 ) -> None:
     jobs = enqueued(world, "newapi", "newapi", "newapi")
-    prepare, beats = submit.prepare, [lambda: taken_by_another(world, jobs[place])]
+    build_attempt, beats = submit.build_attempt, [lambda: taken_by_another(world, jobs[place])]
 
     def prepared(*args: Any) -> Any:
         while beats:
@@ -346,9 +348,9 @@ def test_one_that_a_heartbeat_found_to_be_anothers_is_left_to_it(
             beats.pop()()
             for mine in list(held):
                 mine.renew(world.services)
-        return prepare(*args)
+        return build_attempt(*args)
 
-    monkeypatch.setattr(submit, "prepare", prepared)
+    monkeypatch.setattr(submit, "build_attempt", prepared)
     send(world)
 
     assert (states(world, jobs), world.posts(), held) == ([State.RUNNING] * 3, 3, set())
@@ -421,7 +423,7 @@ def breaking(real: Callable[..., Any], job_id: str) -> Callable[..., Any]:
 
 BREAKS: dict[str, tuple[Callable[[World], tuple[Any, str]], State, int, int]] = {
     "choosing": (lambda world: (submit, "choice"), State.QUEUED, 2, 3),
-    "preparing": (lambda world: (submit, "prepare"), State.QUEUED, 2, 3),
+    "preparing": (lambda world: (submit, "build_attempt"), State.QUEUED, 2, 3),
     "writing down": (lambda world: (world.ledger, "begin_submits"), State.QUEUED, 2, 3),
     "the journal": (lambda world: (world.services.journal, "record_intents"), State.QUEUED, 2, 3),
     "confirming": (lambda world: (world.ledger, "renew_many"), State.QUEUED, 2, 3),
@@ -617,7 +619,7 @@ def gone_for(world: World, times: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(world.ledger, "apply_all", call)
 
 
-@pytest.mark.parametrize("hands", [InTurn(), AtOnce()], ids=["one by one", "at once"])
+@pytest.mark.parametrize("hands", [Sequential(), AtOnce()], ids=["one by one", "at once"])
 def test_outcomes_are_written_once_the_ledger_is_back(
     world: World, naps: Naps, monkeypatch: pytest.MonkeyPatch, hands: ThreadPools
 ) -> None:
@@ -653,7 +655,7 @@ def test_a_ledger_that_stays_away_is_given_up_in_the_end_and_none_is_paid_twice(
     after = states(world, jobs)
 
     assert (after, held) == ([State.SUBMITTING] * 3, set())
-    assert len(naps.slept_s) == submit.HOLD_ON_S + 1
+    assert len(naps.slept_s) == submit.LEDGER_WAIT_S + 1
     assert finished(world, jobs) == [State.COMPLETED] * 3
     assert len(world.bills()) == 3
 
@@ -661,7 +663,7 @@ def test_a_ledger_that_stays_away_is_given_up_in_the_end_and_none_is_paid_twice(
 # --- what the gateways say
 
 
-@pytest.mark.parametrize("hands", [InTurn(), AtOnce()], ids=["one by one", "at once"])
+@pytest.mark.parametrize("hands", [Sequential(), AtOnce()], ids=["one by one", "at once"])
 def test_each_of_a_message_ends_as_its_own_gateway_answered(world: World, hands: ThreadPools) -> None:
     world.fault("apimart", "answer_lost")
     world.fault("evolink", "refuse_503", stage="submit")
@@ -720,9 +722,9 @@ def test_a_ledger_that_goes_away_while_refusals_are_counted_has_none_counted_twi
     assert world.ledger.gateways.paused_until("newapi") == 0
 
 
-@pytest.mark.parametrize("hands", [InTurn(), AtOnce()], ids=["one by one", "at once"])
+@pytest.mark.parametrize("hands", [Sequential(), AtOnce()], ids=["one by one", "at once"])
 def test_one_whose_refusal_cannot_be_counted_keeps_no_other_from_being_sent(
-    world: World, monkeypatch: pytest.MonkeyPatch, hands: InTurn
+    world: World, monkeypatch: pytest.MonkeyPatch, hands: Sequential
 ) -> None:
     world.fault("newapi", "refuse_503", stage="submit")
     jobs = enqueued(world, "newapi", "newapi", "newapi")

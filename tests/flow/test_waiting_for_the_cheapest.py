@@ -139,7 +139,7 @@ def test_a_full_gateway_is_waited_for_and_then_the_next_one_takes_the_job(
 
     assert ends(job) == [("apimodels", "running")]
     assert waited_s(job) >= WAIT_S
-    assert details(job, "rerouted") == ["evolink was full or over its rate; it was waited for 30 s"]
+    assert details(job, "rerouted") == ["evolink was full or over its rate for 30 s"]
     assert world.job(pinned).attempts == ()
 
 

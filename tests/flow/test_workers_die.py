@@ -266,10 +266,10 @@ def test_a_worker_that_could_not_write_its_submit_down_does_not_take_back_that_o
     job_id = world.submit(world.request_for("newapi"))
     left: list[tuple[Any, ...]] = []
     with monkeypatch.context() as frozen, world.before(world.ledger, "begin_submits", out_of_reach):
-        frozen.setattr(submit, "settle", lambda *told: left.append(told))
+        frozen.setattr(submit, "commit_outcomes", lambda *told: left.append(told))
         world.step()
     world.advance(LEASE_S + 1)
-    with world.after(world.http_client, "send", lambda: submit.settle(*left[0])):
+    with world.after(world.http_client, "send", lambda: submit.commit_outcomes(*left[0])):
         world.exhaust()
     job = world.finish(job_id)
 

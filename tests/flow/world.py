@@ -393,8 +393,8 @@ class World:
         """The clip as the job's gateway serves it."""
         attempt = job.current
         access, provider = self.services.access(attempt.provider, attempt), PROVIDERS[attempt.provider]
-        event = provider.read_query(_get(provider.query(attempt.task_id or "", access)), access)
-        return _get(provider.fetch(event.link.video_url, access)).body  # type: ignore[attr-defined]
+        event = provider.read_query(_get(provider.query_request(attempt.task_id or "", access)), access)
+        return _get(provider.download_request(event.link.video_url, access)).body  # type: ignore[attr-defined]
 
     # --- what lies in the bucket
 

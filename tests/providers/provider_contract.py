@@ -18,7 +18,7 @@ from rushes.shared.domain import events
 from rushes.shared.domain.events import Reason
 from rushes.shared.domain.http_messages import Request
 from rushes.shared.providers import PROVIDERS
-from rushes.shared.providers.base import Access, Ask, operation_of
+from rushes.shared.providers.base import Access, Submission, operation_of
 from rushes.shared.providers.reading import Malformed
 
 NEUTRAL = {"sound": False, "watermark": False}  # the same as nothing
@@ -93,8 +93,8 @@ class ProviderContract(AnswerContract):
     def access(self):
         return Access(self.provider.address or "https://gateway.example", KEY)
 
-    def ask(self, case, **options):
-        return Ask(CASES[case], "attempt-key", **options)
+    def submission(self, case, **options):
+        return Submission(CASES[case], "attempt-key", **options)
 
     def read_submission(self, response):
         return self.provider.read_submission(response)
@@ -132,26 +132,26 @@ class ProviderContract(AnswerContract):
         assert {trait for trait in TRAITS if getattr(self.provider, trait)} == self.traits
 
     def test_it_says_which_requests_it_cannot_do_and_why(self):
-        assert {case: why for case, request in CASES.items() if (why := self.provider.unable(request))} == self.unable
+        assert {case: why for case, request in CASES.items() if (why := self.provider.why_not(request))} == self.unable
 
     def test_each_body_is_exact(self):
         for case, (options, body) in self.bodies.items():
-            assert strict(self.provider.body(self.ask(case, **options))) == strict(body), case
+            assert strict(self.provider.body(self.submission(case, **options))) == strict(body), case
 
     def test_there_is_an_exact_body_for_each_operation_it_offers(self):
         operations = {(CASES[case]["model"], operation_of(CASES[case])) for case in self.bodies}
-        assert operations == {(model, o) for model, offer in self.provider.offers.items() for o in offer.operations}
+        assert operations == {(model, o) for model, support in self.provider.models.items() for o in support.operations}
 
     def test_a_submit_is_one_post_with_the_key(self):
         case, (options, body) = next(iter(self.bodies.items()))
         headers = {"Authorization": f"Bearer {KEY}"}
         if "idempotent" in self.traits:
             headers["Idempotency-Key"] = "attempt-key"
-        sent = self.provider.submission(self.ask(case, **options), self.access)
+        sent = self.provider.submit_request(self.submission(case, **options), self.access)
         assert sent == Request("POST", self.submit_url, headers, body)
 
     def test_a_query_quotes_the_task_id(self):
-        sent = self.provider.query("a/b ?ä", self.access)
+        sent = self.provider.query_request("a/b ?ä", self.access)
         assert sent == Request("GET", self.query_url, {"Authorization": f"Bearer {KEY}"})
 
     @pytest.mark.parametrize(
@@ -161,15 +161,16 @@ class ProviderContract(AnswerContract):
         path = self.provider.submit_path
         given = ["", "/", *(end for version in versions(path) for end in (version, f"{version}/"))]
         urls = {
-            self.provider.submission(self.ask(next(iter(self.bodies))), Access(host + end, KEY)).url for end in given
+            self.provider.submit_request(self.submission(next(iter(self.bodies))), Access(host + end, KEY)).url
+            for end in given
         }
         assert urls == {host + path}
 
     def test_it_asks_for_a_callback_only_if_it_calls_back(self):
         case = next(iter(self.bodies))
-        body = self.provider.body(self.ask(case))
+        body = self.provider.body(self.submission(case))
         called = {**body, "callback_url": CALL_ME} if "calls_back" in self.traits else body
-        assert self.provider.body(self.ask(case, callback_url=CALL_ME)) == called
+        assert self.provider.body(self.submission(case, callback_url=CALL_ME)) == called
 
     @given(values=st.fixed_dictionaries(VALUES))
     @shared_by_classes
@@ -180,8 +181,8 @@ class ProviderContract(AnswerContract):
 
     def _check_said(self, changed, name, request):
         same = changed[name] == request.get(name, NEUTRAL.get(name))
-        if not same and self.provider.unable(changed) is None:
-            before, after = (self.provider.body(Ask(each, "k")) for each in (request, changed))
+        if not same and self.provider.why_not(changed) is None:
+            before, after = (self.provider.body(Submission(each, "k")) for each in (request, changed))
             assert (before == after) == ((operation_of(changed), name) in self.unsaid), (changed, name)
 
     # --- the answer to a submit
@@ -231,7 +232,7 @@ class ProviderContract(AnswerContract):
         assert storable(event)
         if isinstance(event, events.Accepted):
             assert status in (200, 201)
-            assert self.provider.query(event.task_id, self.access).url.isascii()
+            assert self.provider.query_request(event.task_id, self.access).url.isascii()
 
     @pytest.mark.parametrize(
         ("said", "read"),
@@ -336,13 +337,13 @@ class ProviderContract(AnswerContract):
         assert storable(event)
         if isinstance(event, (events.Succeeded, events.Failed)):
             assert status == 200
-            assert self.provider.meaning(body) in ("completed", "failed")
+            assert self.provider.read_status(body) in ("completed", "failed")
         if isinstance(event, events.Succeeded):
             assert urlsplit(event.link.video_url).hostname
             self._check_download(event.link.video_url)
 
     def _check_download(self, url):
-        sent = self.provider.fetch(url, self.access)
+        sent = self.provider.download_request(url, self.access)
         own = url.startswith(self.access.base_url + "/")
         assert sent.headers == ({"Authorization": f"Bearer {KEY}"} if "keyed_content" in self.traits and own else {})
 
@@ -388,12 +389,12 @@ class ProviderContract(AnswerContract):
     )
     def test_the_key_goes_nowhere_else(self, url):
         url = url.format(host=self.access.base_url.removeprefix("https://"))
-        assert self.provider.fetch(url, self.access) == Request("GET", url, {})
+        assert self.provider.download_request(url, self.access) == Request("GET", url, {})
 
     def test_the_key_goes_to_its_own_address_only_if_the_clip_is_behind_it(self):
         url = f"{self.access.base_url}/v1/videos/t/content"
         headers = {"Authorization": f"Bearer {KEY}"} if "keyed_content" in self.traits else {}
-        assert self.provider.fetch(url, self.access) == Request("GET", url, headers)
+        assert self.provider.download_request(url, self.access) == Request("GET", url, headers)
 
     # --- the tables themselves
 

@@ -8,7 +8,7 @@ from provider_contract import NO_LINK, ProviderContract
 from rushes.shared.domain import events
 from rushes.shared.domain.events import Reason
 from rushes.shared.domain.job import Link
-from rushes.shared.providers.base import Heard
+from rushes.shared.providers.base import CallbackReport
 
 TASK = "task_01J9HA7JPQ9A0Z6JZ3V8M9W6PZ"
 VIDEO = "https://upload.apimart.ai/f/clip.mp4"
@@ -80,12 +80,12 @@ class TestApimart(ProviderContract):
         "failed_in_error_envelope": events.Failed(Reason.PROVIDER, "generation failed", task_id=TASK),
         "unknown_task": events.Unclear("HTTP 404: task not found", Reason.PROVIDER, missing=True),
     }
-    callbacks = {"callback_completed": Heard(TASK, events.Succeeded(Link(VIDEO), task_id=TASK))}
+    callbacks = {"callback_completed": CallbackReport(TASK, events.Succeeded(Link(VIDEO), task_id=TASK))}
     words = {"running": ("Processing",), "completed": ("COMPLETED",), "failed": ("Failed",)}
     link_at = ("data", "result")
     state_at = ("data", "status")
     progress_at = ("data", "progress")
 
     def test_two_submits_of_one_attempt_carry_the_same_key(self):
-        first, second = (self.provider.submission(self.ask("motion"), self.access) for _ in range(2))
+        first, second = (self.provider.submit_request(self.submission("motion"), self.access) for _ in range(2))
         assert first.headers["Idempotency-Key"] == second.headers["Idempotency-Key"] == "attempt-key"

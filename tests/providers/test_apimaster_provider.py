@@ -88,7 +88,7 @@ class TestApimaster(ProviderContract):
         [("motion", "3", 3), ("motion", "8.2", 9), ("motion", "10.04", 10), ("motion, all said", "30.04", 30)],
     )
     def test_a_measured_length_is_said_in_whole_seconds_up_to_the_longest(self, case, measured, said):
-        duration = self.provider.body(self.ask(case, duration_s=Decimal(measured)))["duration"]
+        duration = self.provider.body(self.submission(case, duration_s=Decimal(measured)))["duration"]
         assert (duration, type(duration)) == (said, int)
 
     def test_the_clip_is_behind_the_key_at_the_address_that_was_asked(self):

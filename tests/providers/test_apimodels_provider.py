@@ -9,11 +9,11 @@ from provider_contract import CALL_ME, NO_LINK, ProviderContract, answer, record
 from rushes.shared.domain import events
 from rushes.shared.domain.events import Reason
 from rushes.shared.domain.job import Link
-from rushes.shared.providers.base import Ask, Heard
+from rushes.shared.providers.base import CallbackReport, Submission
 
 TASK = "clx0a1b2c3d4e5f6g7h8i9j0k"
 VIDEO, THUMBNAIL = "https://r2.apimodels.app/videos/xxx.mp4", "https://r2.apimodels.app/videos/xxx.jpg"
-MADE = Heard(TASK, events.Succeeded(Link(VIDEO, THUMBNAIL), None, Decimal(5), TASK, took_s=50.0))
+MADE = CallbackReport(TASK, events.Succeeded(Link(VIDEO, THUMBNAIL), None, Decimal(5), TASK, took_s=50.0))
 FAILED = events.Failed(Reason.PROVIDER, "Upstream generation failed", task_id=TASK)
 FAILED_POLICY = events.Failed(Reason.POLICY, "Content policy violation", task_id=TASK)
 
@@ -182,10 +182,10 @@ class TestApimodels(ProviderContract):
     callbacks = {
         "callback_completed": MADE,
         "callback_completed_objects": MADE,
-        "callback_completed_empty": Heard(TASK, NO_LINK),
-        "callback_failed": Heard(TASK, FAILED),
-        "callback_failed_empty_result": Heard(TASK, FAILED_POLICY),
-        "callback_processing": Heard(TASK, events.Progressed()),
+        "callback_completed_empty": CallbackReport(TASK, NO_LINK),
+        "callback_failed": CallbackReport(TASK, FAILED),
+        "callback_failed_empty_result": CallbackReport(TASK, FAILED_POLICY),
+        "callback_processing": CallbackReport(TASK, events.Progressed()),
         "callback_result_not_json": "resultJson is not JSON",
         "callback_param_not_json": "param is not JSON",
         "callback_stateless": "no state in it",
@@ -197,7 +197,7 @@ class TestApimodels(ProviderContract):
 
     @pytest.mark.parametrize("seconds", [3, 10, 15])
     def test_a_duration_is_a_string(self, seconds):
-        assert self.provider.body(Ask({**CASES["text"], "duration": seconds}, "k"))["duration"] == str(seconds)
+        assert self.provider.body(Submission({**CASES["text"], "duration": seconds}, "k"))["duration"] == str(seconds)
 
     def test_a_result_in_a_string_is_read_from_a_query_too(self):
         assert self.read_query(recorded(self.name, "callback_completed")) == MADE.event

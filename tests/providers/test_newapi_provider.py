@@ -9,7 +9,7 @@ from provider_contract import ProviderContract, answer
 from rushes.shared.domain import events
 from rushes.shared.domain.events import Reason
 from rushes.shared.domain.job import Link
-from rushes.shared.providers.base import Ask
+from rushes.shared.providers.base import Submission
 
 TASK = "task_aB3dE6gH9jK2mN5pQ8sT1vW4yZ7bC0dF"
 LINK = Link("https://cdn.klingai.com/clip.mp4")
@@ -187,7 +187,7 @@ class TestNewapi(ProviderContract):
         ],
     )
     def test_mode_and_sound_are_said_by_the_model(self, mode, sound, model):
-        body = self.provider.body(Ask({**CASES["text"], "mode": mode, "sound": sound}, "k"))
+        body = self.provider.body(Submission({**CASES["text"], "mode": mode, "sound": sound}, "k"))
         assert body["model"] == model
         assert not {"mode", "sound"} & body.keys()
 

@@ -98,7 +98,7 @@ def test_what_a_gateway_does_not_offer_has_no_price():
 def test_every_gateway_with_prices_has_one_for_each_request_it_can_do():
     for gateway in ("apimaster", "apimodels", "evolink"):
         for case, request in CASES.items():
-            if PROVIDERS[gateway].unable(request) is None:
+            if PROVIDERS[gateway].why_not(request) is None:
                 assert estimate(gateway, request, 8), (gateway, case)
 
 

@@ -152,7 +152,7 @@ class Web:
 def callback_path(job: Job, key: str = SECRET, number: int | None = None) -> str:
     """Where the gateway of the job's newest attempt calls."""
     provider = job.current.provider
-    token = credentials.make([key], provider, job.id, job.current.number if number is None else number)
+    token = credentials.make_token([key], provider, job.id, job.current.number if number is None else number)
     return f"/callbacks/{provider}/{job.id}/{token}"
 
 

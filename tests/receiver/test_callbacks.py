@@ -17,6 +17,7 @@ from receiver_steps import GATEWAYS, Away, Counting, Web, callback_path, parts_o
 from werkzeug.test import TestResponse
 
 from rushes.shared import credentials, logs
+from rushes.shared.credentials import make_token
 from rushes.shared.domain.job import AttemptStatus, Job, State
 from rushes.shared.ledger.memory_store import MemoryStore
 from rushes.shared.ledger.store import Store
@@ -36,7 +37,7 @@ CALLING = ("apimodels", "evolink")  # that are asked to; the others could be one
 def sample(provider: str, name: str) -> Any:
     """As the gateway documents it, of the task that the jobs here have."""
     body = json.loads((SAMPLES / provider / f"{name}.json").read_text("utf-8"))["body"]
-    return of_task("task-1", body, PROVIDERS[provider].reported_id(body))
+    return of_task("task-1", body, PROVIDERS[provider].reported_task_id(body))
 
 
 def of_task(task_id: str, body: Any, was: str | None) -> Any:
@@ -128,7 +129,7 @@ def test_a_callback_to_an_earlier_attempt_is_still_that_jobs(web: Web) -> None:
     first = attempt(1, provider="evolink", status=AttemptStatus.FAILED, task_id="task-1", ended_at=NOW)
     second = attempt(2, provider="apimodels", status=AttemptStatus.RUNNING, task_id="task-2")
     job = web.standing(State.RUNNING, attempts=(first, second))
-    path = f"/callbacks/evolink/{job.id}/{credentials.make(['secret-of-tokens'], 'evolink', job.id, 1)}"
+    path = f"/callbacks/evolink/{job.id}/{credentials.make_token(['secret-of-tokens'], 'evolink', job.id, 1)}"
 
     assert taken(call(web, path, COMPLETED["evolink"]))
     assert web.now(job.id).attempts == job.attempts
@@ -174,7 +175,7 @@ def nobodies(web: Web, job: Job) -> dict[str, str]:
     other, provider = web.running("evolink"), job.current.provider
     right = callback_path(job).rsplit("/", 1)[1]
     number, _, digest = right.partition("-")
-    sixth = credentials.make(["secret-of-tokens"], provider, job.id, 6)
+    sixth = credentials.make_token(["secret-of-tokens"], provider, job.id, 6)
     at = f"/callbacks/{provider}/{job.id}"
     absent = "job_01ARZ3NDEKTSV4RRFFQ69G5FAV"
     return {
@@ -191,14 +192,14 @@ def nobodies(web: Web, job: Job) -> dict[str, str]:
         "a number in other digits": f"{at}/١-{digest}",
         "no number": f"{at}/-{digest}",
         "another job's token": f"{at}/{callback_path(other).rsplit('/', 1)[1]}",
-        "another key's token": f"{at}/{credentials.make(['another'], provider, job.id, 1)}",
-        "an empty key's token": f"{at}/{credentials.make([''], provider, job.id, 1)}",
+        "another key's token": f"{at}/{credentials.make_token(['another'], provider, job.id, 1)}",
+        "an empty key's token": f"{at}/{credentials.make_token([''], provider, job.id, 1)}",
         "odd letters": f"{at}/%00%ff%F0%9F%AA%81",
         "another gateway": f"/callbacks/apimodels/{job.id}/{right}",
-        "an unknown gateway": f"/callbacks/kling/{job.id}/{credentials.make(['secret-of-tokens'], 'kling', job.id, 1)}",
+        "an unknown gateway": f"/callbacks/kling/{job.id}/{make_token(['secret-of-tokens'], 'kling', job.id, 1)}",
         "a gateway in capitals": f"/callbacks/EVOLINK/{job.id}/{right}",
-        "an unknown job": f"/callbacks/evolink/{absent}/{credentials.make(['secret-of-tokens'], 'evolink', absent, 1)}",
-        "an odd job": f"/callbacks/evolink/%00/{credentials.make(['secret-of-tokens'], 'evolink', chr(0), 1)}",
+        "an unknown job": f"/callbacks/evolink/{absent}/{make_token(['secret-of-tokens'], 'evolink', absent, 1)}",
+        "an odd job": f"/callbacks/evolink/%00/{credentials.make_token(['secret-of-tokens'], 'evolink', chr(0), 1)}",
         "another's job, our token": f"/callbacks/evolink/{other.id}/{right}",
     }
 
@@ -484,7 +485,7 @@ def test_an_earlier_attempts_end_does_not_end_the_job(believing: Web) -> None:
     first = attempt(1, provider="evolink", status=AttemptStatus.FAILED, task_id="task-1", ended_at=NOW)
     second = attempt(2, provider="apimodels", status=AttemptStatus.RUNNING, task_id="task-2", submitted_at=NOW + SECOND)
     job = believing.standing(State.RUNNING, attempts=(first, second))
-    path = f"/callbacks/evolink/{job.id}/{credentials.make(['secret-of-tokens'], 'evolink', job.id, 1)}"
+    path = f"/callbacks/evolink/{job.id}/{credentials.make_token(['secret-of-tokens'], 'evolink', job.id, 1)}"
 
     assert taken(call(believing, path, FAILED["evolink"]))
     assert believing.now(job.id).state is State.RUNNING

@@ -12,9 +12,9 @@ from good_requests import ACCEPTED
 from receiver_steps import GATEWAYS, KEYS, MOTION, SECRET, TEXT, TEXT_26, Away, Counting, Web, environment, parts_over
 
 from rushes.shared.domain.http_messages import Request
-from rushes.shared.intake.estimates import Quote
+from rushes.shared.intake.estimates import Estimate
 from rushes.shared.ledger.memory_store import MemoryStore
-from rushes.worker.submit import prepare
+from rushes.worker.submit import build_attempt
 
 SECRETS = (SECRET, *KEYS.values(), *(f"key-of-{name}" for name in GATEWAYS), "X-Amz-")
 
@@ -29,7 +29,7 @@ def estimated(web: Web, body: dict[str, Any]) -> list[dict[str, Any]]:
 def sent(web: Web, body: dict[str, Any], provider: str, **changes: Any) -> Request:
     """The call that a worker would make for this request."""
     job = replace(web.now(web.submitted({**body, "provider": "auto"})["id"]), **changes)
-    return prepare(job, Quote(provider, None, None), web.parts.settings.gateways[provider], web.parts)[1]
+    return build_attempt(job, Estimate(provider, None, None), web.parts.settings.gateways[provider], web.parts)[1]
 
 
 def addressed_alike(body: Any) -> Any:

@@ -26,7 +26,7 @@ TRACEPARENT = f"00-{TRACE}-00f067aa0ba902b7-01"
 @pytest.fixture
 def ledger(monkeypatch: pytest.MonkeyPatch) -> Ledger:
     monkeypatch.setattr(logs, "log", structlog.get_logger())  # one that nobody has used and tied to other processors
-    return Ledger(MemoryStore(), policy(), logs.moved)
+    return Ledger(MemoryStore(), policy(), logs.log_move)
 
 
 def policy() -> Any:
@@ -76,7 +76,7 @@ def test_a_job_stays_in_the_trace_of_who_submitted_it(web_on_each: Web) -> None:
 
     assert (trace_context.trace_id(subject), own.trace) == (TRACE, None)
     ended = replace(subject, ended_at=NOW)
-    assert notifications.notice(ended, [], NOW).headers["traceparent"] == trace_context.traceparent(subject)
+    assert notifications.notification(ended, [], NOW).headers["traceparent"] == trace_context.traceparent(subject)
     assert trace_context.traceparent(subject).startswith(f"00-{TRACE}-")
     assert web.submitted(traceparent="nonsense")["status"] == "queued"
 

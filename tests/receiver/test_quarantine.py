@@ -57,7 +57,7 @@ def test_a_callback_of_another_task_is_answered_and_set_aside(web_on_each: Web, 
 def test_a_callback_to_an_attempt_that_nobody_wrote_down_is_set_aside(web_on_each: Web) -> None:
     web = web_on_each
     job = web.standing(State.QUEUED)
-    path = f"/callbacks/evolink/{job.id}/{credentials.make(['secret-of-tokens'], 'evolink', job.id, 1)}"
+    path = f"/callbacks/evolink/{job.id}/{credentials.make_token(['secret-of-tokens'], 'evolink', job.id, 1)}"
 
     assert web.nobody.post(path, json=NAMED).status_code == 200
 
@@ -85,7 +85,7 @@ def test_a_callback_that_names_no_task_is_followed(web: Web) -> None:
 @pytest.mark.parametrize("state", [State.COMPLETED, State.FAILED, State.CANCELED])
 def test_after_the_end_nothing_is_set_aside(web: Web, state: State) -> None:
     job = web.standing(state, {"provider": "evolink"} if state is not State.CANCELED else None)
-    path = f"/callbacks/evolink/{job.id}/{credentials.make(['secret-of-tokens'], 'evolink', job.id, 1)}"
+    path = f"/callbacks/evolink/{job.id}/{credentials.make_token(['secret-of-tokens'], 'evolink', job.id, 1)}"
 
     assert web.nobody.post(path, json=NAMED).status_code == 200
     assert (listed(web), web.now(job.id)) == ([], job)
@@ -244,7 +244,7 @@ def test_what_came_from_a_gateway_that_the_job_left_is_not_asked_of_the_next(web
     first = attempt(1, provider="apimodels", status=AttemptStatus.FAILED, task_id="task-1", ended_at=NOW)
     second = attempt(2, provider="evolink", status=AttemptStatus.UNCONFIRMED)
     job = web.standing(State.UNCONFIRMED, attempts=(first, second))
-    token = credentials.make(["secret-of-tokens"], "apimodels", job.id, 1)
+    token = credentials.make_token(["secret-of-tokens"], "apimodels", job.id, 1)
     body = {"data": {"taskId": "task-7", "state": "success"}}
     assert web.nobody.post(f"/callbacks/apimodels/{job.id}/{token}", json=body).status_code == 200
 

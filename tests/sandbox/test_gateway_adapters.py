@@ -12,7 +12,7 @@ from patience import PATIENCE_S
 from rushes.shared.domain.events import Accepted, Failed, Succeeded
 from rushes.shared.domain.http_messages import Response
 from rushes.shared.providers import PROVIDERS
-from rushes.shared.providers.base import Access, Ask
+from rushes.shared.providers.base import Access, Submission
 
 MOTION = {
     "prompt": "a wave",
@@ -37,7 +37,7 @@ ABLE = [
     pytest.param(name, request, id=f"{name}-{number}")
     for number, request in enumerate(REQUESTS)
     for name, provider in PROVIDERS.items()
-    if provider.unable(request) is None
+    if provider.why_not(request) is None
 ]
 
 
@@ -57,10 +57,10 @@ def outcome(client, name, request):
     """What the adapter makes of the answers to its submit and to its query."""
     provider, access = PROVIDERS[name], Access(f"{client.url}/{name}", "sandbox-test")
     callback_url = "http://127.0.0.1:9/callbacks" if provider.calls_back else None
-    ask = Ask(request, "attempt-1", callback_url, Decimal("8") if "video_url" in request else None)
-    accepted = provider.read_submission(answer(provider.submission(ask, access)))
+    submission = Submission(request, "attempt-1", callback_url, Decimal("8") if "video_url" in request else None)
+    accepted = provider.read_submission(answer(provider.submit_request(submission, access)))
     assert isinstance(accepted, Accepted)
-    return provider.read_query(answer(provider.query(accepted.task_id, access)), access)
+    return provider.read_query(answer(provider.query_request(accepted.task_id, access)), access)
 
 
 @pytest.mark.parametrize(("name", "request_"), ABLE)

@@ -16,9 +16,8 @@ from rushes.shared.domain.events import Event
 from rushes.shared.domain.job import Job, State
 from rushes.shared.storage.archive import ArchiveUnavailable
 from rushes.worker import archive as archive_module
-from rushes.worker import step_failures, steps
-from rushes.worker import thread_pools as hands_module
-from rushes.worker.thread_pools import InTurn, ThreadPools, WorkerThreads
+from rushes.worker import step_failures, steps, thread_pools
+from rushes.worker.thread_pools import Sequential, ThreadPools, WorkerThreads
 
 LATER = NOW + 9 * SECOND
 BROKE = events.ArchiveFailed("archive_failed", "a step of ours broke; see the worker's log", asked_at=NOW)
@@ -32,11 +31,13 @@ def _quiet(monkeypatch: pytest.MonkeyPatch) -> None:
     )
 
 
-class AtOnce(InTurn):
+class AtOnce(Sequential):
     """Hands whose work all ends within one moment."""
 
-    def gather(self, kind: str, do: Callable[[Any], Any], items: Sequence[Any]) -> Iterator[list[tuple[Any, Any]]]:
-        yield [(item, do(item)) for item in items]
+    def map_in_groups(
+        self, kind: str, function: Callable[[Any], Any], items: Sequence[Any]
+    ) -> Iterator[list[tuple[Any, Any]]]:
+        yield [(item, function(item)) for item in items]
 
 
 class Desk:
@@ -53,24 +54,24 @@ class Desk:
         self.alone: Callable[[int], Any] = lambda number: None
         self.clear: Callable[[int], bool] = lambda number: True
         self.write: Callable[[], Any] = lambda: None
-        self.let_go: Callable[[int], Any] = lambda number: None
+        self.release: Callable[[int], Any] = lambda number: None
         archive = SimpleNamespace(put_manifests=self._put, put_manifest=self._put_alone)
         archive.folder = lambda job_id, _: f"{job_id}/"
         ledger = SimpleNamespace(apply_all=self._write)
         settings = SimpleNamespace(policy=POLICY)
         self.services: Any = SimpleNamespace(archive=archive, ledger=ledger, settings=settings, now=lambda: self.moment)
 
-    def archive(self, hands: ThreadPools) -> None:
-        steps.archive_all(self.held(), self.services, hands)
+    def archive(self, pools: ThreadPools) -> None:
+        steps.archive_all(self.held(), self.services, pools)
 
     def held(self) -> Any:
-        return [(job, SimpleNamespace(let_go=lambda n=n: self._let_go(n))) for n, job in enumerate(self.jobs)]
+        return [(job, SimpleNamespace(release=lambda n=n: self._let_go(n))) for n, job in enumerate(self.jobs)]
 
-    def fetched(self, job: Job, folder: str, services: Any) -> archive_module.Copied:
+    def fetched(self, job: Job, folder: str, services: Any) -> archive_module.CopiedClip:
         number = self.jobs.index(job)
         self.copy(number)
         self.moment = LATER
-        return archive_module.Copied(events.Archived(result(manifest_key=f"{number}"), None, attempt=1), [])
+        return archive_module.CopiedClip(events.Archived(result(manifest_key=f"{number}"), None, attempt=1), [])
 
     def _put(self, manifests: Sequence[tuple[str, Any]]) -> list[bool]:
         if manifests:
@@ -88,7 +89,7 @@ class Desk:
 
     def _let_go(self, number: int) -> None:
         self.let_go_times[number] += 1
-        self.let_go(number)
+        self.release(number)
 
     def numbers(self) -> list[list[int]]:
         """Who was written down, in groups."""
@@ -103,7 +104,7 @@ def clip(**changes: Any) -> Job:
 def desk(monkeypatch: pytest.MonkeyPatch) -> Desk:
     """Three clips to be copied."""
     made = Desk(clip(), clip(), clip())
-    monkeypatch.setattr(archive_module, "fetched", made.fetched)
+    monkeypatch.setattr(archive_module, "copy_clip", made.fetched)
     return made
 
 
@@ -117,7 +118,7 @@ def threads() -> Iterator[WorkerThreads]:
 
 def a_moment_of(threads: WorkerThreads, monkeypatch: pytest.MonkeyPatch) -> None:
     """The moment for which a group is kept open lasts until all copies have come."""
-    monkeypatch.setattr(hands_module, "time", SimpleNamespace(sleep=lambda _: threads._pools["copy"].shutdown()))
+    monkeypatch.setattr(thread_pools, "time", SimpleNamespace(sleep=lambda _: threads._pools["copy"].shutdown()))
 
 
 # --- side by side
@@ -136,7 +137,7 @@ def test_clips_are_copied_side_by_side(desk: Desk, threads: WorkerThreads) -> No
 def test_a_slow_copy_holds_neither_the_manifest_nor_the_end_of_a_quick_one(desk: Desk, threads: WorkerThreads) -> None:
     over, heard = [threading.Event(), threading.Event()], []
     desk.copy = lambda number: number == 0 and heard.extend(event.wait(PATIENCE_S) for event in over)
-    desk.let_go = lambda number: number and over[number - 1].set()
+    desk.release = lambda number: number and over[number - 1].set()
     desk.archive(threads)
 
     assert heard == [True, True]  # while the first was being copied, the others came to their ends
@@ -164,7 +165,7 @@ def test_a_clip_is_held_until_it_is_written_down_and_no_longer(desk: Desk) -> No
     desk.copy = lambda number: diary.append(f"copied {number}")
     desk.put = lambda: diary.append("put")
     desk.write = lambda: diary.append("written")
-    desk.let_go = lambda number: diary.append(f"let go {number}")
+    desk.release = lambda number: diary.append(f"let go {number}")
     desk.archive(AtOnce())
 
     assert diary == ["copied 0", "copied 1", "copied 2", "put", "written", "let go 0", "let go 1", "let go 2"]
@@ -179,12 +180,12 @@ def second(number: int) -> None:
         interrupted()
 
 
-@pytest.mark.parametrize("hands", [InTurn(), AtOnce()], ids=["in turn", "at once"])
+@pytest.mark.parametrize("pools", [Sequential(), AtOnce()], ids=["in turn", "at once"])
 @pytest.mark.parametrize(("act", "trouble"), [("copy", second), ("put", interrupted), ("write", interrupted)])
-def test_whoever_is_interrupted_lets_each_go_once(desk: Desk, hands: ThreadPools, act: str, trouble: Any) -> None:
+def test_whoever_is_interrupted_lets_each_go_once(desk: Desk, pools: ThreadPools, act: str, trouble: Any) -> None:
     setattr(desk, act, trouble)
     with pytest.raises(KeyboardInterrupt):
-        desk.archive(hands)
+        desk.archive(pools)
 
     assert desk.let_go_times == [1, 1, 1]
 
@@ -195,7 +196,7 @@ class NoHands(Exception):
 
 def test_whoever_finds_no_hands_for_one_alone_lets_the_others_go(desk: Desk) -> None:
     class Idle(AtOnce):
-        def give(self, kind: str, do: Callable[[Any], Any], items: Sequence[Any]) -> None:
+        def start(self, kind: str, function: Callable[[Any], Any], items: Sequence[Any]) -> None:
             raise NoHands
 
     with pytest.raises(NoHands):
@@ -227,7 +228,7 @@ class Noting(AtOnce):
     def __init__(self) -> None:
         self.given: list[tuple[str, Job]] = []
 
-    def give(self, kind: str, do: Callable[[Any], Any], items: Sequence[Any]) -> None:
+    def start(self, kind: str, function: Callable[[Any], Any], items: Sequence[Any]) -> None:
         self.given += [(kind, one if isinstance(one, Job) else one[0]) for one, _ in items]
 
 
@@ -239,29 +240,29 @@ class Noting(AtOnce):
 def test_one_that_is_not_to_be_copied_is_done_alone_and_let_go_there(
     monkeypatch: pytest.MonkeyPatch, other: Job
 ) -> None:
-    desk, hands = Desk(clip(), other, clip()), Noting()
-    monkeypatch.setattr(archive_module, "fetched", desk.fetched)
-    desk.archive(hands)
+    desk, pools = Desk(clip(), other, clip()), Noting()
+    monkeypatch.setattr(archive_module, "copy_clip", desk.fetched)
+    desk.archive(pools)
 
-    assert hands.given == [("archive", other)]
+    assert pools.given == [("archive", other)]
     assert (desk.numbers(), desk.let_go_times) == ([[0, 2]], [1, 0, 1])
 
 
 def test_one_that_was_begun_just_not_too_often_is_copied(monkeypatch: pytest.MonkeyPatch) -> None:
-    desk, hands = Desk(clip(tries=schedule.CRASHES)), Noting()
+    desk, pools = Desk(clip(tries=schedule.CRASHES)), Noting()
     desk.services.archive.read_json = lambda key: None
-    monkeypatch.setattr(archive_module, "fetched", desk.fetched)
-    desk.archive(hands)
+    monkeypatch.setattr(archive_module, "copy_clip", desk.fetched)
+    desk.archive(pools)
 
-    assert (hands.given, desk.numbers()) == ([], [[0]])
+    assert (pools.given, desk.numbers()) == ([], [[0]])
 
 
 def test_the_one_clip_of_a_message_is_archived_as_with_others(monkeypatch: pytest.MonkeyPatch) -> None:
-    desk, hands = Desk(clip()), Noting()
-    monkeypatch.setattr(archive_module, "fetched", desk.fetched)
-    desk.archive(hands)
+    desk, pools = Desk(clip()), Noting()
+    monkeypatch.setattr(archive_module, "copy_clip", desk.fetched)
+    desk.archive(pools)
 
-    assert (hands.given, desk.puts, desk.numbers(), desk.let_go_times) == ([], [["0"]], [[0]], [1])
+    assert (pools.given, desk.puts, desk.numbers(), desk.let_go_times) == ([], [["0"]], [[0]], [1])
 
 
 # --- where the manifests break
@@ -297,10 +298,10 @@ def test_of_manifests_put_together_only_those_of_which_it_is_not_clear_are_put_a
 
 def test_what_is_to_be_put_alone_is_left_to_other_hands_and_held_until_then(desk: Desk) -> None:
     desk.clear = lambda number: number == 1
-    hands = Noting()
-    desk.archive(hands)
+    pools = Noting()
+    desk.archive(pools)
 
-    assert hands.given == [("archive", desk.jobs[0]), ("archive", desk.jobs[2])]
+    assert pools.given == [("archive", desk.jobs[0]), ("archive", desk.jobs[2])]
     assert (desk.numbers(), desk.let_go_times) == ([[1]], [0, 1, 0])
 
 
@@ -309,7 +310,7 @@ def test_one_put_alone_is_held_until_it_is_written_down_and_no_longer(desk: Desk
     desk.clear = lambda number: number != 2
     desk.alone = lambda number: diary.append("put alone")
     desk.write = lambda: diary.append("written")
-    desk.let_go = lambda number: diary.append(f"let go {number}")
+    desk.release = lambda number: diary.append(f"let go {number}")
     desk.archive(AtOnce())
 
     assert diary == ["put alone", "written", "let go 2", "written", "let go 0", "let go 1"]
@@ -321,10 +322,10 @@ def test_at_a_mute_bucket_the_manifests_of_a_message_wait_side_by_side(
     copied, waiting = threading.Barrier(3, timeout=PATIENCE_S), threading.Barrier(3, timeout=PATIENCE_S)
     desk.copy, desk.alone = (lambda number: copied.wait()), (lambda number: waiting.wait())
     desk.clear = lambda number: False
-    hands = WorkerThreads({"archive": 3, "copy": 3}, lambda: None)
-    a_moment_of(hands, monkeypatch)
-    desk.archive(hands)
-    for pool in hands._pools.values():
+    pools = WorkerThreads({"archive": 3, "copy": 3}, lambda: None)
+    a_moment_of(pools, monkeypatch)
+    desk.archive(pools)
+    for pool in pools._pools.values():
         pool.shutdown()
 
     assert sorted(map(len, desk.puts)) == [1, 1, 1, 3]  # they came together
@@ -337,7 +338,7 @@ def test_whoever_is_interrupted_at_one_alone_lets_it_go(desk: Desk, act: str) ->
     setattr(desk, act, interrupted)
     copy = desk.fetched(desk.jobs[0], "", desk.services)
     with pytest.raises(KeyboardInterrupt):
-        steps.finish((desk.held()[0], copy), NOW, desk.services)
+        steps.finish_archive((desk.held()[0], copy), NOW, desk.services)
 
     assert (desk.written, desk.let_go_times) == ([], [1, 0, 0])
 
@@ -354,7 +355,7 @@ def test_one_manifest_that_breaks_puts_off_its_own_job_and_no_other(desk: Desk, 
 
 def test_one_manifest_that_breaks_alone_is_not_put_again(desk: Desk) -> None:
     desk.put, desk.alone = broken, lambda number: broken()
-    desk.archive(InTurn())
+    desk.archive(Sequential())
 
     assert desk.puts == [["0"], ["0"], ["1"], ["1"], ["2"], ["2"]]
     assert events_of(desk) == [BROKE] * 3

@@ -41,5 +41,5 @@ def test_what_kombu_alone_knows_is_left_to_it(url: str) -> None:
 def test_an_address_that_kombu_does_not_take_is_told_in_one_line_without_its_password(url: str) -> None:
     with pytest.raises(settings.SettingsError) as told:
         broker.check(settings.load({**LEAST, "RUSHES_BROKER_URL": url}))
-    assert str(told.value).startswith("settings: RUSHES_BROKER_URL: kombu does not take it")
+    assert str(told.value).startswith("settings: RUSHES_BROKER_URL: kombu does not accept it")
     assert "s3cr3t" not in str(told.value)

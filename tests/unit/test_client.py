@@ -224,7 +224,7 @@ def test_what_is_not_the_services_answer_is_no_job(scripted: Script, body: bytes
 @pytest.mark.parametrize("status", [301, 302, 307, 308])
 def test_a_post_that_is_sent_on_is_not_made_a_get(scripted: Script, status: int) -> None:
     server = scripted(answer(status, {}, Location="https://rushes.example/v1/jobs"))
-    with pytest.raises(ApiError, match=r"https://rushes\.example/v1/jobs: give that address"):
+    with pytest.raises(ApiError, match=r"https://rushes\.example/v1/jobs: use that address"):
         Client(server.url, "k").submit({})
     assert len(server.calls) == 1
 

@@ -66,7 +66,7 @@ def examined(monkeypatch: pytest.MonkeyPatch, s3_url: str, well: RedisServer) ->
         for name, value in env.items():
             if name.startswith("AWS_"):
                 monkeypatch.setenv(name, value)
-        return {one.name: one for one in doctor.examine(env)}
+        return {finding.name: finding for finding in doctor.examine(env)}
 
     return examine
 
@@ -74,7 +74,7 @@ def examined(monkeypatch: pytest.MonkeyPatch, s3_url: str, well: RedisServer) ->
 def test_a_good_setup_is_good(examined: Any) -> None:
     found = examined()
 
-    odd = {name: one for name, one in found.items() if one.verdict != OK}
+    odd = {name: finding for name, finding in found.items() if finding.verdict != OK}
     assert set(odd) == {"s3.lifecycle"}  # moto's bucket has no rule
     assert {
         "redis.fsync",
@@ -96,7 +96,10 @@ def test_no_secret_is_told(examined: Any) -> None:
 def test_every_setting_that_is_wrong_is_told(examined: Any) -> None:
     found = examined(REDIS_URL="http://x", PORT="eighty")
 
-    assert {name: one.verdict for name, one in found.items()} == {"settings.REDIS_URL": BAD, "settings.PORT": BAD}
+    assert {name: finding.verdict for name, finding in found.items()} == {
+        "settings.REDIS_URL": BAD,
+        "settings.PORT": BAD,
+    }
 
 
 SETTINGS: list[tuple[str, str, str, str]] = [
@@ -120,7 +123,9 @@ SETTINGS: list[tuple[str, str, str, str]] = [
 
 @pytest.mark.parametrize(("name", "value", "finding", "verdict"), SETTINGS)
 def test_a_setting_that_is_no_good_is_told_with_advice(name: str, value: str, finding: str, verdict: str) -> None:
-    found = {one.name: one for one in doctor.of_settings(load(environment("redis://x", **{name: value})))}
+    found = {
+        finding.name: finding for finding in doctor.check_settings(load(environment("redis://x", **{name: value})))
+    }
 
     assert found[finding].verdict == verdict
     assert found[finding].advice
@@ -130,9 +135,9 @@ def test_the_way_out_is_told_without_its_password() -> None:
     settings = environment(
         "redis://x", RUSHES_EGRESS_PROXY="http://me:hush@proxy.acme.dev:3128", RUSHES_CA_FILE=certifi.where()
     )
-    found = {one.name: one for one in doctor.of_settings(load(settings))}
+    found = {finding.name: finding for finding in doctor.check_settings(load(settings))}
 
-    assert found["egress.proxy"].what == "all goes out through http://proxy.acme.dev:3128, as a user"
+    assert found["egress.proxy"].what == "all outgoing calls use http://proxy.acme.dev:3128, with a login"
     assert certifi.where() in found["egress.authorities"].what
 
 
@@ -147,7 +152,7 @@ def ill(own_redis: RedisServer) -> Any:
         with redis.Redis.from_url(own_redis.url) as client:
             for command in commands:
                 client.execute_command(*command.split())
-        return {one.name: one for one in doctor.of_redis(server(own_redis.url))}
+        return {finding.name: finding for finding in doctor.check_redis(server(own_redis.url))}
 
     return told
 
@@ -180,8 +185,8 @@ def test_what_managed_redis_does_not_tell_is_a_warning(ill: Any) -> None:
 
     assert (found["redis.fsync"].verdict, "could not be read" in found["redis.fsync"].what) == (WARN, True)
     assert found["redis.eviction"].verdict == OK  # INFO tells
-    found = {one.name: one for one in doctor.of_redis(Server())}
-    assert {one.verdict for one in found.values()} == {OK, WARN}
+    found = {finding.name: finding for finding in doctor.check_redis(Server())}
+    assert {finding.verdict for finding in found.values()} == {OK, WARN}
 
 
 @pytest.mark.parametrize(
@@ -193,7 +198,7 @@ def test_what_managed_redis_does_not_tell_is_a_warning(ill: Any) -> None:
     ],
 )
 def test_what_a_redis_tells_of_itself_is_heeded(info: dict[str, Any], finding: str) -> None:
-    assert {one.name: one.verdict for one in doctor.of_redis(Server(info=info))}[finding] == BAD
+    assert {finding.name: finding.verdict for finding in doctor.check_redis(Server(info=info))}[finding] == BAD
 
 
 def test_at_the_start_one_line_warns_of_a_redis_that_loses_jobs(own_redis: RedisServer, well: RedisServer) -> None:

@@ -13,7 +13,7 @@ import pytest
 import structlog
 
 from rushes.shared import logs
-from rushes.shared.masking import masker, secrets, traced
+from rushes.shared.masking import masker, secrets, traceback_text
 
 ENVIRONMENT = {
     "RUSHES_API_KEYS": "acme:key-of-acme, other:key:with:colons",
@@ -119,7 +119,7 @@ def broken() -> BaseException:
 
 
 def test_a_traceback_tells_where_and_not_what() -> None:
-    text = traced(broken())
+    text = traceback_text(broken())
 
     assert SECRET not in text.replace("{}[SECRET]", "").replace("SECRET", "")
     assert text.index("KeyError") < text.index("which led to:") < text.index("ExceptionGroup")
@@ -211,7 +211,7 @@ def test_a_request_in_gunicorns_own_handler_is_masked(written: io.StringIO) -> N
 
 def test_what_is_printed_past_the_logging_is_masked() -> None:
     stream = io.StringIO()
-    masked = logs.Masked(logs.Masked(stream, str), masker(ENVIRONMENT))
+    masked = logs.MaskedStream(logs.MaskedStream(stream, str), masker(ENVIRONMENT))
 
     print("key-of-acme", file=masked)
     masked.writelines(["Bearer abc\n", "a word\n"])
@@ -232,7 +232,7 @@ def test_a_warning_tells_where_it_comes_from(written: io.StringIO) -> None:
 
 
 def test_a_line_that_cannot_be_written_is_told_of(written: io.StringIO, monkeypatch: pytest.MonkeyPatch) -> None:
-    (handler,) = (each for each in logging.root.handlers if isinstance(each, logs.Lines))
+    (handler,) = (each for each in logging.root.handlers if isinstance(each, logs.LineHandler))
     monkeypatch.setattr(logs, "log", structlog.get_logger())  # one that is tied to no other stream yet
     monkeypatch.setattr(handler, "format", lambda _: {}[SECRET])
 

@@ -31,7 +31,7 @@ def test_a_paid_call_is_sent_once_over_a_connection_of_its_own() -> None:
     """A kept connection may have been closed by then: whether the call arrived would be in doubt for no cause."""
     http_client = Outside(200, b'{"code": 200, "task_id": "task-7"}')
     services: Any = SimpleNamespace(http_client=http_client)
-    event, text = submit.posted(PAID, "newapi", services)
+    event, text = submit.post(PAID, "newapi", services)
 
     ((request, options),) = http_client.calls
     assert (request, options["once"], options["deadline_s"]) == (PAID, True, schedule.SUBMIT_DEADLINE_S)
@@ -43,7 +43,7 @@ def test_a_notice_is_sent_over_a_connection_of_its_own_and_a_large_answer_is_not
     services: Any = SimpleNamespace(
         http_client=http_client, now=lambda: NOW, settings=SimpleNamespace(webhook_secrets={"rival": ("whsec_AAAA",)})
     )
-    event = steps.tell(job_in(State.COMPLETED), services)
+    event = steps.notify(job_in(State.COMPLETED), services)
 
     ((request, options),) = http_client.calls
     assert (event, options["once"], options["deadline_s"]) == (events.Notified(), True, schedule.NOTICE_DEADLINE_S)

@@ -6,7 +6,7 @@ import pytest
 from factories import MINUTE, NOW, attempt, job, job_in, rejected
 
 from rushes.shared.domain.job import State
-from rushes.shared.operations.recovery import unanswered
+from rushes.shared.operations.recovery import lacks_task_id
 
 LATER = NOW + MINUTE
 
@@ -24,10 +24,10 @@ def test_a_job_knows_an_attempt_that_it_has_or_that_came_before_one(
 
 
 @pytest.mark.parametrize(
-    ("number", "submitted_at", "task_id", "told"),
+    ("number", "submitted_at", "task_id", "expected"),
     [(1, NOW, None, True), (1, NOW - 1, None, False), (2, NOW, None, False), (1, NOW, "task-1", False)],
 )
-def test_a_task_is_told_only_to_the_attempt_that_it_is_of(
-    number: int, submitted_at: int, task_id: str | None, told: bool
+def test_a_task_id_is_added_only_to_its_own_attempt(
+    number: int, submitted_at: int, task_id: str | None, expected: bool
 ) -> None:
-    assert unanswered(job_in(State.UNCONFIRMED, {"task_id": task_id}), number, submitted_at) is told
+    assert lacks_task_id(job_in(State.UNCONFIRMED, {"task_id": task_id}), number, submitted_at) is expected

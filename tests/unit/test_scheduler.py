@@ -19,7 +19,7 @@ from rushes.shared.ledger.store import LedgerUnavailable
 from rushes.shared.ledger.tickets import Ticket
 from rushes.worker import scheduler as schedulers
 from rushes.worker.lane_capacity import CALLS, SHARES
-from rushes.worker.scheduler import BREATH_MAX_S, BREATH_S, NAP_S, Scheduler, messages
+from rushes.worker.scheduler import BATCH_DELAY_MAX_S, BATCH_DELAY_S, MAX_WAIT_S, Scheduler, messages
 
 LANES = ("submit:apimart", "submit:newapi", "poll:apimart", "poll:evolink", "archive", "notify", "retire")
 many_tickets = st.lists(st.sampled_from(LANES), max_size=300).map(
@@ -94,24 +94,24 @@ def test_what_is_due_is_handed_out_once(stand: Stand) -> None:
     assert {lease for _, _, lease in message} == {schedule.after(NOW, schedule.HANDOUT_S)}
 
 
-def test_a_turn_that_hands_nothing_out_needs_no_breath(stand: Stand) -> None:
+def test_a_turn_that_hands_nothing_out_needs_no_delay(stand: Stand) -> None:
     stand.turn()
-    assert (stand.scheduler.breath_s, stand.handed) == (0, [])
+    assert (stand.scheduler.batch_delay_s, stand.handed) == (0, [])
 
 
-def test_the_more_is_handed_out_the_longer_is_the_breath_up_to_a_limit(stand: Stand) -> None:
-    breaths = []
+def test_the_more_is_handed_out_the_longer_is_the_delay_up_to_a_limit(stand: Stand) -> None:
+    delays = []
     for gateway, count in (("apimart", 1), ("evolink", 10), ("newapi", 32)):
         stand.queue(count, route=(gateway,))
         stand.turn()
-        breaths.append(stand.scheduler.breath_s)
-    assert BREATH_S < breaths[0] < breaths[1] < breaths[2] == BREATH_MAX_S
+        delays.append(stand.scheduler.batch_delay_s)
+    assert BATCH_DELAY_S < delays[0] < delays[1] < delays[2] == BATCH_DELAY_MAX_S
     stand.turn()
-    assert stand.scheduler.breath_s == 0
+    assert stand.scheduler.batch_delay_s == 0
 
 
 def test_the_nap_ends_when_the_next_job_is_due(stand: Stand) -> None:
-    assert stand.turn() == NAP_S
+    assert stand.turn() == MAX_WAIT_S
     stand.queue(1, due_at=NOW + 300)
     assert stand.turn() == pytest.approx(0.3)
 
@@ -130,22 +130,22 @@ class Bed:
         self.slept_s.append(timeout_s)
 
 
-def looped(monkeypatch: pytest.MonkeyPatch, turn: Any, breath_s: float) -> tuple[Bed, list[float], int]:
+def run_loop(monkeypatch: pytest.MonkeyPatch, turn: Any, batch_delay_s: float) -> tuple[Bed, list[float], int]:
     """One round of the loop: where it slept, its breaths, and how often the watchdog heard of it."""
-    bed, breaths, turned, rounds = Bed(), list[float](), list[int](), iter((False, True))
-    monkeypatch.setattr("time.sleep", breaths.append)
-    scheduler: Any = SimpleNamespace(turn=turn, breath_s=breath_s)
+    bed, delays, turned, rounds = Bed(), list[float](), list[int](), iter((False, True))
+    monkeypatch.setattr("time.sleep", delays.append)
+    scheduler: Any = SimpleNamespace(turn=turn, batch_delay_s=batch_delay_s)
     services: Any = SimpleNamespace(ledger=bed, now=lambda: NOW)
-    dog: Any = SimpleNamespace(turned=lambda: turned.append(1))
+    dog: Any = SimpleNamespace(record_turn=lambda: turned.append(1))
     schedulers.run(scheduler, services, lambda: next(rounds), dog)
-    return bed, breaths, len(turned)
+    return bed, delays, len(turned)
 
 
-@pytest.mark.parametrize(("nap_s", "slept_s"), [(1.0, 0.9), (0.1, 0.0), (0.0, 0.0)])
-def test_the_breath_is_part_of_the_nap(monkeypatch: pytest.MonkeyPatch, nap_s: float, slept_s: float) -> None:
-    bed, breaths, turned = looped(monkeypatch, lambda now: nap_s, breath_s=0.1)
+@pytest.mark.parametrize(("wait_s", "slept_s"), [(1.0, 0.9), (0.1, 0.0), (0.0, 0.0)])
+def test_the_batch_delay_is_part_of_the_wait(monkeypatch: pytest.MonkeyPatch, wait_s: float, slept_s: float) -> None:
+    bed, delays, turned = run_loop(monkeypatch, lambda now: wait_s, batch_delay_s=0.1)
     assert bed.slept_s == [pytest.approx(slept_s)]
-    assert (breaths, turned) == ([0.1], 1)
+    assert (delays, turned) == ([0.1], 1)
 
 
 @pytest.mark.parametrize("lost", [LedgerUnavailable("away"), ConnectionResetError("broker")])
@@ -153,8 +153,8 @@ def test_what_is_out_of_reach_is_waited_for(monkeypatch: pytest.MonkeyPatch, los
     def turn(now: int) -> float:
         raise lost
 
-    bed, breaths, _ = looped(monkeypatch, turn, breath_s=0.1)
-    assert (bed.slept_s, breaths) == ([schedulers.AGAIN_S], [])
+    bed, delays, _ = run_loop(monkeypatch, turn, batch_delay_s=0.1)
+    assert (bed.slept_s, delays) == ([schedulers.RETRY_S], [])
 
 
 # --- the tasks
@@ -170,7 +170,7 @@ def tasks(monkeypatch: pytest.MonkeyPatch) -> Any:
     return importlib.import_module("rushes.worker.tasks")
 
 
-def test_a_bell_out_of_reach_harms_nobody(tasks: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_wake_up_that_cannot_be_sent_harms_nobody(tasks: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     rung: list[bool] = []
 
     def ring() -> None:
@@ -178,12 +178,12 @@ def test_a_bell_out_of_reach_harms_nobody(tasks: Any, monkeypatch: pytest.Monkey
         raise LedgerUnavailable("away")
 
     monkeypatch.setattr(tasks, "services", lambda: SimpleNamespace(ledger=SimpleNamespace(wake=ring)))
-    tasks._ring()
+    tasks._wake_scheduler()
     assert rung == [True]
 
 
 def test_there_are_threads_for_every_kind_of_work_and_every_kind_of_call(tasks: Any) -> None:
-    sizes = {kind: pool._max_workers for kind, pool in tasks.hands()._pools.items()}
+    sizes = {kind: pool._max_workers for kind, pool in tasks.thread_pools()._pools.items()}
     assert sizes == {**{kind: share.threads for kind, share in SHARES.items()}, **CALLS}
 
 
@@ -195,11 +195,11 @@ def test_hints_are_taken_without_a_receipt_and_what_others_enqueue_with_one(task
 def test_a_hint_asks_the_broker_for_nothing_unless_it_waits_for_a_receipt(
     tasks: Any, awaited: dict[str, str], calls: list[str]
 ) -> None:
-    from rushes.worker.task_classes import UnreceiptedRequest
+    from rushes.worker.task_classes import UnacknowledgedRequest
 
-    assert tasks.work.Request is UnreceiptedRequest
+    assert tasks.work.Request is UnacknowledgedRequest
     made: list[str] = []
-    request = object.__new__(UnreceiptedRequest)
+    request = object.__new__(UnacknowledgedRequest)
     qos = SimpleNamespace(_delivered=awaited)
     request._message = SimpleNamespace(delivery_tag="tag-1", channel=SimpleNamespace(qos=qos))
     request._connection_errors = ()

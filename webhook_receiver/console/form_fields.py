@@ -107,7 +107,7 @@ def offered_models(operation: str, enabled: Iterable[str]) -> list[str]:
     able = [
         model
         for model in definition.models
-        if any(PROVIDERS[name].unable(validated(minimal_request(definition, model))) is None for name in enabled)
+        if any(PROVIDERS[name].why_not(validated(minimal_request(definition, model))) is None for name in enabled)
     ]
     return able or list(definition.models)
 

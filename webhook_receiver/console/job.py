@@ -82,7 +82,7 @@ def view_url(address: str, visitor: Caller) -> str | None:
     if not visitor.is_admin and not address.startswith(f"s3://{settings.bucket}/{settings.prefix}inputs/"):
         return None
     with suppress(ArchiveUnavailable):
-        return content_security_policy.allow_media(services().fetchable(address))
+        return content_security_policy.allow_media(services().fetchable_url(address))
     return None
 
 

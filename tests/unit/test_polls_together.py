@@ -18,11 +18,11 @@ from rushes.shared.http import AnswerLost
 from rushes.shared.ledger.ledger import Ledger
 from rushes.shared.ledger.memory_store import MemoryStore
 from rushes.shared.ledger.store import LaneRoom, LedgerUnavailable
-from rushes.shared.operations.task_query import understood
+from rushes.shared.operations.task_query import read_response
 from rushes.shared.providers.base import Access
 from rushes.worker import leases, steps
-from rushes.worker.group_commit import InHand
-from rushes.worker.thread_pools import InTurn
+from rushes.worker.group_commit import LeasedJob
+from rushes.worker.thread_pools import Sequential
 
 Outcome = Response | AnswerLost | None
 Group = list[tuple[int, Outcome]]
@@ -48,7 +48,7 @@ class Grip:
     def __init__(self, diary: list[str]) -> None:
         self.let_go_times, self._diary = 0, diary
 
-    def let_go(self) -> None:
+    def release(self) -> None:
         self.let_go_times += 1
         self._diary.append("let go")
 
@@ -119,10 +119,10 @@ class Desk:
         gateways = Gateways(self, *groups)
         self.services.http_client = gateways
         polls: Any = list(zip(self.jobs, self.grips, strict=True))
-        steps.look_at_all(polls, self.services, self)  # type: ignore[arg-type]
+        steps.poll_all(polls, self.services, self)  # type: ignore[arg-type]
         return gateways
 
-    def give(self, kind: str, do: Any, polls: Sequence[InHand]) -> None:
+    def start(self, kind: str, function: Any, polls: Sequence[LeasedJob]) -> None:
         self.left_alone += [job for job, _ in polls]
         self.diary += ["alone"] * bool(polls)
 
@@ -131,7 +131,7 @@ class Desk:
         return [fact for group in self.book.written for fact in group]
 
     @property
-    def let_go(self) -> list[int]:
+    def release(self) -> list[int]:
         """How often each was let go."""
         return [grip.let_go_times for grip in self.grips]
 
@@ -159,7 +159,7 @@ def test_all_are_asked_in_one_call_and_what_is_heard_is_written_in_groups() -> N
     assert paths(gateways) == ["task-1", "task-2", "task-3"]
     assert gateways.deadline_s == schedule.POLL_DEADLINE_S
     assert [percents(group) for group in desk.book.written] == [[("task-3", 30), ("task-1", 10)], [("task-2", 20)]]
-    assert (desk.left_alone, desk.let_go) == ([], [1, 1, 1])
+    assert (desk.left_alone, desk.release) == ([], [1, 1, 1])
 
 
 MOMENT_AGO = {"asked_at": NOW - schedule.NUDGE_GAP_S * SECOND + 1}
@@ -191,7 +191,7 @@ def test_one_that_cannot_be_asked_with_the_others_is_looked_at_alone(job: Job) -
     assert paths(gateways) == ["task-1", "task-2"]
     assert percents(desk.written) == [("task-1", 10), ("task-2", 20)]
     assert desk.left_alone == [job]
-    assert desk.let_go == [1, 0, 1]  # whoever looks at it lets it go
+    assert desk.release == [1, 0, 1]  # whoever looks at it lets it go
 
 
 @pytest.mark.parametrize("job", ASKED.values(), ids=ASKED)
@@ -202,7 +202,7 @@ def test_one_that_can_be_asked_with_the_others_is(job: Job) -> None:
 
     assert paths(gateways) == ["task-9"]
     assert [held.id for held, _ in desk.written] == [job.id]
-    assert (desk.left_alone, desk.let_go) == ([], [1])
+    assert (desk.left_alone, desk.release) == ([], [1])
 
 
 def test_those_without_an_answer_are_looked_at_alone_as_soon_as_that_is_known() -> None:
@@ -212,7 +212,7 @@ def test_those_without_an_answer_are_looked_at_alone_as_soon_as_that_is_known() 
 
     assert desk.left_alone == [desk.jobs[0], desk.jobs[2]]
     assert desk.diary == ["alone", "written", "let go", "alone"]
-    assert desk.let_go == [0, 1, 0]
+    assert desk.release == [0, 1, 0]
 
 
 # --- what an answer means
@@ -251,15 +251,15 @@ def test_an_understanding_that_breaks_puts_off_its_own_job_and_no_other(monkeypa
     def breaking(attempt: Any, task_id: str, *rest: Any) -> Event:
         if task_id == "task-2":
             raise ZeroDivisionError
-        return understood(attempt, task_id, *rest)
+        return read_response(attempt, task_id, *rest)
 
-    monkeypatch.setattr(steps, "understood", breaking)
+    monkeypatch.setattr(steps, "read_response", breaking)
     desk.look([(0, at_it(10)), (1, at_it(20)), (2, at_it(30))])
 
     setback = events.Lost("a step of ours broke; see the worker's log", asked_at=NOW)
     assert desk.written[1] == (desk.jobs[1], setback)
     assert percents(desk.written) == [("task-1", 10), ("task-3", 30)]
-    assert desk.let_go == [1, 1, 1]
+    assert desk.release == [1, 1, 1]
 
 
 def doubted(polls: int = 2) -> Job:
@@ -274,17 +274,17 @@ def test_one_that_needs_a_ledger_out_of_reach_is_not_written_and_the_others_are(
 
     assert percents(desk.written) == [("task-1", 10), ("task-3", 30)]
     assert len(desk.written) == 2
-    assert desk.let_go == [1, 1, 1]
+    assert desk.release == [1, 1, 1]
 
 
 def test_one_whose_answer_called_for_another_step_is_let_go_without_news(monkeypatch: pytest.MonkeyPatch) -> None:
     desk = Desk(doubted(), running(3))
-    monkeypatch.setattr("rushes.worker.poll.named_otherwise", lambda job, services: True)
+    monkeypatch.setattr("rushes.worker.poll.apply_quarantined_task_id", lambda job, services: True)
 
     desk.look([(0, answer(404)), (1, at_it(30))])
 
     assert [job for job, _ in desk.written] == [desk.jobs[1]]
-    assert desk.let_go == [1, 1]
+    assert desk.release == [1, 1]
 
 
 # --- how long they are held
@@ -305,7 +305,7 @@ def test_a_ledger_out_of_reach_for_one_group_does_not_keep_the_next_from_being_w
     desk.look([(0, at_it(10))], [(1, at_it(20))])
 
     assert percents(desk.written) == [("task-2", 20)]
-    assert desk.let_go == [1, 1]
+    assert desk.release == [1, 1]
 
 
 @pytest.mark.parametrize("groups", [[], [[(0, at_it(10))]], [[(0, None)]], [[(0, at_it(10)), (2, at_it(30))]]])
@@ -317,7 +317,7 @@ def test_whatever_breaks_the_asking_off_each_is_let_go_once(groups: list[Group],
         desk.look(*groups, trouble)
 
     alone = [job in desk.left_alone for job in desk.jobs]
-    assert desk.let_go == [int(not mine) for mine in alone]
+    assert desk.release == [int(not mine) for mine in alone]
     assert len(percents(desk.written)) == len([one for group in groups for one in group if one[1]])
 
 
@@ -329,7 +329,7 @@ def test_one_that_cannot_be_written_keeps_no_other_from_it(trouble: Exception) -
     desk.look([(0, at_it(10)), (1, at_it(20))], [(2, at_it(30))])
 
     assert percents(desk.written) == [("task-2", 20), ("task-3", 30)]
-    assert desk.let_go == [1, 1, 1]
+    assert desk.release == [1, 1, 1]
 
 
 def test_whoever_is_interrupted_while_an_answer_is_read_lets_all_go(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -337,11 +337,11 @@ def test_whoever_is_interrupted_while_an_answer_is_read_lets_all_go(monkeypatch:
         raise KeyboardInterrupt
 
     desk = Desk(running(1), running(2))
-    monkeypatch.setattr(steps, "meant", interrupted)
+    monkeypatch.setattr(steps, "event_for_job", interrupted)
     with pytest.raises(KeyboardInterrupt):
         desk.look([(0, at_it(10)), (1, at_it(20))])
 
-    assert desk.let_go == [1, 1]
+    assert desk.release == [1, 1]
 
 
 class NoHands(Exception):
@@ -352,15 +352,15 @@ class NoHands(Exception):
 def test_whoever_finds_no_hands_for_one_alone_lets_all_go(second: Job) -> None:
     desk = Desk(running(1), second, running(3))
 
-    def nobody(kind: str, do: Any, polls: Sequence[InHand]) -> None:
+    def nobody(kind: str, function: Any, polls: Sequence[LeasedJob]) -> None:
         if polls:
             raise NoHands
 
-    desk.give = nobody  # type: ignore[method-assign]
+    desk.start = nobody  # type: ignore[method-assign]
     with pytest.raises(NoHands):
         desk.look([(0, at_it(10)), (1, None), (2, at_it(30))])
 
-    assert desk.let_go == [1, 1, 1]
+    assert desk.release == [1, 1, 1]
 
 
 # --- from the message on
@@ -370,7 +370,7 @@ def test_whoever_finds_no_hands_for_one_alone_lets_all_go(second: Job) -> None:
 def held(monkeypatch: pytest.MonkeyPatch) -> set[leases.Lease]:
     """What this worker holds; of this test alone."""
     mine: set[leases.Lease] = set()
-    monkeypatch.setattr(leases, "HELD", mine)
+    monkeypatch.setattr(leases, "ACTIVE", mine)
     return mine
 
 
@@ -387,10 +387,10 @@ def test_the_polls_of_a_message_are_in_one_pair_of_hands_and_held_until_they_are
     desk.services.http_client = Gateways(desk, [(0, at_it(10)), (1, AnswerLost("reset"))], [(2, at_it(30))])
     handed: list[tuple[str, int, int]] = []
 
-    class Noting(InTurn):
-        def give(self, kind: str, do: Any, items: Sequence[Any]) -> None:
+    class Noting(Sequential):
+        def start(self, kind: str, function: Any, items: Sequence[Any]) -> None:
             handed.extend((kind, len(item), len(held)) for item in items)
-            super().give(kind, do, items)
+            super().start(kind, function, items)
 
     steps.run(tickets, desk.services, Noting())
 
@@ -414,10 +414,10 @@ def test_one_alone_is_given_to_hands_of_its_own_kind_and_let_go_after_its_step(h
     desk.services.http_client.send = lambda request, deadline_s: at_it(40)
     kinds: list[str] = []
 
-    class Noting(InTurn):
-        def give(self, kind: str, do: Any, items: Sequence[Any]) -> None:
+    class Noting(Sequential):
+        def start(self, kind: str, function: Any, items: Sequence[Any]) -> None:
             kinds.extend([kind] * len(items))
-            super().give(kind, do, items)
+            super().start(kind, function, items)
 
     steps.run(tickets, desk.services, Noting())
 

@@ -1,4 +1,4 @@
-"""Error bodies: what they say, in whichever of the documented forms, and whether they are surely the gateway's own."""
+"""Reads error bodies in any of the documented forms, and tells whether one is surely the gateway's own."""
 
 from __future__ import annotations
 
@@ -8,55 +8,57 @@ from dataclasses import dataclass
 from typing import Any
 
 from rushes.shared.domain.events import Reason
-from rushes.shared.providers.reading import at, decimal_at, text_at
-from rushes.shared.providers.vocabulary import ERROR_KINDS, KLING_CODES, telltale
+from rushes.shared.providers.reading import decimal_at, text_at, value_at
+from rushes.shared.providers.vocabulary import ERROR_KINDS, KLING_CODES, reason_in_words
 
 # Codes of an envelope that is no error.
-WELL = frozenset({None, "0", "200", "success", "succeed", "ok"})
-# Names under which answers hold the id of a task.
-IDS = frozenset({"id", "taskid", "videoid", "jobid", "generationid"})
+SUCCESS_CODES = frozenset({None, "0", "200", "success", "succeed", "ok"})
+# Names of fields that hold the id of a task, without `_` and in small letters.
+TASK_ID_NAMES = frozenset({"id", "taskid", "videoid", "jobid", "generationid"})
 DEPTH = 8
 
 
 @dataclass(frozen=True, slots=True)
-class Complaint:
-    """What an error body says: `code` and `kind` in its own words, `message` for people."""
+class ErrorBody:
+    """An error body: `code` and `kind` as the gateway writes them, `message` for people."""
 
     code: str = ""
     kind: str = ""
     message: str = ""
     documented: bool = False
-    """Whether it stands in a form of the gateways' documents, so that no proxy in front of them says it."""
-    cause: Complaint | None = None
-    """The vendor's own complaint, where the message holds it as JSON."""
+    """Whether it has a form of the gateways' documents. An error of a proxy in front of them has not."""
+    cause: ErrorBody | None = None
+    """The error body of the vendor behind the gateway, if the message holds it as JSON."""
 
     @property
     def status(self) -> int | None:
-        """The HTTP status that its code or kind stands for; None where it does not say."""
+        """The HTTP status that its code or kind stands for, None if neither is known."""
         if self.code.isdecimal() and 400 <= int(self.code[:9]) < 600:
             return int(self.code)
         return ERROR_KINDS.get(self.code.lower()) or ERROR_KINDS.get(self.kind.lower())
 
     def reason(self, sent: str = "") -> Reason | None:
-        """What its codes and words give away; `sent` is the text of our call, which it may repeat."""
+        """The reason by its codes and words. `sent` is the body of our call, whose words it may repeat."""
         chain = (self, self.cause) if self.cause else (self,)
         by_code = next((KLING_CODES[error.code] for error in chain if error.code in KLING_CODES), None)
         texts = [text for error in chain for text in (error.code, error.kind, error.message)]
-        return by_code or telltale(*texts, sent=sent)
+        return by_code or reason_in_words(*texts, sent=sent)
 
 
-def complaint(payload: Mapping[str, Any]) -> Complaint:
-    """What an error body says, wherever it stands."""
+def read_error_body(payload: Mapping[str, Any]) -> ErrorBody:
+    """Read an error body, whichever part of the payload holds it."""
     error = next(
-        found for found in (at(payload, "data.error"), at(payload, "error"), payload) if isinstance(found, Mapping)
+        value
+        for value in (value_at(payload, "data.error"), value_at(payload, "error"), payload)
+        if isinstance(value, Mapping)
     )
     message = text_at(error, "message", "msg") or text_at(payload, "msg", "message", "error", "detail") or ""
-    return Complaint(
+    return ErrorBody(
         code=text_at(error, "code") or "",
         kind=text_at(error, "type") or "",
         message=message,
         documented=bool(message) and _is_documented(payload),
-        cause=_cause(message),
+        cause=_read_cause(message),
     )
 
 
@@ -67,11 +69,11 @@ def _is_documented(payload: Mapping[str, Any]) -> bool:
     if not text_at(payload, "message", "msg") or payload.get("data") not in (None, {}, [], ""):
         return False
     code = text_at(payload, "code")
-    return payload.get("success") is False or (code.lower() if code else None) not in WELL
+    return payload.get("success") is False or (code.lower() if code else None) not in SUCCESS_CODES
 
 
-def _cause(message: str) -> Complaint | None:
-    """new-api hands a vendor's whole error body on inside its message (fail_to_fetch_task)."""
+def _read_cause(message: str) -> ErrorBody | None:
+    """new-api passes on a vendor's whole error body inside its message (fail_to_fetch_task)."""
     start = message.find("{")
     if start < 0:
         return None
@@ -79,29 +81,29 @@ def _cause(message: str) -> Complaint | None:
         payload, _ = json.JSONDecoder().raw_decode(message, start)
     except (ValueError, RecursionError):
         return None
-    return complaint(payload) if isinstance(payload, Mapping) else None
+    return read_error_body(payload) if isinstance(payload, Mapping) else None
 
 
 def names_task(payload: Any) -> bool:
-    """Whether the id of a task may stand anywhere in an answer."""
+    """Whether anything in a response may be the id of a task."""
     return any(
-        name.lower().replace("_", "") in IDS and text_at({"id": value}, "id") is not None
-        for name, value in _pairs(payload, DEPTH)
+        name.lower().replace("_", "") in TASK_ID_NAMES and text_at({"id": value}, "id") is not None
+        for name, value in _walk_pairs(payload, DEPTH)
     )
 
 
-def _pairs(value: Any, depth: int) -> Iterator[tuple[str, Any]]:
+def _walk_pairs(value: Any, depth: int) -> Iterator[tuple[str, Any]]:
     inner: list[Any] = []
     if isinstance(value, dict):
         yield from value.items()
         inner = list(value.values())
     elif isinstance(value, list):
         inner = value
-    for each in inner if depth else ():
-        yield from _pairs(each, depth - 1)
+    for item in inner if depth else ():
+        yield from _walk_pairs(item, depth - 1)
 
 
 def effective_status(status: int, payload: Mapping[str, Any]) -> int:
-    """An error code inside an HTTP 2xx counts as the status."""
+    """The HTTP status, or the error code (400 to 599) inside a 2xx response."""
     code = decimal_at(payload, "code")
     return int(code) if 200 <= status < 300 and code is not None and 400 <= code < 600 else status

@@ -19,30 +19,30 @@ TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
 def test_each_state_that_a_job_leaves_is_a_span_of_the_callers_trace() -> None:
     seen, provider = InMemorySpanExporter(), TracerProvider()
     provider.add_span_processor(SimpleSpanProcessor(seen))
-    ledger = Ledger(MemoryStore(), POLICY, tracing_module.exporting(provider.get_tracer("rushes")))
+    ledger = Ledger(MemoryStore(), POLICY, tracing_module.span_exporter(provider.get_tracer("rushes")))
     created(ledger, trace=f"{TRACE}-01")
     subject, _ = engaged(ledger, NOW + SECOND)
     ledger.apply(subject.id, events.Accepted("task-1", attempt=1), NOW + 3 * SECOND)
 
-    told = [
+    span_rows = [
         (span.name, (span.end_time or 0) // 10**6, f"{span.context.trace_id:032x}")
         for span in seen.get_finished_spans()
     ]
-    assert told == [("job queued", NOW + SECOND, TRACE), ("job submitting", NOW + 3 * SECOND, TRACE)]
+    assert span_rows == [("job queued", NOW + SECOND, TRACE), ("job submitting", NOW + 3 * SECOND, TRACE)]
     assert {span.parent.span_id for span in seen.get_finished_spans() if span.parent} == {
         int(trace_context.traceparent(subject).split("-")[2], 16)
     }
 
 
 def test_where_no_collector_is_named_nothing_is_loaded() -> None:
-    assert tracing_module.observed({}, logs.moved) is logs.moved
+    assert tracing_module.move_observer({}, logs.log_move) is logs.log_move
 
 
 def test_where_one_is_named_the_log_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
-    told: list[str] = []
-    both = tracing_module.observed(
-        {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:1"}, lambda old, new, event: told.append(new.id)
+    moved_jobs: list[str] = []
+    both = tracing_module.move_observer(
+        {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:1"}, lambda old, new, event: moved_jobs.append(new.id)
     )
     subject = job()
     both(None, subject, None)
-    assert told == [subject.id]
+    assert moved_jobs == [subject.id]

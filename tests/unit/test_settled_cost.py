@@ -11,7 +11,7 @@ from factories import REQUEST, job_in, result
 
 from rushes.shared.domain.job import State
 from rushes.shared.providers.prices import PriceTable
-from rushes.worker.archive import settled
+from rushes.worker.archive import settled_cost_usd
 
 MOTION = {"model": "kling-v3-motion-control", "mode": "std"}
 REFERENCE = {"video_url": {"duration_s": "7"}}
@@ -27,7 +27,7 @@ def cost(
 ) -> str | None:
     plan = {"provider": provider, "made_s": Decimal(made_s) if made_s else None}
     clip = job_in(State.ARCHIVING, plan, request=request, inputs=inputs)
-    usd = settled(clip, result(duration_s=Decimal(measured_s) if measured_s else None), SERVICES)
+    usd = settled_cost_usd(clip, result(duration_s=Decimal(measured_s) if measured_s else None), SERVICES)
     return None if usd is None else f"{usd:.2f}"
 
 
