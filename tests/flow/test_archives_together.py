@@ -163,7 +163,7 @@ def test_a_picture_is_told_of_in_the_manifest_of_its_own_clip(world: World, monk
             return None
         return services.archive.put_bytes(folder + "thumbnail.jpg", b"\xff\xd8\xff", "image/jpeg")
 
-    monkeypatch.setattr(archive_module, "thumbnail", picture)
+    monkeypatch.setattr(archive_module, "copy_thumbnail", picture)
     work(world, message(world, ids), AtOnce())
 
     ended_well(world, ids)
@@ -226,7 +226,7 @@ TROUBLES: dict[str, tuple[Trouble, str]] = {
     "upload refused": (lambda world, job_id: refusing(world, job_id, "video.mp4"), REFUSED),
     "manifest refused": (lambda world, job_id: refusing(world, job_id, "manifest.json"), REFUSED),
     "broken copy": (lambda world, job_id: breaking(job_id, "copy_clip"), BROKE),
-    "broken manifest": (lambda world, job_id: breaking(job_id, "manifest"), BROKE),
+    "broken manifest": (lambda world, job_id: breaking(job_id, "manifest_document"), BROKE),
 }
 
 
@@ -289,7 +289,7 @@ def test_a_step_that_breaks_after_manifests_were_put_completes_their_jobs_all_th
 def test_one_that_needs_a_ledger_out_of_reach_is_offered_again_and_keeps_no_other(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    ids, real = due(world), archive_module.fetched
+    ids, real = due(world), archive_module.copy_clip
 
     def needing(job: Job, *rest: Any) -> Any:
         return out_of_reach() if job.id == ids[1] else real(job, *rest)

@@ -422,12 +422,12 @@ def breaking(real: Callable[..., Any], job_id: str) -> Callable[..., Any]:
 
 
 BREAKS: dict[str, tuple[Callable[[World], tuple[Any, str]], State, int, int]] = {
-    "choosing": (lambda world: (submit, "choice"), State.QUEUED, 2, 3),
+    "choosing": (lambda world: (submit, "choose_gateways"), State.QUEUED, 2, 3),
     "preparing": (lambda world: (submit, "build_attempt"), State.QUEUED, 2, 3),
     "writing down": (lambda world: (world.ledger, "begin_submits"), State.QUEUED, 2, 3),
     "the journal": (lambda world: (world.services.journal, "record_intents"), State.QUEUED, 2, 3),
     "confirming": (lambda world: (world.ledger, "renew_many"), State.QUEUED, 2, 3),
-    "sending": (lambda world: (submit, "send"), State.SUBMITTING, 2, 3),
+    "sending": (lambda world: (submit, "send_and_journal"), State.SUBMITTING, 2, 3),
     "hearing": (lambda world: (world.services.journal, "record_outcome"), State.SUBMITTING, 3, 4),
 }
 
