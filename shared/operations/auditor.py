@@ -45,8 +45,8 @@ def audit(services: Services, repair: bool = True) -> Iterator[list[Finding]]:
     sets = [place(lane) for lane in LANES for place in (keys.due, keys.leased)]
     sets += [keys.standby(name) for name in PROVIDERS]
     for name in (*sets, *inspection.index_names()):
-        for strays in inspection.misplaced(name, repair):
-            yield [Finding("stray", f"{job_id} in {name}", repair) for job_id in strays]
+        for job_ids in inspection.misplaced(name, repair):
+            yield [Finding("stray", f"{job_id} in {name}", repair) for job_id in job_ids]
     yield from _in_flight(inspection, repair)
     yield list(_money(services, totals))
     if repair:

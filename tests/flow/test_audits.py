@@ -131,7 +131,7 @@ def test_the_scheduler_goes_round_a_page_at_a_time(world: World, monkeypatch: py
     busy(world)
     monkeypatch.setattr(audit_loop, "time", SimpleNamespace(sleep=nap))
     with pytest.raises(Enough):
-        audit_loop._go_on(world.services)
+        audit_loop._run_rounds(world.services)
 
     assert (naps[0], naps[-1]) == (audit_loop.PAGE_S, audit_loop.ROUND_S)
     assert world.redis.hget("rushes:audit", "rounds") == "1"
