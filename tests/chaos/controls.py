@@ -74,8 +74,8 @@ def _not_written(plans: Any, services: Any) -> Any:
 
 def _overwrites(self: Any, key: str, body: Any, content_type: str, metadata: Any) -> bool:
     """PutObject without its condition."""
-    data = body if isinstance(body, bytes) else bytes(body.filled())
-    self._bucket.ask(self._bucket.s3.put_object, Key=key, Body=data, ContentType=content_type, Metadata=dict(metadata))
+    data = body if isinstance(body, bytes) else bytes(body.content())
+    self._bucket.call(self._bucket.s3.put_object, Key=key, Body=data, ContentType=content_type, Metadata=dict(metadata))
     return True
 
 

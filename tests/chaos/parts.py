@@ -204,8 +204,8 @@ class SimulatedJournal(Journal):
     def _start(self) -> None:
         """There is no thread to start."""
 
-    def _take(self, at: int, text: str, stored: Any) -> None:
-        super()._take(at, text, stored)
+    def _enqueue(self, at: int, text: str, stored: Any) -> None:
+        super()._enqueue(at, text, stored)
         if stored is not None:
             group, self._lines = self._lines, []
             stored.set_running_or_notify_cancel()
