@@ -106,6 +106,7 @@ class Journal:
         self._urgent = False
         self._wake = threading.Condition()
         self._writer: threading.Thread | None = None
+        self._closed = False
 
     # --- writing
 
@@ -153,6 +154,14 @@ class Journal:
         with suppress(TimeoutError):
             last.exception(timeout_s)
 
+    def close(self) -> None:
+        """Store the waiting lines and end the writer thread; a later line starts it again."""
+        self.flush()
+        atexit.unregister(self.flush)
+        with self._wake:
+            self._closed = True
+            self._wake.notify()
+
     def _enqueue(self, at: int, text: str, stored: Future[None] | None) -> None:
         with self._wake:
             self._lines.append((at, text, stored))
@@ -162,6 +171,7 @@ class Journal:
             self._wake.notify()
 
     def _start(self) -> None:
+        self._closed = False
         self._writer = threading.Thread(target=self._write, name="journal", daemon=True)
         self._writer.start()
         atexit.register(self.flush)
@@ -169,7 +179,9 @@ class Journal:
     def _write(self) -> None:
         while True:
             with self._wake:
-                self._wake.wait_for(lambda: self._lines)
+                self._wake.wait_for(lambda: self._lines or self._closed)
+                if not self._lines:
+                    return
                 self._wake.wait_for(lambda: self._urgent, LINGER_S)
             time.sleep(GATHER_S)
             with self._wake:

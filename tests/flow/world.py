@@ -134,6 +134,7 @@ class World:
 
     def close(self) -> None:
         """Close every connection: a process of tests has many worlds, and on most machines 1,024 files."""
+        self.services.journal.close()
         self.http_client.close()
         self.services.archive._curl_put._http.close()
         self.s3.close()
