@@ -15,12 +15,12 @@ from rushes.shared.domain.transitions import transition
 from rushes.shared.ledger import keys, record
 from rushes.shared.ledger.continuity import Continuity
 from rushes.shared.ledger.gateway_health import WINDOW_MS, GatewayHealth
+from rushes.shared.ledger.learned_times import LearnedTimes
 from rushes.shared.ledger.overview import Overview
 from rushes.shared.ledger.quarantine import Quarantine
 from rushes.shared.ledger.store import Commit, IdempotencyEntry, LaneRoom, Store, Verdict, Writes
 from rushes.shared.ledger.submits import CapReached, Submit, gates, opens_at
 from rushes.shared.ledger.tickets import LeaseLost, Ticket, extended, openings
-from rushes.shared.ledger.timings import LearnedTimes
 from rushes.shared.ledger.totals import Totals
 from rushes.shared.ledger.writes import write_change
 

@@ -14,8 +14,8 @@ from receiver_steps import KEYS, SECRET, Away, Web, callback_path, parts_over, s
 from rushes.shared.domain import events, timing
 from rushes.shared.domain.job import AttemptStatus, Chore, Error, Note, State
 from rushes.shared.ledger import keys
+from rushes.shared.ledger.learned_times import FRESH_MS
 from rushes.shared.ledger.memory_store import MemoryStore
-from rushes.shared.ledger.timings import FRESH_MS
 from rushes.webhook_receiver.console import labels
 from rushes.webhook_receiver.console.explanations import explain
 

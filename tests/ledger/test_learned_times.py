@@ -14,9 +14,9 @@ from rushes.shared.domain.events import Reason
 from rushes.shared.domain.job import Job, State
 from rushes.shared.domain.timing import Timing
 from rushes.shared.ledger import keys
+from rushes.shared.ledger.learned_times import FRESH_MS, LearnedTimes
 from rushes.shared.ledger.ledger import Ledger
 from rushes.shared.ledger.store import LedgerUnavailable, Store
-from rushes.shared.ledger.timings import FRESH_MS, LearnedTimes
 
 KIND = "apimart|kling-v3|std|5"
 FIELD = "kling-v3|std|5|{}"

@@ -13,8 +13,8 @@ from rushes.shared.domain import events, timing
 from rushes.shared.domain.events import Reason
 from rushes.shared.domain.job import AttemptStatus, State
 from rushes.shared.ledger import keys
+from rushes.shared.ledger.learned_times import FRESH_MS
 from rushes.shared.ledger.memory_store import MemoryStore
-from rushes.shared.ledger.timings import FRESH_MS
 
 TODAY = "2026-09-21"  # the day of NOW
 
