@@ -55,7 +55,7 @@ def test_a_stored_record_is_listed_where_it_was(entry: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize("text", INTENTS)
 def test_a_stored_intent_of_the_journal_brings_its_job_back(text: str) -> None:
-    intent = journal._line(text)
+    intent = journal._decode_line(text)
 
     assert isinstance(intent, journal.Intent)
     assert (intent.job.state, intent.job.current.body) == (State.SUBMITTING, {"prompt": "a red kite", "n": 1.5})
@@ -65,8 +65,8 @@ def test_a_stored_intent_of_the_journal_brings_its_job_back(text: str) -> None:
 @pytest.mark.parametrize("entry", OUTCOMES)
 def test_a_stored_outcome_of_the_journal_is_the_event_that_it_was(entry: dict[str, Any]) -> None:
     line = {"kind": "answer", "job": "job_1", "attempt": 1, "submitted_at": 1, "at": 2, "answer": None}
-    answer = journal._line(json.dumps({**line, "outcome": entry["outcome"]}))
+    answer = journal._decode_line(json.dumps({**line, "outcome": entry["outcome"]}))
 
-    assert isinstance(answer, journal.Answer)
+    assert isinstance(answer, journal.Outcome)
     event = {"Unclear": "Lost"}.get(entry["event"], entry["event"])  # without an answer it is in doubt either way
     assert type(answer.event).__name__ in (event, entry["event"])
