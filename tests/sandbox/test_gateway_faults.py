@@ -163,7 +163,7 @@ def test_a_forged_failure_comes_while_the_task_runs(open_sandbox, receiver):
     wait_until(lambda: receiver.bodies, "the forgery")
 
     assert (receiver.bodies[0]["id"], receiver.bodies[0]["status"]) == (task, "failed")
-    assert client.query("evolink", task).json["status"] == "processing"
+    assert client.query("evolink", task).json["status"] in ("pending", "processing")
 
 
 def test_the_truth_comes_after_a_forged_failure(open_sandbox, receiver):

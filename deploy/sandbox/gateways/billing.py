@@ -20,7 +20,8 @@ from rushes.deploy.sandbox.gateways.billing_tables import SCHEMA
 from rushes.deploy.sandbox.gateways.request_rules import Refusal
 
 PENDING_SHARE = 0.15  # share of a task's time in the queue
-FORGED_SHARE = 0.3  # share of a task's time before a forged callback is sent
+# A forged callback is sent after this share of a task's time, and after this long at the latest.
+FORGED_SHARE, FORGED_MAX_S = 0.3, 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,7 +219,7 @@ class Billing:
 
 
 def _callback_at(task: Task, forged: bool) -> float:
-    return task.accepted_at + task.takes_s * FORGED_SHARE if forged else task.ends_at
+    return task.accepted_at + min(task.takes_s * FORGED_SHARE, FORGED_MAX_S) if forged else task.ends_at
 
 
 def _columns(task: Task) -> dict[str, Any]:
