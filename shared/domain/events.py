@@ -120,6 +120,21 @@ class Lost(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class NotFound(Event):
+    """The gateway was asked by our own id of the attempt, and has no task of it; one may still show."""
+
+
+@dataclass(frozen=True, slots=True)
+class Resent(Event):
+    """The call is about to be sent again under our own id of the attempt, written down before the first byte.
+
+    `last_sent_at` is when it was sent before: of two workers that would send it, one does.
+    """
+
+    last_sent_at: int
+
+
+@dataclass(frozen=True, slots=True)
 class Unclear(Event):
     """The gateway answered, but not the question: no verdict on the task. `finished`: it is, but gave no link."""
 

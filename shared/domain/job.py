@@ -85,6 +85,10 @@ class Attempt:
     adopted: bool = False
     let_go: bool = False
     body: Mapping[str, Any] | None = None
+    askable: bool = False
+    """Its gateway can be asked by our own id of it whether it has the task (events.NotFound)."""
+    resent_at: int = 0
+    """When it was last sent again under that id; 0 for never."""
     task_id: str | None = None
     ended_at: int | None = None
     heard_by: str | None = None
@@ -96,6 +100,10 @@ class Attempt:
     link: Link | None = None
     bad_downloads: int = 0  # of its clip, that were no whole clip
     error: Error | None = None
+
+    @property
+    def last_sent_at(self) -> int:
+        return max(self.submitted_at, self.resent_at)
 
     @property
     def paid(self) -> bool:

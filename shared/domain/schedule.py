@@ -36,6 +36,11 @@ HEED_S = 86_400
 PLACE_S = 1800
 # With an idempotency key a lost submit is asked again this often before it is held.
 ASK_AGAIN_TRIES = 6
+# Where a lost submit can be asked for by our own id: so many answers that it is unknown, the last of them not before
+# so long after it was sent (or the callback's grace, if that is longer), mean that it was not taken. Until then its
+# answer may be on the way (SUBMIT_DEADLINE_S), or the task not shown yet.
+NOT_FOUND_ANSWERS = 3
+NOT_TAKEN_S = 2 * SUBMIT_DEADLINE_S
 # A nudge is followed by a question at most this often.
 NUDGE_GAP_S = 2
 # Past this age a job is polled on the slow lane: a pause of a twentieth of its age.
@@ -114,6 +119,17 @@ def _learned(job: Job, now: int, policy: Policy) -> int | None:
     age_s = (now - job.current.submitted_at) / SECOND
     then_s = timing.next_s(age_s) if timing else None
     return None if then_s is None else max(after(job.current.submitted_at, then_s), after(now, GAP_S))
+
+
+def not_taken_at(attempt: Attempt, policy: Policy) -> int:
+    """From when on a gateway that does not know a submit by our own id has not taken it."""
+    return after(attempt.last_sent_at, max(policy.callback_grace_s, NOT_TAKEN_S))
+
+
+def next_ask(job: Job, now: int, policy: Policy) -> int:
+    """When to ask again by our own id: at growing pauses, and at the moment from which the answer decides."""
+    decisive = not_taken_at(job.current, policy)
+    return min(retry(job, now), decisive) if now < decisive else retry(job, now)
 
 
 def deadline(attempt: Attempt, policy: Policy) -> int:

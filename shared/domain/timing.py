@@ -1,9 +1,9 @@
-"""How long a gateway takes, learned from the jobs that it finished, and when a poll is therefore worth it.
+"""How long a gateway takes, learned from the jobs that it finished, and when it is therefore worth asking.
 
-For each kind of work (`kind`) a histogram of finish times is kept; each bucket is 5 % wider than the one before. A poll
-("to ask") has a cost, `PRICE` of the median time. Each second between the end of a task and the poll that sees it costs
-one second. The poll times are those with the lowest total cost, found by dynamic programming over the edges of the
-buckets. A simpler rule polls when nothing can be finished yet, or polls late at the time when most tasks finish.
+What is kept of a kind of work is a histogram of finish times in buckets that each are a twentieth wider than the one
+before. Asking costs something (`PRICE` of the median time) and so does every second in which a finished clip is not
+known to be finished; the moments at which to ask are those that cost least together, found by dynamic programming over
+the edges of the buckets. A simpler rule asks before anything can be finished, or too late where most are.
 """
 
 from __future__ import annotations
@@ -19,27 +19,25 @@ from zlib import crc32
 from rushes.shared.domain.job import Attempt, AttemptStatus, Job
 
 SHORTEST_S, WIDTH, BUCKETS = 0.25, 1.05, 260  # up to 0.25 s * 1.05^260 = 22 h
-# With fewer finished jobs than FEWEST nothing is predicted. Above MOST all counts are halved: old jobs then count less.
+# Fewer finished jobs than this teach nothing; of more than MOST the older half is forgotten.
 FEWEST, MOST = 20, 1000
-# The cost of one poll, as a share of the median time. With this value there are fewer polls than with fixed pauses, and
-# also less delay until an end is seen.
+# One question is worth so much of the median time in lag: at this price both are below those of fixed pauses.
 PRICE = 0.05
-# The share of jobs assumed to take longer than any seen so far; it is spread evenly over so many further buckets.
+# The share of jobs that will take longer than any that was seen, and how much longer.
 TAIL, TAIL_BUCKETS = 0.02, 24
-# How widely `_spread` smooths the histogram: SPREAD times the width by Silverman's rule of thumb, and at least
-# SPREAD_LEAST buckets. The full width is made for a single peak and would merge two peaks into one.
+# How far each job's time is spread over the neighbouring buckets: a share of Silverman's rule of thumb, which is made
+# for one hump and would wash two into one; in buckets, at least so much.
 SPREAD, SPREAD_LEAST = 0.55, 0.7
-# If the first poll finds a task finished, its end is unknown. It is assumed to lie between SOONEST of the task's age at
-# that poll and that age. If this happens to all tasks, the first poll is too late: the learned times become shorter, so
-# the first poll of later jobs moves earlier, each time by up to a half, until it finds tasks that still run.
+# A task that the first question finds finished ended at any time before; it is taken to lie in the last half of it.
+# Where all do, the first question came late: the next ones are put ever earlier, by up to a half, down to the truth.
 SOONEST = 0.5
 # Gateways tell their times in whole seconds.
 ROUNDED_S = 1
 # Nobody is asked more often than this.
 GAP_S = 0.5
-# After so many ends in a row without a callback, the gateway is polled as if it sent no callbacks.
+# So many jobs in a row ended without their callback: the gateway is asked as if it had none.
 SILENT = 3
-# A job is stuck if it is older than STUCK_TIMES the longest time that was seen, and also older than STUCK_S seconds.
+# A job so many times as old as the longest that was seen, and at least so old, is one that experience calls impossible.
 STUCK_TIMES, STUCK_S = 3, 600
 
 
@@ -61,11 +59,10 @@ def kind(job: Job) -> str:
 
 
 def finished_s(attempt: Attempt, took_s: float | None = None) -> float | None:
-    """How long a finished attempt took, as far as that can be known; `took_s` is what the gateway reports.
+    """How long a finished attempt took, as far as that can be known; `took_s` is the gateway's own word.
 
-    `took_s` is used unless it is longer than the time until we learned of the end (`heard_s`); it is kept between the
-    last poll that found the task running (`asked_s`) and `heard_s`. Without it, a callback came at the end; without a
-    callback, the end lies between two polls.
+    That word counts where it fits: it cannot have taken longer than until we heard of it, and what was still running
+    when it was asked had not finished. Next best is a callback; else it ended between two questions.
     """
     if attempt.status is not AttemptStatus.COMPLETED or attempt.adopted or attempt.ended_at is None:
         return None
@@ -79,10 +76,9 @@ def finished_s(attempt: Attempt, took_s: float | None = None) -> float | None:
 
 
 def between_s(asked_s: float, heard_s: float, share: float) -> float:
-    """Estimate the age at which a task ended that was running at age `asked_s` and finished at age `heard_s`.
+    """When a task ended that was running at the one age and finished at the other; `share` is 0 to 1, by chance.
 
-    It is the middle. If no poll came before (`asked_s` is 0), it is a point in the last half of `heard_s`, chosen by
-    `share` (0 to 1, evenly spread over the tasks), so that many such tasks do not all get the same time.
+    The middle; before a first question somewhere in the last half, so that many of them do not look like one moment.
     """
     return (asked_s + heard_s) / 2 if asked_s else heard_s * (SOONEST + (1 - SOONEST) * share)
 
@@ -123,15 +119,13 @@ class Timing:
 
     @cached_property
     def _plan(self) -> tuple[list[float], list[int]]:
-        """The ages at which a poll is possible, and for each the index of the next poll if the task still runs."""
+        """The moments at which one may ask, and for each the one that should follow where it was too early."""
         edges, masses = self._masses()
         middles = [mass * (low + high) / 2 for mass, (low, high) in zip(masses, pairwise(edges), strict=True)]
         done = [0.0, *accumulate(masses)]
         weighed = [0.0, *accumulate(middles)]
         price_s, last = PRICE * self.quantile_s(0.5), len(edges) - 1
         costs, following = [0.0] * (last + 1), [last] * last
-        # costs[at] is the expected cost from edge `at` on. The first two terms of `cost` are the delay of all tasks
-        # that end between the edges `at` and `then`, if the next poll is at `then`.
         for at in range(last - 1, -1, -1):
             best, costs[at] = last, float("inf")
             for then in range(at + 1, last + 1):
@@ -143,7 +137,7 @@ class Timing:
         return edges, following
 
     def _masses(self) -> tuple[list[float], list[float]]:
-        """The edges of the buckets in use, 0 in front, and the share of the jobs between each edge and the next."""
+        """The edges of the buckets that matter, 0 before them, and the share of the jobs between each two."""
         spread = self._spread()
         first, last = max(1, min(spread)), max(spread)
         numbers = range(first, last + 1 + TAIL_BUCKETS)
@@ -163,7 +157,7 @@ class Timing:
         return smooth
 
     def _deviation(self) -> float:
-        """The standard deviation in buckets, or its estimate from the quartiles (distance / 1.34) if that is less."""
+        """The standard deviation in buckets, or what the middle half says of it where that is less."""
         mean = sum(number * count for number, count in self.counts.items()) / self.total
         variance = sum(count * (number - mean) ** 2 for number, count in self.counts.items()) / self.total
         middle_half = bucket(self.quantile_s(0.75)) - bucket(self.quantile_s(0.25))
@@ -183,7 +177,7 @@ class Timings:
         return timing if timing and timing.total >= FEWEST else None
 
     def is_stuck(self, job: Job, now: int) -> bool:
-        """Whether a job at a gateway is far older than any finished job of its kind; False if too few are known."""
+        """Whether a job that a gateway has is older than experience calls possible; False where there is none."""
         timing, age_s = self.for_job(job), (now - job.current.submitted_at) / 1000
         return timing is not None and age_s > max(STUCK_TIMES * timing.longest_s, STUCK_S)
 

@@ -10,6 +10,12 @@ late news is no news. `Lost` while submitting leads to `unconfirmed`, because th
 `Unclear` while running only waits. No answer of any kind ends a job by itself save the gateway's own word that the task
 failed. An ended job is never left; it may still owe chores (its manifest, a notice to the caller), which is why it may
 still be due. An event that names another attempt than the newest only fills in what is known of that attempt.
+
+A doubt settles itself where the gateway can be asked by our own id of the attempt, and takes one id once. Nothing is
+sent again before it was asked: a task that is found is adopted; `NotFound` to the last (schedule.not_taken_at) means
+that the call was not taken, and the same call is sent again under the same id, written down first (`Resent`). Were the
+first taken after all and shown too late, the gateway refuses the second, and it is asked for from the beginning. So the
+attempt is paid for once, and a job whose submit was in doubt there goes to no other gateway.
 """
 
 from __future__ import annotations
@@ -87,7 +93,9 @@ MOVES: dict[type[Event], dict[State, Move]] = {
     events.Barred: {Q: queued.reject},
     events.Canceled: {Q: queued.cancel},
     events.Accepted: {S: submitting.accept, U: submitting.accept},
-    events.Refused: {S: submitting.refuse, U: submitting.stay_unconfirmed},
+    events.Refused: {S: submitting.refuse, U: submitting.refuse_again},
+    events.NotFound: {U: submitting.not_found},
+    events.Resent: {U: submitting.send_again},
     events.Withdrawn: {S: submitting.withdraw, U: submitting.withdraw},
     events.Lost: {
         S: submitting.hold_unconfirmed,

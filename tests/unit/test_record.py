@@ -46,6 +46,8 @@ ATTEMPT: dict[str, st.SearchStrategy[Any]] = {
     "callback": st.booleans(),
     "adopted": st.booleans(),
     "let_go": st.booleans(),
+    "askable": st.booleans(),
+    "resent_at": moments,
     "body": maybe(objects),
     "task_id": maybe(anything),
     "ended_at": maybe(moments),

@@ -26,6 +26,7 @@ from rushes.shared.domain import events, schedule
 from rushes.shared.domain.events import Event, Reason
 from rushes.shared.domain.job import AttemptStatus, Chore, Error, Job, Nudge, State
 from rushes.shared.domain.moves.running import UNKNOWN_TASK_ANSWERS
+from rushes.shared.domain.moves.submitting import is_not_taken
 from rushes.shared.domain.transitions import transition
 
 LATER = NOW + MINUTE
@@ -51,6 +52,8 @@ EVENTS: dict[str, Event] = {
     "refused": events.Refused(Reason.DOWN, "503"),
     "withdrawn": events.Withdrawn(NOW),
     "lost": events.Lost("connection reset"),
+    "not found": events.NotFound(),
+    "resent": events.Resent(NOW),
     "unclear": events.Unclear("502"),
     "progressed": events.Progressed(40),
     "succeeded": events.Succeeded(link(video_url="https://files.apimart.example/again.mp4")),
@@ -92,6 +95,7 @@ LIFE: dict[str, dict[str, str]] = {
         "refused": "unconfirmed",
         "withdrawn": "queued",
         "lost": "unconfirmed",
+        "not found": "unconfirmed",
         "unclear": "unconfirmed",
         "progressed": "running",
         "succeeded": "archiving",
@@ -281,6 +285,93 @@ def test_a_submit_that_is_confirmed_after_its_place_was_given_up_holds_one_again
     let_go = job_in(State.UNCONFIRMED, {"let_go": True})
     confirmed = after(let_go, events.Accepted("task-7", attempt=1))
     assert (let_go.current.let_go, confirmed.current.let_go) == (True, False)
+
+
+# --- in doubt, at a gateway that can be asked by our own id
+
+
+def askable(**plan: Any) -> Job:
+    """A submit in doubt that can be asked for; it was sent at NOW."""
+    return job_in(State.UNCONFIRMED, {"askable": True, "body": {"prompt": "x"}, **plan})
+
+
+def not_found(at: int) -> Event:
+    return events.NotFound(attempt=1, asked_at=at)
+
+
+GRACE = round(POLICY.callback_grace_s * SECOND)
+
+
+def test_a_submit_that_can_be_asked_for_is_asked_for_at_once() -> None:
+    doubted = after(job_in(State.SUBMITTING, {"askable": True}), events.Lost("reset"))
+    assert (doubted.state, doubted.due_at) == (State.UNCONFIRMED, LATER)
+
+
+def test_it_is_asked_for_at_growing_pauses_and_at_the_moment_that_decides() -> None:
+    doubted, now, waits = askable(), NOW, []
+    while now < NOW + GRACE:
+        doubted = after(doubted, not_found(now), now=now)
+        waits.append((doubted.due_at or 0) - now)
+        now = doubted.due_at or 0
+    assert now == NOW + GRACE
+    assert waits[:-1] == sorted(waits[:-1])
+    assert (len(waits) > 5, doubted.current.polls) == (True, len(waits))
+
+
+@pytest.mark.parametrize(
+    ("asked_at", "polls", "grace_s", "decides"),
+    [
+        (NOW + GRACE, 2, 180, True),
+        (NOW + GRACE - 1, 9, 180, False),
+        (NOW + GRACE, 1, 180, False),
+        (NOW + schedule.NOT_TAKEN_S * SECOND, 2, 1, True),
+        (NOW + schedule.NOT_TAKEN_S * SECOND - 1, 2, 1, False),
+    ],
+)
+def test_when_an_unknown_task_was_not_taken(asked_at: int, polls: int, grace_s: float, decides: bool) -> None:
+    policy = replace(POLICY, callback_grace_s=grace_s)
+    assert is_not_taken(askable(polls=polls).current, asked_at, policy) is decides
+
+
+def test_the_second_call_begins_the_questions_anew() -> None:
+    again = after(askable(polls=7), events.Resent(NOW, attempt=1), now=NOW + GRACE)
+    assert (again.state, again.current.resent_at, again.current.polls) == (State.UNCONFIRMED, NOW + GRACE, 0)
+    assert not is_not_taken(replace(again.current, polls=9), NOW + 2 * GRACE - 1, POLICY)
+    assert is_not_taken(replace(again.current, polls=9), NOW + 2 * GRACE, POLICY)
+
+
+def test_of_two_workers_that_would_send_it_again_one_does() -> None:
+    again = after(askable(), events.Resent(NOW, attempt=1), now=NOW + GRACE)
+    assert transition(again, events.Resent(NOW, attempt=1), LATER + GRACE, POLICY) is again
+
+
+def test_a_final_refusal_of_the_second_call_ends_it_once_no_task_shows_to_the_last() -> None:
+    refused = after(askable(resent_at=LATER), events.Refused(Reason.INPUT, "no", attempt=1), now=LATER + SECOND)
+    asked = after(refused, not_found(LATER + 2 * SECOND), now=LATER + 2 * SECOND)
+    asked = after(asked, not_found(LATER + GRACE - 1), now=LATER + GRACE - 1)
+    ended = after(asked, not_found(LATER + GRACE), now=LATER + GRACE)
+    assert (refused.state, asked.state) == (State.UNCONFIRMED, State.UNCONFIRMED)
+    assert (ended.state, ended.error) == (State.FAILED, Error("input_rejected", "no", "apimart"))
+    assert (ended.current.status, ended.current.body) == (AttemptStatus.REJECTED, None)
+
+
+@pytest.mark.parametrize("reason", [Reason.RATE, Reason.BALANCE, Reason.KEY, Reason.DOWN, Reason.MOVED])
+def test_a_refusal_of_the_second_call_that_may_pass_decides_nothing(reason: Reason) -> None:
+    refused = after(askable(resent_at=LATER), events.Refused(reason, "later", attempt=1))
+    assert (refused.state, refused.current.error) == (State.UNCONFIRMED, None)
+
+
+def test_a_task_that_is_found_after_a_refusal_leaves_no_error() -> None:
+    refused = after(askable(resent_at=LATER), events.Refused(Reason.INPUT, "no", attempt=1))
+    found = after(refused, events.Resolved("adopt", "task-7", by="apimart", attempt=1))
+    assert (found.state, found.current.task_id, found.current.error) == (State.RUNNING, "task-7", None)
+    assert found.due_at == LATER
+
+
+def test_no_news_of_an_unknown_task_moves_a_submit_that_cannot_be_asked_for() -> None:
+    held = job_in(State.UNCONFIRMED, {"polls": 9})
+    asked = after(held, not_found(NOW + DAY - 1), now=NOW + DAY - 1)
+    assert asked.state is State.UNCONFIRMED
 
 
 def test_only_a_gateway_that_does_not_know_the_task_shows_that_its_name_was_made_up() -> None:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from rushes.shared.domain import cheapest_wait, events, routing, schedule
 from rushes.shared.domain.events import Event
 from rushes.shared.domain.frozen import replace
-from rushes.shared.domain.job import AttemptStatus, Error, Job, Nudge, State
+from rushes.shared.domain.job import Attempt, AttemptStatus, Error, Job, Nudge, State
 from rushes.shared.domain.moves import ended
 from rushes.shared.domain.schedule import Policy
 
@@ -18,7 +18,7 @@ def accept(job: Job, event: events.Accepted, now: int, policy: Policy) -> Job:
 
 def start_running(job: Job, task_id: str | None, now: int, policy: Policy) -> Job:
     running = job.with_attempt(
-        status=AttemptStatus.RUNNING, task_id=task_id or job.current.task_id, body=None, let_go=False
+        status=AttemptStatus.RUNNING, task_id=task_id or job.current.task_id, body=None, let_go=False, error=None
     )
     running = replace(running, state=State.RUNNING, tries=0, setbacks=0)
     return replace(running, due_at=schedule.first_poll(running, now, policy))
@@ -72,7 +72,8 @@ def hold_unconfirmed(job: Job, event: events.Lost, now: int, policy: Policy) -> 
     """The answer to a paid call is lost: it may have been paid for, so it is not sent again by itself."""
     job = job.with_attempt(status=AttemptStatus.UNCONFIRMED)
     job = replace(job, state=State.UNCONFIRMED, setbacks=0, tries=0)
-    return replace(job, due_at=_next_look_at(job, now, policy)).noted(now, "unconfirmed", event.message)
+    due_at = now if job.current.askable else _next_look_at(job, now, policy)
+    return replace(job, due_at=due_at).noted(now, "unconfirmed", event.message)
 
 
 def stay_unconfirmed(job: Job, event: Event, now: int, policy: Policy) -> Job:
@@ -86,9 +87,50 @@ def stay_unconfirmed(job: Job, event: Event, now: int, policy: Policy) -> Job:
     return replace(job, due_at=_next_look_at(job, now, policy))
 
 
+def not_found(job: Job, event: events.NotFound, now: int, policy: Policy) -> Job:
+    """The gateway has no task under our own id of the attempt: not yet, or, asked often and late enough, not at all."""
+    attempt = job.current
+    if attempt.error and is_not_taken(attempt, event.asked_at, policy):
+        # No call was taken, and this is why. No other gateway is tried: that would be a second bill if a task showed.
+        job = job.with_attempt(status=AttemptStatus.REJECTED, ended_at=now, body=None)
+        return ended.end(job.noted(now, "refused", job.provider), State.FAILED, now, attempt.error)
+    return stay_unconfirmed(job.with_attempt(polls=attempt.polls + 1), event, now, policy)
+
+
+def is_not_taken(attempt: Attempt, asked_at: int, policy: Policy) -> bool:
+    """Whether one more answer that the task is unknown, to a question of that moment, means that it was not taken."""
+    enough = attempt.polls + 1 >= schedule.NOT_FOUND_ANSWERS
+    return attempt.askable and enough and asked_at >= schedule.not_taken_at(attempt, policy)
+
+
+def send_again(job: Job, event: events.Resent, now: int, _: Policy) -> Job:
+    """The series of questions begins anew with the second call; who asks meanwhile asks only."""
+    if not job.current.askable or job.current.last_sent_at != event.last_sent_at:
+        return job
+    job = job.with_attempt(resent_at=now, polls=0, error=None)
+    job = replace(job, setbacks=0, tries=0, due_at=schedule.after(now, schedule.LEASE_S))
+    return job.noted(now, "sent again", f"{job.provider} does not know it")
+
+
+# What a gateway will not say otherwise the next time.
+FINAL = frozenset({events.Reason.INPUT, events.Reason.POLICY, events.Reason.PROVIDER})
+
+
+def refuse_again(job: Job, event: events.Refused, now: int, policy: Policy) -> Job:
+    """A refusal of a call that was sent again says nothing about the first; a final one ends it if no task is found.
+
+    Not at once: the gateway may refuse the second call because it has the first, in words that nobody knows.
+    """
+    if job.current.askable and event.reason in FINAL:
+        job = job.with_attempt(error=Error(event.reason.code, event.message, job.provider))
+    return stay_unconfirmed(job, event, now, policy)
+
+
 def _next_look_at(job: Job, now: int, policy: Policy) -> int:
     """When an unconfirmed submit is looked at again: soon while it can be asked for, else when patience ends."""
     attempt = job.current
+    if attempt.askable and not attempt.task_id:
+        return schedule.next_ask(job, now, policy)
     if attempt.task_id or (attempt.body is not None and job.setbacks < schedule.ASK_AGAIN_TRIES):
         return schedule.retry(job, now)
     if policy.resubmit_unconfirmed:
