@@ -31,7 +31,7 @@ FLAGS: dict[str, Callable[[str], Any]] = {
 WORDS: dict[str, tuple[str, ...]] = {
     "model": ("kling-v3-motion-control", "kling-v2-6-motion-control", "kling-v3", "kling-v2-6"),
     "character-orientation": ("image", "video"),
-    "mode": ("std", "pro"),
+    "mode": ("std", "pro", "4k"),
     "aspect-ratio": ("16:9", "9:16", "1:1"),
     "provider": ("auto", *PROVIDERS),
     "status": tuple(State),

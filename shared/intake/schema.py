@@ -213,7 +213,7 @@ class JobRequest(Schema):
     keep_original_sound = Flag()
     element_ids = fields.List(Text(validate=IDS), validate=validate.Length(max=1))
     watermark = Flag()
-    mode = fields.String(validate=validate.OneOf(["std", "pro"]))
+    mode = fields.String(validate=validate.OneOf(["std", "pro", "4k"]))
     duration = Whole()
     aspect_ratio = fields.String(validate=validate.OneOf(["16:9", "9:16", "1:1"]))
     sound = Flag()

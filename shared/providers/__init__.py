@@ -7,8 +7,9 @@ from rushes.shared.providers.apimaster import Apimaster
 from rushes.shared.providers.apimodels import Apimodels
 from rushes.shared.providers.base import Provider
 from rushes.shared.providers.evolink import Evolink
+from rushes.shared.providers.kling import Kling
 from rushes.shared.providers.newapi import Newapi
 
 PROVIDERS: dict[str, Provider] = {
-    provider.name: provider for provider in (Apimart(), Apimaster(), Apimodels(), Evolink(), Newapi())
+    provider.name: provider for provider in (Apimart(), Apimaster(), Apimodels(), Evolink(), Kling(), Newapi())
 }

@@ -16,7 +16,14 @@ from rushes.shared.domain import events
 from rushes.shared.domain.events import Event, Reason
 from rushes.shared.domain.http_messages import Request, Response
 from rushes.shared.domain.job import Link
-from rushes.shared.providers.error_bodies import ErrorBody, effective_status, names_task, read_error_body
+from rushes.shared.providers.error_bodies import (
+    BY_WORDS,
+    STATUS_REASONS,
+    ErrorBody,
+    effective_status,
+    names_task,
+    read_error_body,
+)
 from rushes.shared.providers.links import clip_at
 from rushes.shared.providers.reading import (
     EMPTY,
@@ -27,6 +34,7 @@ from rushes.shared.providers.reading import (
     retry_after_s,
     text_at,
     value_at,
+    without_secrets,
     word_at,
 )
 from rushes.shared.providers.vocabulary import (
@@ -92,6 +100,7 @@ class ModelSupport:
     model: str
     operations: frozenset[str]
     fields: frozenset[str]
+    modes: frozenset[str] = frozenset({"std", "pro"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,28 +117,6 @@ DEFAULTS: Mapping[str, Any] = {"watermark": False, "sound": False}
 # Fields of ours that no gateway is sent.
 RUSHES_FIELDS = frozenset({"model", "provider", "max_cost_usd", "callback_url", "metadata"})
 
-# The reason of a refusal, by its HTTP status. Any other status (408, 409, 5xx but 503, …) does not prove a refusal.
-STATUS_REASONS: Mapping[int, Reason] = {
-    400: Reason.INPUT,
-    401: Reason.KEY,
-    402: Reason.BALANCE,
-    403: Reason.PROVIDER,
-    404: Reason.PROVIDER,
-    405: Reason.PROVIDER,
-    413: Reason.INPUT,
-    415: Reason.INPUT,
-    422: Reason.INPUT,
-    429: Reason.RATE,
-    503: Reason.DOWN,
-}
-# The reasons that an error's text may give, by HTTP status. Gateways report an empty account, a policy violation or a
-# throttle under any status of the first line, 200 included. Under a 5xx only a throttle is a refusal. A timeout (408,
-# 504, 52x) or a conflict (409) is no refusal whatever its text says: the call may have been accepted.
-ANY_REASON, THROTTLE = frozenset(Reason), frozenset({Reason.RATE})
-BY_WORDS: Mapping[int, frozenset[Reason]] = {
-    **dict.fromkeys((200, 400, 403, 422, 429), ANY_REASON),
-    **dict.fromkeys((500, 502, 503, 529), THROTTLE),
-}
 REDIRECTS = frozenset({301, 302, 303, 307, 308})
 NO_LINK = "the gateway says completed but gave no link"
 
@@ -155,7 +142,13 @@ class Provider:
     models: ClassVar[Mapping[str, ModelSupport]]
     idempotent: ClassVar[bool] = False
     """Whether a submit that is sent again under the same Idempotency-Key is paid for once."""
+    askable: ClassVar[bool] = False
+    """Whether it can be queried by our own id of an attempt (the idempotency key), and accepts each id once."""
     calls_back: ClassVar[bool] = False
+    query_batch: ClassVar[int] = 1
+    """How many tasks one query may be about (`batch_query_request`, `part_of`)."""
+    signs: ClassVar[bool] = False
+    """Whether it signs its callbacks under Standard Webhooks, once it was given a secret."""
     bills_output: ClassVar[bool] = False
     """Whether a motion clip is billed by the length of the clip made, not of the reference clip (seeds)."""
     keyed_content: ClassVar[bool] = False
@@ -185,6 +178,8 @@ class Provider:
         operation = operation_of(request)
         if operation not in support.operations:
             return f"does not offer {operation.replace('_', ' and ')} with {request['model']}"
+        if (mode := request.get("mode", "std")) not in support.modes:
+            return f"has no mode {mode} with {request['model']}"
         missing = sorted(needed_fields(request) - support.fields)
         return f"has no way to say {', '.join(missing)}" if missing else self.unsupported_values(request)
 
@@ -203,7 +198,11 @@ class Provider:
         headers = dict(access.bearer)
         if self.idempotent:
             headers["Idempotency-Key"] = submission.idempotency_key
-        return Request("POST", access.url(self.submit_path), headers, self.body(submission))
+        return Request("POST", access.url(self.path(submission.request)), headers, self.body(submission))
+
+    def path(self, request: Mapping[str, Any]) -> str:
+        """Override: the path of the paid call, if it depends on the request."""
+        return self.submit_path
 
     def body(self, submission: Submission) -> dict[str, Any]:
         """Difference: the exact body of the paid call."""
@@ -212,6 +211,22 @@ class Provider:
     def query_request(self, task_id: str, access: Access) -> Request:
         """The call that asks for the state of a task."""
         return Request("GET", access.url(_fill_path(self.query_path, task_id)), access.bearer)
+
+    def batch_query_request(self, task_ids: Sequence[str], access: Access) -> Request:
+        """Override if `query_batch` is over 1: the query of several tasks."""
+        raise NotImplementedError(f"{self.name}: the query of {len(task_ids)} tasks")
+
+    def part_of(self, task_id: str, response: Response) -> Response:
+        """Override if `query_batch` is over 1: the part of a response that is about one task."""
+        return response
+
+    def key_query_request(self, key: str, access: Access) -> Request:
+        """Override if `askable`: the query by our own id of an attempt."""
+        raise NotImplementedError(f"{self.name}: the query by our own id")
+
+    def read_key_query(self, response: Response, key: str) -> Event:
+        """Override if `askable`: Accepted, NotFound (only if the gateway clearly says so), or Unclear."""
+        raise NotImplementedError(f"{self.name}: the query by our own id")
 
     def download_request(self, url: str, access: Access) -> Request:
         """The download of a clip. The key is sent only to the gateway's own origin."""
@@ -369,16 +384,6 @@ class Provider:
     def took_s(self, payload: Mapping[str, Any]) -> float | None:
         """Seconds from submit to end by the gateway's own clock, waiting in its queue included."""
         return None
-
-
-def without_secrets(url: str) -> str:
-    """A URL without user, password, query and fragment; '' if it is no URL."""
-    try:
-        parts = urlsplit(url)
-        host = f"{parts.scheme}://{parts.hostname}{f':{parts.port}' if parts.port else ''}" if parts.hostname else ""
-    except ValueError:
-        return ""
-    return f"{host}{parts.path}"[:200]
 
 
 def _fill_path(path: str, task_id: str) -> str:

@@ -29,7 +29,7 @@ CONDITIONS: Mapping[str, Callable[[Mapping[str, Any]], Any]] = {
 RULES: Mapping[str, tuple[Callable[[Any], bool], str]] = {
     "gateway": (lambda value: isinstance(value, str) and value in PROVIDERS, f"one of {', '.join(PROVIDERS)}"),
     "model": (lambda value: isinstance(value, str), "a model's name"),
-    "mode": (lambda value: value in ("std", "pro"), "std or pro"),
+    "mode": (lambda value: value in ("std", "pro", "4k"), "std, pro or 4k"),
     "sound": (lambda value: isinstance(value, bool), "true or false"),
     "voices": (lambda value: isinstance(value, bool), "true or false"),
     "duration": (lambda value: type(value) is int and value > 0, "a whole number of seconds"),

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
 from email.utils import parsedate_to_datetime
 from typing import Any
+from urllib.parse import urlsplit
 
 from rushes.shared.domain.http_messages import Response
 
@@ -123,6 +124,16 @@ def _moment(text: str) -> datetime | None:
             moment = read(text)
             return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
     return None
+
+
+def without_secrets(url: str) -> str:
+    """A URL without user, password, query and fragment; '' if it is no URL."""
+    try:
+        parts = urlsplit(url)
+        host = f"{parts.scheme}://{parts.hostname}{f':{parts.port}' if parts.port else ''}" if parts.hostname else ""
+    except ValueError:
+        return ""
+    return f"{host}{parts.path}"[:200]
 
 
 def without_empty(pairs: Iterable[tuple[str, Any]]) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import reduce
 from pathlib import Path
 
 import pytest
@@ -68,6 +69,11 @@ def answer(status, body, headers=None):
     return Response(status, headers or {}, body if isinstance(body, bytes) else json.dumps(body).encode())
 
 
+def around(body, path):
+    """What holds the thing at a path."""
+    return reduce(lambda holder, step: holder[step], path[:-1], body)
+
+
 def documented_errors(code, message, kind="some_error"):
     """The forms in which documents have an error, all said by the gateway itself."""
     return [
@@ -101,7 +107,7 @@ class AnswerContract:
     @pytest.mark.parametrize("meaning", COMMON_WORDS)
     def test_a_word_is_read_under_each_name_that_gateways_have_for_it(self, name, meaning):
         body = self.saying(COMMON_WORDS[meaning][0], meaning).json()
-        holder = body["data"] if self.state_at[0] == "data" else body
+        holder = around(body, self.state_at)
         holder[name] = holder.pop(self.state_at[-1])
         assert isinstance(self.read_query(answer(200, body)), KINDS[meaning])
         assert isinstance(self.read_callback(body).event, KINDS[meaning])
@@ -259,7 +265,7 @@ class AnswerContract:
     def linked(self, value, name=None):
         """The recorded answer of a finished task with that in the place of its link."""
         body = self.sample(self.linkless)
-        holder = body["data"] if self.link_at[0] == "data" else body
+        holder = around(body, self.link_at)
         holder.pop(self.link_at[-1], None)
         holder[name or self.link_at[-1]] = value
         return self.read_query(answer(200, body))

@@ -48,10 +48,12 @@ CASES = {
     "motion, watermark": {**MOTION, "watermark": True},
     "motion, element": {**MOTION, "character_orientation": "video", "element_ids": ["e1"]},
     "motion, no elements": {**MOTION, "element_ids": []},
+    "motion, 4k": {**MOTION, "mode": "4k"},
     "motion 2.6": MOTION_26,
     "motion 2.6, watermark": {**MOTION_26, "watermark": True},
     "text": TEXT,
     "text, pro with sound": {**TEXT, "mode": "pro", "sound": True},
+    "text, 4k": {**TEXT, "mode": "4k"},
     "text, negative prompt": {**TEXT, "negative_prompt": "blurred"},
     "text, cfg scale": {**TEXT, "cfg_scale": 0.5},
     "text, shot type": {**TEXT, "shot_type": "customize"},
@@ -66,6 +68,9 @@ CASES = {
     "first and last 2.6": {**TEXT_26, "image_url": PICTURE, "last_image_url": LAST},
 }
 
+# Why a gateway cannot do these that has no 4k.
+NO_4K_MOTION = {"motion, 4k": "has no mode 4k with kling-v3-motion-control"}
+NO_4K_TEXT = {"text, 4k": "has no mode 4k with kling-v3"}
 # Why a gateway cannot do these that has motion control alone.
 MOTION_ONLY = {
     case: f"does not offer {request['model']}"
@@ -89,7 +94,7 @@ VALUES = {
     "keep_original_sound": st.booleans(),
     "element_ids": st.lists(texts, min_size=1, max_size=1),
     "watermark": st.booleans(),
-    "mode": st.sampled_from(["std", "pro"]),
+    "mode": st.sampled_from(["std", "pro", "4k"]),
     "duration": st.integers(3, 15),
     "aspect_ratio": st.sampled_from(["16:9", "9:16", "1:1"]),
     "sound": st.booleans(),

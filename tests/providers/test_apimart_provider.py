@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from decimal import Decimal
 
-from canonical_requests import CLIP, MOTION_ONLY, PICTURE
+from canonical_requests import CLIP, MOTION_ONLY, NO_4K_MOTION, PICTURE
 from provider_contract import NO_LINK, ProviderContract
 
 from rushes.shared.domain import events
@@ -59,7 +59,7 @@ class TestApimart(ProviderContract):
             },
         ),
     }
-    unable = {"motion, element": "has no way to say element_ids", **MOTION_ONLY}
+    unable = {"motion, element": "has no way to say element_ids", **NO_4K_MOTION, **MOTION_ONLY}
     submits = {
         "submitted": events.Accepted(TASK),
         "submitted_versioned": events.Accepted(TASK),

@@ -3,7 +3,7 @@ from __future__ import annotations
 from decimal import Decimal
 
 import pytest
-from canonical_requests import CLIP, MOTION_ONLY, PICTURE
+from canonical_requests import CLIP, MOTION_ONLY, NO_4K_MOTION, PICTURE
 from provider_contract import NO_LINK, ProviderContract
 
 from rushes.shared.domain import events
@@ -52,6 +52,7 @@ class TestApimaster(ProviderContract):
         "motion, element": "has no way to say element_ids",
         "motion 2.6": NO_26,
         "motion 2.6, watermark": NO_26,
+        **NO_4K_MOTION,
         **MOTION_ONLY,
     }
     submits = {

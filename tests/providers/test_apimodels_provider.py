@@ -3,7 +3,7 @@ from __future__ import annotations
 from decimal import Decimal
 
 import pytest
-from canonical_requests import CASES, CLIP, LAST, PICTURE
+from canonical_requests import CASES, CLIP, LAST, NO_4K_MOTION, NO_4K_TEXT, PICTURE
 from provider_contract import CALL_ME, NO_LINK, ProviderContract, answer, recorded
 
 from rushes.shared.domain import events
@@ -146,6 +146,8 @@ class TestApimodels(ProviderContract):
         ),
     }
     unable = {
+        **NO_4K_MOTION,
+        **NO_4K_TEXT,
         "motion, watermark": "has no way to say watermark",
         "motion, element": "has no way to say element_ids",
         "motion 2.6, watermark": "has no way to say watermark",

@@ -3,7 +3,7 @@ from __future__ import annotations
 from decimal import Decimal
 
 import pytest
-from canonical_requests import CLIP, MOTION_ONLY, PICTURE
+from canonical_requests import CLIP, MOTION_ONLY, NO_4K_MOTION, PICTURE
 from provider_contract import CALL_ME, NO_LINK, ProviderContract, answer
 
 from rushes.shared.domain import events
@@ -67,7 +67,7 @@ class TestEvolink(ProviderContract):
             },
         ),
     }
-    unable = {"motion 2.6": NO_26, "motion 2.6, watermark": NO_26, **MOTION_ONLY}
+    unable = {"motion 2.6": NO_26, "motion 2.6, watermark": NO_26, **NO_4K_MOTION, **MOTION_ONLY}
     submits = {
         "submitted": events.Accepted(TASK),
         "refused_400": events.Refused(Reason.INPUT, "Invalid prompt parameter"),

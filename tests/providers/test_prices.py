@@ -164,7 +164,7 @@ AT_SECOND = "prices: entry 2 (newapi kling-v3): "
             GOOD + entry(*NEWAPI, 'usd_per_clip = "1"', 'usd_per_second = "1"'),
             AT_SECOND + "usd_per_second, usd_per_clip",
         ),
-        (GOOD + entry(*NEWAPI, 'mode = "4k"', 'usd_per_clip = "1"'), AT_SECOND + "mode: '4k' is not std or pro"),
+        (GOOD + entry(*NEWAPI, 'mode = "8k"', 'usd_per_clip = "1"'), AT_SECOND + "mode: '8k' is not std, pro or 4k"),
         (GOOD + entry(*NEWAPI, 'sound = "on"', 'usd_per_clip = "1"'), AT_SECOND + "sound: 'on' is not true or false"),
         (GOOD + entry(*NEWAPI, "voices = 1", 'usd_per_clip = "1"'), AT_SECOND + "voices: 1 is not true or false"),
         (GOOD + entry(*NEWAPI, 'duration = "5"', 'usd_per_clip = "1"'), AT_SECOND + "duration: '5' is not"),
