@@ -13,6 +13,7 @@ from rushes.shared.ledger.quarantine import IN_ALL
 from rushes.shared.operations.task_query import check_link, query_task
 from rushes.shared.services import Services
 from rushes.worker.leases import Lease
+from rushes.worker.own_id_query import query_by_own_id
 from rushes.worker.submit import repeat_call
 
 
@@ -23,7 +24,8 @@ def poll(job: Job, lease: Lease, services: Services) -> Event | None:
         return events.Deferred(attempt.asked_at + schedule.NUDGE_GAP_S * schedule.SECOND, "asked a moment ago")
     task_id = task_id_of(job)
     if task_id is None:
-        return replace(repeat_call(job, services), attempt=attempt.number, asked_at=now)
+        event = (query_by_own_id if attempt.askable else repeat_call)(job, services)
+        return replace(event, attempt=attempt.number, asked_at=now) if event else None
     return event_for_job(job, query_task(attempt, task_id, services), now, services)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 
@@ -17,6 +17,7 @@ from rushes.shared.http import AnswerLost
 from rushes.shared.ledger.store import LedgerUnavailable
 from rushes.shared.ledger.tickets import Ticket
 from rushes.shared.operations.task_query import query_request, read_response
+from rushes.shared.providers import PROVIDERS
 from rushes.shared.services import Services
 from rushes.worker import archive
 from rushes.worker.archive import CopiedClip, write_empty_manifest
@@ -147,10 +148,21 @@ def poll_all(leased_jobs: Sequence[LeasedJob], services: Services, pools: Thread
         queries = {number: query_of(job, now, services) for number, (job, _) in waiting.items()}
         requests = {number: request for number, request in queries.items() if request}
         run_alone(number for number in queries if number not in requests)
-        sent = list(requests)
-        for group in services.http_client.send_all([*requests.values()], deadline_s=schedule.POLL_DEADLINE_S):
-            run_alone(sent[place] for place, response in group if response is None)
-            responses = {sent[place]: response for place, response in group if response}
+        sent = batched_queries(requests, {number: waiting[number][0] for number in requests}, services)
+        for group in services.http_client.send_all([query for _, query in sent], deadline_s=schedule.POLL_DEADLINE_S):
+            run_alone(
+                number
+                for place, response in group
+                if fails_as_batch(sent[place][0], response)
+                for number in sent[place][0]
+            )
+            responses = {
+                number: response
+                for place, response in group
+                if response
+                for number in sent[place][0]
+                if number in waiting
+            }
             outcomes = [
                 read_poll(waiting[number][0], response, now, services) for number, response in responses.items()
             ]
@@ -170,6 +182,43 @@ def query_of(job: Job, now: int, services: Services) -> Request | None:
         return query_request(job.current, task_id, services)
     except Exception:  # it is logged when the step is run alone
         return None
+
+
+Queries = list[tuple[list[int], Request]]
+
+
+def batched_queries(requests: Mapping[int, Request], jobs: Mapping[int, Job], services: Services) -> Queries:
+    """The queries to send, each with the jobs it is about: several at a gateway that supports it, else one."""
+    queries: Queries = [([number], request) for number, request in requests.items() if not is_batchable(jobs[number])]
+    by_account = defaultdict[tuple[str, str, str], list[int]](list)
+    for number in requests:
+        if is_batchable(jobs[number]):
+            attempt = jobs[number].current
+            by_account[attempt.provider, attempt.base_url, attempt.key_name].append(number)
+    for numbers in by_account.values():
+        attempt = jobs[numbers[0]].current
+        provider, access = PROVIDERS[attempt.provider], services.access(attempt.provider, attempt)
+        for first in range(0, len(numbers), provider.query_batch):
+            batch = numbers[first : first + provider.query_batch]
+            task_ids = [jobs[number].current.task_id or "" for number in batch]
+            queries.append((batch, provider.batch_query_request(task_ids, access)))
+    return queries
+
+
+def is_batchable(job: Job) -> bool:
+    """Whether its task may be queried together with others: not if only an unsigned callback named the task."""
+    is_known = job.state is State.RUNNING and bool(job.current.task_id)
+    return is_known and PROVIDERS[job.current.provider].query_batch > 1
+
+
+# These concern the request, not the gateway or the account: perhaps one of several tasks is at fault.
+REQUEST_ERRORS = frozenset({400, 404, 405, 413, 414, 422})
+
+
+def fails_as_batch(numbers: Sequence[int], response: Response | AnswerLost | None) -> bool:
+    """Whether each job is to be queried alone: nothing was sent, or a query of several tasks was rejected."""
+    is_rejected = isinstance(response, Response) and response.status in REQUEST_ERRORS
+    return response is None or (len(numbers) > 1 and is_rejected)
 
 
 def read_poll(job: Job, response: Response | AnswerLost, asked_at: int, services: Services) -> Event | None:

@@ -179,7 +179,8 @@ def build_attempt(
         key_name=provider.key_name,
         submitted_at=services.now(),
         callback=callback_url is not None,
-        body=request.json if provider.idempotent else None,
+        body=request.json if provider.idempotent or provider.askable else None,
+        askable=provider.askable,
         estimated_usd=estimate.estimated_usd,
     )
     return attempt, request

@@ -176,7 +176,7 @@ def restore(intent: Intent, outcome: Event | None, report: Report, services: Ser
 
 def job_after(job: Job, outcome: Event | None, now: int, policy: schedule.Policy) -> Job:
     """The job after the outcome of its newest attempt; without an outcome it is unconfirmed."""
-    if now > schedule.after(job.current.submitted_at, KEY_LIFE_S):
+    if not job.current.askable and now > schedule.after(job.current.submitted_at, KEY_LIFE_S):
         job = job.with_attempt(body=None)
     restored = transition(job, outcome or events.Lost("the journal has no answer"), now, policy)
     restored = replace(restored, version=job.version + 1).noted(now, "put back", "from the journal")

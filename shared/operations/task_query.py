@@ -37,18 +37,37 @@ def query_request(attempt: Attempt, task_id: str, services: Services) -> Request
     return PROVIDERS[attempt.provider].query_request(task_id, services.access(attempt.provider, attempt))
 
 
+def query_by_key(attempt: Attempt, key: str, services: Services) -> Event:
+    """Query the gateway by our own id of an attempt: Accepted, NotFound, or Lost or Unclear if it gives no answer."""
+    provider, access = PROVIDERS[attempt.provider], services.access(attempt.provider, attempt)
+    request = provider.key_query_request(key, access)
+    try:
+        response = services.http_client.send(request, deadline_s=schedule.POLL_DEADLINE_S)
+    except (NotSent, AnswerLost) as lost:
+        return events.Lost(str(lost))
+    event = provider.read_key_query(response, key)
+    if isinstance(event, events.Unclear):
+        report_unclear(provider.name, key, event, services)
+    return event
+
+
 def read_response(attempt: Attempt, task_id: str, response: Response, services: Services) -> Event:
     """The event in a gateway's response to a query. Counts unknown status words, and pauses the gateway if need be."""
     provider, access = PROVIDERS[attempt.provider], services.access(attempt.provider, attempt)
-    event = provider.read_query(response, access)
+    event = provider.read_query(provider.part_of(task_id, response), access)
     if isinstance(event, events.Progressed) and event.drift:
         report_drift(provider.name, event.drift[:80], response, services)
     if isinstance(event, events.Unclear):
-        log.warning("unclear answer", gateway=provider.name, task=task_id, message=event.message)
-        if event.reason in (Reason.KEY, Reason.BALANCE):  # this concerns the gateway, not the task
-            with suppress(LedgerUnavailable):
-                services.ledger.gateways.strike(provider.name, event.reason, event.retry_after_s, services.now())
+        report_unclear(provider.name, task_id, event, services)
     return event
+
+
+def report_unclear(gateway: str, task: str, event: events.Unclear, services: Services) -> None:
+    """Log a response that says nothing of the task. It may concern the gateway, and then pauses it."""
+    log.warning("unclear answer", gateway=gateway, task=task, message=event.message)
+    if event.reason in (Reason.KEY, Reason.BALANCE):
+        with suppress(LedgerUnavailable):
+            services.ledger.gateways.strike(gateway, event.reason, event.retry_after_s, services.now())
 
 
 INPUTS = ("image_url", "last_image_url", "video_url")

@@ -194,6 +194,69 @@ def test_one_that_cannot_be_asked_with_the_others_is_looked_at_alone(job: Job) -
     assert desk.release == [1, 0, 1]  # whoever looks at it lets it go
 
 
+# --- tasks of a gateway that answers about several
+
+
+def of_kling(number: int, plan: dict[str, Any] | None = None, **changes: Any) -> Job:
+    place = {"provider": "kling", "base_url": "https://kling.example", "key_name": "KLING_API_KEY"}
+    return running(number, {**place, **(plan or {})}, **changes)
+
+
+def list_of(*tasks: tuple[str, str]) -> Response:
+    data = [{"id": task_id, "status": status} for task_id, status in tasks]
+    return Response(200, {}, json.dumps({"code": 0, "data": data}).encode())
+
+
+def test_several_tasks_of_kling_are_asked_about_in_one_query_and_each_hears_of_its_own() -> None:
+    desk = Desk(of_kling(1), running(2), of_kling(3), of_kling(4))
+
+    gateways = desk.look([(1, list_of(("task-3", "failed"), ("task-1", "processing"))), (0, at_it(20))])
+
+    assert paths(gateways) == ["task-2", "tasks?task_ids=task-1,task-3,task-4"]
+    heard = {job.current.task_id: type(event).__name__ for job, event in desk.written}
+    assert heard == {"task-1": "Progressed", "task-2": "Progressed", "task-3": "Failed", "task-4": "Unclear"}
+    assert (desk.left_alone, desk.release) == ([], [1, 1, 1, 1])
+
+
+def test_tasks_of_another_account_or_address_and_those_that_only_a_callback_named_are_asked_about_apart() -> None:
+    named = job_in(State.UNCONFIRMED, {"provider": "kling", "base_url": "https://kling.example", "task_id": "task-9"})
+    elsewhere = of_kling(2, {"base_url": "https://beijing.example"})
+    desk = Desk(of_kling(1), elsewhere, of_kling(3, {"key_name": "OTHER"}), named)
+
+    gateways = desk.look([])
+
+    assert sorted(paths(gateways)) == [f"tasks?task_ids=task-{number}" for number in (1, 2, 3, 9)]
+
+
+def test_no_more_tasks_than_the_gateway_may_be_asked_about_stand_in_a_query() -> None:
+    desk = Desk(*(of_kling(number) for number in range(45)))
+
+    gateways = desk.look([])
+
+    assert [path.count(",") + 1 for path in paths(gateways)] == [20, 20, 5]
+
+
+@pytest.mark.parametrize("outcome", [None, answer(400, message="no"), answer(404), answer(422)])
+def test_where_a_question_about_several_is_not_taken_each_is_asked_about_alone(outcome: Outcome) -> None:
+    jobs = [of_kling(1), of_kling(2)]
+    desk = Desk(*jobs)
+
+    desk.look([(0, outcome)])
+
+    assert (desk.left_alone, desk.written, desk.release) == (jobs, [], [0, 0])
+
+
+@pytest.mark.parametrize("outcome", [AnswerLost("reset"), answer(500), answer(429), answer(401)])
+def test_a_question_about_several_without_an_answer_is_no_verdict_on_any(outcome: Outcome) -> None:
+    desk = Desk(of_kling(1), of_kling(2))
+    desk.services.ledger.gateways = SimpleNamespace(strike=lambda *_: None)
+
+    desk.look([(0, outcome)])
+
+    assert {type(event) for _, event in desk.written} <= {events.Lost, events.Unclear}
+    assert (len(desk.written), desk.left_alone, desk.release) == (2, [], [1, 1])
+
+
 @pytest.mark.parametrize("job", ASKED.values(), ids=ASKED)
 def test_one_that_can_be_asked_with_the_others_is(job: Job) -> None:
     desk = Desk(job)

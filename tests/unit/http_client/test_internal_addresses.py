@@ -10,7 +10,7 @@ import pytest
 from client_steps import HELLO, LONG_S, LOOPBACK, SECOND_ONLY, SECRET, all_of, get
 from fault_server import FakeResolver, FaultServer, keeping, responding
 
-from rushes.shared.http import Forbidden, HttpClient, address_guard
+from rushes.shared.http import Forbidden, HttpClient, NotSent, address_guard
 from rushes.shared.http.curl_handle import CurlHandle, HandleOptions
 from rushes.shared.http.prepared_request import prepare
 
@@ -64,6 +64,18 @@ def test_no_spelling_of_an_inside_address_is_reached(canary, host):
 
     with pytest.raises(Forbidden):
         HttpClient().send(request, deadline_s=1)
+
+    assert canary.connections == 0
+
+
+def test_a_check_refuses_what_a_call_would_refuse_without_calling(canary):
+    client = HttpClient()
+
+    with pytest.raises(Forbidden):
+        client.check_host(f"https://inside.test:{canary.port}/")
+    with pytest.raises(NotSent):
+        client.check_host("https://nobody.invalid/")
+    HttpClient(LOOPBACK).check_host(f"http://inside.test:{canary.port}/")
 
     assert canary.connections == 0
 
