@@ -38,6 +38,8 @@ class GatewaySettings:
     base_url: str
     max_in_flight: int
     submits_per_minute: int
+    webhook_secret: str | None = field(default=None, repr=False)
+    """What it signs its callbacks with; None where it signs none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +87,16 @@ class EgressProxy(fields.Field[Proxy]):
             return Proxy.parse(value)
         except ValueError as error:
             raise ValidationError(str(error)) from None
+
+
+def check_webhook_secret(value: str) -> None:
+    """Check that a `whsec_…` holds a key."""
+    try:
+        is_key = bool(credentials.webhook_secret(value))
+    except ValueError:
+        is_key = False
+    if not is_key:
+        raise ValidationError("give whsec_ and then base64, as the gateway shows it")
 
 
 def check_certificate_path(path: str) -> None:
@@ -289,6 +301,7 @@ class GatewayEnvironment(Schema):
     base_url = fields.String(load_default=None, data_key="BASE_URL", validate=url_check("https", "http"))
     max_in_flight = fields.Integer(load_default=20, data_key="MAX_IN_FLIGHT", validate=validate.Range(min=1))
     submits_per_minute = fields.Integer(load_default=60, data_key="SUBMITS_PER_MINUTE", validate=validate.Range(min=1))
+    webhook_secret = fields.String(load_default=None, data_key="WEBHOOK_SECRET", validate=check_webhook_secret)
 
 
 def load(environ: Mapping[str, str]) -> Settings:
@@ -326,8 +339,9 @@ def _gateways(variables: Mapping[str, str], problems: dict[str, Any]) -> dict[st
         if base_url is None:
             problems[f"{prefix}BASE_URL"] = "required with a key: this gateway has no documented address"
             continue
+        secret = values["webhook_secret"] if provider.signs else None
         gateways[name] = GatewaySettings(
-            name, values["key"], base_url, values["max_in_flight"], values["submits_per_minute"]
+            name, values["key"], base_url, values["max_in_flight"], values["submits_per_minute"], secret
         )
     return gateways
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from flask import Response, g, request
+from standardwebhooks import Webhook, WebhookVerificationError
 from werkzeug.exceptions import NotFound
 
 from rushes.shared import credentials
@@ -43,6 +44,8 @@ def receive(provider: str, job_id: str, token: str) -> Response:
     if attempt is None or provider not in PROVIDERS:
         raise NotFound(NOT_FOUND)
     body = raw_body()
+    if not is_signed(provider, body, parts):
+        raise NotFound(NOT_FOUND)
     callback = read_callback(provider, body, parts)
     verdict = note_or_apply(provider, job_id, attempt, callback, parts)
     if verdict == "unknown":
@@ -51,6 +54,18 @@ def receive(provider: str, job_id: str, token: str) -> Response:
     if verdict == "strange":
         quarantine_callback(provider, job_id, attempt, task_id_of(callback), body, token)
     return Response("{}\n", 200, mimetype="application/json")
+
+
+def is_signed(provider: str, body: bytes, parts: Services) -> bool:
+    """Whether a callback is signed as it has to be: by a gateway whose secret is known to us, within five minutes."""
+    gateway = parts.settings.gateways.get(provider)
+    if gateway is None or gateway.webhook_secret is None:
+        return True
+    try:
+        Webhook(gateway.webhook_secret).verify(body, dict(request.headers), json_parse=False)
+    except (WebhookVerificationError, ValueError):  # not UTF-8, or a signature that is no base64
+        return False
+    return True
 
 
 @callbacks.after_request

@@ -300,10 +300,10 @@ def reference_s(body: dict[str, Any]) -> Decimal | None:
 
 
 def body_to_send(provider: str, body: dict[str, Any], seconds: Decimal | None) -> dict[str, Any]:
-    """The exact body for a gateway; its callback address is shown without the secret part."""
+    """The exact body for a gateway; our id of the attempt and the secret part of the callback address are left out."""
     callback_url = services().settings.public_url
     calls = callback_url and PROVIDERS[provider].calls_back
-    submission = Submission(body, "", f"{callback_url}/callbacks/{provider}/…" if calls else None, seconds)
+    submission = Submission(body, "…", f"{callback_url}/callbacks/{provider}/…" if calls else None, seconds)
     return PROVIDERS[provider].body(submission)
 
 

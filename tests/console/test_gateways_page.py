@@ -112,7 +112,7 @@ def test_only_the_admin_pauses_and_resumes(web: Web) -> None:
 
 
 def test_a_gateway_that_is_none_cannot_be_paused(web: Web) -> None:
-    assert Visitor(web, "admin").form("/gateways/kling/pause").status_code == 404
+    assert Visitor(web, "admin").form("/gateways/runway/pause").status_code == 404
 
 
 def spent(web: Web, tenant: str, cost: str) -> None:

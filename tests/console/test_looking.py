@@ -193,7 +193,7 @@ def test_an_unconfirmed_job_names_the_minute_to_look_for_at_the_gateway(web: Web
 
     assert explained
     assert "14:13 UTC" in explained.next_step
-    assert "gives the job up in 23 h" in explained.next_step
+    assert "given up in 23 h" in explained.next_step
 
 
 def test_a_job_that_waits_for_a_paused_gateway_says_so(web: Web) -> None:

@@ -173,7 +173,7 @@ BAD: dict[str, tuple[str, dict[str, Any]]] = {
     "shot type unknown": ("shot_type", {**TEXT, "shot_type": "auto"}),
     "shot type null": ("shot_type", {**TEXT, "shot_type": None}),
     "shot type for motion": ("shot_type", {**MOTION, "shot_type": "customize"}),
-    "provider unknown": ("provider", {**TEXT, "provider": "kling"}),
+    "provider unknown": ("provider", {**TEXT, "provider": "runway"}),
     "provider in capitals": ("provider", {**TEXT, "provider": "APIMART"}),
     "provider empty": ("provider", {**TEXT, "provider": ""}),
     "provider null": ("provider", {**TEXT, "provider": None}),

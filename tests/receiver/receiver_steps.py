@@ -60,7 +60,7 @@ def without(body: dict[str, Any], *names: str) -> dict[str, Any]:
 
 
 def environment(**changes: str | None) -> dict[str, str]:
-    """A whole environment with all five gateways; None takes a variable away."""
+    """A whole environment with all six gateways; None takes a variable away."""
     given = {
         "REDIS_URL": "redis://127.0.0.1:1/0",
         "RUSHES_S3_BUCKET": BUCKET,

@@ -29,9 +29,10 @@ NAMES = {
     "apimaster": ("completed", "failed", "running"),
     "apimodels": ("callback_completed", "callback_failed", "callback_processing"),
     "evolink": ("completed", "failed", "running"),
+    "kling": ("callback_succeeded", "callback_failed", "callback_processing"),
     "newapi": ("completed", "failed", "running"),
 }
-CALLING = ("apimodels", "evolink")  # that are asked to; the others could be one day
+CALLING = ("apimodels", "evolink", "kling")  # that are asked to; the others could be one day
 
 
 def sample(provider: str, name: str) -> Any:
@@ -196,7 +197,7 @@ def nobodies(web: Web, job: Job) -> dict[str, str]:
         "an empty key's token": f"{at}/{credentials.make_token([''], provider, job.id, 1)}",
         "odd letters": f"{at}/%00%ff%F0%9F%AA%81",
         "another gateway": f"/callbacks/apimodels/{job.id}/{right}",
-        "an unknown gateway": f"/callbacks/kling/{job.id}/{make_token(['secret-of-tokens'], 'kling', job.id, 1)}",
+        "an unknown gateway": f"/callbacks/luma/{job.id}/{make_token(['secret-of-tokens'], 'luma', job.id, 1)}",
         "a gateway in capitals": f"/callbacks/EVOLINK/{job.id}/{right}",
         "an unknown job": f"/callbacks/evolink/{absent}/{make_token(['secret-of-tokens'], 'evolink', absent, 1)}",
         "an odd job": f"/callbacks/evolink/%00/{credentials.make_token(['secret-of-tokens'], 'evolink', chr(0), 1)}",

@@ -33,6 +33,7 @@ def test_each_enabled_gateway_is_shown(web: Web) -> None:
         "apimart",
         "apimaster",
         "apimodels",
+        "kling",
     }
 
 
@@ -92,7 +93,7 @@ def test_the_end_of_a_pause_wakes_the_scheduler() -> None:
 
 
 def test_a_gateway_that_is_none_has_no_pause_to_end(door: Web) -> None:
-    for name in ("kling", "EVOLINK", "auto", "%00"):
+    for name in ("runway", "EVOLINK", "auto", "%00"):
         refused(door.admin.post(f"/v1/gateways/{name}/resume"), 404, "not_found")
 
 
@@ -121,7 +122,7 @@ def test_a_pause_by_hand_lasts_until_it_is_ended_by_hand(web_on_each: Web) -> No
 
 
 def test_a_gateway_that_is_none_is_not_paused(door: Web) -> None:
-    for name in ("kling", "EVOLINK", "auto", "%00"):
+    for name in ("runway", "EVOLINK", "auto", "%00"):
         refused(door.admin.post(f"/v1/gateways/{name}/pause"), 404, "not_found")
 
 

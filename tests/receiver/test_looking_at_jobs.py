@@ -218,7 +218,7 @@ def test_a_status_that_is_none_is_refused(door: Web, status: str) -> None:
     assert list(refused(door.acme.get(f"/v1/jobs?status={status}"), 422)["fields"]) == ["status"]
 
 
-@pytest.mark.parametrize("provider", ["kling", "APIMART", "auto", "-", "apimart,evolink", "*"])
+@pytest.mark.parametrize("provider", ["runway", "APIMART", "auto", "-", "apimart,evolink", "*"])
 def test_a_gateway_that_is_none_is_refused(door: Web, provider: str) -> None:
     assert list(refused(door.acme.get(f"/v1/jobs?provider={provider}"), 422)["fields"]) == ["provider"]
 

@@ -163,7 +163,7 @@ BEYOND: list[tuple[str, Any]] = [
     ("cfg_scale", 1.1),
     ("cfg_scale", -0.1),
     ("shot_type", "auto"),
-    ("provider", "kling"),
+    ("provider", "runway"),
     ("provider", []),
     ("provider", ["newapi", "newapi"]),
     ("max_cost_usd", 1),

@@ -160,7 +160,7 @@ def test_a_list_is_filtered(rushes: Rushes, ledger: Ledger) -> None:
 
     assert [job["id"] for job in page["data"]] == [failed.id]
     refused(rushes("list", "--status", "done"), "invalid_request", "status: ")
-    refused(rushes("list", "--provider", "kling"), "invalid_request", "provider: ")
+    refused(rushes("list", "--provider", "runway"), "invalid_request", "provider: ")
     refused(rushes("list", "--limit", "0"), "invalid_request", "limit: ")
 
 

@@ -1,4 +1,4 @@
-"""Why a job waits, is stuck or has failed: what happened, what money is at stake, and what to do next."""
+"""Why a job is not simply on its way: what happened, what money is at stake, and what to do next."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Explanation:
 
 
 def explain(job: Job, services: Services, now: int) -> Explanation | None:
-    """Why the job waits, is stuck or has failed; None if there is nothing to explain."""
+    """Why the job is not simply on its way; None where there is nothing to explain."""
     explainer = EXPLAINERS.get(job.state)
     return explainer(job, services, now) if explainer else None
 
@@ -48,18 +48,23 @@ def _failed(job: Job, services: Services, now: int) -> Explanation:
 
 def _unconfirmed(job: Job, services: Services, now: int) -> Explanation:
     attempt, policy = job.current, services.settings.policy
-    problem = f"The paid call to {attempt.provider} was sent and its answer never came. The clip may be made, or not."
+    problem = f"The paid call to {attempt.provider} was sent and its answer never came. It may make the clip, or not."
     if attempt.task_id:
         next_step = (
             f"A callback named task {attempt.task_id}; {attempt.provider} is asked about it. Wait for its answer first."
         )
+    elif attempt.askable:
+        next_step = (
+            f"{attempt.provider} is asked by our own id whether it has it. What it has goes on; what it has not is "
+            "sent again under the same id, which it takes once. There is nothing to do."
+        )
     elif attempt.body is not None and job.setbacks < schedule.ASK_AGAIN_TRIES:
-        next_step = "The call is repeated under the same idempotency key, so it is not paid twice. Wait for that first."
+        next_step = "It is asked again under the same idempotency key, which does not pay twice. Wait for that first."
     else:
         until = span((schedule.deadline(attempt, policy) - now) / 1000)
         next_step = (
-            f"A callback would settle this automatically. Otherwise look in {attempt.provider}'s own list for a task "
-            f"from {_minute(attempt.submitted_at)} and resolve the job here. Rushes gives the job up in {until}."
+            f"A callback settles it by itself. Otherwise look for a task of {_minute(attempt.submitted_at)} in "
+            f"{attempt.provider}'s own list and resolve it here; it is given up in {until}."
         )
     return Explanation("warn", problem, money_at_stake(job), next_step)
 
@@ -72,15 +77,14 @@ def _queued(job: Job, services: Services, now: int) -> Explanation | None:
     if now - job.created_at < PATIENCE_MS and not job.attempts:
         return None
     gateway = job.route[0] if job.route else "a gateway"
-    full = _no_room(gateway, services, now)
+    full = _full(gateway, services, now)
     instead = _instead(job, services, now) if full or _is_throttled(gateway, services, now) else ""
-    # Only the first problem is shown; `instead` follows it whenever the gateway is full or over its rate limit.
     problem = _refused(job, now) or _paused(gateway, services, now) or full
     problem = problem + instead if problem else _no_worker(job, services, now)
     if problem is None:
         return None
     return Explanation(
-        "warn", problem, money_at_stake(job), "The job continues by itself. It can be canceled until a gateway has it."
+        "warn", problem, money_at_stake(job), "It goes on by itself. Until a gateway has it, it can be canceled."
     )
 
 
@@ -89,19 +93,18 @@ def _paused(gateway: str, services: Services, now: int) -> str | None:
     until = int(health.get("paused_until", 0))
     if until <= now:
         return None
-    why = health.get("why", "the reason is not recorded").replace("_", " ")
+    why = health.get("why", "for a reason of its own").replace("_", " ")
     return f"Waits for {gateway}, which is paused for {span((until - now) / 1000)}: {why}. An admin can end the pause."
 
 
-def _no_room(gateway: str, services: Services, now: int) -> str | None:
-    """Why the gateway cannot be sent a job now: not enabled, or at one of its caps."""
+def _full(gateway: str, services: Services, now: int) -> str | None:
     caps = services.settings.gateways.get(gateway)
     if caps is None:
         return f"Waits for {gateway}, which is not enabled here: its API key is not set."
     if services.ledger.gateways.in_flight(gateway) >= caps.max_in_flight:
         return f"Waits for a place at {gateway}: it has {caps.max_in_flight} jobs, which is its cap."
     if services.ledger.gateways.submits_last_minute(gateway, now) >= caps.submits_per_minute:
-        return f"Waits for {gateway}: it got {caps.submits_per_minute} jobs in the last minute, which is its cap."
+        return f"Waits for {gateway}: it got {caps.submits_per_minute} jobs this minute, which is its cap."
     return None
 
 
@@ -141,18 +144,17 @@ def _archiving(job: Job, services: Services, now: int) -> Explanation | None:
     if not delayed:
         return None
     link = job.current.link
-    # A link without a known expiry is treated as expired now.
     left = span(max(0, (link.expires_at if link and link.expires_at else now) - now) / 1000)
     return Explanation(
         "warn",
-        "The clip is made, but could not be copied to the bucket yet. This is tried again automatically.",
+        "The clip is made, but could not be copied to the bucket yet. It is tried again by itself.",
         f"The gateway's link expires in {left}; after that Rushes asks for a new one.",
         DELAYS[delayed[-1].what],
         delayed[-1].detail,
     )
 
 
-# Key: the note in the job's history that says the archive is delayed. Value: what to do about it.
+# What delays the archive, by the note in the history, and what to do.
 DELAYS = {
     "archive delayed": "Check whether the bucket can be reached: GET /readyz, or `rushes doctor`.",
     "link refused": "Report it to the gateway, or allow the address in RUSHES_EGRESS_ALLOW and restart.",
@@ -163,8 +165,9 @@ def _running(job: Job, services: Services, now: int) -> Explanation | None:
     attempt = job.current
     if job.has_noted(NO_LINK, since=attempt.submitted_at):
         problem = f"{attempt.provider} reports that the clip is finished, but gave no link to it."
-        next_step = "The gateway is asked again, with growing pauses. Look for the task at the gateway."
-        return Explanation("warn", problem, money_at_stake(job), next_step)
+        return Explanation(
+            "warn", problem, money_at_stake(job), "It is asked again, at growing pauses. Look for the task there."
+        )
     late = attempt.asked_at == 0 and (job.due_at or now) + PATIENCE_MS < now
     if late and services.ledger.workers(now) == 0:
         problem = f"{attempt.provider} has it, but no worker is running, so nobody asks for its state."
@@ -190,7 +193,7 @@ def money_at_stake(job: Job) -> str:
     if unsettled:
         sentences.append(f"Up to {usd(unsettled)} may have been charged.")
     elif any(a.paid and a.cost_usd is None and a.estimated_usd is None for a in job.attempts):
-        sentences.append("What was charged, if anything, is unknown: no price is known for it.")
+        sentences.append("What it may have cost is unknown: it has no price.")
     return " ".join(sentences) or "According to the gateways, nothing was charged."
 
 
