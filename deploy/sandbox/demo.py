@@ -46,6 +46,7 @@ def demo_jobs(image_url: str, video_url: str, orientation: str) -> list[DemoJob]
         ("apimaster", "motion v3"): {"model": "kling-v3-motion-control", **motion},
         ("apimart", "motion v2.6"): {"model": "kling-v2-6-motion-control", **motion},
         ("evolink", "motion v3 pro"): {"model": "kling-v3-motion-control", "mode": "pro", **motion},
+        ("kling", "motion v2.6 pro"): {"model": "kling-v2-6-motion-control", "mode": "pro", **motion},
         ("newapi", "image"): {"model": "kling-v3", "image_url": image_url, "duration": 5, **text},
         ("apimodels", "text"): {"model": "kling-v2-6", "duration": 5, **text},
     }
@@ -61,7 +62,7 @@ def run(image: Path | None, video: Path | None, out: Path, console: Console) -> 
         inputs = Path(scratch) / "inputs"
         names = copy_inputs(inputs, image, video)
         stack = Stack(Path(scratch) / "data", inputs=inputs)
-        console.print("Starting Redis, S3, five sandbox gateways, and Rushes…")
+        console.print("Starting Redis, S3, six sandbox gateways, and Rushes…")
         with stack:
             results = run_jobs(stack, names, console)
             passed = [check(spec, job, stack, out) for spec, job in results]

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import hmac
 import json
 import os
 import secrets
 import sys
+from base64 import b64encode
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,7 +18,7 @@ from rushes.deploy.sandbox.ports import NotReady, free_ports, http_status, wait_
 from rushes.deploy.sandbox.supervisor import Command, Supervisor, procfile
 
 BUCKET = "rushes"
-GATEWAYS = ("apimaster", "apimart", "evolink", "newapi", "apimodels")
+GATEWAYS = ("apimaster", "apimart", "evolink", "kling", "newapi", "apimodels")
 # Settings of the caller must not reach the stack: a real key would cause real bills.
 FOREIGN = ("RUSHES_", "AWS_", "REDIS_", *(f"{name.upper()}_" for name in GATEWAYS))
 # So long only on a machine that is busy with other work.
@@ -147,10 +149,16 @@ class Stack:
             "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)]),
             "PYTHONUNBUFFERED": "1",
         }
+        settings["KLING_WEBHOOK_SECRET"] = settings["SANDBOX_WEBHOOK_SECRET"] = self._webhook_secret()
         for name in GATEWAYS:
             settings[f"{name.upper()}_API_KEY"] = f"sandbox-{name}"
             settings[f"{name.upper()}_BASE_URL"] = f"{self.gateways_url}/{name}"
         return settings
+
+    def _webhook_secret(self) -> str:
+        """What Kling and the receiver share, the same after a restart."""
+        digest = hmac.digest(self.secrets.secret_key.encode(), b"kling", "sha256")
+        return f"whsec_{b64encode(digest).decode()}"
 
     def _log_tail(self) -> str:
         return "\n".join((self.data_dir / "stack.log").read_text(encoding="utf-8").splitlines()[-30:])

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import av
 
-GATEWAYS = {"apimart", "apimaster", "apimodels", "evolink", "newapi"}
+GATEWAYS = {"apimart", "apimaster", "apimodels", "evolink", "kling", "newapi"}
 
 
 def test_the_demo_brings_a_clip_home_through_every_gateway(tmp_path: Path) -> None:

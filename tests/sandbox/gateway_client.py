@@ -41,6 +41,15 @@ DOCUMENTED: Mapping[str, dict[str, Any]] = {
         "quality": "720p",
         "model_params": {"character_orientation": "image", "keep_sound": True, "watermark_info": {"enabled": False}},
     },
+    "kling": {
+        "contents": [
+            {"type": "prompt", "text": "A girl wearing a gray loose T-shirt and denim shorts"},
+            {"type": "image", "url": "https://example.com/character.png"},
+            {"type": "video", "url": "https://example.com/dance.mp4"},
+        ],
+        "settings": {"character_orientation": "video", "audio": "original", "resolution": "1080p"},
+        "options": {"watermark_info": {"enabled": False}},
+    },
     "newapi": {
         "model": "kling-v3-std-silent",
         "prompt": "广角电影感镜头,一个旅行者独自穿过满是尘土的沙漠废墟",
@@ -55,6 +64,7 @@ SUBMIT = {
     "apimaster": "/apimaster/v1/videos/generations",
     "apimodels": "/apimodels/api/v1/video/generations",
     "evolink": "/evolink/v1/videos/generations",
+    "kling": "/kling/motion-control/kling-3.0",
     "newapi": "/newapi/v1/video/generations",
 }
 QUERY = {
@@ -62,6 +72,7 @@ QUERY = {
     "apimaster": "/apimaster/v1/videos/{}",
     "apimodels": "/apimodels/api/v1/video/generations?task_id={}",
     "evolink": "/evolink/v1/tasks/{}",
+    "kling": "/kling/tasks?task_ids={}",
     "newapi": "/newapi/v1/video/generations/{}",
 }
 GATEWAYS = tuple(SUBMIT)
@@ -93,6 +104,7 @@ def video_url(gateway: str, answer: Mapping[str, Any]) -> str:
         "apimaster": lambda: answer["url"],
         "apimodels": lambda: answer["data"]["resultUrls"][0],
         "evolink": lambda: answer["results"][0],
+        "kling": lambda: answer["data"][0]["outputs"][0]["url"],
         "newapi": lambda: answer["data"]["result_url"],
     }
     found: str = ways[gateway]()

@@ -58,7 +58,7 @@ class Apimart(Gateway):
     def new_id(self) -> str:
         return "task_01" + letters(CROCKFORD, 24)
 
-    def idempotency_key(self, request: Request) -> str | None:
+    def idempotency_key(self, request: Request, body: Body) -> str | None:
         key = request.headers.get("Idempotency-Key")
         if key is not None and not KEY.fullmatch(key):
             raise Refusal(400, "Idempotency-Key must be 1 to 191 visible ASCII characters", param="Idempotency-Key")

@@ -21,6 +21,7 @@ from rushes.deploy.sandbox.gateways.context import Context
 from rushes.deploy.sandbox.gateways.evolink import EvoLink
 from rushes.deploy.sandbox.gateways.faults import Faults
 from rushes.deploy.sandbox.gateways.gateway import Gateway
+from rushes.deploy.sandbox.gateways.kling import Kling
 from rushes.deploy.sandbox.gateways.newapi import NewApi
 from rushes.deploy.sandbox.gateways.reference_inputs import References
 from rushes.deploy.sandbox.gateways.render import ClipRenderer
@@ -29,12 +30,12 @@ from rushes.deploy.sandbox.gateways.server import Request, Response, json_respon
 from rushes.deploy.sandbox.gateways.settings import Settings
 from rushes.deploy.sandbox.gateways.signed_links import Links
 
-GATEWAYS: tuple[type[Gateway], ...] = (Apimart, ApiMaster, ApiModels, EvoLink, NewApi)
+GATEWAYS: tuple[type[Gateway], ...] = (Apimart, ApiMaster, ApiModels, EvoLink, Kling, NewApi)
 NAMES = tuple(gateway.name for gateway in GATEWAYS)
 
 
 class Sandbox:
-    """All five gateways over one billing database in `data_dir`; `origin` is the address of the server."""
+    """All six gateways over one billing database in `data_dir`; `origin` is the address of the server."""
 
     def __init__(self, data_dir: Path, origin: str, settings: Settings) -> None:
         billing = Billing(data_dir / "books.sqlite3")

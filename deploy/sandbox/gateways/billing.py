@@ -54,6 +54,11 @@ class Task:
     def ends_at(self) -> float:
         return self.accepted_at + self.takes_s
 
+    @property
+    def shown_at(self) -> float:
+        """From when on a query finds it."""
+        return float(self.fate.get("shown_at", 0))
+
     def state(self, now: float) -> str:
         """pending, processing, completed or failed."""
         if now >= self.ends_at:
@@ -105,10 +110,11 @@ class Billing:
 
     # -- tasks and bills
 
-    def accept(self, task: Task, callbacks: Iterable[tuple[str, bool]] = ()) -> tuple[Task, bool]:
-        """Record task, bill and callbacks `(url, forged)` at once; returns the task, and whether its key came before.
+    def accept(self, task: Task, callbacks: Iterable[tuple[str, bool, float]] = ()) -> tuple[Task, bool]:
+        """Record task, bill and callbacks at once; returns the task, and whether its key came before.
 
-        Raises Refusal (409) where the idempotency key came with another body.
+        A callback is `(url, forged, seconds after which it is due)`. Raises Refusal (409) where the
+        idempotency key came with another body.
         """
         with self._lock, self._db:
             first = self._first(task.gateway, task.api_key, task.idempotency_key, task.body)
@@ -125,7 +131,10 @@ class Billing:
             )
             self._db.executemany(
                 "INSERT INTO callbacks (gateway, task_id, url, forged, due_at) VALUES (?, ?, ?, ?, ?)",
-                [(task.gateway, task.id, url, forged, _callback_at(task, forged)) for url, forged in callbacks],
+                [
+                    (task.gateway, task.id, url, forged, task.accepted_at + after_s)
+                    for url, forged, after_s in callbacks
+                ],
             )
         return task, False
 
@@ -148,6 +157,12 @@ class Billing:
     def task(self, gateway: str, task_id: str) -> Task | None:
         """The task of that id, if the gateway has one."""
         rows = self._rows("SELECT * FROM tasks WHERE gateway = ? AND id = ?", gateway, task_id)
+        return _task(rows[0]) if rows else None
+
+    def by_key(self, gateway: str, api_key: str, key: str) -> Task | None:
+        """The task of that key of a client's, if the gateway has one."""
+        sql = "SELECT * FROM tasks WHERE gateway = ? AND api_key = ? AND idempotency_key = ?"
+        rows = self._rows(sql, gateway, api_key, key)
         return _task(rows[0]) if rows else None
 
     def tasks(self, gateway: str = "") -> list[Task]:
@@ -216,10 +231,6 @@ class Billing:
         """Every request that broke a rule, oldest first."""
         sql = "SELECT * FROM violations WHERE ? IN ('', gateway) ORDER BY rowid"
         return [dict(row) for row in self._rows(sql, gateway)]
-
-
-def _callback_at(task: Task, forged: bool) -> float:
-    return task.accepted_at + min(task.takes_s * FORGED_SHARE, FORGED_MAX_S) if forged else task.ends_at
 
 
 def _columns(task: Task) -> dict[str, Any]:

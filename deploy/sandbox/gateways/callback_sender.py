@@ -35,14 +35,14 @@ def next_due(
     return later if later <= ended_at + gateway.retried_for_s else None
 
 
-def send(url: str, body: bytes) -> int | str:
+def send(url: str, body: bytes, headers: Mapping[str, str]) -> int | str:
     """POST a JSON body without following redirects; returns the status, or the name of the error."""
     parts = urlsplit(url)
     connect = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
     connection = connect(parts.hostname or "", parts.port, timeout=TIMEOUT_S)
     try:
         target = parts.path + (f"?{parts.query}" if parts.query else "")
-        connection.request("POST", target or "/", body, {"Content-Type": "application/json"})
+        connection.request("POST", target or "/", body, {"Content-Type": "application/json", **headers})
         return connection.getresponse().status
     except (OSError, http.client.HTTPException) as error:
         return type(error).__name__
@@ -85,7 +85,10 @@ class CallbackSender:
         task = self._billing.task(callback.gateway, callback.task_id)
         if task is None:
             raise LookupError(f"a callback without its task {callback.task_id}")
-        outcome = send(callback.url, json.dumps(self._body(gateway, task, callback), ensure_ascii=False).encode())
+        body = json.dumps(self._body(gateway, task, callback), ensure_ascii=False).encode()
+        # Whoever forges a callback does not know the secret.
+        signature = {} if callback.forged else gateway.callback_headers(f"{task.id}-{callback.id}", body, time.time())
+        outcome = send(callback.url, body, signature)
         arrived = isinstance(outcome, int) and 200 <= outcome < 300
         now = time.time()
         due_at = next_due(gateway, callback, task.ends_at, now, arrived, self._deliveries)

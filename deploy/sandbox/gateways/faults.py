@@ -41,6 +41,7 @@ STAGES: Mapping[str, tuple[str, ...]] = {
     "rate_limited": CALLS,
     "redirect": ANYWHERE,
     "refuse_503": ANYWHERE,
+    "shows_late": ("accept",),
     "slow": ANYWHERE,
     "throttled": CALLS,
     "truncated_clip": ("download",),

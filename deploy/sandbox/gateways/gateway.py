@@ -17,7 +17,7 @@ from decimal import Decimal
 from typing import Any, ClassVar
 
 from rushes.deploy.sandbox.gateways import drawing, files
-from rushes.deploy.sandbox.gateways.billing import Clip, Task
+from rushes.deploy.sandbox.gateways.billing import FORGED_MAX_S, FORGED_SHARE, Clip, Task
 from rushes.deploy.sandbox.gateways.context import Context, TaskStatus
 from rushes.deploy.sandbox.gateways.faults import CannedResponse, Fault, cut, reshaped
 from rushes.deploy.sandbox.gateways.reference_inputs import Picture, Unreadable, Video
@@ -29,7 +29,7 @@ DAY_S = 86400
 LENGTH_SLACK_S = 0.1  # a container rounds its length up to a frame
 UNKNOWN_WORD = "simmering"
 LENGTHS_S = {"image": (3.0, 10.0), "video": (3.0, 30.0)}  # by character_orientation
-SHORT_SIDES = {"std": 720, "pro": 1080, "720p": 720, "1080p": 1080}
+SHORT_SIDES = {"std": 720, "pro": 1080, "720p": 720, "1080p": 1080, "4k": 2160}
 
 Body = Mapping[str, Any]
 Routes = tuple[tuple[str, str, str], ...]  # method, path, handler
@@ -51,6 +51,8 @@ class Gateway(ABC):
     quick_retries_s: ClassVar[tuple[float, ...]] = ()
     later_retry_s: ClassVar[float] = 30
     retried_for_s: ClassVar[float] = 0
+    calls_at: ClassVar[tuple[float, ...]] = (1,)
+    """When it calls back, as shares of a task's duration."""
 
     def __init__(self, context: Context) -> None:
         self.context = context
@@ -86,9 +88,13 @@ class Gateway(ABC):
     def new_id(self) -> str:
         """A task id as this gateway makes them."""
 
-    def idempotency_key(self, request: Request) -> str | None:
-        """The key that makes a repeated submit safe, where the gateway honours one."""
+    def idempotency_key(self, request: Request, body: Body) -> str | None:
+        """The client's own key of a submit, if the gateway supports one."""
         return None
+
+    def repeated(self, task: Task) -> Task:
+        """The task of a submit whose key came before; raises Refusal if the gateway refuses such a submit."""
+        return task
 
     def callback_url(self, body: Body) -> str | None:
         """The address for the callback, where the gateway sends one."""
@@ -105,6 +111,14 @@ class Gateway(ABC):
     def callback(self, task: Task, status: TaskStatus) -> dict[str, Any]:
         """The body of a callback."""
         return self.query_body(task, status)
+
+    def callback_headers(self, callback_id: str, body: bytes, now: float) -> Mapping[str, str]:
+        """The signature of a callback, if the gateway signs."""
+        return {}
+
+    def http_status(self, refusal: Refusal) -> int:
+        """The HTTP status of an error response."""
+        return refusal.http or refusal.status
 
     @abstractmethod
     def error_body(self, refusal: Refusal) -> dict[str, Any]:
@@ -127,7 +141,7 @@ class Gateway(ABC):
         except CannedResponse as canned:
             return canned.response
         except Refusal as refusal:
-            return json_response(self.error_body(refusal), refusal.http or refusal.status, refusal.headers)
+            return json_response(self.error_body(refusal), self.http_status(refusal), refusal.headers)
 
     def _route(self, request: Request, path: str) -> Response:
         for method, pattern, handler in self._routes:
@@ -135,49 +149,59 @@ class Gateway(ABC):
             if match and request.method == method:
                 response: Response = handler(request, *match.groups())
                 return response
-        raise self._record_violation(request, Refusal(404, f"Invalid URL ({request.method} {path})", "invalid_url"))
+        raise self.record_violation(request, Refusal(404, f"Invalid URL ({request.method} {path})", "invalid_url"))
 
-    def _record_violation(self, request: Request, refusal: Refusal) -> Refusal:
+    def record_violation(self, request: Request, refusal: Refusal) -> Refusal:
         call, body = f"{request.method} {request.path}", request.body[:10_000].decode(errors="replace")
         self.context.billing.note_violation(self.name, time.time(), call, refusal.message, body)
         return refusal
 
-    def _authorize(self, request: Request) -> str:
+    def authorize(self, request: Request) -> str:
         scheme, _, key = (request.headers.get("Authorization") or "").partition(" ")
         if scheme != "Bearer" or not self.context.settings.knows(key):
-            raise self._record_violation(request, Refusal(401, "invalid API key", "invalid_api_key"))
+            raise self.record_violation(request, Refusal(401, "invalid API key", "invalid_api_key"))
         return key
 
     def submit(self, request: Request) -> Response:
         """Accept and bill the request, unless a rule or a fault prevents it."""
-        api_key = self._authorize(request)
+        api_key = self.authorize(request)
         try:
             task = self._draft(request, api_key)
         except Refusal as refusal:
-            raise self._record_violation(request, refusal) from None
+            raise self.record_violation(request, refusal) from None
+        if task.accepted_at:
+            task = self.repeated(task)
         fault = self.context.faults.take(self.name, "submit")
-        _strike(fault, accepted=False)
+        strike(fault, accepted=False)
         task, replayed = self._accept(task)
-        _strike(fault, accepted=True)
+        if replayed:
+            task = self.repeated(task)
+        strike(fault, accepted=True)
         return json_response(self.accepted_body(task), headers={"Idempotency-Replayed": "true"} if replayed else {})
 
     def _draft(self, request: Request, api_key: str) -> Task:
-        body, key = self._body(request), self.idempotency_key(request)
+        body = self.body(request)
+        key = self.idempotency_key(request, body)
         return self.context.billing.first(self.name, api_key, key, body) or self._new(api_key, key, body)
 
-    def _body(self, request: Request) -> dict[str, Any]:
+    def fields_of(self, request: Request) -> Mapping[str, Field]:
+        """The documented body of this call."""
+        return self.fields
+
+    def body(self, request: Request) -> dict[str, Any]:
+        """The body of a submit as it is kept; raises Refusal where it breaks a rule."""
         try:
             body = json.loads(request.body)
         except ValueError:
             raise Refusal(400, "the body is not JSON", "invalid_json") from None
         if not isinstance(body, dict) or "json" not in request.headers.get("Content-Type", ""):
             raise Refusal(400, "the body is not a JSON object sent as application/json", "invalid_json")
-        for broken in list(check(body, self.fields)) or list(self.broken_rules(body)):
+        for broken in list(check(body, self.fields_of(request))) or list(self.broken_rules(body)):
             raise Refusal(400, broken.message, "invalid_request", broken.param)
         return body
 
     def _new(self, api_key: str, key: str | None, body: dict[str, Any]) -> Task:
-        clip = self._clip(body)
+        clip = self.clip(body)
         return Task(
             gateway=self.name,
             id=self.new_id(),
@@ -190,7 +214,8 @@ class Gateway(ABC):
             idempotency_key=key,
         )
 
-    def _clip(self, body: Body) -> Clip:
+    def clip(self, body: Body) -> Clip:
+        """The clip that a body asks for; raises Refusal if a reference is rejected."""
         picture_url, video_url = self.media_urls(body)
         video = self._video(video_url, body) if video_url else None
         picture = self.context.references.picture(picture_url) if picture_url else None
@@ -225,23 +250,26 @@ class Gateway(ABC):
         return self.context.billing.accept(task, self._callbacks(task, fault))
 
     def _fate(self, fault: Fault | None) -> dict[str, Any]:
+        if fault and fault.fault == "shows_late":
+            return {"shown_at": time.time() + float(fault.options.get("seconds", 5))}
         if not fault or fault.fault != "fail_task":
             return {}
         code, message = self.failures["policy" if fault.options.get("policy") else "plain"]
         return {"failed": [fault.options.get("code", code), fault.options.get("message", message)]}
 
-    def _callbacks(self, task: Task, fault: Fault | None) -> list[tuple[str, bool]]:
+    def _callbacks(self, task: Task, fault: Fault | None) -> list[tuple[str, bool, float]]:
         url, name = self.callback_url(task.body), fault.fault if fault else ""
         if not url or name == "no_callback":
             return []
-        return [(url, True), (url, False)] if name == "forged_first" else [(url, False)]
+        forged = [(url, True, min(task.takes_s * FORGED_SHARE, FORGED_MAX_S))] if name == "forged_first" else []
+        return [*forged, *((url, False, task.takes_s * share) for share in self.calls_at)]
 
     def task(self, request: Request, task_id: str) -> Task:
         """The task of that id; raises Refusal where this key has no such task."""
-        api_key = self._authorize(request)
+        api_key = self.authorize(request)
         task = self.context.billing.task(self.name, task_id)
         if task is None or task.api_key != api_key:
-            raise self._record_violation(request, self.unknown_task_error(task_id))
+            raise self.record_violation(request, self.unknown_task_error(task_id))
         return task
 
     def query(self, request: Request, task_id: str) -> Response:
@@ -250,16 +278,21 @@ class Gateway(ABC):
         fault = self.context.faults.take(self.name, "query")
         if fault and fault.fault == "not_found":
             raise self.unknown_task_error(task_id)
-        _strike(fault)
+        strike(fault)
+        return json_response(self.task_body(task, fault))
+
+    def task_body(self, task: Task, fault: Fault | None) -> dict[str, Any]:
+        """What a query that meets this fault says of a task."""
         status = self.status(task, time.time())
         if fault and fault.fault == "unknown_status":
             status = replace(status, word=UNKNOWN_WORD)
         if status.state != "completed":
-            return json_response(self.query_body(task, status))
+            return self.query_body(task, status)
         fault = self.context.faults.take(self.name, "result")
-        query_body = self.query_body(task, self._result(task, status, fault))
+        body = self.query_body(task, self._result(task, status, fault))
         odd = fault is not None and fault.fault == "odd_link"
-        return json_response(reshaped(query_body, fault.options) if fault and odd else query_body)
+        reshaped_body: dict[str, Any] = reshaped(body, fault.options) if fault and odd else body
+        return reshaped_body
 
     def status(self, task: Task, now: float) -> TaskStatus:
         """The status of a task at that moment, with a newly signed link once it is completed."""
@@ -288,7 +321,7 @@ class Gateway(ABC):
     def download(self, request: Request, task: Task) -> Response:
         """The clip of a task; download faults strike a GET only."""
         fault = self.context.faults.take(self.name, "download") if request.method == "GET" else None
-        _strike(fault)
+        strike(fault)
         response = files.serve(request, self.context.renderer.video(task.clip))
         if fault and fault.fault == "compressed" and response.piece:
             body = gzip.compress(response.piece.path.read_bytes())
@@ -303,7 +336,7 @@ def letters(alphabet: str, count: int) -> str:
     return "".join(random.choices(alphabet, k=count))
 
 
-def _strike(fault: Fault | None, accepted: bool | None = None) -> None:
+def strike(fault: Fault | None, accepted: bool | None = None) -> None:
     """Let the fault strike if this is its moment: before or after a submit is accepted, or any (None)."""
     if fault and accepted in (None, fault.accepted):
         fault.strike()

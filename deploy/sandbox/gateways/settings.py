@@ -15,6 +15,7 @@ class Settings:
     task_s: tuple[float, float] = (4.0, 4.0)  # SANDBOX_TASK_SECONDS: "4", or "2-6" for anything between
     key: str = ""  # SANDBOX_KEY: the only bearer key that is accepted; unset, any that starts with "sandbox"
     callback_deliveries: int = 2  # SANDBOX_CALLBACK_REPEATS: how often each callback is delivered in total
+    webhook_secret: str = ""  # SANDBOX_WEBHOOK_SECRET: what Kling signs its callbacks with; unset, it does not sign
     inputs: Path | None = None  # SANDBOX_INPUTS: the directory behind /inputs/
 
     def takes_s(self) -> float:
@@ -34,5 +35,6 @@ def from_environ(environ: Mapping[str, str], inputs: Path | None = None) -> Sett
         task_s=(float(low), float(high or low)),
         key=environ.get("SANDBOX_KEY", ""),
         callback_deliveries=int(environ.get("SANDBOX_CALLBACK_REPEATS", "2")),
+        webhook_secret=environ.get("SANDBOX_WEBHOOK_SECRET", ""),
         inputs=directory,
     )
