@@ -12,13 +12,13 @@ from parts import patched
 from scenarios import SCENARIOS, broken, effects
 
 from rushes.shared import credentials
-from rushes.shared.domain import events
+from rushes.shared.domain import events, schedule
 from rushes.shared.domain.job import AttemptStatus, State
 from rushes.shared.domain.transitions import TABLE
 from rushes.shared.ledger.redis_store import RedisStore
 from rushes.shared.storage.archive import Archive
 from rushes.shared.storage.journal import Journal
-from rushes.worker import leases, submit
+from rushes.worker import leases, own_id_query, submit
 
 Off = Callable[[], AbstractContextManager[None]]
 
@@ -94,6 +94,17 @@ def _takes_back(job: Any, event: Any, now: int, policy: Any) -> Any:
     return replace(job, state=State.QUEUED, attempts=job.attempts[:-1], due_at=now, tries=0, setbacks=0)
 
 
+def _another_id(job: Any, services: Any) -> Any:
+    """What is sent again is sent under an id of its own."""
+    call = SAME_CALL(job, services)
+    return replace(call, json={**call.json, "options": {**call.json["options"], "external_task_id": "another"}})
+
+
+def _not_asked(attempt: Any, key: str, services: Any) -> Any:
+    return events.NotFound()
+
+
+SAME_CALL = own_id_query.same_call
 LEASE = (
     (
         "open_tickets",
@@ -161,6 +172,24 @@ SAFEGUARDS: dict[str, Safeguard] = {
         ("answer lost, asked again in vain", "freeze"),
         TWICE_PAID,
         off=lambda: mended(TABLE, {(State.UNCONFIRMED, events.Withdrawn): _takes_back}),
+    ),
+    "same id": Safeguard(
+        "what is sent again is sent under the same id",
+        ("answer lost, shown late", "lost"),
+        "was paid for already",
+        off=lambda: replaced((own_id_query, "same_call", _another_id)),
+    ),
+    "asked first": Safeguard(
+        "nothing is sent again that was not asked for before",
+        ("answer lost, shown late", "lost"),
+        "is sent again, and was not asked for",
+        off=lambda: replaced((own_id_query, "query_by_key", _not_asked)),
+    ),
+    "asked to the last": Safeguard(
+        "what is not known at first may still show",
+        ("answer lost, shown late", "lost"),
+        "input_rejected.* for no cause",
+        off=lambda: replaced((schedule, "NOT_FOUND_ANSWERS", 1), (schedule, "not_taken_at", lambda *_: 0)),
     ),
     "heartbeat": Safeguard(
         "a worker that lives keeps what it holds",

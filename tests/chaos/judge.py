@@ -20,7 +20,7 @@ from rushes.shared.ledger.writes import COUNTERS
 
 IN_DOUBT = (AttemptStatus.SUBMITTING, AttemptStatus.UNCONFIRMED, AttemptStatus.RUNNING)
 # apimart tells what a task cost, the others are in the price table; the vendor behind newapi gives no prices at all.
-PRICED = ("apimart", "apimodels")
+PRICED = ("apimart", "apimodels", "kling")
 # What must have happened for a job to fail so.
 CAUSES: dict[str, set[str]] = {
     "submit_unconfirmed": {"away", "lost", "outage", "doubtful"},
@@ -111,6 +111,8 @@ class Judge:
 
     def _wrongly_held(self, job: Job, marker: str) -> Iterator[str]:
         """A callback that came through settles what is in doubt, unless the gateway goes on denying the task."""
+        if job.current.askable:
+            yield f"held, although {job.current.provider} can be asked for it"
         task = self._task_of(marker, job.current)
         if task and task.denied < UNKNOWN_TASK_ANSWERS and self.simulation.happened[f"heard of {task.id}"]:
             yield f"held, although the callback of {task.id} came through"

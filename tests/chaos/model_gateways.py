@@ -18,7 +18,7 @@ from rushes.shared.http import AnswerLost, NotSent
 from rushes.shared.providers import PROVIDERS
 
 Effect = Callable[..., Any]
-NAMES = ("apimart", "newapi", "apimodels")
+NAMES = ("apimart", "newapi", "apimodels", "kling")
 HOSTS = {f"{name}.example": name for name in NAMES}
 CALLER, INPUTS = "caller.example", "inputs.example"
 REFUSED, LOST = NotSent("pretended"), AnswerLost("pretended")
@@ -37,6 +37,12 @@ DOUBTFUL: Mapping[str, tuple[int, bytes]] = {
     "nameless": (200, b"{}"),
     "proxy": (502, b"<html>502</html>"),
     "fault": (500, b'{"error": {"message": "internal"}}'),
+}
+# How a gateway may refuse an id of ours that it has taken already: no document has the words.
+TAKEN_BEFORE: Mapping[str, tuple[int, bytes]] = {
+    "said": (400, b'{"code": 1201, "message": "external_task_id already exists", "request_id": "r"}'),
+    "unsaid": (400, b'{"code": 1201, "message": "the request cannot be handled", "request_id": "r"}'),
+    "conflict": (409, b'{"code": 1201, "message": "conflict", "request_id": "r"}'),
 }
 NO_ANSWER: Mapping[str, tuple[int, bytes]] = {
     "404": (404, b'{"error": {"message": "not found"}}'),
@@ -71,6 +77,8 @@ class Task:
     accepted_at: int
     ends_at: int
     attempt: int = 0
+    shows_at: int = 0
+    """From when on its gateway finds it."""
     fails: bool = False
     link: int = 1
     dead_links: int = 0
@@ -88,6 +96,8 @@ class SubmitCase:
     lasts_s: float = 5
     fails: bool = False
     dead_links: int = 0
+    late_s: float = 0
+    """So long the task cannot be found."""
 
 
 class Told:
@@ -105,7 +115,7 @@ class Told:
 
 
 class Gateways:
-    """What `HttpClient` reaches: three gateways, the inputs, and the caller who wants to be told.
+    """What `HttpClient` reaches: four gateways, the inputs, and the caller who wants to be told.
 
     `whim` says how the next submit is taken, `oddity` what a poll or a download says instead of the truth, `accepted`
     hears of each new task.
@@ -119,6 +129,11 @@ class Gateways:
         self.wrong_answer: Callable[[str], str] = lambda stage: ""
         self.accepted: Callable[[Task], None] = lambda task: None
         self.refused: Callable[[str, str], None] = lambda job, word: None
+        self.refuses_again: Callable[[], str] = lambda: "unsaid"
+        self.broke: Callable[[str], None] = lambda what: None
+        self._sent: set[str] = set()
+        self._not_found: set[str] = set()
+        """Ids of ours that a gateway was sent which can be asked by them, and those of which it said it has no task."""
         self._effect, self._now = effect, now
 
     # --- the doors of HttpClient
@@ -171,7 +186,12 @@ class Gateways:
     def _submit(self, gateway: str, request: Request) -> Response:
         assert request.json is not None
         job = str(request.json["prompt"])
-        key = request.headers.get("Idempotency-Key") if PROVIDERS[gateway].idempotent else None
+        options = request.json.get("options", {})
+        key = options.get("external_task_id")
+        if PROVIDERS[gateway].idempotent:
+            key = request.headers.get("Idempotency-Key")
+        if PROVIDERS[gateway].askable:
+            self._note_sent(key)
         known = next((task for task in self.tasks if key and (task.gateway, task.key) == (gateway, key)), None)
         behaviour = self.behaviour(gateway, job)
         if behaviour.word in REFUSALS:
@@ -179,18 +199,28 @@ class Gateways:
             return Response(
                 REFUSALS[behaviour.word][0], RATE if behaviour.word == "rate" else {}, REFUSALS[behaviour.word][1]
             )
+        if known and PROVIDERS[gateway].askable:
+            status, body = TAKEN_BEFORE[self.refuses_again()]
+            return Response(status, {}, body)
         if behaviour.takes and known is None:
-            known = self._take(gateway, job, key, request.json.get("callback_url"), behaviour)
+            callback_url = request.json.get("callback_url") or options.get("callback_url")
+            known = self._take(gateway, job, key, callback_url, behaviour)
         if behaviour.word or known is None:
             self.doubts[job] += 1
             status, body = DOUBTFUL[behaviour.word]
             return Response(status, {}, body)
         return _json({"code": 200, "data": {"taskId": known.id, "task_id": known.id}, "task_id": known.id})
 
+    def _note_sent(self, key: str) -> None:
+        if key in self._sent - self._not_found:
+            self.broke(f"{key} is sent again, and was not asked for")
+        self._sent.add(key)
+
     def _take(self, gateway: str, job: str, key: str | None, callback_url: str | None, behaviour: SubmitCase) -> Task:
         ends_at = self._now() + round(behaviour.lasts_s * 1000)
         made = Task(gateway, f"{gateway}-{len(self.tasks)}", job, key, callback_url, self._now(), ends_at)
         made.fails, made.dead_links = behaviour.fails, behaviour.dead_links
+        made.shows_at = self._now() + round(behaviour.late_s * 1000)
         self.tasks.append(made)
         self.accepted(made)
         return made
@@ -202,6 +232,8 @@ class Gateways:
 
     def _query(self, gateway: str, request: Request) -> Response:
         place = urlsplit(request.url)
+        if PROVIDERS[gateway].askable:
+            return self._query_list(gateway, parse_qs(place.query))
         asked = parse_qs(place.query).get("task_id", [place.path.rpartition("/")[2]])[0]
         task = self.task(asked)
         odd = self.wrong_answer("query")
@@ -213,8 +245,23 @@ class Gateways:
             return Response(*NO_ANSWER["404"][:1], {}, NO_ANSWER["404"][1])
         return _json(self.told(task, "pondering" if odd == "word" else ""))
 
+    def _query_list(self, gateway: str, asked: Mapping[str, list[str]]) -> Response:
+        """Of several tasks, by their ids or by ours; what is not known, or not shown yet, is left out."""
+        odd = self.wrong_answer("query")
+        if odd in NO_ANSWER and odd != "word":
+            return Response(NO_ANSWER[odd][0], {}, NO_ANSWER[odd][1])
+        ids, keys = (",".join(asked.get(name, [])).split(",") for name in ("task_ids", "external_task_ids"))
+        found = [task for task in self.tasks if task.gateway == gateway and (task.id in ids or task.key in keys)]
+        found = [task for task in found if task.shows_at <= self._now()]
+        if not found:
+            self._not_found.update(keys)
+        tasks = [self.told(task, "pondering" if odd == "word" else "")["data"] for task in found]
+        return _json(
+            {"code": 0, "data": [{**told, "external_id": task.key} for task, told in zip(found, tasks, strict=True)]}
+        )
+
     def told(self, task: Task, word: str = "") -> dict[str, Any]:
-        """A task as its gateway tells of it, in a form that all three share."""
+        """A task as its gateway tells of it, in a form that all share."""
         over = self._now() >= task.ends_at
         status = word or (("failed" if task.fails else "completed") if over else "processing")
         task.reported = task.reported or status == "failed"

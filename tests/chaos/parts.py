@@ -33,6 +33,7 @@ from rushes.worker import leases, scheduler, steps, submit
 from rushes.worker.scheduler import Scheduler
 from rushes.worker.thread_pools import ThreadPools
 
+GATEWAYS = ("APIMART", "NEWAPI", "APIMODELS", "KLING")
 ENVIRON = {
     "REDIS_URL": "redis://127.0.0.1:1/0",
     "RUSHES_S3_BUCKET": "rushes-chaos",
@@ -46,8 +47,8 @@ ENVIRON = {
     "RUSHES_JOB_TIMEOUT_S": "1800",
     "RUSHES_RESULT_TTL_S": "7200",
     "RUSHES_RETENTION_S": "86400",
-    **{f"{name}_BASE_URL": f"https://{name.lower()}.example" for name in ("APIMART", "NEWAPI", "APIMODELS")},
-    **{f"{name}_API_KEY": "key" for name in ("APIMART", "NEWAPI", "APIMODELS")},
+    **{f"{name}_BASE_URL": f"https://{name.lower()}.example" for name in GATEWAYS},
+    **{f"{name}_API_KEY": "key" for name in GATEWAYS},
 }
 # A scheduler that sleeps until something is due: idle seconds of virtual time need no turns.
 MAX_WAIT_S = 600.0

@@ -48,6 +48,11 @@ SCENARIOS: dict[str, Scenario] = {
         (*[SubmitCase("garbage")] * 6, SubmitCase("broke")),
         state="held",
     ),
+    "answer lost, found by our own id": Scenario(order(text, provider="kling"), (SubmitCase("garbage", lasts_s=2),)),
+    "answer lost, not taken, sent again": Scenario(order(text, provider="kling"), (SubmitCase("proxy", takes=False),)),
+    "answer lost, shown late": Scenario(
+        order(text, provider=["kling", "apimodels"]), (SubmitCase("garbage", lasts_s=200, late_s=200),)
+    ),
     "answer lost, held": Scenario(order(text, provider="newapi"), (SubmitCase("proxy", takes=False),), state="held"),
     "answer lost, forged, called back": Scenario(
         order(text, provider="apimodels"), (SubmitCase("garbage", lasts_s=8),), forge_at_ms=2000

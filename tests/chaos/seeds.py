@@ -7,7 +7,7 @@ from collections import Counter
 from typing import Any
 
 from judge import Judge
-from model_gateways import DOUBTFUL, REFUSALS, SubmitCase
+from model_gateways import DOUBTFUL, REFUSALS, TAKEN_BEFORE, SubmitCase
 from simulation import FATES, FaultPlan, Order, Simulation, motion, text
 
 BOTH = ["newapi", "apimodels"]
@@ -34,9 +34,9 @@ def _order(rng: random.Random, marker: str) -> Order:
     told = {"callback_url": CALLER} if rng.random() < 0.3 else {}
     if rng.random() < 0.35:
         return motion(marker, provider=rng.choice(["apimart", ["apimart", "apimodels"]]), **told)
-    return text(
-        marker, provider=rng.choice(["newapi", "apimodels", ["newapi", "apimodels"], ["apimodels", "newapi"]]), **told
-    )
+    routes: list[Any] = ["newapi", "apimodels", ["newapi", "apimodels"], ["apimodels", "newapi"]]
+    routes += ["kling", ["kling", "apimodels"], ["newapi", "kling"]]
+    return text(marker, provider=rng.choice(routes), **told)
 
 
 class RandomBehaviour:
@@ -60,7 +60,11 @@ class RandomBehaviour:
         if fails:
             self.simulation.excuses[job].add("failed")
         lasts_s = self.rng.choice((0, 0.05, 2, 10, 60, 200))
-        return SubmitCase(word, takes, lasts_s, fails, self.rng.choice((1, 2)) if self._odd(0.1) else 0)
+        dead_links = self.rng.choice((1, 2)) if self._odd(0.1) else 0
+        return SubmitCase(word, takes, lasts_s, fails, dead_links, self.rng.choice((0, 0, 5, 60, 130, 200)))
+
+    def refuses_again(self) -> str:
+        return self.rng.choice([*TAKEN_BEFORE])
 
     def wrong_answer(self, stage: str) -> str:
         words = {"query": ("404", "500", "garbage", "401", "429", "word"), "download": ("cut", "page", "busy")}
@@ -73,6 +77,7 @@ def prepared(seed: int, store: Any) -> tuple[Simulation, Judge]:
     random_behaviour = RandomBehaviour(simulation, rng)
     simulation.gateways.behaviour = random_behaviour.behaviour
     simulation.gateways.wrong_answer = random_behaviour.wrong_answer
+    simulation.gateways.refuses_again = random_behaviour.refuses_again
     _disturb(simulation, rng)
     return simulation, Judge(simulation)
 

@@ -132,6 +132,7 @@ class Simulation:
         self.bucket = Bucket(self.effect)
         self.gateways = Gateways(self.effect, lambda: self.now)
         self.gateways.accepted = self._accepted
+        self.gateways.broke = self.broke
         self.callback_times: Callable[[Task], list[int]] = self._callback_times
         self.broker: Callable[[], list[int]] = self._broker_times
         self.gateways.refused = lambda job, word: self.excuses[job].add("refused")

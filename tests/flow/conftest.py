@@ -15,7 +15,7 @@ import pytest
 import structlog
 from outsiders import Listener
 from patience import PATIENCE_S
-from world import BUCKET, World
+from world import BUCKET, WEBHOOK_SECRET, World
 
 from rushes.deploy.sandbox import s3
 from rushes.deploy.sandbox.ports import free_ports, http_status, wait_until
@@ -40,6 +40,7 @@ def gateways_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     data = str(tmp_path_factory.mktemp("gateways"))
     command = [sys.executable, "-m", "rushes.deploy.sandbox.gateways", "--port", str(port), "--data", data]
     env = {**os.environ, "SANDBOX_TASK_SECONDS": str(TASK_S), "SANDBOX_CALLBACK_REPEATS": "1"}
+    env["SANDBOX_WEBHOOK_SECRET"] = WEBHOOK_SECRET
     process = subprocess.Popen(command, env=env, stderr=subprocess.DEVNULL)
     try:
         wait_until(lambda: http_status(port, "/_sandbox/health") == 200, PATIENCE_S, "gateways")

@@ -33,6 +33,16 @@ OPERATIONS: dict[tuple[str, str], Ask] = {
         "multi_prompt": SHOTS,
         "duration": 3,
     },
+    ("kling", "text"): lambda world: world.text,
+    ("kling", "image"): lambda world: {"model": "kling-v3", "image_url": world.picture, **WORDS},
+    ("kling", "first and last"): lambda world: {
+        "model": "kling-v3",
+        "image_url": world.picture,
+        "last_image_url": world.picture,
+        **WORDS,
+    },
+    ("kling", "motion"): lambda world: {**world.motion, "prompt": "she waves", "keep_original_sound": False},
+    ("kling", "motion of 2.6"): lambda world: {**world.motion, "model": "kling-v2-6-motion-control", "mode": "pro"},
     ("apimodels", "image"): lambda world: {"model": "kling-v3", "image_url": world.picture, **WORDS},
 }
 
@@ -73,3 +83,12 @@ def test_a_clip_costs_what_the_gateway_billed(world: World) -> None:
 
     (bill,) = world.bills()
     assert job.current.cost_usd == Decimal(bill["usd"]) == Decimal("0.4536")
+
+
+def test_a_clip_costs_at_kling_what_was_paid_in_cash(world: World) -> None:
+    job = world.finish(world.submit(world.text, provider="kling", sound=True))
+
+    (bill,) = world.bills()
+    assert job.current.cost_usd == Decimal(bill["usd"]) == Decimal("0.378")
+    assert job.current.link
+    assert (job.current.link.expires_at or 0) > world.clock() + 29 * 86_400_000

@@ -197,6 +197,21 @@ def test_a_key_that_may_be_forgotten_is_not_asked_under(world: World) -> None:
     assert (world.job(job_id).state, world.posts(), len(world.bills())) == (State.UNCONFIRMED, 1, 1)
 
 
+@pytest.mark.parametrize("fault", ["answer_lost", "html_502"])
+def test_a_gateway_that_knows_our_own_id_is_asked_by_it_however_long_ago_that_was(world: World, fault: str) -> None:
+    world.fault("kling", fault)
+    job_id = world.submit(world.motion, provider="kling")
+    world.until(job_id, State.UNCONFIRMED)
+    lose(world)
+    world.advance(3 * 3600)
+    report = recovered(world)
+    job = world.finish(job_id)
+
+    assert states(report) == {job_id: State.UNCONFIRMED}
+    assert (job.state, [attempt.status for attempt in job.attempts]) == (State.COMPLETED, [AttemptStatus.COMPLETED])
+    assert (world.posts(), len(world.bills())) == (1 if fault == "answer_lost" else 2, 1)
+
+
 def test_the_callback_of_a_lost_submit_still_opens_its_door(open_own: Callable[..., World]) -> None:
     world = open_own(callbacks=True)
     job_id = world.submit(world.request_for("evolink"))

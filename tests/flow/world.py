@@ -34,6 +34,7 @@ from rushes.worker.lane_capacity import lanes
 from rushes.worker.scheduler import Scheduler
 
 BUCKET = "rushes-flow"
+WEBHOOK_SECRET = "whsec_dGVzdHNlY3JldHRlc3RzZWNyZXR0ZXN0c2VjcmV0MTI="
 ROUNDS = 400
 DAY_MS = 86_400_000
 WRITES = ("PutObject", "CompleteMultipartUpload", "CopyObject", "DeleteObject")
@@ -386,7 +387,8 @@ class World:
 
     def deliver(self, letter: Letter) -> TestResponse:
         """Hand a callback on to the receiver."""
-        answer = self.door.post(letter.path, data=letter.body, content_type="application/json")
+        signed = {name: held for name, held in letter.headers.items() if name.startswith("webhook-")}
+        answer = self.door.post(letter.path, data=letter.body, content_type="application/json", headers=signed)
         self.clock.tick()  # a question that is put in the moment of a hint may have been put before it
         return answer
 
