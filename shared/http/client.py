@@ -20,7 +20,10 @@ from rushes.shared.http.multi import MultiHandle, Outcome, RequestBatch
 from rushes.shared.http.prepared_request import AwsSigV4, PreparedRequest, next_hop, prepare
 from rushes.shared.http.proxy import Proxy
 from rushes.shared.http.response_stream import ResponseStream
+from rushes.shared.http.urls import origin
 
+# Deadline of a name look-up in `check_host`.
+CHECK_TIMEOUT_S = 10.0
 MAX_REDIRECTS = 10
 # Idle connections that a multi handle keeps: one for streams, which come one after the other, and one for batches.
 STREAM_CONNECTIONS, BATCH_CONNECTIONS = 4, 64
@@ -106,6 +109,10 @@ class HttpClient:
         """
         calls = [self._prepare(request, sign) for request in requests]
         return self._perform_all(calls, time.monotonic() + deadline_s, max_bytes)
+
+    def check_host(self, url: str) -> None:
+        """Look up a URL's host. Raises Forbidden if it may not be reached, NotSent if it has no address."""
+        self._guard.addresses(origin(url), CHECK_TIMEOUT_S)
 
     def check_url(self, url: str) -> None:
         """Check a URL as far as that works without looking up its host; raises Forbidden or NotSent."""

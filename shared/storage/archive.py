@@ -1,10 +1,10 @@
 """The archive: streams a clip into the bucket in constant memory, and writes every object once.
 
-An object's content is never overwritten; a second writer gets the object that is there. A clip of more than one
+An object in the bucket is never overwritten; a second writer gets the object that is there. A clip of more than one
 part is a multipart upload. S3 takes its metadata before the first byte, and its sha256 is known after the last. So the
 finished object is copied onto itself once, on the server, with the sha256 added to its metadata. If the process dies in
-between, the clip is whole but has no sha256; the next archiving of that clip reads it back and adds it. `head` never
-does this: with a store that loses or renames metadata, each call would rewrite the object.
+between, the clip is whole but has no sha256; the next archiving of that clip reads it back and adds it. Reads never
+write: a store that loses or renames metadata would make each read rewrite the object.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ log = structlog.get_logger()
 
 MIB = 1024 * 1024
 MAX_CONCURRENT_PARTS = 2  # parts of one clip that are uploaded while its next part is read
-VIDEO = "video/mp4"  # also if the file format is not MP4: consumers expect one type and one name
+VIDEO = "video/mp4"  # for every container: consumers look for one type under one name
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,8 +76,8 @@ class Archive:
     """The user's bucket. Safe to share between threads; every method raises ArchiveUnavailable if S3 fails.
 
     All clips in progress share `buffers` buffers of `part_bytes` (S3's minimum is 5 MiB): that bounds the memory of any
-    number of them. A clip of up to `part_bytes` costs one PutObject. Measured with the defaults in 2026-11: two
-    processes that archive 16 long clips in all need 48 to 58 MiB more memory, both together.
+    number of them. A clip of up to `part_bytes` costs one PutObject. With the defaults two processes with 16 long clips
+    between them grow by 48 to 58 MiB together (2026-11).
     """
 
     def __init__(
@@ -97,8 +97,8 @@ class Archive:
         self._curl_put = curl_put
         self._prefix = prefix
         # `curl_put` is given only if it can send all extra arguments (services.archive_over).
-        self._extra_headers = extra_args.headers(extra_args.for_operation(self._bucket.extra, s3, "PutObject"))
-        self._extra_part_headers = extra_args.headers(extra_args.for_operation(self._bucket.extra, s3, "UploadPart"))
+        self._headers = extra_args.headers(extra_args.for_operation(self._bucket.extra, s3, "PutObject"))
+        self._part_headers = extra_args.headers(extra_args.for_operation(self._bucket.extra, s3, "UploadPart"))
         self._buffers = BufferPool(buffers, part_bytes)
 
     @property
@@ -114,12 +114,11 @@ class Archive:
     def put_clip(self, key: str, source: ClipSource, metadata: Mapping[str, str]) -> ArchivedClip:
         """Stream a clip to `key`, its sha256 in the metadata. An object that is there already stays, and is returned.
 
-        Raises InvalidClip if the source is not exactly one complete clip. Errors of the source pass through. Nothing is
-        stored in both cases.
+        Raises InvalidClip if the source is not one whole clip, and whatever the source raises; then nothing is stored.
         """
         reader = ClipReader(source)
-        with ExitStack() as open_parts:  # invariant: every buffer goes back to the pool, or all archiving would stop
-            parts = self._parts(reader, open_parts)
+        with ExitStack() as buffers:  # invariant: every buffer goes back, or all archiving would stop
+            parts = self._parts(reader, buffers)
             first = next(parts)
             if reader.has_more():
                 written = self._put_long(key, chain([first], parts), reader, metadata)
@@ -163,7 +162,6 @@ class Archive:
             return [False] * len(manifests)
         objects = [(key, *_manifest_object(manifest)) for key, manifest in manifests]
         puts = [(key, body, self._put_headers(content_type, metadata)) for key, body, content_type, metadata in objects]
-        # True: written now. False: one was there already. None: not known.
         return [written is not None for written in self._curl_put.put_all(puts)]
 
     def read_json(self, key: str) -> Any | None:
@@ -210,7 +208,7 @@ class Archive:
             return self._links.presign(self.bucket, key, expires_s)
 
     def check(self) -> None:
-        """Raise if the bucket does not exist or the credentials may not use it, as far as reads can tell."""
+        """Return if the bucket exists and the credentials may use it, as far as reads can tell."""
         self._bucket.check(f"{self._prefix}jobs/")
 
     def abort_stale_uploads(self, older_than_s: float, now_ms: int) -> int:
@@ -227,10 +225,10 @@ class Archive:
             self._abort(upload["Key"], upload["UploadId"])
         return len(stale)
 
-    def _parts(self, reader: ClipReader, open_parts: ExitStack) -> Iterator[UploadPart]:
-        """Yield the clip in parts. To send a filled part needs no further buffer, so clips cannot block each other."""
+    def _parts(self, reader: ClipReader, buffers: ExitStack) -> Iterator[UploadPart]:
+        """Yield the clip in parts. A filled part can be sent without another buffer, so archives cannot deadlock."""
         while reader.has_more():  # wait for bytes before taking a buffer: a slow link then holds none
-            part = open_parts.enter_context(UploadPart(self._buffers))
+            part = buffers.enter_context(UploadPart(self._buffers))
             while part.free_bytes and reader.has_more():
                 part.add(reader.take(part.free_bytes))
             yield part
@@ -239,20 +237,19 @@ class Archive:
         """Put one object; False, and nothing is changed, if there is one already."""
         with suppress(Conflict):
             return self._put(key, body, content_type, metadata)
-        # Conflict: another write of this key was in progress. It has ended by now, so try once more.
-        return self._put(key, body, content_type, metadata)
+        return self._put(key, body, content_type, metadata)  # the concurrent write has ended by now
 
     def _put(self, key: str, body: bytes | UploadPart, content_type: str, metadata: Mapping[str, str]) -> bool:
         if self._curl_put:
             written = self._curl_put.put(key, _bytes(body), self._put_headers(content_type, metadata))
-            if written is not None:  # None: it is not known whether curl stored it, so the bucket's client sends it
+            if written is not None:
                 return written
         return self._bucket.put(key, body, content_type, metadata)
 
     def _put_headers(self, content_type: str, metadata: Mapping[str, str]) -> dict[str, str]:
         """The headers of an object that CurlPut sends."""
         metadata_headers = {f"x-amz-meta-{name}": value for name, value in encode_metadata(metadata).items()}
-        return {"Content-Type": content_type, **metadata_headers, **self._extra_headers}
+        return {"Content-Type": content_type, **metadata_headers, **self._headers}
 
     def _put_long(self, key: str, parts: Iterable[UploadPart], reader: ClipReader, metadata: Mapping[str, str]) -> bool:
         etag = self._put_parts(key, parts, metadata)
@@ -263,7 +260,7 @@ class Archive:
         except ArchiveUnavailable as refusal:
             if refusal.transient:
                 raise
-            log.warning("sha256 not in metadata", key=key, reason=str(refusal))  # the manifest has its sha256
+            log.warning("clip not stamped", key=key, reason=str(refusal))  # the manifest has its sha256
         return True
 
     def _put_parts(self, key: str, parts: Iterable[UploadPart], metadata: Mapping[str, str]) -> str | None:
@@ -290,9 +287,9 @@ class Archive:
         return completed
 
     def _send_part(self, key: str, upload_id: str, number: int, part: UploadPart) -> CompletedPartTypeDef:
-        with part:  # give its buffer back now; the ExitStack of put_clip does it for parts that were never sent
+        with part:
             etag = (
-                self._curl_put.put_part(key, upload_id, number, part.content(), self._extra_part_headers)
+                self._curl_put.put_part(key, upload_id, number, part.content(), self._part_headers)
                 if self._curl_put
                 else None
             )
@@ -320,7 +317,7 @@ class Archive:
             metadata = {**metadata_of(response), "sha256": sha256}
             self._bucket.replace_metadata(file.key, response["ETag"], file.content_type or VIDEO, metadata)
         except ArchiveUnavailable as refusal:  # the manifest gets the sha256 from here
-            log.warning("sha256 not in metadata", key=file.key, reason=str(refusal))
+            log.warning("clip not stamped", key=file.key, reason=str(refusal))
         return StoredFile(file.key, file.size, sha256, file.content_type)
 
 
