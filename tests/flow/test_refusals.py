@@ -129,7 +129,7 @@ def by_hand(world: World, act: str, *gateways: str) -> None:
 
 
 def test_what_an_operator_paused_is_passed_by(world: World) -> None:
-    by_hand(world, "pause", "newapi", "apimodels")
+    by_hand(world, "pause", "newapi", "apimodels", "kling")
     job_id = world.submit(world.text)
     pinned = world.submit(world.request_for("newapi"))
     world.exhaust()
