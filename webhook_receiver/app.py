@@ -21,10 +21,14 @@ from rushes.webhook_receiver.health import health
 from rushes.webhook_receiver.history_api import history_api
 from rushes.webhook_receiver.jobs_api import jobs_api
 from rushes.webhook_receiver.metrics import metrics
+from rushes.webhook_receiver.models_api import models_api
 from rushes.webhook_receiver.quarantine_api import quarantine_api
 from rushes.webhook_receiver.rate_limits import RateLimits
 
-BLUEPRINTS = (callbacks, jobs_api, gateways_api, health, metrics, docs, assets, console, quarantine_api, history_api)
+BLUEPRINTS = (
+    *(callbacks, jobs_api, gateways_api, models_api, health, metrics, docs, assets, console),
+    *(quarantine_api, history_api),
+)
 
 DEFAULT_HEADERS = (
     ("X-Content-Type-Options", "nosniff"),

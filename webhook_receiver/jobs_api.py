@@ -17,6 +17,7 @@ from werkzeug.wrappers import Response as AnyResponse
 from rushes.shared.domain import events, money
 from rushes.shared.domain.ids import CROCKFORD
 from rushes.shared.domain.job import Job, State
+from rushes.shared.intake.catalog import price_document
 from rushes.shared.intake.estimates import gateway_estimates
 from rushes.shared.intake.intake import KEY_CHARS, Receipt, Unacceptable, length_s
 from rushes.shared.intake.job_document import document
@@ -280,6 +281,8 @@ def estimate(body: Any) -> list[dict[str, Any]]:
             "estimated_cost_usd": money.text(estimate.estimated_usd),
             "would_send": body_to_send(estimate.provider, request_fields, seconds) if estimate.able else None,
             "why_not": estimate.why_not,
+            "price": price_document(estimate.price) if estimate.price else None,
+            "notes": list(estimate.notes),
         }
         for estimate in gateway_estimates(request_fields, services().settings.gateways, services().prices, seconds)
     ]

@@ -16,6 +16,7 @@ from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 from rushes.shared import __version__
 from rushes.shared.domain import counters, money, schedule
 from rushes.shared.domain.job import State
+from rushes.shared.intake import catalog
 from rushes.shared.operations import overdue
 from rushes.shared.services import Services
 from rushes.webhook_receiver.auth import services
@@ -101,6 +102,14 @@ def gateway_metrics(parts: Services, now: int) -> Iterator[Metric]:
     }
     why = {name: health.get("why", "") for name, health in healths.items()}
     caps = {name: (gateway.max_in_flight, gateway.submits_per_minute) for name, gateway in gateways.items()}
+    unknown = catalog.unknown_prices(gateways, parts.prices)
+    yield gauge(
+        "prices_unknown",
+        "Kinds of work of a model that an enabled gateway offers, and whose price is not known.",
+        unknown.items(),
+        "gateway",
+        "model",
+    )
     gauges: dict[str, tuple[str, dict[str, float]]] = {
         "in_flight": ("Jobs that a gateway has.", {name: ledger.gateways.in_flight(name) for name in gateways}),
         "in_flight_max": (

@@ -69,7 +69,10 @@ IMAGE = f"{INPUT} JPG or PNG up to 10 MB, sides 300 to 65536 px, aspect 1:2.5 to
 RULES: dict[str, dict[str, Any]] = {
     "prompt": {"description": "Required for text to video."},
     "negative_prompt": {"description": "Text and image to video."},
-    "multi_prompt": {"description": "Image to video; excludes `prompt`."},
+    "multi_prompt": {
+        "description": "The shots, in their order; excludes `prompt`. Where a gateway wants the seconds of each shot,"
+        " they have to add up to `duration`. Without `image_url` each shot needs a duration."
+    },
     "image_url": {"description": f"Required for motion; the first frame otherwise. {IMAGE}"},
     "last_image_url": {"description": f"The last frame; needs `image_url`. {IMAGE}"},
     "video_url": {
@@ -79,7 +82,7 @@ RULES: dict[str, dict[str, Any]] = {
     "character_orientation": {"description": "Required for motion; `video` when `element_ids` is given."},
     "keep_original_sound": {"description": "Motion only."},
     "element_ids": {"description": "Motion only."},
-    "mode": {"description": "`std` is 720p, `pro` 1080p."},
+    "mode": {"description": "`std` is 720p, `pro` 1080p; `4k` where a gateway documents it."},
     "duration": {"description": "Seconds. v3: 3 to 15; v2-6: 5 or 10. Not for motion.", "minimum": 3, "maximum": 15},
     "aspect_ratio": {"description": "Text and image to video."},
     "sound": {"description": "Text and image to video; with v2-6 `pro` only."},
@@ -134,6 +137,13 @@ OPERATIONS: list[dict[str, Any]] = [
     {"required": ["prompt"], "properties": without("image_url", "last_image_url", "multi_prompt")},
     {"required": ["image_url"], "properties": without("multi_prompt")},
     {"required": ["image_url", "multi_prompt"], "properties": without("prompt")},
+    {
+        "required": ["multi_prompt"],
+        "properties": {
+            "multi_prompt": {"items": {"required": ["duration"]}},
+            **without("prompt", "image_url", "last_image_url"),
+        },
+    },
 ]
 NO_MOTION = without(*schema.MOTION_FIELDS - schema.CLIP_FIELDS)
 V3: dict[str, Any] = {

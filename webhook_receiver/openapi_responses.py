@@ -5,64 +5,27 @@ These schemas only describe; documents are written by shared/intake/job_document
 
 from __future__ import annotations
 
-from typing import Any
-
-from marshmallow import EXCLUDE, Schema, fields, validate
+from marshmallow import fields
 
 from rushes.shared.domain.ids import CROCKFORD
 from rushes.shared.domain.job import AttemptStatus, State
+from rushes.webhook_receiver.openapi_fields import (
+    OpenSchema,
+    always,
+    choice_of,
+    many,
+    moment,
+    nested,
+    number,
+    seconds,
+    text,
+    texts,
+    usd,
+)
+from rushes.webhook_receiver.openapi_models import Price
 from rushes.webhook_receiver.openapi_request import GATEWAYS, AcceptedRequest
 
 JOB_ID = f"^job_[{CROCKFORD}]{{26}}$"
-
-
-# --- short forms of fields
-
-
-def always(kind: type[fields.Field[Any]], description: str = "", null: bool = False, **more: Any) -> Any:
-    """A field that is always present; `null` says whether its value may be null."""
-    rules = {name: more.pop(name) for name in ("validate", "keys", "values") if name in more}
-    metadata = {"description": description, **more} if description else more
-    return kind(required=True, allow_none=null, metadata=metadata, **rules)
-
-
-def text(description: str = "", null: bool = False, **more: Any) -> Any:
-    return always(fields.String, description, null, **more)
-
-
-def number(description: str = "", null: bool = False, **more: Any) -> Any:
-    return always(fields.Integer, description, null, minimum=0, **more)
-
-
-def seconds(description: str) -> Any:
-    return always(fields.Float, description, validate=validate.Range(min=0))
-
-
-def usd(description: str = "", null: bool = True) -> Any:
-    return text(description, null, pattern=r"^\d+(\.\d+)?$", example="0.82304")
-
-
-def moment(description: str = "", null: bool = True) -> Any:
-    return always(fields.DateTime, description, null, example="2026-11-20T17:45:00.000Z")
-
-
-def choice_of(choices: Any, description: str = "", null: bool = False) -> Any:
-    return text(description, null, validate=validate.OneOf([str(choice) for choice in choices]))
-
-
-class OpenSchema(Schema):
-    """An object with these fields; it may have more."""
-
-    class Meta:
-        unknown = EXCLUDE
-
-
-def nested(schema: type[Schema], null: bool = False) -> Any:
-    return fields.Nested(schema, required=True, allow_none=null)
-
-
-def many(schema: type[Schema]) -> Any:
-    return fields.List(fields.Nested(schema), required=True)
 
 
 # --- decisions
@@ -236,6 +199,8 @@ class Estimate(OpenSchema):
     estimated_cost_usd = usd("Null where the price or the length of the reference is unknown.")
     would_send = always(fields.Dict, "The exact body; null where the gateway is not able.", null=True)
     why_not = text(null=True)
+    price = nested(Price, null=True)
+    notes = texts("What to know of it: a price that is unknown or in doubt, names that are guesses.")
 
 
 class Estimates(OpenSchema):

@@ -135,7 +135,8 @@ def estimate(file: TextIO | None, **flags: Any) -> None:
     estimates = Client.connect().estimates(request_of(file, flags))
     rows = []
     for item in estimates:
-        detail = item["why_not"] or json.dumps(item["would_send"], ensure_ascii=False)
+        sent = item["why_not"] or json.dumps(item["would_send"], ensure_ascii=False)
+        detail = " ".join((*item["notes"], sent))
         able = "yes" if item["able"] else "no"
         rows.append((item["provider"], able, item["estimated_cost_usd"] or "unknown", detail))
     print_table(estimates, ("gateway", "able", "USD", "why not / what would be sent"), rows)

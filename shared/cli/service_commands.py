@@ -9,9 +9,31 @@ from click.shell_completion import get_completion_class
 
 from rushes.shared.cli.job_options import completions
 from rushes.shared.cli.output import json_option, print_result, print_table
-from rushes.shared.client import Client, Gateway
+from rushes.shared.client import Client, Gateway, Model, ModelAtGateway, PriceRow
 
 NAME = click.argument("name", shell_complete=completions("provider"))
+
+
+@click.command()
+@json_option
+def models() -> None:
+    """List what can be made: for each model and gateway the price, where it is from and how sure it is."""
+    found = Client.connect().models()
+    names = ("model", "gateway", "kind", "USD", "from")
+    rows = [
+        _price_row(model, gateway, row) for model in found for gateway in model["gateways"] for row in gateway["prices"]
+    ]
+    print_table(found, names, rows)
+
+
+def _price_row(model: Model, gateway: ModelAtGateway, row: PriceRow) -> tuple[Any, ...]:
+    parts = [row["mode"], row["duration"] and f"{row['duration']} s", row["sound"] and "sound"]
+    kind = ", ".join(str(part) for part in (*parts, row["voices"] and "voices") if part)
+    unit, usd = ("clip", row["usd_per_clip"]) if row["usd_per_clip"] else ("second", row["usd_per_second"])
+    cost = f"{usd} a {unit}" if usd else "unknown"
+    checked = f"checked {row['checked']}" if row["checked"] else None
+    origin = ", ".join(part for part in (row["confidence"], checked, row["source"]) if part)
+    return model["id"], gateway["provider"], kind, cost, origin or None
 
 
 @click.command()
@@ -68,4 +90,4 @@ def completion(ctx: click.Context, shell: str) -> None:
     click.echo(completion_class(ctx.find_root().command, {}, "rushes", "_RUSHES_COMPLETE").source())
 
 
-COMMANDS = (gateways, pause, resume, usage, completion)
+COMMANDS = (models, gateways, pause, resume, usage, completion)

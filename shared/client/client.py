@@ -12,7 +12,7 @@ from urllib.parse import quote
 import requests
 
 from rushes.shared.client import events
-from rushes.shared.client.documents import Action, Estimate, Event, Gateway, Job, Line, Page, Used
+from rushes.shared.client.documents import Action, Estimate, Event, Gateway, Job, Line, Model, Page, Used
 from rushes.shared.client.errors import ApiError, RateLimited, Unreachable
 from rushes.shared.client.transport import Call, Timeout, Transport
 
@@ -24,6 +24,7 @@ PAGE_SIZE = 100
 Lines = list[Line]
 Estimates = list[Estimate]
 Gateways = list[Gateway]
+Models = list[Model]
 UsedDays = list[Used]
 
 
@@ -133,6 +134,10 @@ class Client:
     def estimates(self, job: Mapping[str, Any]) -> Estimates:
         """What each gateway would be sent, and what it would cost."""
         return cast(Estimates, self._post("/v1/estimates", job)["data"])
+
+    def models(self) -> Models:
+        """Each model: operations, fields and limits, and the price at each enabled gateway."""
+        return cast(Models, self._get("/v1/models")["data"])
 
     def gateways(self) -> Gateways:
         """The state of each enabled gateway."""

@@ -85,6 +85,49 @@ class Line(TypedDict):
     detail: str | None
 
 
+class Price(TypedDict):
+    """What a second or a clip costs, and where that is from; all None for an unknown price."""
+
+    usd_per_second: str | None
+    usd_per_clip: str | None
+    source: str | None
+    checked: str | None
+    confidence: Literal["documented", "third_party", "inferred"] | None
+    note: str | None
+
+
+class PriceRow(Price):
+    """The price of one kind of work; what makes no difference is None. `duration` is in seconds."""
+
+    mode: str
+    sound: bool | None
+    voices: bool | None
+    duration: int | None
+
+
+class ModelAtGateway(TypedDict):
+    """What an enabled gateway does with a model."""
+
+    provider: str
+    model: str
+    operations: list[str]
+    modes: list[str]
+    fields: list[str]
+    guessed: list[str]
+    prices: list[PriceRow]
+
+
+class Model(TypedDict):
+    """A model: what it makes, from which fields, within which limits, and where."""
+
+    id: str
+    object: str
+    operations: list[str]
+    fields: list[str]
+    limits: dict[str, dict[str, Any]]
+    gateways: list[ModelAtGateway]
+
+
 class Estimate(TypedDict):
     """What one gateway would be sent, and what it would cost."""
 
@@ -93,6 +136,8 @@ class Estimate(TypedDict):
     estimated_cost_usd: str | None
     would_send: dict[str, Any] | None
     why_not: str | None
+    price: Price | None
+    notes: list[str]
 
 
 class Callbacks(TypedDict):

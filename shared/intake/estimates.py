@@ -8,7 +8,7 @@ from decimal import Decimal
 from typing import Any
 
 from rushes.shared.providers import PROVIDERS
-from rushes.shared.providers.prices import PriceTable
+from rushes.shared.providers.prices import Price, PriceTable
 
 # Gateways are ranked before a reference clip is measured; prices are per second, so any length gives the same order.
 ASSUMED_S = Decimal(5)
@@ -16,11 +16,16 @@ ASSUMED_S = Decimal(5)
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """What one request costs at one gateway; `why_not` says why the gateway cannot do it."""
+    """What one request costs at one gateway; `why_not` says why the gateway cannot do it.
+
+    `price` is what a second or the clip costs. `notes` are sentences for whoever reads the estimate.
+    """
 
     provider: str
     estimated_usd: Decimal | None
     why_not: str | None
+    price: Price | None = None
+    notes: tuple[str, ...] = ()
 
     @property
     def able(self) -> bool:
@@ -45,7 +50,24 @@ def _estimate(name: str, request: Mapping[str, Any], prices: PriceTable, duratio
         or provider.why_not(request)
         or _why_too_expensive(request, estimated_usd, assumed_usd)
     )
-    return Estimate(name, estimated_usd, why_not)
+    price = prices.price(provider, request)
+    return Estimate(name, estimated_usd, why_not, price, () if why_not else _notes(name, request, price))
+
+
+def _notes(name: str, request: Mapping[str, Any], price: Price | None) -> tuple[str, ...]:
+    """What a reader of the estimate must know of an able gateway: unknown or doubtful prices, guessed names."""
+    notes = []
+    if price is None:
+        what = f"{request['model']} in mode {request.get('mode', 'std')}{' with sound' if request.get('sound') else ''}"
+        notes.append(
+            f"What {name} takes for {what} is unknown, so it comes after the gateways with a price."
+            " RUSHES_PRICES_FILE can say it."
+        )
+    elif price.note:
+        notes.append(f"Its price: {price.note}.")
+    if guesses := PROVIDERS[name].guesses(request):
+        notes.append(f"A guess: no document of {name} gives the names under which it is told {', '.join(guesses)}.")
+    return tuple(notes)
 
 
 def _why_not_requested(name: str, request: Mapping[str, Any]) -> str | None:
@@ -67,10 +89,13 @@ def _why_too_expensive(
     return f"estimated at {estimated_usd:f} USD, over max_cost_usd" if is_over else None
 
 
-def _rank(estimate: Estimate, request: Mapping[str, Any], prices: PriceTable) -> tuple[int, bool, Decimal, str]:
-    """The sort key: order of preference, then known before unknown prices, then the price, then the name."""
+def _rank(
+    estimate: Estimate, request: Mapping[str, Any], prices: PriceTable
+) -> tuple[int, bool, Decimal, tuple[bool, ...], str]:
+    """The sort key: order of preference, known before unknown prices, the price, accountability, the name."""
+    provider = PROVIDERS[estimate.provider]
     preference = request.get("provider", "auto")
     is_listed = isinstance(preference, list) and estimate.provider in preference
     place = preference.index(estimate.provider) if is_listed else 0
-    price = estimate.estimated_usd or prices.estimate(PROVIDERS[estimate.provider], request, ASSUMED_S)
-    return place, price is None, price or Decimal(0), estimate.provider
+    price = estimate.estimated_usd or prices.estimate(provider, request, ASSUMED_S)
+    return place, price is None, price or Decimal(0), provider.accountability, estimate.provider

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Any, ClassVar, cast
 from urllib.parse import urlsplit
@@ -28,6 +28,8 @@ CLIP_FIELDS = (
 INPUT_URL_CHARS, CALLBACK_URL_CHARS = 8192, 2048
 METADATA_KEYS, METADATA_BYTES = 16, 4096
 TEXT_CHARS, ID_CHARS = 2500, 128
+# Lengths of a clip by model, in seconds. A motion clip is as long as its reference.
+DURATIONS_S: Mapping[str, Sequence[int]] = {"kling-v3": range(3, 16), "kling-v2-6": (5, 10)}
 HALF_PAIR = re.compile("[\ud800-\udfff]")
 
 # The patterns below are read by Python here, and by any JSON Schema validator in /openapi.json. They use no shorthand
@@ -251,9 +253,7 @@ def _motion_problems(data: Mapping[str, Any]) -> dict[str, str]:
 def _clip_problems(data: Mapping[str, Any]) -> dict[str, str]:
     rules = {
         "prompt": _prompt_problem(data),
-        "multi_prompt": "Only for image to video: give image_url."
-        if _lacks(data, "multi_prompt", "image_url")
-        else None,
+        "multi_prompt": _shots_problem(data),
         "last_image_url": "Needs image_url, the first frame." if _lacks(data, "last_image_url", "image_url") else None,
         "duration": _duration_problem(data),
         "sound": _sound_problem(data),
@@ -269,14 +269,20 @@ def _lacks(data: Mapping[str, Any], name: str, required: str) -> bool:
 def _prompt_problem(data: Mapping[str, Any]) -> str | None:
     if "prompt" in data and "multi_prompt" in data:
         return "Excluded by multi_prompt."
-    return "Required for text to video." if not {"prompt", "image_url"} & data.keys() else None
+    return "Required for text to video." if not {"prompt", "image_url", "multi_prompt"} & data.keys() else None
+
+
+def _shots_problem(data: Mapping[str, Any]) -> str | None:
+    # Every gateway that documents shots without a picture wants the length of each (PROVIDERS.md 11.1).
+    is_timed = all("duration" in shot for shot in data.get("multi_prompt", ()))
+    return None if is_timed or "image_url" in data else "Without image_url each shot needs a duration."
 
 
 def _duration_problem(data: Mapping[str, Any]) -> str | None:
-    duration = data.get("duration", 5)
-    if data["model"] == "kling-v2-6":
-        return None if duration in (5, 10) else "Must be 5 or 10 with kling-v2-6."
-    return None if 3 <= duration <= 15 else "Must be from 3 to 15 with kling-v3."
+    if data.get("duration", 5) in DURATIONS_S[data["model"]]:
+        return None
+    allowed = "5 or 10" if data["model"] == "kling-v2-6" else "from 3 to 15"
+    return f"Must be {allowed} with {data['model']}."
 
 
 def _sound_problem(data: Mapping[str, Any]) -> str | None:

@@ -20,6 +20,10 @@ LONGEST_S = {"image": 10, "video": 30}
 class Apimaster(Provider):
     name = "apimaster"
     address = "https://apimaster.ai"
+    sources = (
+        ("its document (seed 000), confirmed by its page", "2026-11-30"),
+        ("its own clients, and the source of the fork that it runs", "2026-11-20"),
+    )
     submit_path = "/v1/videos/generations"
     query_path = "/v1/videos/{task_id}"
     content_path = "/v1/videos/{task_id}/content"

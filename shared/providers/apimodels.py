@@ -1,15 +1,19 @@
-"""apimodels.app: text, image and motion control; calls back with JSON strings inside JSON, and repeats itself."""
+"""apimodels.app: text, image and motion control; calls back with JSON strings inside JSON, and repeats itself.
+
+It is at two addresses (PROVIDERS.md 11.5): `https://apimodels.app`, calls under `/api/v1` (its document), and the newer
+`https://api.apimodels.app`, calls under `/v1`.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any
+from urllib.parse import urlsplit
 
 from rushes.shared.domain.events import Event
 from rushes.shared.domain.job import Link
 from rushes.shared.providers.base import (
-    FIRST_LAST,
     IMAGE,
     MOTION,
     TEXT,
@@ -33,31 +37,51 @@ from rushes.shared.providers.reading import (
 )
 from rushes.shared.providers.vocabulary import STATUS_PATHS, STATUSES
 
-# No document gives these names; they are Kling's own. Correct them here when a real response shows others.
+# No document gives these names; they are Kling's own. Correct them here when a real response shows others. They are
+# offered because the document prices what cannot be said without them. Its other gaps are not guessed: it names no last
+# frame, no negative prompt and no cfg_scale (deploy/decisions.md).
 MOTION_NAMES = {"version": "version", "orientation": "character_orientation", "sound": "keep_original_sound"}
-LAST_IMAGE, SOUND, CFG_SCALE, NEGATIVE, VOICES = "last_image", "sound", "cfg_scale", "negative_prompt", "voice_list"
+SOUND, VOICES = "sound", "voice_list"
+# Our fields that are said under such names. The version of the model follows from `model`.
+MOTION_GUESSES = frozenset({"model", "mode", "character_orientation", "keep_original_sound"})
+CLIP_GUESSES = frozenset({"sound"})
 
-CLIP_FIELDS = frozenset({"prompt", "mode", "duration", "aspect_ratio", "negative_prompt", "cfg_scale", "sound"})
+CLIP_FIELDS = frozenset({"prompt", "image_url", "mode", "duration", "aspect_ratio", "sound"})
 MOTION_FIELDS = frozenset({"prompt", "image_url", "video_url", "mode", "character_orientation", "keep_original_sound"})
 IDS = ("data.taskId", "data.task_id", "data.0.taskId", "data.0.task_id", "taskId", "task_id")
 VERSIONS = {"kling-v3-motion-control": "3.0", "kling-v2-6-motion-control": "2.6"}
+NEWER_HOST = "api.apimodels.app"
 
 
 class Apimodels(Provider):
     name = "apimodels"
     address = "https://apimodels.app"
+    sources = (
+        ("its document (seed 004)", "2026-11-20"),
+        ("its own client, for the newer address and polling", "2026-11-30"),
+        ("a bot of a third party, for the other form of its answers", "2026-11-30"),
+    )
     submit_path = "/api/v1/video/generations"
     query_path = "/api/v1/video/generations?task_id={task_id}"
     calls_back = True
     models = {
-        **{model: ModelSupport("kling-motion-control", frozenset({MOTION}), MOTION_FIELDS) for model in VERSIONS},
-        "kling-v3": ModelSupport(
-            "kling-v3", frozenset({TEXT, IMAGE, FIRST_LAST}), CLIP_FIELDS | {"image_url", "last_image_url"}
+        **{
+            model: ModelSupport("kling-motion-control", frozenset({MOTION}), MOTION_FIELDS, guessed=MOTION_GUESSES)
+            for model in VERSIONS
+        },
+        "kling-v3": ModelSupport("kling-v3", frozenset({TEXT, IMAGE}), CLIP_FIELDS, guessed=CLIP_GUESSES),
+        "kling-v2-6": ModelSupport(
+            "kling-v2-6", frozenset({TEXT, IMAGE}), CLIP_FIELDS | {"voice_ids"}, guessed=CLIP_GUESSES | {"voice_ids"}
         ),
-        "kling-v2-6": ModelSupport("kling-v2-6", frozenset({TEXT, IMAGE}), CLIP_FIELDS | {"image_url", "voice_ids"}),
     }
     clips = ("data.resultUrls", "data.resultJson.resultUrls", "data.videos")
     statuses = {**STATUSES, "fail": "failed"}
+
+    def url(self, path: str, access: Access) -> str:
+        parts = urlsplit(access.base_url)
+        steps = parts.path.rstrip("/")
+        is_newer = parts.hostname == NEWER_HOST or (steps.endswith("/v1") and not steps.endswith("/api/v1"))
+        return access.url(path.removeprefix("/api") if is_newer else path)
 
     def body(self, submission: Submission) -> dict[str, Any]:
         body_fields = motion_body if operation_of(submission.request) == MOTION else clip_body
@@ -121,12 +145,9 @@ def clip_body(model: str, request: Mapping[str, Any]) -> list[tuple[str, Any]]:
         ("model", model),
         ("prompt", request.get("prompt")),
         ("image", request.get("image_url")),
-        (LAST_IMAGE, request.get("last_image_url")),
         ("mode", request["mode"]),
         ("duration", str(request["duration"])),  # a string here (seed 004), an integer elsewhere
         ("aspect_ratio", request.get("aspect_ratio")),
-        (NEGATIVE, request.get("negative_prompt")),
-        (CFG_SCALE, request.get("cfg_scale")),
         (SOUND, "on" if request.get("sound") else None),
         (VOICES, [{"voice_id": voice} for voice in voices] if voices else None),
     ]

@@ -17,8 +17,6 @@ from rushes.shared.domain.events import Event, Reason
 from rushes.shared.domain.http_messages import Request, Response
 from rushes.shared.domain.job import Link
 from rushes.shared.providers.error_bodies import (
-    BY_WORDS,
-    STATUS_REASONS,
     ErrorBody,
     effective_status,
     names_task,
@@ -38,9 +36,12 @@ from rushes.shared.providers.reading import (
     word_at,
 )
 from rushes.shared.providers.vocabulary import (
+    BY_WORDS,
     GATE_KIND,
     ID_PATHS,
+    REDIRECTS,
     STATUS_PATHS,
+    STATUS_REASONS,
     STATUSES,
     reason_in_words,
     status_meaning,
@@ -101,6 +102,8 @@ class ModelSupport:
     operations: frozenset[str]
     fields: frozenset[str]
     modes: frozenset[str] = frozenset({"std", "pro"})
+    guessed: frozenset[str] = frozenset()
+    """Our fields, also `model` and SHOT_DURATION, that are said under names which no document of the gateway gives."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,12 +115,12 @@ class CallbackReport:
 
 
 MOTION, TEXT, IMAGE, FIRST_LAST = "motion", "text", "image", "first_last"
+SHOT_DURATION = "multi_prompt.duration"
 # These values are the gateways' own defaults, so they need not be sent.
 DEFAULTS: Mapping[str, Any] = {"watermark": False, "sound": False}
 # Fields of ours that no gateway is sent.
 RUSHES_FIELDS = frozenset({"model", "provider", "max_cost_usd", "callback_url", "metadata"})
 
-REDIRECTS = frozenset({301, 302, 303, 307, 308})
 NO_LINK = "the gateway says completed but gave no link"
 
 
@@ -139,6 +142,8 @@ class Provider:
     submit_path: ClassVar[str]
     query_path: ClassVar[str]
     """Contains `{task_id}`."""
+    sources: ClassVar[Sequence[tuple[str, str]]] = ()
+    """What its file is written by, each with the day on which it was last read (deploy/gateways)."""
     models: ClassVar[Mapping[str, ModelSupport]]
     idempotent: ClassVar[bool] = False
     """Whether a submit that is sent again under the same Idempotency-Key is paid for once."""
@@ -149,6 +154,8 @@ class Provider:
     """How many tasks one query may be about (`batch_query_request`, `part_of`)."""
     signs: ClassVar[bool] = False
     """Whether it signs its callbacks under Standard Webhooks, once it was given a secret."""
+    tells_cost: ClassVar[bool] = False
+    """Whether a finished task says what it cost."""
     bills_output: ClassVar[bool] = False
     """Whether a motion clip is billed by the length of the clip made, not of the reference clip (seeds)."""
     keyed_content: ClassVar[bool] = False
@@ -187,6 +194,22 @@ class Provider:
         """Difference: the reason why it refuses the values of fields that it has, None if it takes them."""
         return None
 
+    def guesses(self, request: Mapping[str, Any]) -> list[str]:
+        """The fields of the request that would be sent under names which no document of the gateway gives."""
+        support = self.models.get(request["model"])
+        fields = {"model", *needed_fields(request)}
+        if any("duration" in shot for shot in request.get("multi_prompt", ())):
+            fields.add(SHOT_DURATION)
+        return sorted(fields & support.guessed) if support else []
+
+    @property
+    def accountability(self) -> tuple[bool, bool, bool]:
+        """Its place among gateways of an equal price: the smaller goes first.
+
+        First those whose lost answers settle themselves, then those that call back, then those that tell the cost.
+        """
+        return not (self.idempotent or self.askable), not self.calls_back, not self.tells_cost
+
     def billed_s(self, seconds: Decimal) -> Decimal:
         """Difference: the seconds that it bills for a clip of this length."""
         return seconds
@@ -198,11 +221,15 @@ class Provider:
         headers = dict(access.bearer)
         if self.idempotent:
             headers["Idempotency-Key"] = submission.idempotency_key
-        return Request("POST", access.url(self.path(submission.request)), headers, self.body(submission))
+        return Request("POST", self.url(self.path(submission.request), access), headers, self.body(submission))
 
     def path(self, request: Mapping[str, Any]) -> str:
         """Override: the path of the paid call, if it depends on the request."""
         return self.submit_path
+
+    def url(self, path: str, access: Access) -> str:
+        """Override: the URL of a call, if the paths are not the same at each of its addresses."""
+        return access.url(path)
 
     def body(self, submission: Submission) -> dict[str, Any]:
         """Difference: the exact body of the paid call."""
@@ -210,7 +237,7 @@ class Provider:
 
     def query_request(self, task_id: str, access: Access) -> Request:
         """The call that asks for the state of a task."""
-        return Request("GET", access.url(_fill_path(self.query_path, task_id)), access.bearer)
+        return Request("GET", self.url(_fill_path(self.query_path, task_id), access), access.bearer)
 
     def batch_query_request(self, task_ids: Sequence[str], access: Access) -> Request:
         """Override if `query_batch` is over 1: the query of several tasks."""

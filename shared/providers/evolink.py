@@ -1,4 +1,4 @@
-"""EvoLink (evolink.ai): Kling 3.0 motion control; calls back with the body of a query, at most four times."""
+"""EvoLink (evolink.ai): Kling 3.0, motion control too; calls back with the body of a query, at most four times."""
 
 from __future__ import annotations
 
@@ -8,7 +8,16 @@ from typing import Any
 
 from rushes.shared.domain.events import Reason
 from rushes.shared.domain.money import whole_seconds_up
-from rushes.shared.providers.base import MOTION, ModelSupport, Provider, Submission
+from rushes.shared.providers.base import (
+    FIRST_LAST,
+    IMAGE,
+    MOTION,
+    TEXT,
+    ModelSupport,
+    Provider,
+    Submission,
+    operation_of,
+)
 from rushes.shared.providers.reading import decimal_at, without_empty
 
 MODEL = "kling-v3-motion-control"
@@ -18,17 +27,38 @@ FIELDS = frozenset(
         "element_ids",
     }
 )
+# It has `multi_shot`, `shot_type` and `multi_prompt` too; whether at top level was not seen, so they are not offered.
+CLIP_FIELDS = frozenset(
+    {
+        *("prompt", "negative_prompt", "image_url", "last_image_url"),
+        *("mode", "duration", "aspect_ratio", "sound"),
+    }
+)
+# By operation (docs.evolink.ai, api-manual/video-series/kling, 2026-11).
+CLIP_MODELS = {
+    TEXT: "kling-v3-text-to-video",
+    IMAGE: "kling-v3-image-to-video",
+    FIRST_LAST: "kling-v3-image-to-video",
+}
 QUALITIES = {"std": "720p", "pro": "1080p"}
 
 
 class Evolink(Provider):
     name = "evolink"
     address = "https://api.evolink.ai"
+    sources = (
+        ("docs.evolink.ai, kling-v3-motion-control (seed 002)", "2026-11-20"),
+        ("docs.evolink.ai, kling-v3-text-to-video and kling-v3-image-to-video", "2026-11-30"),
+        ("docs.evolink.ai, task-management", "2026-11-20"),
+    )
     submit_path = "/v1/videos/generations"
     query_path = "/v1/tasks/{task_id}"
     calls_back = True
     bills_output = True
-    models = {MODEL: ModelSupport(MODEL, frozenset({MOTION}), FIELDS)}
+    models = {
+        MODEL: ModelSupport(MODEL, frozenset({MOTION}), FIELDS),
+        "kling-v3": ModelSupport("kling-v3-{text,image}-to-video", frozenset(CLIP_MODELS), CLIP_FIELDS),
+    }
     # Links live 24 h, which is also our default.
     clips = ("results",)
     # task-management/error-codes, 2026-11. The first two lines are not retryable unchanged, at any gateway.
@@ -46,22 +76,39 @@ class Evolink(Provider):
         return whole_seconds_up(seconds)
 
     def body(self, submission: Submission) -> dict[str, Any]:
-        request = submission.request
-        return without_empty(
-            [
-                ("model", MODEL),
-                ("prompt", request.get("prompt")),
-                ("image_urls", [request["image_url"]]),
-                ("video_urls", [request["video_url"]]),
-                ("quality", QUALITIES[request["mode"]]),
-                ("model_params", model_params(request)),
-                ("callback_url", submission.callback_url),
-            ]
-        )
+        body_fields = motion_body if operation_of(submission.request) == MOTION else clip_body
+        return without_empty([*body_fields(submission.request), ("callback_url", submission.callback_url)])
 
     def made_s(self, payload: Mapping[str, Any]) -> Decimal | None:
         # `usage` counts credits, not dollars, so the cost is the price of these seconds.
         return decimal_at(payload, "task_info.video_duration")
+
+
+def motion_body(request: Mapping[str, Any]) -> list[tuple[str, Any]]:
+    return [
+        ("model", MODEL),
+        ("prompt", request.get("prompt")),
+        ("image_urls", [request["image_url"]]),
+        ("video_urls", [request["video_url"]]),
+        ("quality", QUALITIES[request["mode"]]),
+        ("model_params", model_params(request)),
+    ]
+
+
+def clip_body(request: Mapping[str, Any]) -> list[tuple[str, Any]]:
+    image = request.get("image_url")
+    return [
+        ("model", CLIP_MODELS[operation_of(request)]),
+        ("prompt", request.get("prompt")),
+        ("negative_prompt", request.get("negative_prompt")),
+        ("image_start", image),
+        ("image_end", request.get("last_image_url")),
+        ("duration", int(request["duration"])),
+        # With a first frame the clip adapts to it if this is left out (its document).
+        ("aspect_ratio", None if image else request.get("aspect_ratio")),
+        ("quality", QUALITIES[request["mode"]]),
+        ("sound", "on" if request.get("sound") else "off"),  # always: the price depends on it
+    ]
 
 
 def model_params(request: Mapping[str, Any]) -> dict[str, Any]:

@@ -53,6 +53,8 @@ CLIP_FIELDS = frozenset(
 MOTION_FIELDS = frozenset(
     {"prompt", "image_url", "video_url", "character_orientation", "keep_original_sound", "mode", "watermark"}
 )
+# Text and image are not documented to take `watermark_info`; motion control is (PROVIDERS.md 6.3).
+WATERMARK_GUESS = frozenset({"watermark"})
 # "Generated files are cleared after 30 days" (2026-11).
 LINK_LIFE_MS = 30 * 86_400_000
 # No document has the words of a refusal of an `external_task_id` that was taken before; read as anything else, it is
@@ -65,15 +67,20 @@ TAKEN_BEFORE = re.compile(
 class Kling(Provider):
     name = "kling"
     address = "https://api-singapore.klingai.com"
+    sources = (
+        ("klingai.com, the new standard: task query, motion control, callbacks, error codes", "2026-11-30"),
+        ("several independent public clients, for text, image, and first and last frame", "2026-11-30"),
+    )
     query_path = "/tasks?task_ids={task_id}"
     askable = True
     query_batch = 20  # no document gives a limit
     calls_back = True
     signs = True
+    tells_cost = True
     models = {
         # No text or image endpoint of 2.6, no shot list and no negative prompt were seen in the new standard (2026-11).
         "kling-v3": ModelSupport(
-            "kling-3.0", frozenset({TEXT, IMAGE, FIRST_LAST}), CLIP_FIELDS, frozenset(RESOLUTIONS)
+            "kling-3.0", frozenset({TEXT, IMAGE, FIRST_LAST}), CLIP_FIELDS, frozenset(RESOLUTIONS), WATERMARK_GUESS
         ),
         "kling-v3-motion-control": ModelSupport("kling-3.0", frozenset({MOTION}), MOTION_FIELDS),
         "kling-v2-6-motion-control": ModelSupport("kling-2.6", frozenset({MOTION}), MOTION_FIELDS),

@@ -10,7 +10,7 @@ from decimal import Decimal
 from typing import Any
 
 from rushes.shared.domain.events import Reason
-from rushes.shared.providers.base import FIRST_LAST, IMAGE, TEXT, ModelSupport, Provider, Submission
+from rushes.shared.providers.base import FIRST_LAST, IMAGE, SHOT_DURATION, TEXT, ModelSupport, Provider, Submission
 from rushes.shared.providers.reading import decimal_at, span_s, text_at, without_empty
 from rushes.shared.providers.vocabulary import STATUSES
 
@@ -22,6 +22,8 @@ MODELS = {
     ("pro", True): "kling-v3-pro-audio",
 }
 EXTRAS = ("cfg_scale", "shot_type", "negative_prompt", "multi_prompt")
+# Its examples give a shot nothing but a prompt; the length goes under Kling's own name.
+GUESSES = frozenset({SHOT_DURATION})
 FIELDS = frozenset({"prompt", "image_url", "last_image_url", "mode", "duration", "aspect_ratio", "sound", *EXTRAS})
 # The videos in the vendor's own response, which is passed on unchanged.
 UPSTREAM_VIDEOS = ("data.data.data.task_result.videos", "data.data.task_result.videos")
@@ -31,11 +33,19 @@ GIVEN_UP = ("任务超时", "unrecognized message")
 
 class Newapi(Provider):
     name = "newapi"
+    sources = (
+        ("its document (seed 003), which gives no answers", "2026-11-20"),
+        ("the source of new-api and of its forks, for the answers", "2026-11-20"),
+    )
     submit_path = "/v1/video/generations"
     query_path = "/v1/video/generations/{task_id}"
     content_path = "/v1/videos/{task_id}/content"  # stock new-api cuts it off after 60 s, so it is the last resort
     keyed_content = True
-    models = {"kling-v3": ModelSupport("kling-v3", frozenset({TEXT, IMAGE, FIRST_LAST}), FIELDS)}
+    models = {
+        "kling-v3": ModelSupport(
+            "kling-v3-{std,pro}-{silent,audio}", frozenset({TEXT, IMAGE, FIRST_LAST}), FIELDS, guessed=GUESSES
+        )
+    }
     # A failed task has the text of the failure here. Older servers have the URL in `fail_reason`.
     clips = ("data.result_url", "data.url", "url", "metadata.url", "data.fail_reason", *UPSTREAM_VIDEOS)
     # A new task is NOT_START, and a state without a name is UNKNOWN: both are still running.
@@ -47,8 +57,11 @@ class Newapi(Provider):
     failures = {"swept": Reason.PROVIDER}
 
     def unsupported_values(self, request: Mapping[str, Any]) -> str | None:
-        has_prompt = request.get("prompt") or request.get("multi_prompt")
-        return None if has_prompt else "needs a prompt or a multi_prompt"
+        shots = request.get("multi_prompt")
+        if not shots:
+            return None if request.get("prompt") else "needs a prompt or a multi_prompt"
+        # Its document has shots for image to video alone.
+        return None if request.get("image_url") else "takes multi_prompt only with image_url"
 
     def body(self, submission: Submission) -> dict[str, Any]:
         request = submission.request

@@ -6,6 +6,7 @@ import re
 import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from datetime import date, datetime
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,29 @@ CONDITIONS: Mapping[str, Callable[[Mapping[str, Any]], Any]] = {
     "voices": lambda request: bool(request.get("voice_ids")),
     "duration": lambda request: request.get("duration"),
 }
+# Where a price is from. The built-in table says it of each entry; a user's file need not.
+ORIGIN = ("source", "checked", "confidence", "note")
+CONFIDENCES = ("documented", "third_party", "inferred")
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str) and bool(value.strip())
+
+
+def _is_day(value: Any) -> bool:
+    return _day(value) is not None
+
+
+def _day(value: Any) -> date | None:
+    """The day of TOML's own date, or of a text such as 2026-11-30; None if it is neither."""
+    if isinstance(value, date):
+        return None if isinstance(value, datetime) else value
+    try:
+        return date.fromisoformat(value) if isinstance(value, str) else None
+    except ValueError:
+        return None
+
+
 # Each field of an entry: the check of its value, and what the error text says that it has to be.
 RULES: Mapping[str, tuple[Callable[[Any], bool], str]] = {
     "gateway": (lambda value: isinstance(value, str) and value in PROVIDERS, f"one of {', '.join(PROVIDERS)}"),
@@ -33,19 +57,29 @@ RULES: Mapping[str, tuple[Callable[[Any], bool], str]] = {
     "sound": (lambda value: isinstance(value, bool), "true or false"),
     "voices": (lambda value: isinstance(value, bool), "true or false"),
     "duration": (lambda value: type(value) is int and value > 0, "a whole number of seconds"),
+    "source": (_is_text, "a text"),
+    "checked": (_is_day, "a day, as in 2026-11-30"),
+    "confidence": (lambda value: value in CONFIDENCES, f"one of {', '.join(CONFIDENCES)}"),
+    "note": (_is_text, "a text"),
     **dict.fromkeys(UNITS, (lambda value: isinstance(value, str) and bool(USD.fullmatch(value)), 'USD, as in "0.12"')),
 }
 
 
 @dataclass(frozen=True, slots=True)
 class Price:
-    """One entry: its conditions, and what a second or a clip costs."""
+    """One entry: its conditions, what a second or a clip costs, and where that is from."""
 
     gateway: str
     model: str
     conditions: Mapping[str, Any]
     usd: Decimal
     per_clip: bool
+    source: str | None = None
+    checked: date | None = None
+    confidence: str | None = None
+    """One of CONFIDENCES."""
+    note: str | None = None
+    """What speaks against it."""
 
     def applies_to(self, request: Mapping[str, Any]) -> bool:
         """Whether a request for its model meets its conditions."""
@@ -77,7 +111,7 @@ class PriceTable:
 
         `seconds` is the measured length of a motion reference, or of the clip made; None means the requested duration.
         """
-        price = self._price(provider, request)
+        price = self.price(provider, request)
         if price is None:
             return None
         if price.per_clip:
@@ -85,7 +119,8 @@ class PriceTable:
         length_s = _requested_s(request) if seconds is None else seconds
         return None if length_s is None else price.usd * provider.billed_s(length_s)
 
-    def _price(self, provider: Provider, request: Mapping[str, Any]) -> Price | None:
+    def price(self, provider: Provider, request: Mapping[str, Any]) -> Price | None:
+        """The price of a second or of a clip, None if it is unknown."""
         for layer in self.layers:
             for price in layer.get((provider.name, request["model"]), ()):
                 if price.applies_to(request):
@@ -126,7 +161,8 @@ def _price(entry: Any, number: int) -> Price:
         raise ValueError(f"prices: entry {number}{_named(entry)}: {problem}")
     unit = PER_CLIP if PER_CLIP in entry else PER_SECOND
     conditions = {name: entry[name] for name in CONDITIONS if name in entry}
-    return Price(entry["gateway"], entry["model"], conditions, Decimal(entry[unit]), unit == PER_CLIP)
+    origin = {**{name: entry.get(name) for name in ORIGIN}, "checked": _day(entry.get("checked"))}
+    return Price(entry["gateway"], entry["model"], conditions, Decimal(entry[unit]), unit == PER_CLIP, **origin)
 
 
 def _problem(entry: Any) -> str | None:

@@ -47,6 +47,30 @@ ERROR_KINDS: Mapping[str, int] = {
     **dict.fromkeys(("service_unavailable_error", "service_unavailable"), 503),
 }
 
+# The reason of a refusal, by its HTTP status. Any other status (408, 409, 5xx but 503, …) does not prove a refusal.
+STATUS_REASONS: Mapping[int, Reason] = {
+    400: Reason.INPUT,
+    401: Reason.KEY,
+    402: Reason.BALANCE,
+    403: Reason.PROVIDER,
+    404: Reason.PROVIDER,
+    405: Reason.PROVIDER,
+    413: Reason.INPUT,
+    415: Reason.INPUT,
+    422: Reason.INPUT,
+    429: Reason.RATE,
+    503: Reason.DOWN,
+}
+# The reasons that an error's text may give, by HTTP status. Gateways report an empty account, a policy violation or a
+# throttle under any status of the first line, 200 included. Under a 5xx only a throttle is a refusal. A timeout (408,
+# 504, 52x) or a conflict (409) is no refusal whatever its text says: the call may have been accepted.
+ANY_REASON, THROTTLE = frozenset(Reason), frozenset({Reason.RATE})
+BY_WORDS: Mapping[int, frozenset[Reason]] = {
+    **dict.fromkeys((200, 400, 403, 422, 429), ANY_REASON),
+    **dict.fromkeys((500, 502, 503, 529), THROTTLE),
+}
+REDIRECTS = frozenset({301, 302, 303, 307, 308})
+
 # new-api's own check gives this type before it relays the call, for keys, channels and limits alike (4.7).
 GATE_KIND = "new_api_error"
 

@@ -120,7 +120,9 @@ def test_the_form_shows_the_fields_of_its_operation(
 
 def test_a_model_that_nobody_offers_for_an_operation_is_not_to_be_chosen() -> None:
     assert form_fields.offered_models("shots", ["newapi", "apimodels"]) == ["kling-v3"]
-    assert form_fields.offered_models("first_last", ["apimodels"]) == ["kling-v3"]
+    assert form_fields.offered_models("first_last", ["evolink"]) == ["kling-v3"]
+    # It wants a prompt beside the picture, and that can be typed.
+    assert form_fields.offered_models("image", ["apimart"]) == ["kling-v3", "kling-v2-6"]
     # Where nobody can, the estimate says why.
     assert form_fields.offered_models("motion", ["newapi"]) == list(form_fields.OPERATIONS["motion"].models)
 
@@ -264,7 +266,8 @@ def test_what_no_gateway_can_do_is_refused_with_the_reasons_of_each() -> None:
     error = refused(sent(visitor, "shots", **FILLED["shots"][0]), 422, "no_provider")
     reasons = error["fields"]["provider"]
     assert len(reasons) > 1
-    assert all("does not" in reason or "no way to say" in reason for reason in reasons)
+    assert "apimart: needs a duration for each shot of multi_prompt" in reasons
+    assert all("does not" in reason or "no way to say" in reason or "needs" in reason for reason in reasons)
 
 
 def test_a_job_is_only_made_by_a_page_of_ours(web: Web, visitor: Visitor) -> None:

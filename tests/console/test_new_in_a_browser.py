@@ -211,6 +211,8 @@ def test_prices_follow_what_is_typed(form: Page) -> None:
     form.get_by_label("Length").select_option("15")
     expect(first).not_to_have_text(cheap)
     expect(form.locator("#quotes .unable .why").first).to_be_visible()
+    expect(form.locator("#quotes .first")).to_contain_text("a second")
+    expect(form.locator("#quotes .first")).to_contain_text("checked 2026-11-")
 
 
 def test_a_price_over_the_limit_is_told_for_each(form: Page) -> None:

@@ -96,5 +96,5 @@ def test_a_new_day_has_a_new_budget(open_world: Callable[..., World]) -> None:
 def test_a_cheaper_gateway_goes_first_and_a_dear_one_never_past_the_most(world: World) -> None:
     job = world.finish(world.submit(world.motion, max_cost_usd="0.39"))
 
-    assert [attempt.provider for attempt in job.attempts] == ["apimaster"]
-    assert job.route == ("apimaster",)
+    assert [attempt.provider for attempt in job.attempts] == ["apimart"]
+    assert job.route == ("apimart", "apimaster")

@@ -16,8 +16,48 @@ from rushes.shared.intake.job_document import document
 WORDS = {"prompt": "a red kite over the sea", "duration": 3}
 SHOTS = [{"prompt": "a kite rises", "duration": 2}, {"prompt": "it falls", "duration": 1}]
 Ask = Callable[[World], dict[str, Any]]
+FRAMES = ("image_url", "last_image_url")
+
+
+def clip(model: str, *pictures: str, **more: Any) -> Ask:
+    """A clip from words, and from a picture for each of these fields."""
+    return lambda world: {"model": model, **WORDS, **dict.fromkeys(pictures, world.picture), **more}
+
+
+def shots(*pictures: str, **more: Any) -> Ask:
+    """A clip of two shots."""
+    return lambda world: {
+        "model": "kling-v3",
+        "multi_prompt": SHOTS,
+        "duration": 3,
+        **dict.fromkeys(pictures, world.picture),
+        **more,
+    }
+
+
 OPERATIONS: dict[tuple[str, str], Ask] = {
     ("apimaster", "motion"): lambda world: world.motion,
+    ("apimart", "motion"): lambda world: world.motion,
+    ("apimart", "text"): clip("kling-v3", sound=True),
+    ("apimart", "text in 4k"): clip("kling-v3", mode="4k"),
+    ("apimart", "image"): clip("kling-v3", "image_url", watermark=True),
+    ("apimart", "first and last"): clip("kling-v3", *FRAMES, negative_prompt="fog"),
+    ("apimart", "shots"): shots("image_url", shot_type="customize"),
+    ("apimart", "shots from text"): shots(),
+    ("apimart", "shots that the model decides"): clip("kling-v3", shot_type="intelligence"),
+    ("apimart", "text of 2.6"): clip("kling-v2-6", duration=5, mode="pro", sound=True),
+    ("apimart", "image of 2.6"): clip("kling-v2-6", "image_url", duration=5),
+    ("apimart", "first and last of 2.6"): clip("kling-v2-6", *FRAMES, duration=10),
+    ("evolink", "text"): clip("kling-v3", sound=True),
+    ("evolink", "image"): clip("kling-v3", "image_url", mode="pro"),
+    ("evolink", "first and last"): clip("kling-v3", *FRAMES),
+    ("newapi", "image"): clip("kling-v3", "image_url", mode="pro", sound=True),
+    ("apimodels", "text"): clip("kling-v3", mode="pro", sound=True),
+    ("apimodels", "text of 2.6"): clip("kling-v2-6", duration=5, mode="pro", sound=True, voice_ids=["v1"]),
+    ("apimodels", "image of 2.6"): clip("kling-v2-6", "image_url", duration=10),
+    ("apimodels", "motion"): lambda world: world.motion,
+    ("apimodels", "motion of 2.6"): lambda world: {**world.motion, "model": "kling-v2-6-motion-control"},
+    ("evolink", "motion"): lambda world: {**world.motion, "mode": "pro"},
     ("apimart", "motion of 2.6"): lambda world: {**world.motion, "model": "kling-v2-6-motion-control"},
     ("evolink", "motion by the video"): lambda world: {**world.motion, "character_orientation": "video"},
     ("newapi", "text"): lambda world: world.text,
@@ -55,7 +95,9 @@ def test_a_job_is_billed_once_and_its_clip_lies_in_the_bucket(world: World, gate
     clip = stored["video.mp4"]
     digest = sha256(world.served(job)).hexdigest()
     assert job.state is State.COMPLETED
-    assert [(bill["gateway"], bill["task_id"]) for bill in world.bills()] == [(gateway, job.current.task_id)]
+    (bill,) = world.bills()
+    assert (bill["gateway"], bill["task_id"]) == (gateway, job.current.task_id)
+    assert job.current.cost_usd in (None, Decimal(bill["usd"]))  # None: its price is unknown, and it tells none
     assert manifest["job"]["result"]["sha256"] == sha256(clip.body).hexdigest() == digest
     assert manifest["files"] == [
         {"key": manifest["job"]["result"]["key"], "size": len(clip.body), "sha256": digest, "content_type": "video/mp4"}

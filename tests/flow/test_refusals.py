@@ -129,14 +129,14 @@ def by_hand(world: World, act: str, *gateways: str) -> None:
 
 
 def test_what_an_operator_paused_is_passed_by(world: World) -> None:
-    by_hand(world, "pause", "newapi", "apimodels", "kling")
+    by_hand(world, "pause", "newapi", "apimodels", "apimart", "evolink", "kling")
     job_id = world.submit(world.text)
     pinned = world.submit(world.request_for("newapi"))
     world.exhaust()
     assert world.posts() == 0
     assert [world.job(each).state for each in (job_id, pinned)] == [State.QUEUED] * 2
 
-    by_hand(world, "resume", "apimodels")  # whichever of the two it waits for
+    by_hand(world, "resume", "apimodels")  # whichever of them it waits for
     world.exhaust()
     assert (world.job(job_id).state, world.job(job_id).provider) == (State.RUNNING, "apimodels")
     assert world.job(pinned).state is State.QUEUED

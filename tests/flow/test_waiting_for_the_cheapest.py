@@ -62,10 +62,10 @@ def test_a_gateway_that_asks_for_longer_than_is_waited_is_passed_by_at_once(worl
 
 def test_auto_waits_for_the_cheapest_and_then_takes_the_next(open_world: Callable[..., World]) -> None:
     world = open_world(RUSHES_WAIT_FOR_CHEAPEST_S="300")
-    world.fault("apimaster", "rate_limited", stage="submit", retry_after=100, times=-1)
+    world.fault("apimart", "rate_limited", stage="submit", retry_after=100, times=-1)
     job = world.until(world.submit(world.motion), State.RUNNING)
 
-    assert [provider for provider, _ in ends(job)] == ["apimaster"] * 3 + ["apimodels"]
+    assert [provider for provider, _ in ends(job)] == ["apimart"] * 3 + ["apimaster"]
     assert 200 < waited_s(job) < 300
     assert len(details(job, "waits")) == 2
 
@@ -188,8 +188,9 @@ def test_where_all_are_full_whichever_has_a_place_first_takes_it(open_world: Cal
 
 
 def test_nobody_goes_where_it_would_be_too_dear(open_world: Callable[..., World]) -> None:
-    world = open_world(APIMASTER_MAX_IN_FLIGHT="1")
-    full(world, "apimaster")
+    world = open_world(APIMART_MAX_IN_FLIGHT="1", APIMASTER_MAX_IN_FLIGHT="1")
+    for gateway in ("apimart", "apimaster"):
+        full(world, gateway)
     job_id = world.submit(world.motion, max_cost_usd="0.39")
     pass_by(world, WAIT_S + 3)
 

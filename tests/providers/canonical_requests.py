@@ -36,6 +36,8 @@ def without(request, *names):
     return {name: value for name, value in request.items() if name not in names}
 
 
+TIMED = [{"prompt": "she looks down", "duration": 2}, {"prompt": "and up", "duration": 3}]
+
 CASES = {
     "motion": MOTION,
     "motion, all said": {
@@ -57,20 +59,34 @@ CASES = {
     "text, negative prompt": {**TEXT, "negative_prompt": "blurred"},
     "text, cfg scale": {**TEXT, "cfg_scale": 0.5},
     "text, shot type": {**TEXT, "shot_type": "customize"},
+    "text, intelligent shots": {**TEXT, "shot_type": "intelligent"},
+    "text, timed shots": {**without(TEXT, "prompt"), "multi_prompt": TIMED},
     "text, watermark": {**TEXT, "watermark": True},
     "image": IMAGE,
     "image, no prompt": without(IMAGE, "prompt"),
     "image, shots": {**without(IMAGE, "prompt"), "multi_prompt": [{"prompt": "she looks down"}, {"prompt": "and up"}]},
+    "image, timed shots": {**without(IMAGE, "prompt"), "multi_prompt": TIMED, "shot_type": "customize"},
     "first and last": FIRST_LAST,
+    "first and last, all said": {**FIRST_LAST, "mode": "pro", "sound": True, "negative_prompt": "blurred"},
     "text 2.6": TEXT_26,
+    "text 2.6, sound": {**TEXT_26, "mode": "pro", "sound": True},
     "text 2.6, voice": {**TEXT_26, "mode": "pro", "sound": True, "voice_ids": ["v1"]},
     "image 2.6": {**TEXT_26, "image_url": PICTURE},
+    "image 2.6, no prompt": {**without(TEXT_26, "prompt"), "image_url": PICTURE},
     "first and last 2.6": {**TEXT_26, "image_url": PICTURE, "last_image_url": LAST},
 }
 
 # Why a gateway cannot do these that has no 4k.
 NO_4K_MOTION = {"motion, 4k": "has no mode 4k with kling-v3-motion-control"}
 NO_4K_TEXT = {"text, 4k": "has no mode 4k with kling-v3"}
+# Why a gateway cannot do these that has no shots.
+NO_SHOTS = {
+    **dict.fromkeys(("text, shot type", "text, intelligent shots"), "has no way to say shot_type"),
+    **dict.fromkeys(("text, timed shots", "image, shots"), "has no way to say multi_prompt"),
+    "image, timed shots": "has no way to say multi_prompt, shot_type",
+}
+# Why a gateway cannot do these that has no Kling 2.6 but for motion.
+NO_CLIP_26 = {case: "does not offer kling-v2-6" for case, request in CASES.items() if request["model"] == "kling-v2-6"}
 # Why a gateway cannot do these that has motion control alone.
 MOTION_ONLY = {
     case: f"does not offer {request['model']}"

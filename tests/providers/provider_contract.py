@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import fields
+from datetime import date
 from decimal import Decimal
 from urllib.parse import urlsplit
 
@@ -18,7 +19,7 @@ from rushes.shared.domain import events
 from rushes.shared.domain.events import Reason
 from rushes.shared.domain.http_messages import Request
 from rushes.shared.providers import PROVIDERS
-from rushes.shared.providers.base import Access, Submission, operation_of
+from rushes.shared.providers.base import SHOT_DURATION, Access, Submission, operation_of
 from rushes.shared.providers.reading import Malformed
 
 NEUTRAL = {"sound": False, "watermark": False}  # the same as nothing
@@ -30,7 +31,7 @@ shared_by_classes = settings(
     max_examples=50, deadline=None, suppress_health_check=[HealthCheck.differing_executors, HealthCheck.too_slow]
 )
 
-TRAITS = ("idempotent", "askable", "calls_back", "signs", "keyed_content")
+TRAITS = ("idempotent", "askable", "calls_back", "signs", "tells_cost", "keyed_content")
 DEFINITE = [
     (400, "duration is out of range", Reason.INPUT),
     (400, "insufficient credits", Reason.BALANCE),
@@ -129,6 +130,14 @@ class ProviderContract(AnswerContract):
         assert self.provider.name == self.name
         assert self.provider.key_name == f"{self.name.upper()}_API_KEY"
 
+    def test_it_says_what_it_is_written_by_and_when_that_was_read(self):
+        assert self.provider.sources
+        assert all(source and date.fromisoformat(day) for source, day in self.provider.sources)
+
+    def test_only_what_it_says_is_called_a_guess(self):
+        for support in self.provider.models.values():
+            assert support.guessed <= {*support.fields, "model", SHOT_DURATION}
+
     def test_it_has_the_traits_of_its_documents(self):
         assert {trait for trait in TRAITS if getattr(self.provider, trait)} == self.traits
 
@@ -185,7 +194,8 @@ class ProviderContract(AnswerContract):
                 self._check_said({**CASES[case], name: value}, name, CASES[case])
 
     def _check_said(self, changed, name, request):
-        same = changed[name] == request.get(name, NEUTRAL.get(name))
+        neutral = {**NEUTRAL, "shot_type": "customize"} if "multi_prompt" in request else NEUTRAL
+        same = changed[name] == request.get(name, neutral.get(name))
         if not same and self.provider.why_not(changed) is None:
             before, after = (self.provider.body(Submission(each, "k")) for each in (request, changed))
             assert (before == after) == ((operation_of(changed), name) in self.unsaid), (changed, name)

@@ -50,6 +50,7 @@ class TestApimaster(ProviderContract):
     }
     unable = {
         "motion, element": "has no way to say element_ids",
+        **NO_4K_MOTION,
         "motion 2.6": NO_26,
         "motion 2.6, watermark": NO_26,
         **NO_4K_MOTION,

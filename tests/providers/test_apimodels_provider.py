@@ -3,13 +3,24 @@ from __future__ import annotations
 from decimal import Decimal
 
 import pytest
-from canonical_requests import CASES, CLIP, LAST, NO_4K_MOTION, NO_4K_TEXT, PICTURE
+from canonical_requests import (
+    CASES,
+    CLIP,
+    FIRST_LAST,
+    MOTION,
+    NO_4K_MOTION,
+    NO_4K_TEXT,
+    NO_SHOTS,
+    PICTURE,
+    TEXT,
+    TEXT_26,
+)
 from provider_contract import CALL_ME, NO_LINK, ProviderContract, answer, recorded
 
 from rushes.shared.domain import events
 from rushes.shared.domain.events import Reason
 from rushes.shared.domain.job import Link
-from rushes.shared.providers.base import CallbackReport, Submission
+from rushes.shared.providers.base import Access, CallbackReport, Submission
 
 TASK = "clx0a1b2c3d4e5f6g7h8i9j0k"
 VIDEO, THUMBNAIL = "https://r2.apimodels.app/videos/xxx.mp4", "https://r2.apimodels.app/videos/xxx.jpg"
@@ -83,43 +94,9 @@ class TestApimodels(ProviderContract):
                 "sound": "on",
             },
         ),
-        "text, negative prompt": (
-            {},
-            {
-                "model": "kling-v3",
-                "prompt": "a desert at dusk",
-                "mode": "std",
-                "duration": "5",
-                "aspect_ratio": "16:9",
-                "negative_prompt": "blurred",
-            },
-        ),
-        "text, cfg scale": (
-            {},
-            {
-                "model": "kling-v3",
-                "prompt": "a desert at dusk",
-                "mode": "std",
-                "duration": "5",
-                "aspect_ratio": "16:9",
-                "cfg_scale": 0.5,
-            },
-        ),
         "image, no prompt": (
             {},
             {"model": "kling-v3", "image": PICTURE, "mode": "std", "duration": "5", "aspect_ratio": "16:9"},
-        ),
-        "first and last": (
-            {},
-            {
-                "model": "kling-v3",
-                "prompt": "a desert at dusk",
-                "image": PICTURE,
-                "last_image": LAST,
-                "mode": "std",
-                "duration": "5",
-                "aspect_ratio": "16:9",
-            },
         ),
         "text 2.6, voice": (
             {},
@@ -152,8 +129,13 @@ class TestApimodels(ProviderContract):
         "motion, element": "has no way to say element_ids",
         "motion 2.6, watermark": "has no way to say watermark",
         "text, watermark": "has no way to say watermark",
-        "text, shot type": "has no way to say shot_type",
-        "image, shots": "has no way to say multi_prompt",
+        **NO_4K_MOTION,
+        **NO_4K_TEXT,
+        **NO_SHOTS,
+        # Its document names none of these three.
+        "text, negative prompt": "has no way to say negative_prompt",
+        "text, cfg scale": "has no way to say cfg_scale",
+        **dict.fromkeys(("first and last", "first and last, all said"), "does not offer first and last with kling-v3"),
         "first and last 2.6": "does not offer first and last with kling-v2-6",
     }
     submits = {
@@ -196,6 +178,33 @@ class TestApimodels(ProviderContract):
     link_at = ("data", "resultUrls")
     state_at = ("data", "state")
     progress_at = ("data", "progress")
+
+    @pytest.mark.parametrize(
+        ("base_url", "begins"),
+        [
+            *[(f"https://apimodels.app{end}", "https://apimodels.app/api/v1/") for end in ("", "/", "/api/v1", "/api")],
+            *[(f"https://api.apimodels.app{end}", "https://api.apimodels.app/v1/") for end in ("", "/", "/v1", "/v1/")],
+            ("http://127.0.0.1:8000/apimodels", "http://127.0.0.1:8000/apimodels/api/v1/"),
+            ("http://127.0.0.1:8000/apimodels/v1", "http://127.0.0.1:8000/apimodels/v1/"),
+        ],
+    )
+    def test_it_is_called_at_both_of_its_addresses(self, base_url, begins):
+        access = Access(base_url, "k")
+        assert self.provider.submit_request(self.submission("text"), access).url == f"{begins}video/generations"
+        assert self.provider.query_request("t", access).url == f"{begins}video/generations?task_id=t"
+
+    @pytest.mark.parametrize(
+        ("request_", "guesses"),
+        [
+            (MOTION, ["character_orientation", "keep_original_sound", "mode", "model"]),
+            (TEXT, []),
+            ({**TEXT, "sound": True}, ["sound"]),
+            ({**TEXT_26, "mode": "pro", "sound": True, "voice_ids": ["v"]}, ["sound", "voice_ids"]),
+            (FIRST_LAST, []),
+        ],
+    )
+    def test_it_says_what_it_only_guesses(self, request_, guesses):
+        assert self.provider.guesses(request_) == guesses
 
     @pytest.mark.parametrize("seconds", [3, 10, 15])
     def test_a_duration_is_a_string(self, seconds):

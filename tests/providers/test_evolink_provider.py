@@ -3,7 +3,7 @@ from __future__ import annotations
 from decimal import Decimal
 
 import pytest
-from canonical_requests import CLIP, MOTION_ONLY, NO_4K_MOTION, PICTURE
+from canonical_requests import CLIP, LAST, NO_4K_MOTION, NO_4K_TEXT, NO_CLIP_26, NO_SHOTS, PICTURE
 from provider_contract import CALL_ME, NO_LINK, ProviderContract, answer
 
 from rushes.shared.domain import events
@@ -66,8 +66,65 @@ class TestEvolink(ProviderContract):
                 },
             },
         ),
+        "text": (
+            {},
+            {
+                "model": "kling-v3-text-to-video",
+                "prompt": "a desert at dusk",
+                "duration": 5,
+                "aspect_ratio": "16:9",
+                "quality": "720p",
+                "sound": "off",
+            },
+        ),
+        "text, pro with sound": (
+            {"callback_url": CALL_ME},
+            {
+                "model": "kling-v3-text-to-video",
+                "prompt": "a desert at dusk",
+                "duration": 5,
+                "aspect_ratio": "16:9",
+                "quality": "1080p",
+                "sound": "on",
+                "callback_url": CALL_ME,
+            },
+        ),
+        "image, no prompt": (
+            {},
+            {
+                "model": "kling-v3-image-to-video",
+                "image_start": PICTURE,
+                "duration": 5,
+                "quality": "720p",
+                "sound": "off",
+            },
+        ),
+        "first and last, all said": (
+            {},
+            {
+                "model": "kling-v3-image-to-video",
+                "prompt": "a desert at dusk",
+                "negative_prompt": "blurred",
+                "image_start": PICTURE,
+                "image_end": LAST,
+                "duration": 5,
+                "quality": "1080p",
+                "sound": "on",
+            },
+        ),
     }
-    unable = {"motion 2.6": NO_26, "motion 2.6, watermark": NO_26, **NO_4K_MOTION, **MOTION_ONLY}
+    unable = {
+        "motion 2.6": NO_26,
+        "motion 2.6, watermark": NO_26,
+        **NO_4K_MOTION,
+        **NO_4K_TEXT,
+        **NO_CLIP_26,
+        **NO_SHOTS,
+        "text, cfg scale": "has no way to say cfg_scale",
+        "text, watermark": "has no way to say watermark",
+    }
+    # With a first frame the clip adapts to it (docs.evolink.ai, kling-v3-image-to-video).
+    unsaid = (("image", "aspect_ratio"), ("first_last", "aspect_ratio"))
     submits = {
         "submitted": events.Accepted(TASK),
         "refused_400": events.Refused(Reason.INPUT, "Invalid prompt parameter"),

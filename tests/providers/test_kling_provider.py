@@ -3,7 +3,7 @@ from __future__ import annotations
 from decimal import Decimal
 
 import pytest
-from canonical_requests import CASES, CLIP, FIRST_LAST, IMAGE, LAST, MOTION_26, NO_4K_MOTION, PICTURE, TEXT
+from canonical_requests import CASES, CLIP, FIRST_LAST, IMAGE, LAST, MOTION_26, NO_4K_MOTION, NO_SHOTS, PICTURE, TEXT
 from provider_contract import CALL_ME, HTML, KEY, NO_LINK, ProviderContract, answer, recorded
 
 from rushes.shared.domain import events
@@ -35,7 +35,7 @@ class TestKling(ProviderContract):
     name = "kling"
     submit_url = "https://api-singapore.klingai.com/text-to-video/kling-3.0"
     query_url = "https://api-singapore.klingai.com/tasks?task_ids=a%2Fb%20%3F%C3%A4"
-    traits = {"askable", "calls_back", "signs"}
+    traits = {"askable", "calls_back", "signs", "tells_cost"}
     bodies = {
         "text": (
             {},
@@ -131,8 +131,8 @@ class TestKling(ProviderContract):
         **NO_4K_MOTION,
         "text, negative prompt": no_field("negative_prompt"),
         "text, cfg scale": no_field("cfg_scale"),
-        "text, shot type": no_field("shot_type"),
-        "image, shots": no_field("multi_prompt"),
+        "first and last, all said": no_field("negative_prompt"),
+        **NO_SHOTS,
         **{case: NO_26 for case, request in CASES.items() if request["model"] == "kling-v2-6"},
     }
     # With a picture the clip has the picture's shape.

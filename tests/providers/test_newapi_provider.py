@@ -3,7 +3,7 @@ from __future__ import annotations
 from decimal import Decimal
 
 import pytest
-from canonical_requests import CASES, LAST, NO_4K_TEXT, PICTURE
+from canonical_requests import CASES, LAST, NO_4K_TEXT, NO_CLIP_26, PICTURE
 from provider_contract import ProviderContract, answer
 
 from rushes.shared.domain import events
@@ -113,11 +113,12 @@ class TestNewapi(ProviderContract):
         ),
     }
     unable = {
-        **NO_4K_TEXT,
         **dict.fromkeys(("motion", "motion, all said", "motion, watermark", "motion, 4k"), NO_MOTION),
         **dict.fromkeys(("motion, element", "motion, no elements"), NO_MOTION),
         **dict.fromkeys(("motion 2.6", "motion 2.6, watermark"), NO_MOTION_26),
-        **dict.fromkeys(("text 2.6", "text 2.6, voice", "image 2.6", "first and last 2.6"), NO_V26),
+        **NO_4K_TEXT,
+        **NO_CLIP_26,
+        "text, timed shots": "takes multi_prompt only with image_url",
         "text, watermark": "has no way to say watermark",
         "image, no prompt": "needs a prompt or a multi_prompt",
     }

@@ -1,12 +1,14 @@
 from __future__ import annotations
 
+import tomllib
+from datetime import date
 from decimal import Decimal
 
 import pytest
 from canonical_requests import CASES, IMAGE, MOTION, MOTION_26, TEXT, TEXT_26
 
 from rushes.shared.providers import PROVIDERS
-from rushes.shared.providers.prices import BUILT_IN, PriceTable
+from rushes.shared.providers.prices import BUILT_IN, CONFIDENCES, PriceTable
 
 BUILT_IN_TABLE = PriceTable.load(None)
 V26_VOICE = {"mode": "pro", "sound": True, "voice_ids": ["v1"]}
@@ -32,6 +34,21 @@ NEWAPI = ('gateway = "newapi"', 'model = "kling-v3"')
     [
         ("apimaster", MOTION, "0.10288"),
         ("apimaster", {**MOTION, "mode": "pro"}, "0.13712"),
+        ("apimart", MOTION, "0.10288"),
+        ("apimart", {**MOTION, "mode": "pro"}, "0.13712"),
+        ("apimart", MOTION_26, "0.05712"),
+        ("apimart", {**MOTION_26, "mode": "pro"}, "0.09144"),
+        ("apimart", TEXT, "0.0672"),
+        ("apimart", {**TEXT, "sound": True}, "0.1008"),
+        ("apimart", {**IMAGE, "mode": "pro"}, "0.0896"),
+        ("apimart", TEXT_26, "0.0368"),
+        ("apimart", {**TEXT_26, "mode": "pro"}, "0.0625"),
+        ("apimart", {**TEXT_26, "mode": "pro", "sound": True}, "0.125"),
+        ("apimart", {**TEXT_26, **V26_VOICE}, "0.15"),
+        ("evolink", TEXT, "0.075"),
+        ("evolink", {**TEXT, "sound": True}, "0.113"),
+        ("evolink", {**IMAGE, "mode": "pro"}, "0.100"),
+        ("evolink", {**IMAGE, "mode": "pro", "sound": True}, "0.150"),
         ("evolink", MOTION, "0.1134"),
         ("evolink", {**MOTION, "mode": "pro"}, "0.1512"),
         ("apimodels", MOTION, "0.12"),
@@ -84,10 +101,53 @@ def test_a_motion_clip_that_was_not_measured_has_no_estimate():
 
 
 @pytest.mark.parametrize(
-    ("gateway", "case"), [("apimart", "motion"), ("apimart", "motion 2.6"), ("newapi", "text"), ("newapi", "image")]
+    ("gateway", "request_"),
+    [
+        ("newapi", TEXT),
+        ("newapi", IMAGE),
+        ("apimart", {**TEXT, "mode": "4k"}),
+        ("apimart", {**TEXT, "mode": "pro", "sound": True}),
+    ],
 )
-def test_a_price_that_nobody_documents_is_unknown_and_not_zero(gateway, case):
-    assert estimate(gateway, CASES[case], 8) is None
+def test_a_price_that_nobody_documents_is_unknown_and_not_zero(gateway, request_):
+    assert PROVIDERS[gateway].why_not(request_) is None
+    assert estimate(gateway, request_, 8) is None
+
+
+def test_every_built_in_price_says_where_it_is_from():
+    entries = tomllib.loads(BUILT_IN.read_text("utf-8"))["price"]
+    assert entries
+    for entry in entries:
+        assert entry["source"]
+        assert date(2026, 11, 1) <= entry["checked"] <= date(2026, 11, 30)
+        assert entry["confidence"] in CONFIDENCES
+
+
+def test_a_price_tells_its_origin():
+    price = BUILT_IN_TABLE.price(PROVIDERS["apimart"], TEXT)
+    assert (price.checked, price.confidence, price.note) == (date(2026, 11, 30), "third_party", None)
+    assert "price page" in price.source
+    doubtful = BUILT_IN_TABLE.price(PROVIDERS["apimodels"], TEXT)
+    assert (doubtful.confidence, doubtful.note[:8]) == ("documented", "in doubt")
+
+
+@pytest.mark.parametrize("checked", ["checked = 2026-12-01", 'checked = "2026-12-01"'])
+def test_a_laid_over_price_may_tell_its_origin_or_not(checked):
+    origin = (checked, 'source = "our bill"', 'confidence = "inferred"', 'note = "one bill"')
+    told, untold = (
+        laid_over(entry(*NEWAPI, 'usd_per_second = "0.1"', *more)).price(PROVIDERS["newapi"], TEXT)
+        for more in (origin, ())
+    )
+    assert (told.source, told.checked, told.confidence, told.note) == (
+        *("our bill", date(2026, 12, 1)),
+        *("inferred", "one bill"),
+    )
+    assert (untold.source, untold.checked, untold.confidence, untold.note) == (None, None, None, None)
+
+
+def test_a_price_of_4k_may_be_laid_over():
+    model = ('gateway = "apimart"', 'model = "kling-v3"', 'mode = "4k"')
+    assert estimate("apimart", {**TEXT, "mode": "4k"}, table=laid_over(entry(*model, 'usd_per_second = "0.4"'))) == 2
 
 
 def test_what_a_gateway_does_not_offer_has_no_price():
@@ -98,7 +158,7 @@ def test_what_a_gateway_does_not_offer_has_no_price():
 def test_every_gateway_with_prices_has_one_for_each_request_it_can_do():
     for gateway in ("apimaster", "apimodels", "evolink"):
         for case, request in CASES.items():
-            if PROVIDERS[gateway].why_not(request) is None:
+            if "4k" not in case and PROVIDERS[gateway].why_not(request) is None:
                 assert estimate(gateway, request, 8), (gateway, case)
 
 
@@ -106,8 +166,8 @@ def test_every_gateway_with_prices_has_one_for_each_request_it_can_do():
 
 
 def test_the_version_names_both_tables():
-    assert BUILT_IN_TABLE.version == "2026-11-20"
-    assert laid_over("").version == "acme-1 over 2026-11-20"
+    assert BUILT_IN_TABLE.version == "2026-11-30"
+    assert laid_over("").version == "acme-1 over 2026-11-30"
 
 
 def test_a_laid_over_price_makes_an_unknown_one_known_and_leaves_the_others():
@@ -165,6 +225,15 @@ AT_SECOND = "prices: entry 2 (newapi kling-v3): "
             AT_SECOND + "usd_per_second, usd_per_clip",
         ),
         (GOOD + entry(*NEWAPI, 'mode = "8k"', 'usd_per_clip = "1"'), AT_SECOND + "mode: '8k' is not std, pro or 4k"),
+        (GOOD + entry(*NEWAPI, 'checked = "soon"', 'usd_per_clip = "1"'), AT_SECOND + "checked: 'soon' is not a day"),
+        (GOOD + entry(*NEWAPI, "checked = 2026", 'usd_per_clip = "1"'), AT_SECOND + "checked: 2026 is not a day"),
+        (GOOD + entry(*NEWAPI, "checked = 2026-11-30T10:00:00", 'usd_per_clip = "1"'), AT_SECOND + "checked: datetime"),
+        (GOOD + entry(*NEWAPI, 'source = " "', 'usd_per_clip = "1"'), AT_SECOND + "source: ' ' is not a text"),
+        (GOOD + entry(*NEWAPI, "note = 1", 'usd_per_clip = "1"'), AT_SECOND + "note: 1 is not a text"),
+        (
+            GOOD + entry(*NEWAPI, 'confidence = "sure"', 'usd_per_clip = "1"'),
+            AT_SECOND + "confidence: 'sure' is not one of documented, third_party, inferred",
+        ),
         (GOOD + entry(*NEWAPI, 'sound = "on"', 'usd_per_clip = "1"'), AT_SECOND + "sound: 'on' is not true or false"),
         (GOOD + entry(*NEWAPI, "voices = 1", 'usd_per_clip = "1"'), AT_SECOND + "voices: 1 is not true or false"),
         (GOOD + entry(*NEWAPI, 'duration = "5"', 'usd_per_clip = "1"'), AT_SECOND + "duration: '5' is not"),

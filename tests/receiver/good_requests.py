@@ -24,6 +24,11 @@ ACCEPTED: dict[str, dict[str, Any]] = {
     "motion prompt": {**MOTION, "prompt": "she waves"},
     "negative prompt": {**TEXT, "negative_prompt": "x" * 2500},
     "shots": {**IMAGE, "multi_prompt": [{"prompt": "up"}, {"prompt": "down", "duration": 2}]},
+    "shots without a picture": {
+        "model": "kling-v3",
+        "multi_prompt": [{"prompt": "up", "duration": 2}, {"prompt": "down", "duration": 3}],
+    },
+    "4k": {**TEXT, "mode": "4k"},
     "orientation video": {**MOTION, "character_orientation": "video"},
     "without original sound": {**MOTION, "keep_original_sound": False},
     "an element": {**MOTION, "character_orientation": "video", "element_ids": ["e1"]},

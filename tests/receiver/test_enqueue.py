@@ -99,7 +99,7 @@ def test_without_a_right_key_nothing_is_taken(enqueue: Enqueue, key: Any) -> Non
         ({**TEXT, "prompt": "\ud800"}, "prompt"),
         ({**TEXT, "\ud800": 1}, "\ud800"),
         ({**TEXT, "cfg_scale": float("nan")}, "cfg_scale"),
-        ({**TEXT, "provider": "evolink"}, "provider"),
+        ({**TEXT, "provider": "apimaster"}, "provider"),
     ],
 )
 def test_a_bad_request_names_its_field(enqueue: Enqueue, job: Any, field: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from dataclasses import replace
 from decimal import Decimal
@@ -9,11 +10,28 @@ from typing import Any
 
 import pytest
 from good_requests import ACCEPTED
-from receiver_steps import GATEWAYS, KEYS, MOTION, SECRET, TEXT, TEXT_26, Away, Counting, Web, environment, parts_over
+from receiver_steps import (
+    GATEWAYS,
+    KEYS,
+    MOTION,
+    MOTION_26,
+    SECRET,
+    TEXT,
+    TEXT_26,
+    Away,
+    Counting,
+    Web,
+    environment,
+    parts_over,
+)
 
 from rushes.shared.domain.http_messages import Request
-from rushes.shared.intake.estimates import Estimate
+from rushes.shared.intake.estimates import Estimate, gateway_estimates
+from rushes.shared.intake.schema import validated
 from rushes.shared.ledger.memory_store import MemoryStore
+from rushes.shared.providers import PROVIDERS
+from rushes.shared.providers.base import Provider
+from rushes.shared.providers.prices import PriceTable
 from rushes.worker.submit import build_attempt
 
 SECRETS = (SECRET, *KEYS.values(), *(f"key-of-{name}" for name in GATEWAYS), "X-Amz-")
@@ -112,10 +130,109 @@ def test_able_gateways_come_first_and_cheap_ones_before_dear_ones(web: Web) -> N
     quotes = estimated(web, MOTION)
 
     assert [quote["able"] for quote in quotes] == sorted((quote["able"] for quote in quotes), reverse=True)
-    # by the second: 0.10288, 0.1134, 0.12, 0.126; apimart tells no price
-    able = [quote["provider"] for quote in quotes if quote["able"]]
-    assert able == ["apimaster", "evolink", "apimodels", "kling", "apimart"]
     assert {quote["provider"] for quote in quotes} == set(GATEWAYS)
+
+
+PRO, SOUND = {"mode": "pro"}, {"sound": True}
+# PROVIDERS.md 11.6, with its ties: at 0.10288 apimart has an idempotency key, and APIMaster has nothing.
+ORDERS = {
+    "motion": (MOTION, ["apimart", "apimaster", "evolink", "apimodels"]),
+    "motion pro": ({**MOTION, **PRO}, ["apimart", "apimaster", "apimodels", "evolink"]),
+    "motion 2.6": (MOTION_26, ["apimart", "apimodels"]),
+    "motion 2.6 pro": ({**MOTION_26, **PRO}, ["apimart", "apimodels"]),
+    "v3": (TEXT, ["apimodels", "apimart", "evolink", "newapi"]),
+    "v3 pro": ({**TEXT, **PRO}, ["apimodels", "apimart", "evolink", "newapi"]),
+    "v3 sound": ({**TEXT, **SOUND}, ["apimodels", "apimart", "evolink", "newapi"]),
+    "v3 pro sound": ({**TEXT, **PRO, **SOUND}, ["apimodels", "evolink", "apimart", "newapi"]),
+    "v2.6": (TEXT_26, ["apimodels", "apimart"]),
+}
+
+
+@pytest.mark.parametrize(("body", "order"), ORDERS.values(), ids=ORDERS)
+def test_the_order_is_that_of_the_prices_with_its_ties(body: dict[str, Any], order: list[str]) -> None:
+    prices = PriceTable.load()
+    enabled = dict.fromkeys(("newapi", "evolink", "apimodels", "apimaster", "apimart"))  # the order of settings is none
+    request = validated(body)
+
+    estimates = gateway_estimates(request, enabled, prices, None)
+
+    assert [estimate.provider for estimate in estimates if estimate.able] == order
+
+
+@pytest.mark.parametrize(
+    ("traits", "rank"),
+    [
+        ({"idempotent": True, "calls_back": True, "tells_cost": True}, 0),
+        ({"askable": True, "calls_back": True}, 1),
+        ({"idempotent": True, "tells_cost": True}, 2),
+        ({"askable": True}, 3),
+        ({"calls_back": True, "tells_cost": True}, 4),
+        ({"calls_back": True}, 5),
+        ({"tells_cost": True}, 6),
+        ({}, 7),
+    ],
+)
+def test_at_an_equal_price_the_one_that_can_be_held_to_account_goes_first(
+    traits: dict[str, bool], rank: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ranks = []
+    for key, back, cost in itertools.product((True, False), repeat=3):
+        provider = type("Other", (Provider,), {"idempotent": key, "calls_back": back, "tells_cost": cost})()
+        ranks.append(provider.accountability)
+
+    assert ranks == sorted(ranks)
+    assert ranks.index(type("One", (Provider,), traits)().accountability) == rank
+
+
+def test_accountability_goes_before_the_name_and_after_the_price(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(type(PROVIDERS["apimart"]), "idempotent", False)
+    monkeypatch.setattr(type(PROVIDERS["apimart"]), "calls_back", False)
+    monkeypatch.setattr(type(PROVIDERS["apimaster"]), "calls_back", True)
+
+    estimates = gateway_estimates(validated(MOTION), dict.fromkeys(GATEWAYS), PriceTable.load(), None)
+
+    assert [estimate.provider for estimate in estimates[:3]] == ["apimaster", "apimart", "evolink"]
+
+
+def test_an_estimate_tells_where_its_price_is_from(web: Web) -> None:
+    quotes = {quote["provider"]: quote for quote in estimated(web, TEXT)}
+
+    assert quotes["apimart"]["price"] == {
+        "usd_per_second": "0.0672",
+        "usd_per_clip": None,
+        "source": "apimart.ai, price page, by three transcripts of 2026-08 to 2026-10",
+        "checked": "2026-11-30",
+        "confidence": "third_party",
+        "note": None,
+    }
+    assert quotes["apimart"]["notes"] == []
+    (note,) = quotes["apimodels"]["notes"]
+    assert note == "Its price: in doubt: its material of 2026-09 and 2026-10 says 0.12 a second."
+
+
+def test_an_unknown_price_is_told_beside_the_estimate(web: Web) -> None:
+    by_name = {quote["provider"]: quote for quote in estimated(web, {**TEXT, **PRO, **SOUND})}
+
+    for name in ("apimart", "newapi"):
+        quote = by_name[name]
+        assert (quote["able"], quote["estimated_cost_usd"], quote["price"]) == (True, None, None)
+        (note,) = quote["notes"]
+        assert note.startswith(f"What {name} takes for kling-v3 in mode pro with sound is unknown")
+    assert by_name["evolink"]["notes"] == []
+
+
+def test_a_name_that_no_document_gives_is_called_a_guess(web: Web) -> None:
+    quotes = {quote["provider"]: quote for quote in estimated(web, MOTION)}
+    guesses = [note for quote in quotes.values() for note in quote["notes"] if "guess" in note]
+
+    assert guesses == [
+        "A guess: no document of apimodels gives the names under which it is told"
+        " character_orientation, keep_original_sound, mode, model."
+    ]
+
+
+def test_who_cannot_do_it_has_no_notes(web: Web) -> None:
+    assert [quote["provider"] for quote in estimated(web, MOTION_26) if quote["notes"]] == ["apimodels"]
 
 
 def test_the_order_asked_for_goes_before_the_price(web: Web) -> None:
@@ -127,9 +244,9 @@ def test_the_order_asked_for_goes_before_the_price(web: Web) -> None:
 
 
 def test_a_gateway_that_is_not_able_comes_last_wherever_it_was_named(web: Web) -> None:
-    quotes = estimated(web, {**TEXT, "provider": ["evolink", "newapi", "apimodels"]})
+    quotes = estimated(web, {**TEXT_26, "provider": ["evolink", "apimart", "apimodels"]})
 
-    assert [quote["provider"] for quote in quotes[:2]] == ["newapi", "apimodels"]
+    assert [quote["provider"] for quote in quotes[:2]] == ["apimart", "apimodels"]
 
 
 def test_each_gateway_says_what_it_costs_or_why_not(web: Web) -> None:
@@ -137,7 +254,8 @@ def test_each_gateway_says_what_it_costs_or_why_not(web: Web) -> None:
         given = estimated(web, body)
         assert len(given) == len(GATEWAYS)
         for quote in given:
-            assert set(quote) == {"provider", "able", "estimated_cost_usd", "would_send", "why_not"}
+            contract = {"provider", "able", "estimated_cost_usd", "would_send", "why_not"}
+            assert set(quote) == contract | {"price", "notes"}
             assert (quote["why_not"] is None, quote["would_send"] is not None) == (quote["able"], quote["able"])
             if quote["estimated_cost_usd"] is not None:
                 assert Decimal(quote["estimated_cost_usd"]) > 0

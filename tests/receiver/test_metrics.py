@@ -360,6 +360,15 @@ def asked_for(text: str) -> set[str]:
     return set(NAME.findall(text))
 
 
+def test_a_price_that_is_not_known_is_counted_and_one_that_is_known_is_0(web: Web) -> None:
+    samples = told(web)
+
+    assert samples['rushes_prices_unknown{gateway="apimart",model="kling-v3"}'] == 3
+    assert samples['rushes_prices_unknown{gateway="newapi",model="kling-v3"}'] == 4
+    assert samples['rushes_prices_unknown{gateway="evolink",model="kling-v3"}'] == 0
+    assert samples['rushes_prices_unknown{gateway="apimart",model="kling-v3-motion-control"}'] == 0
+
+
 @pytest.mark.parametrize("file", ["alerts.yml", "grafana-dashboard.json"])
 def test_every_metric_that_is_asked_for_is_told(web: Web, file: str) -> None:
     asked = asked_for((DEPLOY / file).read_text("utf-8"))

@@ -381,6 +381,16 @@ def test_gateways_are_shown_paused_and_resumed(rushes: Rushes) -> None:
     assert told(rushes("resume", "evolink", "--json", key=KEYS["admin"]))["paused_until"] is None
 
 
+def test_models_are_a_table_of_prices_or_json(rushes: Rushes) -> None:
+    told_models = told(rushes("models", "--json"))
+    table = rushes("models")
+
+    assert [model["id"] for model in told_models][-1] == "kling-v2-6"
+    assert table.exit_code == 0
+    for cell in ("model", "gateway", "checked", "kling-v3", "evolink", "documented", "unknown", "2026-11-30"):
+        assert cell in table.stdout
+
+
 def test_usage_is_a_table_or_json(rushes: Rushes, ledger: Ledger) -> None:
     standing(ledger, State.RUNNING)
 

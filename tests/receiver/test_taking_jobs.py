@@ -158,10 +158,11 @@ def no_provider(web: Web, body: dict[str, Any]) -> dict[str, str]:
 
 
 def test_what_nobody_can_do_is_a_422_that_says_why_for_each(web: Web) -> None:
-    reasons = no_provider(web, {**TEXT_26, "image_url": PICTURE, "last_image_url": LAST})
+    reasons = no_provider(web, {**TEXT_26, "image_url": PICTURE, "last_image_url": LAST, "cfg_scale": 1})
 
     assert set(reasons) == set(GATEWAYS)
     assert reasons["apimodels"] == "does not offer first and last with kling-v2-6"
+    assert reasons["apimart"] == "has no way to say cfg_scale"
     assert reasons["newapi"] == "does not offer kling-v2-6"
 
 
@@ -175,10 +176,10 @@ def test_a_field_that_a_gateway_cannot_say_is_never_dropped(web: Web) -> None:
 
 
 def test_gateways_that_were_not_asked_for_say_so(web: Web) -> None:
-    reasons = no_provider(web, {**TEXT, "provider": ["evolink", "apimart"]})
+    reasons = no_provider(web, {**TEXT_26, "provider": ["evolink", "apimaster"]})
 
     assert reasons.pop("evolink").startswith("does not offer")
-    assert reasons.pop("apimart").startswith("does not offer")
+    assert reasons.pop("apimaster").startswith("does not offer")
     assert set(reasons.values()) == {"not among the gateways asked for"}
 
 

@@ -13,6 +13,7 @@ from rushes.shared.domain.events import Accepted, Failed, Succeeded
 from rushes.shared.domain.http_messages import Response
 from rushes.shared.providers import PROVIDERS
 from rushes.shared.providers.base import Access, Submission
+from rushes.shared.providers.prices import PriceTable
 
 MOTION = {
     "prompt": "a wave",
@@ -24,14 +25,28 @@ MOTION = {
 }
 FRAMES = {"image_url": "https://example.com/a.jpg", "last_image_url": "https://example.com/z.jpg"}
 SAID = {"prompt": "a pier", "mode": "pro", "duration": 5, "aspect_ratio": "9:16"}
+SHOTS = {
+    "multi_prompt": [{"prompt": "a pier", "duration": 2}, {"prompt": "a boat", "duration": 3}],
+    "mode": "std",
+    "duration": 5,
+    "aspect_ratio": "1:1",
+}
 REQUESTS = [
     {**MOTION, "model": "kling-v3-motion-control"},
     {**MOTION, "model": "kling-v2-6-motion-control", "mode": "pro"},
     {**MOTION, "model": "kling-v3-motion-control", "character_orientation": "video", "element_ids": ["1"]},
     {**SAID, "model": "kling-v3", "sound": True, "cfg_scale": 0.5, "negative_prompt": "fog"},
+    {**SAID, "model": "kling-v3", "sound": True},
+    {**SAID, "model": "kling-v3", "negative_prompt": "fog"},
+    {**SAID, "model": "kling-v3", "mode": "4k", "duration": 3, "watermark": True},
+    {**SAID, "model": "kling-v3", "image_url": "https://example.com/a.jpg"},
+    {**SHOTS, "model": "kling-v3"},
+    {**SHOTS, "model": "kling-v3", "image_url": "https://example.com/a.jpg", "shot_type": "customize"},
     {**SAID, "model": "kling-v3", "shot_type": "intelligent"},
     {**SAID, "model": "kling-v3", **FRAMES},
     {**SAID, "model": "kling-v2-6", "sound": True, "voice_ids": ["v"]},
+    {**SAID, "model": "kling-v2-6", "sound": True},
+    {**SAID, "model": "kling-v2-6", "mode": "std", **FRAMES},
 ]
 ABLE = [
     pytest.param(name, request, id=f"{name}-{number}")
@@ -53,11 +68,11 @@ def answer(request):
     return read
 
 
-def outcome(client, name, request):
+def outcome(client, name, request, key="attempt-1"):
     """What the adapter makes of the answers to its submit and to its query."""
     provider, access = PROVIDERS[name], Access(f"{client.url}/{name}", "sandbox-test")
     callback_url = "http://127.0.0.1:9/callbacks" if provider.calls_back else None
-    submission = Submission(request, "attempt-1", callback_url, Decimal("8") if "video_url" in request else None)
+    submission = Submission(request, key, callback_url, Decimal("8") if "video_url" in request else None)
     accepted = provider.read_submission(answer(provider.submit_request(submission, access)))
     assert isinstance(accepted, Accepted)
     return provider.read_query(answer(provider.query_request(accepted.task_id, access)), access)
@@ -70,6 +85,23 @@ def test_every_request_an_adapter_can_say_is_taken_and_its_clip_is_found(client,
     assert isinstance(succeeded, Succeeded)
     assert succeeded.link.video_url.startswith(client.url)
     assert client.shown("violations") == []
+
+
+def test_the_bill_is_the_price_of_the_table_for_every_request_with_one(client):
+    prices = PriceTable.load()
+    for number, (name, request) in enumerate(value.values for value in ABLE):
+        usd = prices.estimate(PROVIDERS[name], request, Decimal("8") if "video_url" in request else None)
+        if usd is not None:
+            outcome(client, name, request, f"attempt-{number}")
+            assert Decimal(client.shown("bills")[-1]["usd"]) == usd, (name, request)
+
+
+def test_the_newer_address_of_apimodels_is_served_too(client):
+    provider, access = PROVIDERS["apimodels"], Access(f"{client.url}/apimodels/v1", "sandbox-test")
+    request = {**SAID, "model": "kling-v3"}
+    accepted = provider.read_submission(answer(provider.submit_request(Submission(request, "k"), access)))
+
+    assert isinstance(provider.read_query(answer(provider.query_request(accepted.task_id, access)), access), Succeeded)
 
 
 @pytest.mark.parametrize("name", PROVIDERS)

@@ -74,7 +74,7 @@ def test_the_books_show_a_task_as_it_was_asked_for(client):
     assert (shown["gateway"], shown["id"], shown["api_key"]) == ("apimart", task, "sandbox-test")
     assert (shown["body"], shown["state"]) == (DOCUMENTED["apimart"], "completed")
     assert (shown["idempotency_key"], shown["callbacks"]) == (KEY, [])
-    assert Decimal(shown["billed_usd"]) == Decimal("0.8")
+    assert Decimal(shown["billed_usd"]) == Decimal("0.45696")
 
 
 def test_the_bills_are_added_up(client):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
+
 import pytest
 from gateway_client import DOCUMENTED, GATEWAYS
 
@@ -23,8 +25,84 @@ def body(gateway, changes):
     return {name: value for name, value in changed.items() if value is not LEAVE_OUT}
 
 
+V3 = {"model": "kling-v3", "prompt": "a pier", "duration": 5}
+TIMED = [{"index": 1, "prompt": "up", "duration": 2}, {"index": 2, "prompt": "down", "duration": 3}]
+MULTI = {"model": "kling-v3", "duration": 5, "multi_shot": True, "shot_type": "customize", "multi_prompt": TIMED}
+EVOLINK_TEXT = {"model": "kling-v3-text-to-video", "prompt": "a pier", "duration": 5}
+EVOLINK_IMAGE = {"model": "kling-v3-image-to-video", "image_start": "https://example.com/a.png"}
+# Bodies of other models than that of the documented example; each is sent as it is.
+BROKEN_CLIPS = [
+    ("apimart", {**V3, "image_url": "https://example.com/a.png"}, "image_url"),
+    ("apimart", {**V3, "duration": "5"}, "duration"),
+    ("apimart", {**V3, "duration": 2}, "duration"),
+    ("apimart", {**V3, "mode": "8k"}, "mode"),
+    ("apimart", {**V3, "audio": "on"}, "audio"),
+    ("apimart", {**V3, "watermark": {"enabled": False}}, "watermark"),
+    ("apimart", {**V3, "cfg_scale": 0.5}, "cfg_scale"),
+    ("apimart", {**V3, "voice_list": []}, "voice_list"),
+    ("apimart", {**V3, "image_urls": []}, "image_urls"),
+    ("apimart", {**V3, "image_urls": ["https://example.com/a.png"] * 3}, "image_urls"),
+    ("apimart", {"model": "kling-v3"}, "prompt"),
+    ("apimart", {**V3, "multi_shot": True}, "shot_type"),
+    ("apimart", {**V3, "shot_type": "intelligence"}, "multi_shot"),
+    ("apimart", {**V3, "multi_shot": True, "shot_type": "intelligent"}, "shot_type"),
+    ("apimart", {**V3, "multi_shot": True, "shot_type": "customize"}, "multi_prompt"),
+    ("apimart", {**MULTI, "shot_type": "intelligence"}, "multi_prompt"),
+    ("apimart", {**MULTI, "duration": 6}, "multi_prompt"),
+    ("apimart", {**MULTI, "multi_prompt": TIMED[::-1]}, "multi_prompt"),
+    ("apimart", {**MULTI, "multi_prompt": [{"prompt": "up", "duration": 5}]}, "index"),
+    ("apimart", {**MULTI, "multi_prompt": [{"index": 1, "prompt": "up"}]}, "duration"),
+    ("apimart", {**MULTI, "multi_prompt": [{**TIMED[0], "duration": 5, "prompt": "x" * 513}]}, "prompt"),
+    ("apimart", {**V3, "model": "kling-v2-6", "mode": "4k"}, "mode"),
+    ("apimart", {**V3, "model": "kling-v2-6", "duration": 6}, "duration"),
+    ("apimart", {**V3, "model": "kling-v2-6", "audio": True}, "audio"),
+    ("apimart", {**V3, "model": "kling-v2-6", "multi_shot": False}, "multi_shot"),
+    ("apimart", {"model": "kling-v2-6", "image_urls": ["https://example.com/a.png"]}, "prompt"),
+    ("evolink", {**EVOLINK_TEXT, "sound": True}, "sound"),
+    ("evolink", {**EVOLINK_TEXT, "mode": "std"}, "mode"),
+    ("evolink", {**EVOLINK_TEXT, "duration": "5"}, "duration"),
+    ("evolink", {**EVOLINK_TEXT, "multi_prompt": []}, "multi_prompt"),
+    ("evolink", {**EVOLINK_TEXT, "image_start": "https://example.com/a.png"}, "image_start"),
+    ("evolink", {"model": "kling-v3-text-to-video"}, "prompt"),
+    ("evolink", {"model": "kling-v3-image-to-video", "prompt": "a pier"}, "image_start"),
+    ("evolink", {**EVOLINK_IMAGE, "image_urls": ["https://example.com/a.png"]}, "image_urls"),
+    ("evolink", {**EVOLINK_IMAGE, "callback_url": "https://10.0.0.1/x"}, "callback_url"),
+]
+ALLOWED_CLIPS = [
+    ("apimart", V3, "0.336"),
+    ("apimart", {**V3, "audio": True, "watermark": True, "negative_prompt": "fog", "aspect_ratio": "1:1"}, "0.504"),
+    ("apimart", {**V3, "mode": "pro", "image_urls": ["https://example.com/a.png"] * 2}, "0.448"),
+    ("apimart", {**V3, "multi_shot": True, "shot_type": "intelligence"}, "0.336"),
+    ("apimart", MULTI, "0.336"),
+    ("apimart", {**V3, "model": "kling-v2-6", "duration": 10}, "0.368"),
+    ("apimart", {**V3, "model": "kling-v2-6", "mode": "pro", "audio": True}, "0.625"),
+    ("evolink", EVOLINK_TEXT, "0.375"),
+    ("evolink", {**EVOLINK_TEXT, "sound": "on", "negative_prompt": "fog", "aspect_ratio": "9:16"}, "0.565"),
+    ("evolink", {**EVOLINK_IMAGE, "image_end": "https://example.com/z.png", "quality": "1080p"}, "0.5"),
+    ("evolink", {**EVOLINK_IMAGE, "sound": "on", "quality": "1080p", "duration": 10}, "1.5"),
+]
+
+
+@pytest.mark.parametrize(("gateway", "sent", "named"), BROKEN_CLIPS)
+def test_a_body_of_another_model_that_breaks_a_rule_is_refused_unbilled_and_kept(client, gateway, sent, named):
+    reply = client.submit(gateway, sent)
+
+    assert reply.status == 400
+    assert named in reply.body.decode()
+    assert client.shown("bills") == []
+    assert [named in kept["problem"] for kept in client.shown("violations")] == [True]
+
+
+@pytest.mark.parametrize(("gateway", "sent", "usd"), ALLOWED_CLIPS)
+def test_a_body_of_another_model_is_taken_and_billed_by_its_price(client, gateway, sent, usd):
+    assert client.submit(gateway, sent).status == 200
+    assert client.shown("violations") == []
+    assert [Decimal(bill["usd"]) for bill in client.shown("bills")] == [Decimal(usd)]
+
+
 BROKEN = [
-    ("apimart", {"model": "kling-v3"}, "model"),
+    ("apimart", {"model": "kling-v4"}, "model"),
+    ("apimart", {"model": ["kling-v3"]}, "model"),
     ("apimart", {"image_url": LEAVE_OUT}, "image_url"),
     ("apimart", {"video_url": "s3://bucket/key"}, "video_url"),
     ("apimart", {"mode": LEAVE_OUT}, "mode"),
@@ -44,6 +122,8 @@ BROKEN = [
     ("apimodels", {"last_image": "https://example.com/z.png"}, "last_image"),
     ("apimodels", {"motion_video": "https://example.com/z.mp4"}, "motion_video"),
     ("apimodels", {"multi_prompt": []}, "multi_prompt"),
+    ("apimodels", {"negative_prompt": "fog"}, "negative_prompt"),
+    ("apimodels", {"cfg_scale": 0.5}, "cfg_scale"),
     ("apimodels", {"voice_list": ["a"]}, "voice_list"),
     ("evolink", {"quality": "std"}, "quality"),
     ("evolink", {"image_urls": 1}, "image_urls"),
@@ -82,7 +162,7 @@ ALLOWED = [
     ("apimart", {"prompt": LEAVE_OUT, "watermark_info": LEAVE_OUT, "keep_original_sound": LEAVE_OUT}),
     ("apimaster", {"duration": 8}),
     ("apimodels", APIMODELS_MOTION | dict.fromkeys(("duration", "aspect_ratio"), LEAVE_OUT)),
-    ("apimodels", {"model": "kling-v3", "duration": "15", "image": "https://example.com/a.png", "cfg_scale": 0.5}),
+    ("apimodels", {"model": "kling-v3", "duration": "15", "image": "https://example.com/a.png"}),
     ("evolink", {"image_urls": "https://example.com/a.png", "video_urls": "https://example.com/b.mp4"}),
     ("evolink", {"model_params": {"character_orientation": "video", "element_list": [{"element_id": "1"}]}}),
     ("evolink", {"callback_url": "https://example.com/hook"}),

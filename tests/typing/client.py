@@ -23,8 +23,12 @@ from rushes.client import (
     InvalidRequest,
     Job,
     Line,
+    Model,
+    ModelAtGateway,
     NotFound,
     Page,
+    Price,
+    PriceRow,
     RateLimited,
     Result,
     RushesError,
@@ -78,6 +82,10 @@ for event in client.events(job["id"], pause_s=1, patience_s=60):
 # --- the service
 
 assert_type(client.estimates({"model": "kling-v3"}), list[Estimate])
+model = assert_type(client.models()[0], Model)
+at_gateway = assert_type(model["gateways"][0], ModelAtGateway)
+assert_type(at_gateway["prices"], list[PriceRow])
+assert_type(client.estimates({"model": "kling-v3"})[0]["price"], Price | None)
 gateway = assert_type(client.gateways()[0], Gateway)
 assert_type(gateway["callbacks"], Callbacks)
 assert_type(client.pause("evolink"), dict[str, Any])

@@ -19,7 +19,7 @@ PICTURE, CLIP = "s3://bucket/picture.jpg", "s3://bucket/clip.mp4"
 SAMPLES: Mapping[str, Any] = {
     "prompt": "a",
     "negative_prompt": "a",
-    "multi_prompt": [{"prompt": "a"}],
+    "multi_prompt": [{"prompt": "a", "duration": 5}],
     "image_url": PICTURE,
     "last_image_url": PICTURE,
     "video_url": CLIP,
@@ -107,9 +107,15 @@ def offered_models(operation: str, enabled: Iterable[str]) -> list[str]:
     able = [
         model
         for model in definition.models
-        if any(PROVIDERS[name].why_not(validated(minimal_request(definition, model))) is None for name in enabled)
+        if any(PROVIDERS[name].why_not(_said(definition, model)) is None for name in enabled)
     ]
     return able or list(definition.models)
+
+
+def _said(operation: Operation, model: str) -> dict[str, Any]:
+    """A small valid request with words: some gateways want a prompt beside a picture."""
+    words = {} if "multi_prompt" in operation.needs else {"prompt": SAMPLES["prompt"]}
+    return validated({**minimal_request(operation, model), **words})
 
 
 def form_rules(enabled: Iterable[str]) -> dict[str, Any]:

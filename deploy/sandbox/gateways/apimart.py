@@ -1,22 +1,75 @@
-"""apimart (docs.apimart.ai, 2026-11): Kling motion control; the only gateway that honours an idempotency key."""
+"""apimart (docs.apimart.ai, 2026-11): Kling 3.0, 2.6 and motion control; it honours an idempotency key."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator, Mapping
 from decimal import Decimal
 from typing import Any
 
 from rushes.deploy.sandbox.gateways.billing import Task
 from rushes.deploy.sandbox.gateways.context import TaskStatus
 from rushes.deploy.sandbox.gateways.gateway import Body, Gateway, letters
-from rushes.deploy.sandbox.gateways.request_rules import WATERMARK, Field, Refusal
+from rushes.deploy.sandbox.gateways.request_rules import URL, WATERMARK, BrokenRule, Field, Refusal
 from rushes.deploy.sandbox.gateways.server import Request
 
 CROCKFORD = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 KEY = re.compile(r"[\x21-\x7e]{1,191}")
 
-# apimart documents no prices: these stand in, so that its bills can be added up.
-USD_PER_S = {"std": Decimal("0.1"), "pro": Decimal("0.13")}
+MOTION_USD_PER_S = {
+    ("kling-v3-motion-control", "std"): Decimal("0.10288"),
+    ("kling-v3-motion-control", "pro"): Decimal("0.13712"),
+    ("kling-v2-6-motion-control", "std"): Decimal("0.05712"),
+    ("kling-v2-6-motion-control", "pro"): Decimal("0.09144"),
+}
+USD_PER_S = {  # by model, mode and audio
+    ("kling-v3", "std", False): Decimal("0.0672"),
+    ("kling-v3", "std", True): Decimal("0.1008"),
+    ("kling-v3", "pro", False): Decimal("0.0896"),
+    # These three were seen on no page: they stand in, so that its bills can be added up.
+    ("kling-v3", "pro", True): Decimal("0.1344"),
+    ("kling-v3", "4k", False): Decimal("0.42"),
+    ("kling-v3", "4k", True): Decimal("0.42"),
+    ("kling-v2-6", "std", False): Decimal("0.0368"),
+    ("kling-v2-6", "pro", False): Decimal("0.0625"),
+    ("kling-v2-6", "pro", True): Decimal("0.125"),
+}
+MOTION_MODELS = ("kling-v3-motion-control", "kling-v2-6-motion-control")
+MODELS = (*MOTION_MODELS, "kling-v3", "kling-v2-6")
+SHOT = Field(
+    dict,
+    fields={
+        "index": Field(int, required=True, low=1, high=6),
+        "prompt": Field(required=True, longest=512),
+        "duration": Field(int, required=True, low=1, high=15),
+    },
+)
+CLIP = {
+    "prompt": Field(longest=2500),
+    "aspect_ratio": Field(choices=("16:9", "9:16", "1:1")),
+    "negative_prompt": Field(longest=2500),
+    "image_urls": Field(list, longest=2, items=URL),
+    "watermark": Field(bool),
+    "audio": Field(bool),
+}
+FIELDS: Mapping[str, Mapping[str, Field]] = {
+    "kling-v3": {
+        "model": Field(required=True),
+        **CLIP,
+        "mode": Field(choices=("std", "pro", "4k")),
+        "duration": Field(int, low=3, high=15),  # "must be a plain number"
+        "multi_shot": Field(bool),
+        "shot_type": Field(choices=("customize", "intelligence")),
+        "multi_prompt": Field(list, longest=6, items=SHOT),
+    },
+    "kling-v2-6": {
+        "model": Field(required=True),
+        **CLIP,
+        "prompt": Field(required=True, longest=2500),
+        "mode": Field(choices=("std", "pro")),
+        "duration": Field(int, choices=(5, 10)),
+    },
+}
 
 TYPES = {
     400: "invalid_request_error",
@@ -37,7 +90,7 @@ class Apimart(Gateway):
         ("GET", r"/v1/tasks/([^/]+)", "query"),
     )
     fields = {
-        "model": Field(required=True, choices=("kling-v3-motion-control", "kling-v2-6-motion-control")),
+        "model": Field(required=True, choices=MODELS),
         "prompt": Field(),
         "image_url": Field(required=True, is_url=True),
         "video_url": Field(required=True, is_url=True),
@@ -52,8 +105,24 @@ class Apimart(Gateway):
         "policy": ("content_policy_violation", "content policy violation"),
     }
 
+    def fields_of(self, request: Request, body: Body) -> Mapping[str, Field]:
+        model = body.get("model")
+        return FIELDS.get(model, self.fields) if isinstance(model, str) else self.fields
+
+    def broken_rules(self, body: Body) -> Iterator[BrokenRule]:
+        if body["model"] not in MOTION_MODELS:
+            yield from _clip_rules(body)
+
+    def media_urls(self, body: Body) -> tuple[str | None, str | None]:
+        if body["model"] in MOTION_MODELS:
+            return super().media_urls(body)
+        return next(iter(body.get("image_urls", ())), None), None
+
     def price(self, body: Body, seconds: float) -> Decimal:
-        return USD_PER_S[body["mode"]] * Decimal(str(seconds))
+        if body["model"] in MOTION_MODELS:
+            return MOTION_USD_PER_S[body["model"], body["mode"]] * Decimal(str(seconds))
+        kind = body["model"], body.get("mode", "std"), body.get("audio", False)
+        return USD_PER_S[kind] * int(body.get("duration", 5))
 
     def new_id(self) -> str:
         return "task_01" + letters(CROCKFORD, 24)
@@ -81,6 +150,33 @@ class Apimart(Gateway):
         kind = TYPES.get(refusal.status, "server_error")
         error = {"code": refusal.status, "message": refusal.message, "type": kind}
         return {"error": {**error, "param": refusal.param} if refusal.param else error}
+
+
+def _clip_rules(body: Body) -> Iterator[BrokenRule]:
+    yield from _multi_shot_rules(body)
+    shots = body.get("multi_prompt")
+    if shots and [shot["index"] for shot in shots] != list(range(1, len(shots) + 1)):
+        yield BrokenRule("multi_prompt", "multi_prompt: the indexes are 1, 2, … in their order")
+    if shots and sum(shot["duration"] for shot in shots) != body.get("duration", 5):
+        yield BrokenRule("multi_prompt", "multi_prompt: the durations must add up to duration")
+    if not (body.get("prompt") or shots or body.get("image_urls")):
+        yield BrokenRule("prompt", "prompt is required")
+    if "image_urls" in body and not body["image_urls"]:
+        yield BrokenRule("image_urls", "image_urls takes one or two pictures")
+    if body["model"] == "kling-v2-6" and body.get("audio") and body.get("mode", "std") != "pro":
+        yield BrokenRule("audio", "audio needs mode pro")
+
+
+def _multi_shot_rules(body: Body) -> Iterator[BrokenRule]:
+    shots, shot_type, is_multi = body.get("multi_prompt"), body.get("shot_type"), body.get("multi_shot", False)
+    if is_multi and not shot_type:
+        yield BrokenRule("shot_type", "shot_type is required when multi_shot=true")
+    if not is_multi and (shots is not None or shot_type):
+        yield BrokenRule("multi_shot", "multi_prompt and shot_type go with multi_shot=true")
+    if is_multi and shot_type == "customize" and not shots:
+        yield BrokenRule("multi_prompt", "multi_prompt is required when shot_type=customize")
+    if shots is not None and shot_type == "intelligence":
+        yield BrokenRule("multi_prompt", "multi_prompt goes with shot_type=customize")
 
 
 def _end(task: Task, status: TaskStatus) -> dict[str, Any]:

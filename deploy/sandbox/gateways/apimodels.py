@@ -11,7 +11,7 @@ from typing import Any
 from rushes.deploy.sandbox.gateways.billing import Task
 from rushes.deploy.sandbox.gateways.context import TaskStatus
 from rushes.deploy.sandbox.gateways.gateway import DAY_S, Body, Gateway, letters
-from rushes.deploy.sandbox.gateways.request_rules import NUMBER, URL, BrokenRule, Field, Refusal
+from rushes.deploy.sandbox.gateways.request_rules import URL, BrokenRule, Field, Refusal
 from rushes.deploy.sandbox.gateways.server import Request, Response
 
 ALPHABET = string.ascii_lowercase + string.digits
@@ -39,20 +39,20 @@ V26_USD = {  # a clip, by mode, duration, sound and voice
     ("pro", "10", True, True): Decimal("0.1275"),
 }
 DURATIONS = {"kling-v2-6": ("5", "10"), "kling-v3": tuple(map(str, range(3, 16)))}
-TEXT_ONLY = ("duration", "aspect_ratio", "negative_prompt", "cfg_scale", "sound", "voice_list", "last_image")
+TEXT_ONLY = ("duration", "aspect_ratio", "sound", "voice_list")
 MOTION_ONLY = ("motion_video", "version", "character_orientation", "keep_original_sound")
 
 
 class ApiModels(Gateway):
-    """`POST /api/v1/video/generations`, `GET /api/v1/video/generations?task_id=`.
+    """`POST /api/v1/video/generations`, `GET /api/v1/video/generations?task_id=`; at its newer address without `/api`.
 
     The document names few fields of motion control; those it does not name are taken under Kling's own names.
     """
 
     name = "apimodels"
     routes = (
-        ("POST", r"/api/v1/video/generations", "submit"),
-        ("GET", r"/api/v1/video/generations", "query_by_parameter"),
+        ("POST", r"(?:/api)?/v1/video/generations", "submit"),
+        ("GET", r"(?:/api)?/v1/video/generations", "query_by_parameter"),
     )
     fields = {
         "model": Field(required=True, choices=MODELS),
@@ -61,13 +61,10 @@ class ApiModels(Gateway):
         "duration": Field(),
         "aspect_ratio": Field(choices=("16:9", "9:16", "1:1")),
         "image": URL,
-        "last_image": URL,
         "motion_video": URL,
         "version": Field(choices=("2.6", "3.0")),
         "character_orientation": Field(choices=("image", "video")),
         "keep_original_sound": Field(choices=("yes", "no")),
-        "negative_prompt": Field(longest=2500),
-        "cfg_scale": Field(NUMBER, low=0, high=1),
         "sound": Field(choices=("on", "off")),
         "voice_list": Field(list, items=Field(dict, fields={"voice_id": Field(required=True)})),
         "callback_url": Field(is_url=True, longest=2048),
@@ -171,8 +168,6 @@ def _generation(body: Body) -> Iterator[BrokenRule]:
         yield BrokenRule("prompt", "prompt is required without an image")
     if body.get("duration", "5") not in DURATIONS[model]:
         yield BrokenRule("duration", f"duration of {model} is one of {', '.join(DURATIONS[model])}")
-    if "last_image" in body and (v26 or "image" not in body):
-        yield BrokenRule("last_image", "last_image goes with kling-v3 and an image")
     if v26 and _sounds(body) and body.get("mode", "std") != "pro":
         yield BrokenRule("sound", "sound of kling-v2-6 needs mode pro")
     if body.get("voice_list") and not (v26 and _sounds(body)):

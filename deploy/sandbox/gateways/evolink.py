@@ -1,11 +1,11 @@
-"""EvoLink (docs.evolink.ai, 2026-11): Kling 3.0 motion control, with callbacks."""
+"""EvoLink (docs.evolink.ai, 2026-11): Kling 3.0 and its motion control, with callbacks."""
 
 from __future__ import annotations
 
 import ipaddress
 import string
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from decimal import ROUND_HALF_UP, Decimal
 from typing import Any
 from urllib.parse import urlsplit
@@ -15,9 +15,16 @@ from rushes.deploy.sandbox.gateways.context import TaskStatus
 from rushes.deploy.sandbox.gateways.gateway import Body, Gateway, letters
 from rushes.deploy.sandbox.gateways.reference_inputs import Picture, Video
 from rushes.deploy.sandbox.gateways.request_rules import URL, WATERMARK, BrokenRule, Field, Refusal
+from rushes.deploy.sandbox.gateways.server import Request
 
 ALPHABET = string.ascii_lowercase + string.digits
 USD_PER_S = {"720p": Decimal("0.1134"), "1080p": Decimal("0.1512")}
+CLIP_USD_PER_S = {  # by quality and sound
+    ("720p", "off"): Decimal("0.075"),
+    ("720p", "on"): Decimal("0.113"),
+    ("1080p", "off"): Decimal("0.100"),
+    ("1080p", "on"): Decimal("0.150"),
+}
 CREDITS_PER_USD = 72  # $0.1134 is 8.1648 credits
 
 TYPES = {
@@ -32,6 +39,21 @@ TYPES = {
     502: "upstream_error",
     503: "service_unavailable_error",
 }
+MOTION_MODEL, TEXT_MODEL, IMAGE_MODEL = "kling-v3-motion-control", "kling-v3-text-to-video", "kling-v3-image-to-video"
+CALLBACK = {"callback_url": Field(is_url=True, longest=2048)}
+CLIP = {
+    "model": Field(required=True),
+    "negative_prompt": Field(longest=2500),
+    "duration": Field(int, low=3, high=15),
+    "aspect_ratio": Field(choices=("16:9", "9:16", "1:1")),
+    "quality": Field(choices=("720p", "1080p")),
+    "sound": Field(choices=("on", "off")),
+    **CALLBACK,
+}
+FIELDS: Mapping[str, Mapping[str, Field]] = {
+    TEXT_MODEL: {**CLIP, "prompt": Field(required=True, longest=2500)},
+    IMAGE_MODEL: {**CLIP, "prompt": Field(longest=2500), "image_start": URL, "image_end": URL},
+}
 SUGGESTIONS = {429: "retry after 60 seconds", 503: "retry after 30 seconds"}
 
 
@@ -44,7 +66,7 @@ class EvoLink(Gateway):
         ("GET", r"/v1/tasks/([^/]+)", "query"),
     )
     fields = {
-        "model": Field(required=True, choices=("kling-v3-motion-control",)),
+        "model": Field(required=True, choices=(MOTION_MODEL, *FIELDS)),
         "image_urls": Field((str, list), required=True, is_url=True, items=URL),
         "video_urls": Field((str, list), required=True, is_url=True, items=URL),
         "prompt": Field(longest=2500),
@@ -59,7 +81,7 @@ class EvoLink(Gateway):
                 "watermark_info": WATERMARK,
             },
         ),
-        "callback_url": Field(is_url=True, longest=2048),
+        **CALLBACK,
     }
     status_words = {"pending": "pending", "processing": "processing", "completed": "completed", "failed": "failed"}
     failures = {
@@ -68,21 +90,22 @@ class EvoLink(Gateway):
     }
     quick_retries_s = (1, 2, 4)
 
+    def fields_of(self, request: Request, body: Body) -> Mapping[str, Field]:
+        model = body.get("model")
+        return FIELDS.get(model, self.fields) if isinstance(model, str) else self.fields
+
     def broken_rules(self, body: Body) -> Iterator[BrokenRule]:
-        for name in ("image_urls", "video_urls"):
-            if isinstance(body[name], list) and len(body[name]) != 1:
-                yield BrokenRule(name, f"{name} takes exactly one file")
-        params = body["model_params"]
-        if params.get("element_list") and params["character_orientation"] != "video":
-            yield BrokenRule("model_params.character_orientation", "must be video where element_list is given")
+        yield from _motion_rules(body) if body["model"] == MOTION_MODEL else _clip_rules(body)
         if not _may_be_called(body.get("callback_url", "https://example.com")):
             yield BrokenRule("callback_url", "callback_url must be HTTPS and must not be an internal address")
 
     def media_urls(self, body: Body) -> tuple[str | None, str | None]:
+        if body["model"] != MOTION_MODEL:
+            return body.get("image_start") or body.get("image_end"), None
         return _single_url(body["image_urls"]), _single_url(body["video_urls"])
 
     def quality(self, body: Body) -> str:
-        return str(body["quality"])
+        return str(body.get("quality", "720p"))
 
     def lengths_s(self, body: Body) -> tuple[float, float]:
         return super().lengths_s(body["model_params"])
@@ -94,6 +117,8 @@ class EvoLink(Gateway):
             yield BrokenRule("video_urls", f"a video of {video.width}x{video.height} is not taken")
 
     def price(self, body: Body, seconds: float) -> Decimal:
+        if body["model"] != MOTION_MODEL:
+            return CLIP_USD_PER_S[self.quality(body), body.get("sound", "off")] * int(body.get("duration", 5))
         return USD_PER_S[body["quality"]] * _rounded_seconds(seconds)
 
     def new_id(self) -> str:
@@ -144,6 +169,20 @@ def _common_fields(task: Task, word: str, progress: int, can_cancel: bool = Fals
         "progress": progress,
         "task_info": {"can_cancel": can_cancel},
     }
+
+
+def _motion_rules(body: Body) -> Iterator[BrokenRule]:
+    for name in ("image_urls", "video_urls"):
+        if isinstance(body[name], list) and len(body[name]) != 1:
+            yield BrokenRule(name, f"{name} takes exactly one file")
+    params = body["model_params"]
+    if params.get("element_list") and params["character_orientation"] != "video":
+        yield BrokenRule("model_params.character_orientation", "must be video where element_list is given")
+
+
+def _clip_rules(body: Body) -> Iterator[BrokenRule]:
+    if body["model"] == IMAGE_MODEL and not {"image_start", "image_end"} & body.keys():
+        yield BrokenRule("image_start", "image_start or image_end is required")
 
 
 def _single_url(urls: str | list[str]) -> str:

@@ -60,6 +60,10 @@ class Gateway(ABC):
 
     # -- the format of the gateway
 
+    def fields_of(self, request: Request, body: Body) -> Mapping[str, Field]:
+        """The documented body of this call."""
+        return self.fields
+
     def broken_rules(self, body: Body) -> Iterator[BrokenRule]:
         """The rules across fields that a body breaks; each field by itself is valid already."""
         yield from ()
@@ -184,10 +188,6 @@ class Gateway(ABC):
         key = self.idempotency_key(request, body)
         return self.context.billing.first(self.name, api_key, key, body) or self._new(api_key, key, body)
 
-    def fields_of(self, request: Request) -> Mapping[str, Field]:
-        """The documented body of this call."""
-        return self.fields
-
     def body(self, request: Request) -> dict[str, Any]:
         """The body of a submit as it is kept; raises Refusal where it breaks a rule."""
         try:
@@ -196,7 +196,7 @@ class Gateway(ABC):
             raise Refusal(400, "the body is not JSON", "invalid_json") from None
         if not isinstance(body, dict) or "json" not in request.headers.get("Content-Type", ""):
             raise Refusal(400, "the body is not a JSON object sent as application/json", "invalid_json")
-        for broken in list(check(body, self.fields_of(request))) or list(self.broken_rules(body)):
+        for broken in list(check(body, self.fields_of(request, body))) or list(self.broken_rules(body)):
             raise Refusal(400, broken.message, "invalid_request", broken.param)
         return body
 

@@ -114,7 +114,7 @@ class Kling(Gateway):
 
     # -- submits
 
-    def fields_of(self, request: Request) -> Mapping[str, Field]:
+    def fields_of(self, request: Request, body: Body) -> Mapping[str, Field]:
         return FIELDS[_operation(request.path)]
 
     def body(self, request: Request) -> dict[str, Any]:

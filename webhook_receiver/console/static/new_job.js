@@ -159,6 +159,8 @@
     line.append(element("span", "gateway-name", quote.provider));
     line.append(element("span", "price num", quote.able ? price : "cannot"));
     if (quote.why_not) line.append(element("span", "why hint", quote.why_not));
+    if (quote.able && quote.price) line.append(element("span", "why hint", priceText(quote.price)));
+    for (const note of quote.notes) line.append(element("span", "why hint note", note));
     if (quote.would_send) {
       const details = element("details", "");
       details.append(element("summary", "", "The request to it"), element("pre", "", JSON.stringify(quote.would_send, null, 2)));
@@ -166,6 +168,14 @@
       line.append(details);
     }
     return line;
+  }
+
+  const CONFIDENCES = { documented: "documented", third_party: "by a third party", inferred: "inferred" };
+
+  function priceText(price) {
+    const unit = price.usd_per_clip ? `$${price.usd_per_clip} a clip` : `$${price.usd_per_second} a second`;
+    const facts = [unit, CONFIDENCES[price.confidence], price.source, price.checked && `checked ${price.checked}`];
+    return facts.filter(Boolean).join(" · ");
   }
 
   function element(tag, className, text = "") {
