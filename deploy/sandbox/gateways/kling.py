@@ -230,7 +230,7 @@ def _misplaced(operation: str, contents: list[dict[str, Any]]) -> Iterator[Broke
 def _code(refusal: Refusal) -> int:
     if refusal.slug.isdecimal():
         return int(refusal.slug)
-    if refusal.slug == "task_failed":
+    if refusal.slug == "task_failed" or refusal.status == 429:
         return THROTTLE
     return CODES.get(refusal.slug, (refusal.status, BAD_PARAMETER))[1]
 
