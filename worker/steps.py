@@ -1,4 +1,4 @@
-"""Runs the steps of jobs that came due: each step finds out one thing about its job, and its event is written down."""
+"""Runs the steps of jobs that came due: each step finds out one fact about its job, an event for the ledger."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def run(tickets: Sequence[Ticket], services: Services, pools: ThreadPools | None
     except LedgerUnavailable as outage:
         log.warning("ledger out of reach", jobs=len(unique), reason=str(outage))
         return
-    # The leases are renewed from now on, also while the jobs wait for a free thread.
+    # open_tickets took the leases. acquire() keeps them renewed, also while the jobs wait for a free thread.
     by_kind = defaultdict[str, list[LeasedJob]](list)
     for job, ticket in filter(None, opened):
         by_kind[schedule.kind_of(ticket.lane)].append((job, acquire(ticket, services)))
@@ -63,7 +63,7 @@ def run_step(leased_job: LeasedJob, services: Services) -> None:
     job, lease = leased_job
     asked_at = services.now()
     try:
-        event = _asked_at(perform(job, lease, services), asked_at)
+        event = _with_asked_at(perform(job, lease, services), asked_at)
         if event:
             services.ledger.apply(job.id, event, services.now(), known=job)
     except LedgerUnavailable as outage:
@@ -81,18 +81,18 @@ def submit_all(leased_jobs: Sequence[LeasedJob], services: Services, pools: Thre
         pools.start("submit", partial(run_step, services=services), others)
         outcomes = list(zip(ready, prepare_all(ready, services), strict=True))
         plans = [outcome for _, outcome in outcomes if isinstance(outcome, Plan)]
-        held_back = [(leased, outcome) for leased, outcome in outcomes if not isinstance(outcome, Plan)]
-        commit_and_release([(leased, _asked_at(event, now)) for leased, event in held_back], services)
+        without_plan = [(leased, outcome) for leased, outcome in outcomes if not isinstance(outcome, Plan)]
+        commit_and_release([(leased, _with_asked_at(event, now)) for leased, event in without_plan], services)
         send_all(plans, services, pools)
     except LedgerUnavailable as outage:
         log.warning("ledger out of reach", jobs=len(ready), reason=str(outage))
     finally:
-        for _, lease in ready:
+        for _, lease in ready:  # again for those already released, which does nothing
             lease.release()
 
 
 def is_plain_submit(job: Job) -> bool:
-    """Whether its step is a submit and nothing before it."""
+    """Whether its step is a submit and nothing before it, and it is not over the crash limit (`schedule.CRASHES`)."""
     return job.state is State.QUEUED and job.tries <= schedule.CRASHES and not needs_measuring(job)
 
 
@@ -104,9 +104,9 @@ def archive_all(leased_jobs: Sequence[LeasedJob], services: Services, pools: Thr
     try:
         pools.start("archive", partial(run_step, services=services), others)
         for group in archive.archive_clips([job for job, _ in ready.values()], services, pools):
-            ends = [(ready.pop(job.id), end) for job, end in group]
-            outcomes = [(leased, _asked_at(end, now)) for leased, end in ends if not isinstance(end, CopiedClip)]
-            copies = [(leased, end) for leased, end in ends if isinstance(end, CopiedClip)]
+            results = [(ready.pop(job.id), result) for job, result in group]
+            outcomes = [(leased, _with_asked_at(r, now)) for leased, r in results if not isinstance(r, CopiedClip)]
+            copies = [(leased, r) for leased, r in results if isinstance(r, CopiedClip)]
             pools.start("archive", partial(finish_archive, asked_at=now, services=services), copies)
             commit_and_release(outcomes, services)
     finally:
@@ -115,13 +115,13 @@ def archive_all(leased_jobs: Sequence[LeasedJob], services: Services, pools: Thr
 
 
 def finish_archive(item: tuple[LeasedJob, CopiedClip], asked_at: int, services: Services) -> None:
-    """Write the manifest of one clip, and then that it is archived."""
+    """Write the manifest of one clip, then commit the event to the ledger; without an event only release the lease."""
     (job, lease), copy = item
     event: Event | None = None
     try:
         event = guard_step(job, lambda: archive.write_clip_manifest(job, copy, services), services)
     finally:
-        commit_and_release([((job, lease), _asked_at(event, asked_at))], services)
+        commit_and_release([((job, lease), _with_asked_at(event, asked_at))], services)
 
 
 def is_plain_archive(job: Job) -> bool:
@@ -129,14 +129,15 @@ def is_plain_archive(job: Job) -> bool:
     return job.state is State.ARCHIVING and job.tries <= schedule.CRASHES
 
 
-def _asked_at(event: Event | None, at: int) -> Event | None:
+def _with_asked_at(event: Event | None, at: int) -> Event | None:
+    """The event with the time at which its step began, unless it has one."""
     return replace(event, asked_at=at) if event and not event.asked_at else event
 
 
 def poll_all(leased_jobs: Sequence[LeasedJob], services: Services, pools: ThreadPools) -> None:
     """Query many tasks together and write their events in groups; other steps are run one by one."""
     now = services.now()
-    waiting = dict(enumerate(leased_jobs))
+    waiting = dict(enumerate(leased_jobs))  # by number, until they are committed or run alone
 
     def run_alone(numbers: Iterable[int]) -> None:
         numbers = list(numbers)
@@ -163,11 +164,9 @@ def poll_all(leased_jobs: Sequence[LeasedJob], services: Services, pools: Thread
                 for number in sent[place][0]
                 if number in waiting
             }
-            outcomes = [
-                read_poll(waiting[number][0], response, now, services) for number, response in responses.items()
-            ]
-            events_by_job = [(waiting.pop(number), event) for number, event in zip(responses, outcomes, strict=True)]
-            commit_and_release(events_by_job, services)
+            read = [read_poll(waiting[number][0], response, now, services) for number, response in responses.items()]
+            outcomes = [(waiting.pop(number), event) for number, event in zip(responses, read, strict=True)]
+            commit_and_release(outcomes, services)
     finally:
         for _, lease in waiting.values():
             lease.release()
@@ -180,7 +179,7 @@ def query_of(job: Job, now: int, services: Services) -> Request | None:
         return None
     try:
         return query_request(job.current, task_id, services)
-    except Exception:  # it is logged when the step is run alone
+    except Exception:  # the step is then run alone, where the same error is raised again and logged
         return None
 
 
@@ -222,7 +221,7 @@ def fails_as_batch(numbers: Sequence[int], response: Response | AnswerLost | Non
 
 
 def read_poll(job: Job, response: Response | AnswerLost, asked_at: int, services: Services) -> Event | None:
-    """The event of a response for its job; None if the ledger is needed to read it and out of reach."""
+    """The event that a response means for its job; None if there is none, or if the ledger is out of reach."""
 
     def read() -> Event | None:
         return event_for_job(job, _event_of(job, response, services), asked_at, services)
@@ -242,7 +241,7 @@ def _event_of(job: Job, response: Response | AnswerLost, services: Services) -> 
 
 
 def perform(job: Job, lease: Lease, services: Services) -> Event | None:
-    """The event of the step that is due in the job's state; a step that fails is tried again, ever more slowly."""
+    """The event of the step that is due in the job's state; a step that fails is tried again, with growing pauses."""
     if job.tries > schedule.CRASHES:
         return crash_limit_event(job, services)
     return guard_step(job, lambda: STEPS[job.state](job, lease, services), services)
@@ -264,6 +263,7 @@ def retire(job: Job, services: Services) -> None:
 
 
 BATCHES = {"poll": poll_all, "submit": submit_all, "archive": archive_all}
+# ARCHIVING is not here: archive_all does it, and runs a job alone only if it is over the crash limit.
 STEPS: dict[State, Step] = {
     State.QUEUED: submit,
     State.SUBMITTING: recover_submit,

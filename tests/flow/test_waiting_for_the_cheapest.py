@@ -56,7 +56,7 @@ def test_a_gateway_that_asks_for_longer_than_is_waited_is_passed_by_at_once(worl
 
     assert ends(job) == [("evolink", "rejected"), ("apimodels", "running")]
     assert world.clock.skipped_ms == 0
-    assert details(job, "rerouted") == ["evolink is over its rate for longer than is waited for"]
+    assert details(job, "rerouted") == ["evolink is over its rate limit for longer than the job waits"]
     assert [bill["gateway"] for bill in world.bills()] == ["apimodels"]
 
 

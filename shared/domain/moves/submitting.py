@@ -1,4 +1,4 @@
-"""Moves while a paid call is made, and while nobody knows what became of it."""
+"""What becomes of a job after an event, while a paid call is made or while its result is unknown."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from rushes.shared.domain.schedule import Policy
 
 
 def accept(job: Job, event: events.Accepted, now: int, policy: Policy) -> Job:
+    """The gateway took the call: the job is running."""
     return start_running(job, event.task_id, now, policy).noted(now, "accepted", event.task_id)
 
 
@@ -26,16 +27,19 @@ def start_running(job: Job, task_id: str | None, now: int, policy: Policy) -> Jo
 
 def withdraw(job: Job, event: events.Withdrawn, now: int, policy: Policy) -> Job:
     """Take back an attempt whose call was surely not sent."""
-    # Only this very attempt, and not once another worker asked again under its key: that call may have been paid for.
-    asked_again = job.state is State.UNCONFIRMED and job.current.body is not None
-    if job.current.submitted_at != event.submitted_at or asked_again:
+    # Only if it is still this attempt, and no other worker may have sent the call again under its idempotency key: that
+    # second call may have been paid for.
+    maybe_sent_again = job.state is State.UNCONFIRMED and job.current.body is not None
+    if job.current.submitted_at != event.submitted_at or maybe_sent_again:
         return job
     due_at = max(now, event.until)
+    # The time of the call does not count as waiting for the cheapest gateway.
     job = cheapest_wait.resumed(job, event.submitted_at, due_at, policy)
     return replace(job, state=State.QUEUED, attempts=job.attempts[:-1], due_at=due_at, tries=0, setbacks=0)
 
 
 def refuse(job: Job, event: events.Refused, now: int, policy: Policy) -> Job:
+    """The gateway refused the call: try the next gateway, wait, or end the job as failed."""
     error = Error(event.reason.code, event.message, job.provider)
     job = job.with_attempt(status=AttemptStatus.REJECTED, ended_at=now, error=error, body=None)
     job = job.noted(now, "refused", f"{job.provider}: {event.reason.value}")
@@ -46,25 +50,26 @@ def refuse(job: Job, event: events.Refused, now: int, policy: Policy) -> Job:
         return ended.end(job, State.FAILED, now, error)
     if event.reason is not events.Reason.RATE or len(job.route) < 2:
         return requeue(job, move, now, event.retry_after_s)
-    return _wait_or_go_on(job, move, now, cheapest_wait.until(job, policy), event.retry_after_s)
+    return _wait_or_reroute(job, move, now, cheapest_wait.until(job, policy), event.retry_after_s)
 
 
-def _wait_or_go_on(job: Job, move: routing.Move, now: int, ends_at: int, retry_after_s: float | None) -> Job:
-    """Over its rate: it is waited for as long as the wait for the cheapest lasts, and then the next one goes first."""
+def _wait_or_reroute(job: Job, move: routing.Move, now: int, ends_at: int, retry_after_s: float | None) -> Job:
+    """The gateway is over its rate limit: wait for it until `ends_at` at most, then put the next gateway first."""
     if isinstance(move, routing.Wait):
         job = job.noted(now, "waits", f"for {job.provider}, until {ended.clock(ends_at)} at most")
         waiting = requeue(job, move, now, retry_after_s)
         return replace(waiting, due_at=min(waiting.due_at or now, ends_at))
     onward = requeue(job, move, now)
-    # At once, however many refusals were waited out before; gateways that are all over their rate are paused.
+    # Due now, however many refusals came before. If all gateways are over their rate limit, they are paused anyway.
     onward = replace(onward, due_at=now)
-    return onward.noted(now, "rerouted", f"{job.provider} is over its rate for longer than is waited for")
+    return onward.noted(now, "rerouted", f"{job.provider} is over its rate limit for longer than the job waits")
 
 
 def requeue(job: Job, move: routing.Move, now: int, retry_after_s: float | None = None) -> Job:
     route = move.route if isinstance(move, routing.Go) else job.route
-    fresh = isinstance(move, routing.Go) and job.setbacks < len(job.route) - 1
-    due_at = now if fresh else schedule.retry(job, now, retry_after_s)
+    # At once while gateways of the route are untried; when each had its turn, with growing pauses.
+    untried = isinstance(move, routing.Go) and job.setbacks < len(job.route) - 1
+    due_at = now if untried else schedule.retry(job, now, retry_after_s)
     return replace(job, state=State.QUEUED, route=route, due_at=due_at, setbacks=job.setbacks + 1, tries=0, progress=0)
 
 
@@ -81,7 +86,7 @@ def stay_unconfirmed(job: Job, event: Event, now: int, policy: Policy) -> Job:
     if now >= schedule.deadline(job.current, policy):
         message = "the submit was sent and its answer never came; it may have been paid for"
         return ended.end(job, State.FAILED, now, Error("submit_unconfirmed", message, job.provider))
-    # Its place under the gateway's cap is given back after a while; the job itself is kept until its deadline.
+    # After PLACE_S the attempt no longer counts towards the gateway's cap (`let_go`); the job stays until its deadline.
     let_go = now >= schedule.after(job.current.submitted_at, schedule.PLACE_S)
     job = replace(job.with_attempt(let_go=let_go), setbacks=job.setbacks + 1, tries=0)
     return replace(job, due_at=_next_look_at(job, now, policy))
@@ -127,7 +132,7 @@ def refuse_again(job: Job, event: events.Refused, now: int, policy: Policy) -> J
 
 
 def _next_look_at(job: Job, now: int, policy: Policy) -> int:
-    """When an unconfirmed submit is looked at again: soon while it can be asked for, else when patience ends."""
+    """When an unconfirmed submit is due again: soon while the gateway can be asked about it, else at a time limit."""
     attempt = job.current
     if attempt.askable and not attempt.task_id:
         return schedule.next_ask(job, now, policy)
@@ -145,7 +150,7 @@ def resolve(job: Job, event: events.Resolved, now: int, policy: Policy) -> Job:
 
 
 def _resubmit(job: Job, event: events.Resolved, now: int, policy: Policy) -> Job:
-    # A job may cost so many paid attempts and no more, whoever decides.
+    # Never more than MAX_PAID_ATTEMPTS paid attempts for a job, whoever decided to submit again.
     paid = sum(attempt.paid for attempt in job.attempts)
     if paid >= routing.MAX_PAID_ATTEMPTS:
         return _give_up(job, event, now, policy)
@@ -170,8 +175,8 @@ RESOLUTIONS: dict[str, Callable[[Job, events.Resolved, int, Policy], Job]] = {
 
 
 def replay(job: Job, event: events.Replayed, now: int, _: Policy) -> Job:
-    """Ask the gateway now; if no task id is known yet, about the task that the callback named."""
+    """Ask the gateway now; while the submit is unconfirmed, about the task that the callback named."""
     if job.state is State.UNCONFIRMED and event.task_id:
-        job = job.with_attempt(task_id=event.task_id, polls=0)  # each task id gets the same number of questions
-    hint = Nudge(now, job.current.number, event.task_id)
-    return replace(job, nudge=hint, due_at=now).noted(now, "callback replayed", event.task_id)
+        job = job.with_attempt(task_id=event.task_id, polls=0)  # the limit of polls starts anew for each task id
+    nudge = Nudge(now, job.current.number, event.task_id)
+    return replace(job, nudge=nudge, due_at=now).noted(now, "callback replayed", event.task_id)
