@@ -55,11 +55,11 @@ class Services:
         gateway = self.settings.gateways.get(provider)
         key = gateway.key if gateway else os.environ.get(attempt.key_name if attempt else "", "")
         base_url = attempt.base_url if attempt else (gateway.base_url if gateway else "")
-        return Access(base_url, key)
+        return Access(base_url, key, gateway.quota_per_usd) if gateway else Access(base_url, key)
 
     def callback_url(self, job: Job, provider: str, attempt: int) -> str | None:
-        """The address for this attempt's callbacks; None if the gateway makes none, or we have no public address."""
-        if self.settings.public_url is None or not PROVIDERS[provider].calls_back:
+        """The address for this attempt's callbacks; None if the gateway makes none there, or we have no address."""
+        if self.settings.public_url is None or not PROVIDERS[provider].can_call(self.settings.public_url):
             return None
         token = credentials_module.make_token(self.settings.secret_keys, provider, job.id, attempt)
         return f"{self.settings.public_url}/callbacks/{provider}/{job.id}/{token}"

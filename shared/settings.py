@@ -40,6 +40,8 @@ class GatewaySettings:
     submits_per_minute: int
     webhook_secret: str | None = field(default=None, repr=False)
     """What it signs its callbacks with; None where it signs none."""
+    quota_per_usd: Decimal = Decimal(500_000)
+    """What a New-API site counts for a dollar; of no meaning for other gateways."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -302,6 +304,7 @@ class GatewayEnvironment(Schema):
     max_in_flight = fields.Integer(load_default=20, data_key="MAX_IN_FLIGHT", validate=validate.Range(min=1))
     submits_per_minute = fields.Integer(load_default=60, data_key="SUBMITS_PER_MINUTE", validate=validate.Range(min=1))
     webhook_secret = fields.String(load_default=None, data_key="WEBHOOK_SECRET", validate=check_webhook_secret)
+    quota_per_usd = fields.Decimal(load_default=Decimal(500_000), data_key="QUOTA_PER_USD", validate=POSITIVE)
 
 
 def load(environ: Mapping[str, str]) -> Settings:
@@ -341,7 +344,13 @@ def _gateways(variables: Mapping[str, str], problems: dict[str, Any]) -> dict[st
             continue
         secret = values["webhook_secret"] if provider.signs else None
         gateways[name] = GatewaySettings(
-            name, values["key"], base_url, values["max_in_flight"], values["submits_per_minute"], secret
+            name,
+            values["key"],
+            base_url,
+            values["max_in_flight"],
+            values["submits_per_minute"],
+            secret,
+            values["quota_per_usd"],
         )
     return gateways
 

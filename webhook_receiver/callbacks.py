@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import NoReturn
 
 from flask import Response, g, request
 from standardwebhooks import Webhook, WebhookVerificationError
@@ -12,6 +13,7 @@ from rushes.shared import credentials
 from rushes.shared.domain import events
 from rushes.shared.intake.intake import Unacceptable
 from rushes.shared.ledger.ledger import Ledger
+from rushes.shared.ledger.store import LedgerUnavailable
 from rushes.shared.operations.task_query import check_link
 from rushes.shared.providers import PROVIDERS
 from rushes.shared.providers.base import CallbackReport
@@ -32,6 +34,8 @@ EXAMPLE = {"id": "task-1", "status": "completed", "results": ["https://files.exa
 THUMBNAIL_URL_CHARS = 1000
 
 
+# apimart adds `/callback` to the address that it was given (PROVIDERS.md 11.1).
+@callbacks.post("/callbacks/<provider>/<job_id>/<token>/callback", endpoint="receive_at_callback")
 @callbacks.post("/callbacks/<provider>/<job_id>/<token>")
 @answers(200, {"type": "object"}, "Noted. The same for a callback that came before, and for a job that has ended.")
 @takes({"type": "object", "description": "As the gateway documents it; any content type.", "examples": [EXAMPLE]})
@@ -49,7 +53,7 @@ def receive(provider: str, job_id: str, token: str) -> Response:
     callback = read_callback(provider, body, parts)
     verdict = note_or_apply(provider, job_id, attempt, callback, parts)
     if verdict == "unknown":
-        raise NotFound(NOT_FOUND)
+        raise_unknown(parts)
     g.verdict = verdict
     if verdict == "strange":
         quarantine_callback(provider, job_id, attempt, task_id_of(callback), body, token)
@@ -66,6 +70,19 @@ def is_signed(provider: str, body: bytes, parts: Services) -> bool:
     except (WebhookVerificationError, ValueError):  # not UTF-8, or a signature that is no base64
         return False
     return True
+
+
+def raise_unknown(parts: Services) -> NoReturn:
+    """Raise 404 for a job that the ledger does not have; 503 while the ledger may have lost it, and will get it back.
+
+    The address is one of ours, so the job was once there. apimart never sends again what was answered with a 4xx.
+    """
+    continuity = parts.ledger.continuity
+    if parts.settings.journal and not (continuity.mark() or parts.intake.fresh()):
+        raise LedgerUnavailable("not compared with the journal yet")
+    if not continuity.is_whole():
+        raise LedgerUnavailable("not compared with the journal yet")
+    raise NotFound(NOT_FOUND)
 
 
 @callbacks.after_request

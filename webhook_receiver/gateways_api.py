@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from datetime import date, timedelta
 from typing import Any
 
@@ -12,6 +13,8 @@ from werkzeug.exceptions import NotFound
 from rushes.shared.domain import counters, gateway_pauses, money, schedule
 from rushes.shared.intake.intake import Unacceptable
 from rushes.shared.intake.job_document import moment
+from rushes.shared.operations import balances
+from rushes.shared.operations.balances import Standing
 from rushes.shared.settings import GatewaySettings
 from rushes.webhook_receiver import openapi_responses
 from rushes.webhook_receiver.auth import authenticate, authenticate_admin, services
@@ -35,11 +38,18 @@ DATE_RANGE = [
 def gateways() -> Response:
     """Each enabled gateway, as it is now."""
     authenticate()
-    return jsonify({"data": [gateway_document(gateway) for gateway in services().settings.gateways.values()]})
+    return jsonify({"data": gateway_documents(services().settings.gateways.values())})
 
 
-def gateway_document(gateway: GatewaySettings) -> dict[str, Any]:
-    """A gateway, as it is now."""
+def gateway_documents(gateways: Iterable[GatewaySettings]) -> list[dict[str, Any]]:
+    """Gateways, as they are now."""
+    found = {gateway.name: gateway for gateway in gateways}
+    standings = balances.standings(services().ledger, found, services().now())
+    return [gateway_document(gateway, standings.get(name)) for name, gateway in found.items()]
+
+
+def gateway_document(gateway: GatewaySettings, standing: Standing | None) -> dict[str, Any]:
+    """A gateway, as it is now, and what is known of the balance there."""
     ledger, now = services().ledger, services().now()
     health = ledger.gateways.health(gateway.name)
     until = int(health.get("paused_until", 0))
@@ -58,7 +68,20 @@ def gateway_document(gateway: GatewaySettings) -> dict[str, Any]:
             "silent": ledger.learned_times.timings(now).is_silent(gateway.name),
         },
         "finish_s": finish_times(gateway.name, now),
+        "balance": standing and balance_document(standing),
         "price_table_version": services().prices.version,
+    }
+
+
+def balance_document(standing: Standing) -> dict[str, Any]:
+    """The balance of our account at a gateway, as it was read last."""
+    balance = standing.balance
+    return {
+        "usd": money.text(balance.usd) if balance else None,
+        "unlimited": balance is not None and balance.usd is None,
+        "at": moment(standing.at),
+        "days_left": standing.days_left,
+        "problem": standing.problem,
     }
 
 
@@ -112,14 +135,14 @@ def resume_gateway(name: str) -> dict[str, Any]:
     """End the pause of a gateway and return it; raises 404."""
     gateway = enabled_gateway(name)
     services().ledger.gateways.resume(name, services().settings.gateways)
-    return gateway_document(gateway)
+    return gateway_documents([gateway])[0]
 
 
 def pause_gateway(name: str) -> dict[str, Any]:
     """Pause a gateway until it is resumed, and return it; raises 404."""
     gateway = enabled_gateway(name)
     services().ledger.gateways.pause(name, gateway_pauses.OPERATOR, schedule.after(services().now(), UNTIL_RESUMED_S))
-    return gateway_document(gateway)
+    return gateway_documents([gateway])[0]
 
 
 def enabled_gateway(name: str) -> GatewaySettings:
@@ -181,9 +204,23 @@ def usage_entries(day: str, scope: str | None) -> list[dict[str, Any]]:
             "seconds": counts["made_ms"] / 1000,
             "estimated_cost_usd": money.text(money.from_units(counts["estimated"])),
             "cost_usd": money.text(money.from_units(counts["actual"])),
+            "reported_cost_usd": usd(counts["reported"]),
             "wasted_cost_usd": money.text(money.from_units(counts["wasted"])),
             "unpriced_jobs": counts["unpriced"],
+            "differences": [
+                {
+                    **kind._asdict(),
+                    "jobs": sums["jobs"],
+                    "estimated_cost_usd": usd(sums["estimated"]),
+                    "billed_cost_usd": usd(sums.get("billed", 0)),
+                }
+                for kind, sums in counters.differences_by_kind(counts).items()
+            ],
         }
         for (tenant, provider), counts in sorted(totals.items())
         if counts["jobs"]
     ]
+
+
+def usd(units: int) -> str | None:
+    return money.text(money.from_units(units))

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from decimal import Decimal
 from threading import BoundedSemaphore
 from typing import Any
@@ -14,11 +15,11 @@ from flask import Response, jsonify, redirect, request
 from werkzeug.exceptions import NotFound
 from werkzeug.wrappers import Response as AnyResponse
 
-from rushes.shared.domain import events, money
+from rushes.shared.domain import bills, events, money
 from rushes.shared.domain.ids import CROCKFORD
 from rushes.shared.domain.job import Job, State
 from rushes.shared.intake.catalog import price_document
-from rushes.shared.intake.estimates import gateway_estimates
+from rushes.shared.intake.estimates import Estimate, gateway_estimates
 from rushes.shared.intake.intake import KEY_CHARS, Receipt, Unacceptable, length_s
 from rushes.shared.intake.job_document import document
 from rushes.shared.intake.schema import JobRequest
@@ -274,9 +275,11 @@ def estimate(body: Any) -> list[dict[str, Any]]:
     """The estimate of each enabled gateway; raises Unacceptable where the body is no valid request."""
     request_fields = services().intake.request(body)
     seconds = length_s(request_fields) or reference_s(request_fields)
+    kind, recent = bills.kind_of_request(request_fields), all_recent_bills()
     return [
         {
             "provider": estimate.provider,
+            "recent_bills": recent_bills(estimate, recent.get(estimate.provider, {}).get(kind)),
             "able": estimate.able,
             "estimated_cost_usd": money.text(estimate.estimated_usd),
             "would_send": body_to_send(estimate.provider, request_fields, seconds) if estimate.able else None,
@@ -286,6 +289,25 @@ def estimate(body: Any) -> list[dict[str, Any]]:
         }
         for estimate in gateway_estimates(request_fields, services().settings.gateways, services().prices, seconds)
     ]
+
+
+def all_recent_bills() -> dict[str, Mapping[bills.Kind, bills.RecentBills]]:
+    """The last bills of each enabled gateway; none while the ledger is out of reach: an estimate does not need it."""
+    with suppress(LedgerUnavailable):
+        return {name: services().ledger.bill_history.recent(name) for name in services().settings.gateways}
+    return {}
+
+
+def recent_bills(estimate: Estimate, recent: bills.RecentBills | None) -> dict[str, Any] | None:
+    """What the gateway's last bills for this kind of work say of the estimate; None where it billed none of late."""
+    if recent is None:
+        return None
+    expected_usd = None if estimate.estimated_usd is None else estimate.estimated_usd * recent.mean_ratio
+    return {
+        "count": recent.count,
+        "mean_ratio": money.text(recent.mean_ratio),
+        "expected_cost_usd": money.text(expected_usd),
+    }
 
 
 def reference_s(body: dict[str, Any]) -> Decimal | None:
@@ -305,7 +327,7 @@ def reference_s(body: dict[str, Any]) -> Decimal | None:
 def body_to_send(provider: str, body: dict[str, Any], seconds: Decimal | None) -> dict[str, Any]:
     """The exact body for a gateway; our id of the attempt and the secret part of the callback address are left out."""
     callback_url = services().settings.public_url
-    calls = callback_url and PROVIDERS[provider].calls_back
+    calls = callback_url and PROVIDERS[provider].can_call(callback_url)
     submission = Submission(body, "…", f"{callback_url}/callbacks/{provider}/…" if calls else None, seconds)
     return PROVIDERS[provider].body(submission)
 

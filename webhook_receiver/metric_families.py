@@ -15,6 +15,11 @@ COUNTERS: dict[str, tuple[str, str, tuple[str, ...]]] = {
     "created": ("jobs_created", "Jobs accepted.", ()),
     "ended": ("jobs_ended", "Jobs that ended, and the error of those that failed.", ("state", "code")),
     "submits": ("submits", "Paid calls by outcome.", ("gateway", "verdict", "reason")),
+    "bills": (
+        "bills",
+        "Bills compared with their estimates, by kind of work; those that differ by more than 5 % apart.",
+        ("gateway", "model", "mode", "sound", "verdict"),
+    ),
     "callbacks": ("callbacks", "Callbacks by verdict.", ("gateway", "verdict")),
 }
 TIMES: dict[str, tuple[str, str]] = {

@@ -17,7 +17,7 @@ from rushes.shared import __version__
 from rushes.shared.domain import counters, money, schedule
 from rushes.shared.domain.job import State
 from rushes.shared.intake import catalog
-from rushes.shared.operations import overdue
+from rushes.shared.operations import balances, overdue
 from rushes.shared.services import Services
 from rushes.webhook_receiver.auth import services
 from rushes.webhook_receiver.callback_counts import callback_counts
@@ -136,10 +136,36 @@ def gateway_metrics(parts: Services, now: int) -> Iterator[Metric]:
     yield gauge("jobs_stuck", "Jobs that run longer than finished jobs make likely.", samples.items(), "gateway")
     paused = {(name, why[name] if left_s else ""): float(left_s > 0) for name, left_s in pauses.items()}
     yield gauge("gateway_paused", "1 while the gateway gets no new jobs, and why.", paused.items(), "gateway", "why")
+    yield from balance_metrics(parts, now)
     strikes = {(name, why[name]): float(health.get("strikes", 0)) for name, health in healths.items()}
     yield gauge(
         "gateway_strikes", "Refusals in a row for a reason of the gateway itself.", strikes.items(), "gateway", "why"
     )
+
+
+def balance_metrics(parts: Services, now: int) -> Iterator[Metric]:
+    """The balances of our accounts at the gateways that tell them."""
+    standings = balances.standings(parts.ledger, parts.settings.gateways, now)
+    read = {name: each.balance.usd for name, each in standings.items() if each.balance}
+    usd_left = {(name,): float(usd) for name, usd in read.items() if usd is not None}
+    yield gauge("gateway_balance_usd", "What is left of the balance, as it was read last.", usd_left.items(), "gateway")
+    days = {(name,): each.days_left for name, each in standings.items() if each.days_left is not None}
+    yield gauge("gateway_balance_days_left", "How long it lasts at this week's rate.", days.items(), "gateway")
+    ages = {(name,): (now - each.at) / schedule.SECOND for name, each in standings.items() if each.at}
+    yield gauge("gateway_balance_age_seconds", "Since it was read.", ages.items(), "gateway")
+    problems = {(name,): float(each.problem is not None) for name, each in standings.items()}
+    yield gauge("gateway_balance_unread", "1 while it cannot be read.", problems.items(), "gateway")
+
+
+def bill_metrics(parts: Services) -> Iterator[Metric]:
+    """What the last bills were in estimates."""
+    ratios = {
+        (name, *kind): float(recent.mean_ratio)
+        for name in parts.settings.gateways
+        for kind, recent in parts.ledger.bill_history.recent(name).items()
+    }
+    help_text = "The last bills of a kind of work in estimates; 1 where they agree."
+    yield gauge("bill_ratio", help_text, ratios.items(), "gateway", "model", "mode", "sound")
 
 
 def money_metrics(parts: Services, now: int) -> Iterator[Metric]:
@@ -150,7 +176,14 @@ def money_metrics(parts: Services, now: int) -> Iterator[Metric]:
     limit = [((), float(budget))] if budget is not None else []
     yield gauge("day_budget_usd", "What a tenant may reserve and spend in a UTC day, where there is a budget.", limit)
     by_gateway = counters.by_gateway(ledger.totals.usage(day), None)
-    for kind, help_text in (("estimated", "Estimated"), ("actual", "Actual"), ("wasted", "Paid for failures")):
+    yield from bill_metrics(parts)
+    kinds = (
+        ("estimated", "Estimated"),
+        ("actual", "Actual"),
+        ("reported", "Told by the gateways"),
+        ("wasted", "Paid for failures"),
+    )
+    for kind, help_text in kinds:
         samples = {names: usd(counts[kind]) for names, counts in by_gateway.items()}
         yield gauge(f"day_{kind}_usd", f"{help_text}, this UTC day.", samples.items(), "tenant", "gateway")
 

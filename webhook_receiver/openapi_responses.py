@@ -8,7 +8,7 @@ from __future__ import annotations
 from marshmallow import fields
 
 from rushes.shared.domain.ids import CROCKFORD
-from rushes.shared.domain.job import AttemptStatus, State
+from rushes.shared.domain.job import AttemptStatus, CostSource, State
 from rushes.webhook_receiver.openapi_fields import (
     OpenSchema,
     always,
@@ -91,6 +91,11 @@ class Attempt(OpenSchema):
     heard_by = choice_of(["callback", "poll"], "How Rushes learned of its end.", null=True)
     estimated_cost_usd = usd()
     cost_usd = usd()
+    cost_source = choice_of(
+        CostSource,
+        "`reported` by the gateway, `settled` from what was made, or `estimated` where the estimate stands.",
+        null=True,
+    )
     error = nested(Failure, null=True)
 
 
@@ -191,6 +196,14 @@ class Notice(OpenSchema):
     data = nested(Job)
 
 
+class RecentBills(OpenSchema):
+    """What the gateway billed of late for this kind of work (model, mode, sound)."""
+
+    count = number("How many bills; old ones are forgotten over time.")
+    mean_ratio = text("The mean of what each bill was in estimates: 1.1 is ten per cent over.", example="1.0316")
+    expected_cost_usd = usd("The estimate times that.")
+
+
 class Estimate(OpenSchema):
     """What one gateway would do with the request, and for how much."""
 
@@ -201,6 +214,7 @@ class Estimate(OpenSchema):
     why_not = text(null=True)
     price = nested(Price, null=True)
     notes = texts("What to know of it: a price that is unknown or in doubt, names that are guesses.")
+    recent_bills = nested(RecentBills, null=True)
 
 
 class Estimates(OpenSchema):
@@ -229,6 +243,16 @@ class FinishTimes(OpenSchema):
     jobs = number("How many jobs these times come from; old ones are forgotten over time.")
 
 
+class Balance(OpenSchema):
+    """The balance of our account at a gateway, as it was read last; it is asked for every ten minutes."""
+
+    usd = usd("Null where the account has no limit, or the balance was never read.")
+    unlimited = always(fields.Boolean)
+    at = moment("When it was read.")
+    days_left = always(fields.Float, "At the rate of the last seven days; null where nothing was spent.", null=True)
+    problem = text("Why it could not be read the last time.", null=True)
+
+
 class Gateway(OpenSchema):
     """An enabled gateway, as it is now."""
 
@@ -241,6 +265,7 @@ class Gateway(OpenSchema):
     submits_left_this_minute = number()
     callbacks = nested(Callbacks)
     finish_s = many(FinishTimes)
+    balance = nested(Balance, null=True)
     price_table_version = text()
 
 
@@ -248,6 +273,17 @@ class Gateways(OpenSchema):
     """Every enabled gateway."""
 
     data = many(Gateway)
+
+
+class Difference(OpenSchema):
+    """A kind of work whose bills differ from the estimates by more than 5 %: those jobs alone."""
+
+    model = text()
+    mode = text()
+    sound = choice_of(["sound", "silent"])
+    jobs = number()
+    estimated_cost_usd = usd(null=False)
+    billed_cost_usd = usd("By the gateway's own word; what EvoLink reserves is compared too.", null=False)
 
 
 class Used(OpenSchema):
@@ -262,8 +298,10 @@ class Used(OpenSchema):
     seconds = always(fields.Float, "Of video made.")
     estimated_cost_usd = usd(null=False)
     cost_usd = usd(null=False)
+    reported_cost_usd = usd("The part of the cost that the gateway itself told.", null=False)
     wasted_cost_usd = usd("The part of the cost that was paid for jobs and attempts that failed.", null=False)
     unpriced_jobs = number("Jobs whose price is not known.")
+    differences = many(Difference)
 
 
 class Usage(OpenSchema):

@@ -258,13 +258,17 @@ def make_result(clip: ArchivedClip, picture: StoredFile | None, folder: str, ser
 
 
 def settled_cost_usd(job: Job, result: Result, services: Services) -> Decimal | None:
-    """The cost of the clip by its measured length, used where the gateway reports no cost."""
+    """The cost of the clip by its price and its length, used where the gateway reports no cost.
+
+    None without a price, and without a length where the price is a second's: then the estimate stands. A length of
+    zero is none: no gateway makes a clip for nothing.
+    """
     provider = PROVIDERS[job.current.provider]
     reference = job.inputs.get("video_url", {}).get("duration_s")
-    seconds = job.current.made_s or result.duration_s
+    seconds = job.current.made_s or result.duration_s or None
     if reference and not provider.bills_output:
-        seconds = Decimal(reference)
-    return services.prices.estimate(provider, job.request, seconds)
+        seconds = Decimal(reference) or seconds
+    return services.prices.settle(provider, job.request, seconds)
 
 
 def write_manifests(

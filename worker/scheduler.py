@@ -18,7 +18,7 @@ from rushes.shared.ledger.store import LedgerUnavailable
 from rushes.shared.ledger.tickets import Ticket
 from rushes.shared.operations import doctor
 from rushes.shared.services import Services
-from rushes.worker import audit_loop
+from rushes.worker import audit_loop, balance_loop
 from rushes.worker.failover_guard import FailoverGuard
 from rushes.worker.lane_capacity import QUEUE, SHARES, lane_limits
 
@@ -135,6 +135,7 @@ def main() -> None:
     guard = FailoverGuard(services())
     guard.start()
     audit_loop.start(services())
+    balance_loop.start(services())
     watchdog = Watchdog()
     watchdog.start()
     run(Scheduler(services(), hand_out, lambda: guard.open), services(), lambda: bool(signals), watchdog)

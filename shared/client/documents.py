@@ -28,6 +28,7 @@ class Attempt(TypedDict):
     heard_by: str | None
     estimated_cost_usd: str | None
     cost_usd: str | None
+    cost_source: str | None
     error: Error | None
 
 
@@ -128,6 +129,14 @@ class Model(TypedDict):
     gateways: list[ModelAtGateway]
 
 
+class RecentBills(TypedDict):
+    """What a gateway billed of late for a kind of work; `mean_ratio` is what each bill was in estimates."""
+
+    count: int
+    mean_ratio: str
+    expected_cost_usd: str | None
+
+
 class Estimate(TypedDict):
     """What one gateway would be sent, and what it would cost."""
 
@@ -138,6 +147,7 @@ class Estimate(TypedDict):
     why_not: str | None
     price: Price | None
     notes: list[str]
+    recent_bills: RecentBills | None
 
 
 class Callbacks(TypedDict):
@@ -147,6 +157,16 @@ class Callbacks(TypedDict):
     heard: int
     last_heard_at: str | None
     silent: bool
+
+
+class Balance(TypedDict):
+    """The balance of the account at a gateway, as it was read last; `days_left` at the last week's rate."""
+
+    usd: str | None
+    unlimited: bool
+    at: str | None
+    days_left: float | None
+    problem: str | None
 
 
 class Gateway(TypedDict):
@@ -160,7 +180,19 @@ class Gateway(TypedDict):
     submits_left_this_minute: int
     callbacks: Callbacks
     finish_s: list[dict[str, Any]]
+    balance: Balance | None
     price_table_version: str
+
+
+class Difference(TypedDict):
+    """A kind of work whose bills differ from the estimates by more than 5 %."""
+
+    model: str
+    mode: str
+    sound: str
+    jobs: int
+    estimated_cost_usd: str
+    billed_cost_usd: str
 
 
 class Used(TypedDict):
@@ -175,8 +207,10 @@ class Used(TypedDict):
     seconds: float
     estimated_cost_usd: str
     cost_usd: str
+    reported_cost_usd: str
     wasted_cost_usd: str
     unpriced_jobs: int
+    differences: list[Difference]
 
 
 @dataclass(frozen=True, slots=True)

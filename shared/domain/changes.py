@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from rushes.shared.domain import cheapest_wait, counters, metric_counters, schedule, timing
+from rushes.shared.domain import bills, cheapest_wait, counters, metric_counters, schedule, timing
 from rushes.shared.domain.counters import Line
 from rushes.shared.domain.events import Accepted, Event, Failed, Succeeded
 from rushes.shared.domain.job import Job, State
@@ -120,7 +120,8 @@ def _index(before: Job, after: Job) -> tuple[Index | None, Index | None]:
 
 
 def _counts(before: Job | None, after: Job) -> dict[Line, int]:
-    return counters.difference(before, after) | metric_counters.increments(before, after)
+    counts = counters.difference(before, after) | metric_counters.increments(before, after)
+    return counts | bills.increments(before, after) if before else counts
 
 
 def _standby(before: Job, after: Job, policy: Policy) -> tuple[dict[str, int], tuple[str, ...]]:

@@ -9,11 +9,12 @@ from functools import lru_cache
 from itertools import takewhile
 from operator import attrgetter
 
-from rushes.shared.domain import money
-from rushes.shared.domain.job import Attempt, AttemptStatus, Job, State
+from rushes.shared.domain import bills, money
+from rushes.shared.domain.job import Attempt, AttemptStatus, CostSource, Job, State
 
 HOLDS_A_PLACE = frozenset({State.SUBMITTING, State.UNCONFIRMED, State.RUNNING})
 
+DIFFERS = "differs."
 DAY_MS = 86_400_000
 EPOCH = date(1970, 1, 1).toordinal()
 
@@ -54,6 +55,8 @@ def _attempt(job: Job, attempt: Attempt) -> dict[Line, int]:
         for what, count in usage(attempt).items():
             lines["usage", day, job.tenant, attempt.provider, what] = count
         lines["usage", day, job.tenant, attempt.provider, "wasted"] = wasted(job, attempt)
+        for what, count in differences(job, attempt).items():
+            lines["usage", day, job.tenant, attempt.provider, what] = count
     return lines
 
 
@@ -66,8 +69,30 @@ def usage(attempt: Attempt) -> dict[str, int]:
         "made_ms": round((attempt.made_s or 0) * 1000),
         "estimated": money.units(attempt.estimated_usd),
         "actual": money.units(attempt.cost_usd),
+        "reported": money.units(attempt.cost_usd) if attempt.cost_source is CostSource.REPORTED else 0,
         "unpriced": int(attempt.estimated_usd is None),
     }
+
+
+def differences(job: Job, attempt: Attempt) -> dict[str, int]:
+    """What an attempt adds to its kind of work where the bill differs from the estimate; nothing where it does not."""
+    found = bills.bill(attempt)
+    if found is None or not found.differs:
+        return {}
+    counts = {"jobs": 1, "estimated": money.units(found.estimated_usd), "billed": money.units(found.usd)}
+    kind = "/".join(bills.kind(job))
+    return {f"{DIFFERS}{what}:{kind}": count for what, count in counts.items()}
+
+
+def differences_by_kind(counts: Mapping[str, int]) -> dict[bills.Kind, dict[str, int]]:
+    """Kind of work → jobs, estimated and billed units, of the usage of one gateway where bills differ."""
+    kinds: defaultdict[bills.Kind, dict[str, int]] = defaultdict(dict)
+    for field, count in counts.items():
+        if field.startswith(DIFFERS) and count:
+            what, _, kind = field.removeprefix(DIFFERS).partition(":")
+            model, mode, sound = kind.split("/")
+            kinds[bills.Kind(model, mode, sound)][what] = count
+    return {kind: sums for kind, sums in sorted(kinds.items()) if sums.get("jobs")}
 
 
 def wasted(job: Job, attempt: Attempt) -> int:
@@ -98,7 +123,10 @@ def difference(old: Job | None, new: Job | None) -> dict[Line, int]:
 
 
 # All that an attempt counts by: a poll that only was one more changes none of it.
-COUNTED = attrgetter("submitted_at", "provider", "status", "adopted", "estimated_usd", "cost_usd", "made_s")
+COUNTED = attrgetter(
+    *("submitted_at", "provider", "status", "adopted", "estimated_usd", "made_s"),
+    *("cost_usd", "cost_source", "reserved_usd"),
+)
 
 
 def _settled(old: Job, new: Job) -> int:

@@ -86,9 +86,10 @@ class Barred(Event):
 
 @dataclass(frozen=True, slots=True)
 class Accepted(Event):
-    """The gateway has the job."""
+    """The gateway has the job; `reserved_usd` is what it says that it reserves for it."""
 
     task_id: str
+    reserved_usd: Decimal | None = None
 
 
 @dataclass(frozen=True, slots=True)

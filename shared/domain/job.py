@@ -42,6 +42,17 @@ class AttemptStatus(StrEnum):
     REJECTED = "rejected"
 
 
+class CostSource(StrEnum):
+    """Where the cost of an attempt comes from; the words are the public contract's."""
+
+    REPORTED = "reported"
+    """The gateway said it."""
+    SETTLED = "settled"
+    """Computed from what was made."""
+    ESTIMATED = "estimated"
+    """The estimate stands."""
+
+
 class Chore(StrEnum):
     """What an ended job still owes; its state no longer changes."""
 
@@ -96,6 +107,9 @@ class Attempt:
     asked_at: int = 0
     estimated_usd: Decimal | None = None
     cost_usd: Decimal | None = None
+    cost_source: CostSource | None = None
+    reserved_usd: Decimal | None = None
+    """What the gateway said at the submit that it reserves: compared with the estimate, never a cost."""
     made_s: Decimal | None = None
     link: Link | None = None
     bad_downloads: int = 0  # of its clip, that were no whole clip

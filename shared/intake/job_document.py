@@ -52,6 +52,7 @@ def _attempt(attempt: Attempt) -> dict[str, Any]:
         "heard_by": attempt.heard_by,
         "estimated_cost_usd": money.text(attempt.estimated_usd),
         "cost_usd": money.text(attempt.cost_usd),
+        "cost_source": attempt.cost_source.value if attempt.cost_source else None,
         "error": _error(attempt.error),
     }
 

@@ -55,6 +55,20 @@ class GatewayHealth:
             self._store.move(keys.due(f"parked:{name}"), keys.due(f"submit:{name}"))
         self._store.wake()
 
+    def end_pause(self, gateway: str, reason: Reason, enabled: Iterable[str], now: int) -> bool:
+        """End the pause that a gateway's own word began for this reason; one by hand or for another reason stays.
+
+        Its strikes stay too: refused again at once, it is left alone for longer. True where there was such a pause.
+        """
+        fields = self._store.counters(keys.gateway(gateway))
+        if fields.get("why") != reason.value or int(fields.get("paused_until", 0)) <= now:
+            return False
+        self._store.forget(keys.gateway(gateway), ("paused_until",))
+        for name in enabled:
+            self._store.move(keys.due(f"parked:{name}"), keys.due(f"submit:{name}"))
+        self._store.wake()
+        return True
+
     def in_flight(self, gateway: str) -> int:
         """How many jobs a gateway has."""
         return int(self._store.counters(keys.IN_FLIGHT).get(gateway, 0))

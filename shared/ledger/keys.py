@@ -14,6 +14,10 @@
 | `rushes:gateway:{gateway}` | hash | `paused_until`, `why`, `strikes`; by an operator `stopped_until`, `stopped_why`; |
 | | | `silent`: how many ends in a row came without their callback |
 | `rushes:times:{gateway}` | hash | `model|mode|length|bucket` → how many jobs took so long (domain/timing.py) |
+| `rushes:bills:{gateway}` | hash | `model|mode|sound|weight`, `…|ratio`: how many bills, and the sum of what each |
+| | | was in estimates, both 10^-6 (domain/bills.py) |
+| `rushes:balance:{gateway}` | hash | `usd` (or `unlimited`) `at`, ms; `asked_at`, ms, and its `problem`; `tried` |
+| `rushes:balance:{gateway}:{asked_at}` | string, 1 min | somebody asks for the balance that follows this one |
 | `rushes:workers` | hash | worker → when it last showed itself, ms |
 | `rushes:drift` | hash | `gateway|word` → how often this status word came, which no document knows |
 | `rushes:quarantine` | hash | id → a callback that named another task (quarantine.py), as JSON |
@@ -93,6 +97,18 @@ def digest(key: str) -> str:
 
 def times(gateway: str) -> str:
     return f"rushes:times:{gateway}"
+
+
+def bills(gateway: str) -> str:
+    return f"rushes:bills:{gateway}"
+
+
+def balance(gateway: str) -> str:
+    return f"rushes:balance:{gateway}"
+
+
+def balance_lease(gateway: str, asked_at: int) -> str:
+    return f"rushes:balance:{gateway}:{asked_at}"
 
 
 def window(gateway: str) -> str:

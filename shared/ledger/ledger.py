@@ -13,11 +13,13 @@ from rushes.shared.domain.job import Attempt, Job, Nudge
 from rushes.shared.domain.schedule import Policy
 from rushes.shared.domain.transitions import transition
 from rushes.shared.ledger import keys, record
+from rushes.shared.ledger.balances import Balances
 from rushes.shared.ledger.continuity import Continuity
 from rushes.shared.ledger.gateway_health import WINDOW_MS, GatewayHealth
 from rushes.shared.ledger.learned_times import LearnedTimes
 from rushes.shared.ledger.overview import Overview
 from rushes.shared.ledger.quarantine import Quarantine
+from rushes.shared.ledger.recent_bills import BillHistory
 from rushes.shared.ledger.store import Commit, IdempotencyEntry, LaneRoom, Store, Verdict, Writes
 from rushes.shared.ledger.submits import CapReached, Submit, gates, opens_at
 from rushes.shared.ledger.tickets import LeaseLost, Ticket, extended, openings
@@ -51,6 +53,8 @@ class Ledger:
         self.store = store
         self.overview = Overview(store)
         self.gateways = GatewayHealth(store)
+        self.balances = Balances(store)
+        self.bill_history = BillHistory(store)
         self.continuity = Continuity(store)
         self.totals = Totals(store)
         self.quarantine = Quarantine(store)

@@ -60,8 +60,10 @@ class MemoryTables:
     def index_names(self) -> list[str]:
         return sorted(self.sets[keys.INDEXES])
 
-    def keep(self, key: str, value: str, seconds: int) -> None:
+    def keep(self, key: str, value: str, seconds: int) -> bool:
+        is_free = key not in self.strings
         self.strings.setdefault(key, value)
+        return is_free
 
     def text(self, key: str) -> str | None:
         return self.strings.get(key)

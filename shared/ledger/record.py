@@ -19,7 +19,19 @@ from typing import Any
 from urllib.parse import quote, unquote
 
 from rushes.shared.compact_json import compact
-from rushes.shared.domain.job import Attempt, AttemptStatus, Chore, Error, Job, Link, Note, Nudge, Result, State
+from rushes.shared.domain.job import (
+    Attempt,
+    AttemptStatus,
+    Chore,
+    CostSource,
+    Error,
+    Job,
+    Link,
+    Note,
+    Nudge,
+    Result,
+    State,
+)
 
 IN_HEADER = frozenset({"version", "tries", "nudge"})
 
@@ -107,7 +119,9 @@ def _attempt(body: dict[str, Any]) -> Attempt:
     body["status"] = AttemptStatus(body.get("status", AttemptStatus.SUBMITTING))
     body["error"] = _made(Error, body.get("error"))
     body["link"] = _made(Link, body.get("link"))
-    return Attempt(**_decimals(body, "estimated_usd", "cost_usd", "made_s"))
+    if "cost_source" in body:  # records of older code have none
+        body["cost_source"] = CostSource(body["cost_source"])
+    return Attempt(**_decimals(body, "estimated_usd", "cost_usd", "reserved_usd", "made_s"))
 
 
 def _result(body: dict[str, Any] | None) -> Result | None:

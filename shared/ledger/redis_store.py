@@ -203,8 +203,9 @@ class RedisStore:
     def index_names(self) -> list[str]:
         return sorted(cast(set[str], self._reach(lambda: self._client.smembers(keys.INDEXES))))
 
-    def keep(self, key: str, value: str, seconds: int) -> None:
-        self._reach(lambda: self._client.set(key, value, ex=seconds, nx=True))
+    def keep(self, key: str, value: str, seconds: int) -> bool:
+        """Whether the key was free: what it holds already stays. Where an answer was lost, False may be wrong."""
+        return bool(self._reach(lambda: self._client.set(key, value, ex=seconds, nx=True)))
 
     def text(self, key: str) -> str | None:
         return cast(str | None, self._reach(lambda: self._client.get(key)))

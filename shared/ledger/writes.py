@@ -15,6 +15,7 @@ COUNTERS: Mapping[str, Callable[[Line], tuple[str, str]]] = {
     "held": lambda line: (keys.committed(line[1]), line[2]),
     "usage": lambda line: (keys.usage(line[1]), "|".join(line[2:])),
     "tally": lambda line: (keys.TALLY, "|".join(line[1:])),
+    "bills": lambda line: (keys.bills(line[1]), line[2]),
     "times": lambda line: (keys.times(line[1]), line[2]),
     SILENT: lambda line: (keys.gateway(line[1]), SILENT),
 }

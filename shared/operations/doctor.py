@@ -6,7 +6,6 @@ import ipaddress
 import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from typing import Any
 from urllib.parse import urlsplit
@@ -14,8 +13,6 @@ from urllib.parse import urlsplit
 import structlog
 
 from rushes.shared.credentials import HASHED, webhook_secret
-from rushes.shared.domain import gateway_pauses
-from rushes.shared.domain.events import Reason
 from rushes.shared.domain.http_messages import Request
 from rushes.shared.http import AnswerLost, HttpClient, NotSent
 from rushes.shared.ledger import server_info
@@ -23,8 +20,12 @@ from rushes.shared.ledger.connection import connect
 from rushes.shared.ledger.ledger import Ledger
 from rushes.shared.ledger.redis_store import RedisStore
 from rushes.shared.ledger.server_info import Server
-from rushes.shared.ledger.store import LedgerUnavailable
-from rushes.shared.services import clock, load_prices
+from rushes.shared.operations import gateway_checks
+from rushes.shared.operations.finding import BAD as BAD
+from rushes.shared.operations.finding import OK as OK
+from rushes.shared.operations.finding import WARN as WARN
+from rushes.shared.operations.finding import Finding as Finding
+from rushes.shared.services import clock, http_client, load_prices
 from rushes.shared.settings import ADMIN, Settings, SettingsError, load
 from rushes.shared.storage.bucket import Bucket
 from rushes.shared.storage.bucket_probe import ProbeResult, probe_bucket
@@ -34,7 +35,6 @@ from rushes.shared.storage.s3_clients import BucketInfo, BucketRegions, S3Client
 
 log = structlog.get_logger()
 
-OK, WARN, BAD = "ok", "warn", "bad"
 REDIS_LEAST = (6, 2)
 KEY_CHARS, SECRET_CHARS = 24, 32
 WEBHOOK_BYTES = range(24, 65)
@@ -46,16 +46,6 @@ KEY_PREFIXES = {"evolink": "sk-", "newapi": "sk-"}
 GATEWAY_KEY_CHARS = 16
 
 
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """The result of one check; `advice` says what to do if the verdict is not `ok`."""
-
-    name: str
-    verdict: str
-    what: str
-    advice: str = ""
-
-
 def examine(environ: Mapping[str, str]) -> list[Finding]:
     """Check the settings, Redis and the bucket of an environment; raises nothing."""
     try:
@@ -65,7 +55,7 @@ def examine(environ: Mapping[str, str]) -> list[Finding]:
         problems = str(error).removeprefix("settings: ").split("; ")
         return [Finding(f"settings.{text.partition(':')[0]}", BAD, text, "see deploy/env.example") for text in problems]
     redis = server_info.server(settings.redis_url)
-    gateways = [] if redis.problem else check_gateways(settings)
+    gateways = check_gateways(settings, environ, has_redis=not redis.problem)
     return [*check_settings(settings), *check_redis(redis), *gateways, *check_bucket(settings)]
 
 
@@ -258,20 +248,12 @@ def _health(server: Server) -> Finding:
 # --- gateways
 
 
-def check_gateways(settings: Settings) -> Iterator[Finding]:
-    """Report the gateways that are paused, why, and what to do."""
-    ledger, now = Ledger(RedisStore(connect(settings.redis_url, timeout_s=2)), settings.policy), clock()
-    for name in settings.gateways:
-        health: Mapping[str, str] = {}
-        with suppress(LedgerUnavailable):
-            health = ledger.gateways.health(name)
-        if int(health.get("paused_until", 0)) > now:
-            why = health.get("why", "")
-            verdict = BAD if why in NEEDS_OPERATOR else WARN
-            yield Finding(f"gateway.{name}.pause", verdict, f"paused: {why}", gateway_pauses.advice(name, why))
-
-
-NEEDS_OPERATOR = frozenset({Reason.KEY.value, Reason.BALANCE.value, Reason.MOVED.value})
+def check_gateways(settings: Settings, environ: Mapping[str, str], has_redis: bool) -> Iterator[Finding]:
+    """Report pauses, and ask each gateway that tells it for the balance."""
+    ledger = Ledger(RedisStore(connect(settings.redis_url, timeout_s=2)), settings.policy) if has_redis else None
+    if ledger:
+        yield from gateway_checks.check_pauses(settings, ledger, clock())
+    yield from gateway_checks.check_balances(settings, http_client(environ, settings), ledger, clock())
 
 
 # --- the bucket

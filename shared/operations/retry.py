@@ -82,6 +82,8 @@ def adopt(job: Job, attempt: Attempt, now: int) -> Job:
         asked_at=0,
         estimated_usd=money.ZERO,
         cost_usd=None,
+        cost_source=None,
+        reserved_usd=None,
         made_s=None,
         adopted=True,
         link=None,

@@ -1,11 +1,13 @@
-"""apimart.ai: Kling 3.0 and 2.6, motion control too; polled; submits carry an Idempotency-Key; it tells the cost."""
+"""apimart.ai: Kling 3.0, 2.6 and motion control; calls back; submits carry an Idempotency-Key; it tells the cost."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from decimal import Decimal
 from typing import Any
+from urllib.parse import urlsplit
 
+from rushes.shared.domain.balances import Balance
 from rushes.shared.domain.job import Link
 from rushes.shared.providers.base import (
     FIRST_LAST,
@@ -19,7 +21,7 @@ from rushes.shared.providers.base import (
     operation_of,
 )
 from rushes.shared.providers.links import url_at
-from rushes.shared.providers.reading import decimal_at, moment_at, span_s, without_empty
+from rushes.shared.providers.reading import balance_at, decimal_at, moment_at, span_s, value_at, without_empty
 
 FIELDS = frozenset(
     {"prompt", "image_url", "video_url", "character_orientation", "keep_original_sound", "mode", "watermark"}
@@ -110,6 +112,8 @@ class Apimart(Provider):
     # The vendor's own client sends it with every submit and repeats only under the same key (api-contract.md, 2026-07).
     idempotent = True
     tells_cost = True
+    calls_back = True
+    balance_paths = ("/v1/balance",)
     models = {
         **{
             model: ModelSupport(model, frozenset({MOTION}), FIELDS)
@@ -133,7 +137,15 @@ class Apimart(Provider):
 
     def body(self, submission: Submission) -> dict[str, Any]:
         is_motion = operation_of(submission.request) == MOTION
-        return motion_body(submission) if is_motion else clip_body(submission.request)
+        fields = motion_body(submission) if is_motion else clip_body(submission.request)
+        # It POSTs to this address plus `/callback`, and folds a trailing slash (api-reference/tasks/webhook, 2026-11).
+        return {**fields, **without_empty([("webhook", submission.callback_url)])}
+
+    def can_call(self, url: str) -> bool:
+        # "Ports 80 and 443" (api-reference/tasks/webhook, 2026-11). A host without a dot is on our own machines.
+        parts = urlsplit(url)
+        host = parts.hostname or ""
+        return parts.port in (None, 80, 443) or "." not in host or host.startswith("127.")
 
     def read_link(self, payload: Mapping[str, Any], access: Access) -> Link | None:
         link = super().read_link(payload, access)
@@ -141,8 +153,14 @@ class Apimart(Provider):
         thumbnail = url_at(payload, "data.result.thumbnail_url", "data.result.videos.0.thumbnail_url")
         return Link(link.video_url, thumbnail, expires_at) if link else None
 
-    def cost_usd(self, payload: Mapping[str, Any]) -> Decimal | None:
+    def cost_usd(self, payload: Mapping[str, Any], access: Access) -> Decimal | None:
         return decimal_at(payload, "data.cost", "cost")  # zero in the documents' example of a paid task
+
+    def read_balance(self, payload: Mapping[str, Any], access: Access) -> Balance | None:
+        if value_at(payload, "unlimited_quota") is True:
+            return Balance(None)
+        usd = balance_at(payload, "remain_balance", "data.remain_balance")
+        return None if usd is None else Balance(usd)
 
     def took_s(self, payload: Mapping[str, Any]) -> float | None:
         return span_s(payload, "data.created", "data.completed")

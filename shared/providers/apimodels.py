@@ -11,7 +11,9 @@ from decimal import Decimal
 from typing import Any
 from urllib.parse import urlsplit
 
+from rushes.shared.domain.balances import Balance
 from rushes.shared.domain.events import Event
+from rushes.shared.domain.http_messages import Request
 from rushes.shared.domain.job import Link
 from rushes.shared.providers.base import (
     IMAGE,
@@ -27,6 +29,7 @@ from rushes.shared.providers.base import (
 from rushes.shared.providers.links import url_at
 from rushes.shared.providers.reading import (
     Malformed,
+    balance_at,
     decimal_at,
     parse_nested,
     span_s,
@@ -48,6 +51,9 @@ CLIP_GUESSES = frozenset({"sound"})
 
 CLIP_FIELDS = frozenset({"prompt", "image_url", "mode", "duration", "aspect_ratio", "sound"})
 MOTION_FIELDS = frozenset({"prompt", "image_url", "video_url", "mode", "character_orientation", "keep_original_sound"})
+# No document gives these names. They are read only, and what is not in US dollars has another name.
+BALANCE_PATH = "/api/v1/balance"
+BALANCES = ("data.balance", "balance", "data.remain_balance", "remain_balance", "data.balance_usd", "balance_usd")
 IDS = ("data.taskId", "data.task_id", "data.0.taskId", "data.0.task_id", "taskId", "task_id")
 VERSIONS = {"kling-v3-motion-control": "3.0", "kling-v2-6-motion-control": "2.6"}
 NEWER_HOST = "api.apimodels.app"
@@ -110,6 +116,18 @@ class Apimodels(Provider):
 
     def made_s(self, payload: Mapping[str, Any]) -> Decimal | None:
         return decimal_at(payload, "data.videoDuration", "data.resultJson.videoDuration")
+
+    def balance_requests(self, access: Access) -> list[Request]:
+        # `/v1/balance` is known from third parties alone (2026-11), of its newer address, whose `/v1` is `/api/v1` at
+        # the other: there both are asked.
+        own = self.url(BALANCE_PATH, access)
+        is_newer = not own.endswith(BALANCE_PATH)
+        urls = [own] if is_newer else [own.removesuffix(BALANCE_PATH) + BALANCE_PATH.removeprefix("/api"), own]
+        return [Request("GET", url, access.bearer) for url in urls]
+
+    def read_balance(self, payload: Mapping[str, Any], access: Access) -> Balance | None:
+        usd = balance_at(payload, *BALANCES)
+        return None if usd is None else Balance(usd)
 
     def took_s(self, payload: Mapping[str, Any]) -> float | None:
         return span_s(payload, "data.createTime", "data.completeTime")

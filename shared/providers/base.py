@@ -10,12 +10,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any, ClassVar
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
 
 from rushes.shared.domain import events
+from rushes.shared.domain.balances import Balance
 from rushes.shared.domain.events import Event, Reason
 from rushes.shared.domain.http_messages import Request, Response
 from rushes.shared.domain.job import Link
+from rushes.shared.providers.access import Access as Access
 from rushes.shared.providers.error_bodies import (
     ErrorBody,
     effective_status,
@@ -23,8 +25,17 @@ from rushes.shared.providers.error_bodies import (
     read_error_body,
 )
 from rushes.shared.providers.links import clip_at
+from rushes.shared.providers.operations import DEFAULTS as DEFAULTS
+from rushes.shared.providers.operations import FIRST_LAST as FIRST_LAST
+from rushes.shared.providers.operations import IMAGE as IMAGE
+from rushes.shared.providers.operations import MOTION as MOTION
+from rushes.shared.providers.operations import RUSHES_FIELDS as RUSHES_FIELDS
+from rushes.shared.providers.operations import SHOT_DURATION as SHOT_DURATION
+from rushes.shared.providers.operations import TEXT as TEXT
+from rushes.shared.providers.operations import ModelSupport as ModelSupport
+from rushes.shared.providers.operations import needed_fields as needed_fields
+from rushes.shared.providers.operations import operation_of as operation_of
 from rushes.shared.providers.reading import (
-    EMPTY,
     MESSAGE_CHARS,
     Malformed,
     json_object,
@@ -49,42 +60,6 @@ from rushes.shared.providers.vocabulary import (
 
 
 @dataclass(frozen=True, slots=True)
-class Access:
-    """The address of a gateway, and our key for it."""
-
-    base_url: str
-    key: str
-
-    def url(self, path: str) -> str:
-        """The URL of a call. The base URL may already end with the first steps of its path (`/v1`, `/api/v1`)."""
-        scheme, _, rest = self.base_url.rstrip("/").partition("://")
-        host, slash, below = rest.partition("/")
-        steps, below = path.split("/"), slash + below
-        for first in ("/".join(steps[:3]), "/".join(steps[:2])):
-            below = below.removesuffix(first)
-        return f"{scheme}://{host}{below}{path}"
-
-    def owns(self, url: str) -> bool:
-        """Whether a URL is of the gateway's own origin. The key is sent nowhere else."""
-        origin = _origin(url)
-        return origin is not None and origin == _origin(self.base_url)
-
-    @property
-    def bearer(self) -> dict[str, str]:
-        return {"Authorization": f"Bearer {self.key}"}
-
-
-def _origin(url: str) -> tuple[str, str | None, int | None] | None:
-    try:
-        parts = urlsplit(url)
-        port = parts.port or {"https": 443, "http": 80}.get(parts.scheme)
-    except ValueError:
-        return None
-    # URL parsers disagree on the host where one of these is in it.
-    return None if {"@", "\\"} & set(parts.netloc) else (parts.scheme, parts.hostname, port)
-
-
-@dataclass(frozen=True, slots=True)
 class Submission:
     """The job's request in our own field names (CONTRACT.md), and what belongs to this submit alone."""
 
@@ -95,18 +70,6 @@ class Submission:
 
 
 @dataclass(frozen=True, slots=True)
-class ModelSupport:
-    """What a gateway does with one of our models: its name there, the operations, the fields that the gateway takes."""
-
-    model: str
-    operations: frozenset[str]
-    fields: frozenset[str]
-    modes: frozenset[str] = frozenset({"std", "pro"})
-    guessed: frozenset[str] = frozenset()
-    """Our fields, also `model` and SHOT_DURATION, that are said under names which no document of the gateway gives."""
-
-
-@dataclass(frozen=True, slots=True)
 class CallbackReport:
     """What a callback says: the id of the task, and what happened to it."""
 
@@ -114,23 +77,7 @@ class CallbackReport:
     event: Event
 
 
-MOTION, TEXT, IMAGE, FIRST_LAST = "motion", "text", "image", "first_last"
-SHOT_DURATION = "multi_prompt.duration"
-# These values are the gateways' own defaults, so they need not be sent.
-DEFAULTS: Mapping[str, Any] = {"watermark": False, "sound": False}
-# Fields of ours that no gateway is sent.
-RUSHES_FIELDS = frozenset({"model", "provider", "max_cost_usd", "callback_url", "metadata"})
-
 NO_LINK = "the gateway says completed but gave no link"
-
-
-def operation_of(request: Mapping[str, Any]) -> str:
-    """The operation that a request of ours asks for."""
-    if request["model"].endswith("motion-control"):
-        return MOTION
-    if request.get("last_image_url"):
-        return FIRST_LAST
-    return IMAGE if request.get("image_url") else TEXT
 
 
 class Provider:
@@ -170,6 +117,8 @@ class Provider:
     """Its own error codes of a refused submit, where they say more than the HTTP status."""
     failures: ClassVar[Mapping[str, Reason]] = {}
     """Its own error codes of a failed task."""
+    balance_paths: ClassVar[Sequence[str]] = ()
+    """Where the balance of our account is asked for; the next path if one is not found."""
 
     @property
     def key_name(self) -> str:
@@ -213,6 +162,10 @@ class Provider:
     def billed_s(self, seconds: Decimal) -> Decimal:
         """Difference: the seconds that it bills for a clip of this length."""
         return seconds
+
+    def can_call(self, url: str) -> bool:
+        """Difference: whether it calls back at such an address; another one in a submit would be refused."""
+        return self.calls_back
 
     # --- requests
 
@@ -260,6 +213,11 @@ class Provider:
         needs_key = self.keyed_content and access.owns(url)
         return Request("GET", url, access.bearer if needs_key else {})
 
+    def balance_requests(self, access: Access) -> list[Request]:
+        """The calls that ask for the balance, the next if one answers 404; none if the gateway does not tell it."""
+        urls = [access.url_beside(self.submit_path, path) for path in self.balance_paths]
+        return [Request("GET", url, access.bearer) for url in urls]
+
     # --- responses
 
     def read_submission(self, response: Response, request: Request | None = None) -> Event:
@@ -275,7 +233,7 @@ class Provider:
         status = effective_status(response.status, payload)
         is_success = 200 <= status < 300
         if is_success and (task_id := self.task_id(payload)):
-            return events.Accepted(task_id)
+            return events.Accepted(task_id, self.reserved_usd(payload))
         error, sent = read_error_body(payload), (request.body() or b"").decode() if request else ""
         if reason := self.refusal_reason(response.status, status, error, payload, sent):
             return events.Refused(reason, error.message or f"HTTP {status}", retry_after_s=retry_after_s(response))
@@ -341,7 +299,7 @@ class Provider:
         if status == "completed":
             return self.read_success(payload, access)
         if status == "failed":
-            return self.read_failure(payload)
+            return self.read_failure(payload, access)
         drift = None if status else self.status_word(payload) or "(none)"
         return events.Progressed(percent(self.read_progress(payload)), drift)
 
@@ -356,7 +314,7 @@ class Provider:
         if link is None:
             return events.Unclear(NO_LINK, finished=True)
         # A cost or a length of zero is a field that the gateway left unset.
-        cost_usd, made_s = self.cost_usd(payload) or None, self.made_s(payload) or None
+        cost_usd, made_s = self.cost_usd(payload, access) or None, self.made_s(payload) or None
         return events.Succeeded(link, cost_usd, made_s, self.reported_task_id(payload), took_s=self.took_s(payload))
 
     def content_link(self, payload: Mapping[str, Any], access: Access) -> Link | None:
@@ -364,16 +322,15 @@ class Provider:
         task_id = self.reported_task_id(payload)
         return Link(access.url(_fill_path(self.content_path, task_id))) if self.content_path and task_id else None
 
-    def read_failure(self, payload: Mapping[str, Any]) -> events.Failed:
+    def read_failure(self, payload: Mapping[str, Any], access: Access) -> events.Failed:
         """Failed, with one of our reasons."""
         code, message = self.read_failure_text(payload)
         by_words = reason_in_words(code, message)
         if by_words is Reason.RATE:  # a throttle concerns calls: a task that failed "at capacity" has failed
             by_words = None
         reason = self.failures.get(code) or by_words or Reason.PROVIDER
-        return events.Failed(
-            reason, message or code or "the gateway gives no reason", task_id=self.reported_task_id(payload)
-        )
+        message, cost_usd = message or code or "the gateway gives no reason", self.cost_usd(payload, access)
+        return events.Failed(reason, message, cost_usd, self.reported_task_id(payload))
 
     def read_callback(self, payload: Any, access: Access) -> CallbackReport:
         """The task and its event in a callback; raises Malformed if it cannot be read."""
@@ -402,7 +359,16 @@ class Provider:
     def reported_task_id(self, payload: Mapping[str, Any]) -> str | None:
         return text_at(payload, *ID_PATHS)
 
-    def cost_usd(self, payload: Mapping[str, Any]) -> Decimal | None:
+    def cost_usd(self, payload: Mapping[str, Any], access: Access) -> Decimal | None:
+        """What it says that the task was billed, US dollars; 0 of a failed task is a refund."""
+        return None
+
+    def reserved_usd(self, payload: Mapping[str, Any]) -> Decimal | None:
+        """What the response to a submit says that is reserved, US dollars: compared with the estimate, never a cost."""
+        return None
+
+    def read_balance(self, payload: Mapping[str, Any], access: Access) -> Balance | None:
+        """The balance in the response to `balance_requests`, None if it cannot be read."""
         return None
 
     def made_s(self, payload: Mapping[str, Any]) -> Decimal | None:
@@ -415,12 +381,3 @@ class Provider:
 
 def _fill_path(path: str, task_id: str) -> str:
     return path.format(task_id=quote(task_id, safe=""))
-
-
-def needed_fields(request: Mapping[str, Any]) -> set[str]:
-    """The fields of a request that a gateway has to be sent."""
-    return {
-        name
-        for name, value in request.items()
-        if name not in RUSHES_FIELDS and value not in EMPTY and DEFAULTS.get(name, ...) != value
-    }

@@ -18,7 +18,7 @@ from rushes.shared.providers.base import (
     Submission,
     operation_of,
 )
-from rushes.shared.providers.reading import decimal_at, without_empty
+from rushes.shared.providers.reading import decimal_at, value_at, without_empty
 
 MODEL = "kling-v3-motion-control"
 FIELDS = frozenset(
@@ -40,6 +40,8 @@ CLIP_MODELS = {
     IMAGE: "kling-v3-image-to-video",
     FIRST_LAST: "kling-v3-image-to-video",
 }
+# 1 USD is 72 credits, and `credits_reserved` counts ten-thousandths of one.
+CREDITS_PER_USD = Decimal(72 * 10_000)
 QUALITIES = {"std": "720p", "pro": "1080p"}
 
 
@@ -79,8 +81,15 @@ class Evolink(Provider):
         body_fields = motion_body if operation_of(submission.request) == MOTION else clip_body
         return without_empty([*body_fields(submission.request), ("callback_url", submission.callback_url)])
 
+    def reserved_usd(self, payload: Mapping[str, Any]) -> Decimal | None:
+        # Inferred from three of its pages (2026-11), so it is no bill. Under another rule the unit differs.
+        if value_at(payload, "usage.billing_rule") != "per_second":
+            return None
+        credits_reserved = decimal_at(payload, "usage.credits_reserved")
+        return credits_reserved / CREDITS_PER_USD if credits_reserved else None
+
     def made_s(self, payload: Mapping[str, Any]) -> Decimal | None:
-        # `usage` counts credits, not dollars, so the cost is the price of these seconds.
+        # A finished task tells no cost, so the cost is the price of these seconds.
         return decimal_at(payload, "task_info.video_duration")
 
 

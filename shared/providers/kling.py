@@ -146,7 +146,7 @@ class Kling(Provider):
         error = read_error_body(task)
         return error.code or error.kind, error.message
 
-    def cost_usd(self, payload: Mapping[str, Any]) -> Decimal | None:
+    def cost_usd(self, payload: Mapping[str, Any], access: Access) -> Decimal | None:
         """What was paid in cash; units of a package are no dollars, and what they cost is not told."""
         bills = value_at(payload, "data.0.billing") or value_at(payload, "billing")
         if not isinstance(bills, list) or any(value_at(bill, "charge_type") != "cash" for bill in bills):

@@ -9,9 +9,19 @@ from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any
 
+from rushes.shared.domain.balances import Balance
 from rushes.shared.domain.events import Reason
-from rushes.shared.providers.base import FIRST_LAST, IMAGE, SHOT_DURATION, TEXT, ModelSupport, Provider, Submission
-from rushes.shared.providers.reading import decimal_at, span_s, text_at, without_empty
+from rushes.shared.providers.base import (
+    FIRST_LAST,
+    IMAGE,
+    SHOT_DURATION,
+    TEXT,
+    Access,
+    ModelSupport,
+    Provider,
+    Submission,
+)
+from rushes.shared.providers.reading import balance_at, decimal_at, span_s, text_at, value_at, without_empty
 from rushes.shared.providers.vocabulary import STATUSES
 
 # By mode and sound.
@@ -41,6 +51,8 @@ class Newapi(Provider):
     query_path = "/v1/video/generations/{task_id}"
     content_path = "/v1/videos/{task_id}/content"  # stock new-api cuts it off after 60 s, so it is the last resort
     keyed_content = True
+    balance_paths = ("/api/usage/token",)
+    tells_cost = True
     models = {
         "kling-v3": ModelSupport(
             "kling-v3-{std,pro}-{silent,audio}", frozenset({TEXT, IMAGE, FIRST_LAST}), FIELDS, guessed=GUESSES
@@ -81,6 +93,17 @@ class Newapi(Provider):
     def reported_task_id(self, payload: Mapping[str, Any]) -> str | None:
         # `data.id` is the number of a database row.
         return text_at(payload, "data.task_id", "task_id", "id")
+
+    def cost_usd(self, payload: Mapping[str, Any], access: Access) -> Decimal | None:
+        # What was charged, in the site's own unit; 0 after a refund (2026-11).
+        quota = decimal_at(payload, "data.quota")
+        return None if quota is None else quota / access.quota_per_usd
+
+    def read_balance(self, payload: Mapping[str, Any], access: Access) -> Balance | None:
+        if value_at(payload, "data.unlimited_quota") is True:
+            return Balance(None)
+        quota = balance_at(payload, "data.total_available")
+        return None if quota is None else Balance(quota / access.quota_per_usd)
 
     def made_s(self, payload: Mapping[str, Any]) -> Decimal | None:
         return decimal_at(payload, "metadata.duration", *(f"{videos}.0.duration" for videos in UPSTREAM_VIDEOS))

@@ -119,6 +119,13 @@ class PriceTable:
         length_s = _requested_s(request) if seconds is None else seconds
         return None if length_s is None else price.usd * provider.billed_s(length_s)
 
+    def settle(self, provider: Provider, request: Mapping[str, Any], seconds: Decimal | None) -> Decimal | None:
+        """What a clip of this length costs in USD, None if its price is unknown, or is a second's and no length is."""
+        price = self.price(provider, request)
+        if price is None or (not price.per_clip and not seconds):
+            return None
+        return self.estimate(provider, request, seconds)
+
     def price(self, provider: Provider, request: Mapping[str, Any]) -> Price | None:
         """The price of a second or of a clip, None if it is unknown."""
         for layer in self.layers:

@@ -84,6 +84,18 @@ def decimal_at(payload: Any, *paths: str) -> Decimal | None:
     return None
 
 
+def balance_at(payload: Any, *paths: str) -> Decimal | None:
+    """The first amount at one of the paths that may be what is left on an account; a debt is nothing left."""
+    for path in paths:
+        value = value_at(payload, path)
+        if isinstance(value, (str, int, float)) and not isinstance(value, bool):
+            text = str(value).strip()
+            amount = decimal_at({"amount": text.removeprefix("-")}, "amount")
+            if amount is not None:
+                return Decimal(0) if text.startswith("-") else amount
+    return None
+
+
 def moment_at(payload: Any, *paths: str) -> int | None:
     """The first time at one of the paths, in ms. Seconds and milliseconds are told apart by their size."""
     number = decimal_at(payload, *paths)

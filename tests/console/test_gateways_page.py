@@ -11,6 +11,7 @@ from form_steps import Visitor
 from receiver_steps import GATEWAYS, Away, Web, parts_over
 
 from rushes.shared.domain import events, gateway_pauses
+from rushes.shared.domain.balances import Balance
 from rushes.shared.domain.events import Reason
 from rushes.shared.domain.job import State
 from rushes.shared.ledger.memory_store import MemoryStore
@@ -151,3 +152,24 @@ def test_with_the_ledger_away_the_page_says_so(web: Web) -> None:
     away.app.secret_key = web.app.secret_key
     visitor.client.application = away.app
     assert visitor.client.get("/gateways").status_code == 503
+
+
+def test_a_balance_is_shown_with_how_long_it_lasts(web: Web) -> None:
+    store = web.parts.ledger.balances
+    store.keep("apimart", Balance(Decimal("12.50")), NOW)
+    store.keep("apimodels", Balance(None), NOW)
+    store.keep_problem("newapi", "HTTP 500, not JSON", NOW)
+    web.standing(State.COMPLETED, {"provider": "apimart", "cost_usd": Decimal("87.5"), "submitted_at": NOW})
+    page = Visitor(web).page("/gateways")
+
+    assert ">$12.50<" in section(page, "apimart")
+    assert "Lasts about 1 days at this week" in section(page, "apimart")
+    assert 'tone-warn">$12.50' in section(page, "apimart")
+    assert ">Unlimited<" in section(page, "apimodels")
+    assert "It could not be read just now: HTTP 500, not JSON." in section(page, "newapi")
+    assert "Balance" not in section(page, "evolink")
+
+
+def test_a_balance_that_lasts_is_no_warning(web: Web) -> None:
+    web.parts.ledger.balances.keep("apimart", Balance(Decimal("12.50")), NOW)
+    assert "tone-warn" not in section(Visitor(web).page("/gateways"), "apimart")

@@ -10,7 +10,7 @@ from factories import DAY, NOW
 from form_steps import Visitor
 from receiver_steps import Web
 
-from rushes.shared.domain.job import State
+from rushes.shared.domain.job import CostSource, State
 from rushes.webhook_receiver.console import spend
 
 TODAY = "2026-09-21"
@@ -91,6 +91,7 @@ def test_the_axis_has_round_amounts_and_reaches_over_the_highest_bar(most: str) 
         **dict.fromkeys(("jobs", "completed", "failed", "unpriced_jobs", "seconds"), 0),
         "estimated_cost_usd": "0",
         "cost_usd": most,
+        "reported_cost_usd": "0",
         "wasted_cost_usd": "0",
         "day": TODAY,
         "provider": "evolink",
@@ -124,3 +125,35 @@ def test_a_tenant_sees_what_it_spent_and_the_admin_what_each_did(spent: Web) -> 
 def test_a_job_without_a_price_is_told_of(web: Web) -> None:
     web.standing(State.RUNNING, {"provider": "evolink", "estimated_usd": None, "submitted_at": NOW})
     assert "1 of the jobs have no price" in Visitor(web).page("/spend")
+
+
+def billed(web: Web, provider: str, cost: str, **request: object) -> None:
+    plan = {
+        "provider": provider,
+        "estimated_usd": Decimal("0.5"),
+        "cost_usd": Decimal(cost),
+        "cost_source": CostSource.REPORTED,
+        "submitted_at": NOW,
+    }
+    web.standing(State.COMPLETED, plan, request={"model": "kling-v3", "mode": "std", **request})
+
+
+def test_bills_that_differ_from_their_estimates_are_shown_by_kind_of_work(web: Web) -> None:
+    for cost in ("0.51", "0.75", "0.85"):
+        billed(web, "newapi", cost)
+    billed(web, "apimart", "0.25", mode="pro", sound=True)
+    page = Visitor(web).page("/spend")
+    table = page.split('aria-label="Bills that differ from estimates"')[1].split("</table>")[0]
+    found = [re.sub(r"\s+", " ", re.sub("<[^>]*>", " ", row)).strip() for row in table.split("<tr>")[2:]]
+
+    assert found == [
+        "apimart kling-v3, pro, with sound $0.50 $0.25 -50 % 1",
+        "newapi kling-v3, std $1.00 $1.60 +60 % 2",
+    ]
+    assert "$2.36</span> reported" in page
+
+
+def test_where_bills_agree_nothing_is_said_of_them(web: Web) -> None:
+    billed(web, "newapi", "0.51")
+    made(web, "evolink", "0.9")
+    assert "Bills that differ" not in Visitor(web).page("/spend")

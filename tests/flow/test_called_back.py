@@ -12,7 +12,7 @@ from world import World, why
 from rushes.shared.domain.job import AttemptStatus, Job, State
 from rushes.shared.http import AnswerLost
 
-CALLING = ("evolink", "apimodels")
+CALLING = ("apimart", "evolink", "apimodels")
 UNKNOWN_TASK_ANSWERS = "task-unified-0-none"
 
 

@@ -66,6 +66,56 @@ def test_a_refusal_of_the_second_call_says_nothing_of_the_first(world: World, fa
     assert len(world.bills()) == 1
 
 
+def test_at_apimart_a_lost_submit_settles_by_the_callback_where_that_comes_first(
+    open_world: Callable[..., World],
+) -> None:
+    world = open_world(callbacks=True)
+    world.fault("apimart", "answer_lost")
+    job_id = world.submit(world.request_for("apimart"))
+    world.until(job_id, State.UNCONFIRMED)
+    world.deliver(world.letter(job_id))
+    world.exhaust()
+
+    job = world.job(job_id)
+    assert (job.state, job.current.heard_by, job.current.task_id) == (
+        *(State.COMPLETED, "callback"),
+        world.tasks()[0]["id"],
+    )
+    assert (world.posts(), len(world.bills())) == (1, 1)
+
+
+def test_at_apimart_a_lost_submit_settles_by_the_same_key_where_that_comes_first(
+    open_world: Callable[..., World],
+) -> None:
+    world = open_world(callbacks=True)
+    world.fault("apimart", "answer_lost")
+    job_id = world.submit(world.request_for("apimart"))
+    running = world.until(job_id, State.RUNNING)
+    for _ in range(2):
+        world.deliver(world.letter(job_id))
+        world.exhaust()
+
+    job, (task,) = world.job(job_id), world.tasks()
+    assert (job.state, job.current.task_id) == (State.COMPLETED, running.current.task_id)
+    assert (running.current.task_id, world.posts(), len(world.bills())) == (task["id"], 2, 1)
+
+
+def test_at_apimart_the_callback_may_come_while_the_second_call_is_out(open_world: Callable[..., World]) -> None:
+    world = open_world(callbacks=True)
+    world.fault("apimart", "answer_lost")
+    job_id = world.submit(world.request_for("apimart"))
+    world.until(job_id, State.UNCONFIRMED)
+    letter = world.letter(job_id)
+    with world.before(world.http_client, "send", lambda: world.deliver(letter)):
+        world.run_until(lambda: world.posts() == 2)
+        world.exhaust()
+    world.finish(job_id)
+
+    job, (task,) = world.job(job_id), world.tasks()
+    assert (job.state, job.current.task_id, len(job.attempts)) == (State.COMPLETED, task["id"], 1)
+    assert len(world.bills()) == 1
+
+
 @pytest.mark.parametrize("gateway", ["evolink", "apimodels"])
 def test_without_a_key_a_lost_submit_is_held_until_the_callback_settles_it(
     open_world: Callable[..., World], gateway: str

@@ -20,6 +20,7 @@ from redis_server import RedisServer
 from redis_server import running as running_redis
 
 from rushes.shared.domain import events
+from rushes.shared.domain.balances import Balance
 from rushes.shared.ledger import keys
 from rushes.shared.ledger.connection import connect
 from rushes.shared.ledger.ledger import Ledger
@@ -68,6 +69,11 @@ def test_the_ledger_may_do_all_that_it_does(ledger: Ledger) -> None:
     ledger.gateways.strike("apimart", events.Reason.DOWN, None, NOW)
     ledger.gateways.pause("apimart", "operator", NOW)
     ledger.gateways.resume("apimart", ["apimart"])
+    ledger.gateways.strike("newapi", events.Reason.BALANCE, None, NOW)
+    assert ledger.gateways.end_pause("newapi", events.Reason.BALANCE, ["apimart"], NOW)
+    assert ledger.balances.take_lease("apimart", ledger.balances.read("apimart"))
+    ledger.balances.keep("apimart", Balance(None), NOW)
+    assert ledger.bill_history.recent("apimart") == {}
     ledger.gateways.count_unknown_word("apimart", "a word")
     ledger.record_heartbeat("a worker", NOW)
     ledger.wake()

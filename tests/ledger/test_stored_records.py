@@ -24,6 +24,11 @@ INTENTS = [line for stored in STORED for entry in stored["records"] for line in 
 OUTCOMES = [pytest.param(each, id=each["event"]) for stored in STORED for each in stored["outcomes"]]
 
 
+def with_later_fields(stored: dict[str, Any]) -> dict[str, Any]:
+    """The document as it is written today: what older code did not know is null in it."""
+    return {**stored, "attempts": [{**attempt, "cost_source": None} for attempt in stored["attempts"]]}
+
+
 def test_there_is_one_of_each_state() -> None:
     assert {entry["state"] for stored in STORED for entry in stored["records"]} == {state.value for state in State}
     assert INTENTS
@@ -35,7 +40,7 @@ def test_a_stored_record_is_the_job_that_it_was(entry: dict[str, Any]) -> None:
     job = record.decode(entry["record"])
 
     assert job.state.value == entry["state"]
-    assert document(job) == entry["document"]
+    assert document(job) == with_later_fields(entry["document"])
     assert job.history[1].detail == "task-ä"
     assert record.decode(record.encode(job, "0")) == job
 

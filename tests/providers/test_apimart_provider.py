@@ -4,7 +4,7 @@ from decimal import Decimal
 
 import pytest
 from canonical_requests import CLIP, LAST, NO_4K_MOTION, PICTURE, TEXT, TIMED
-from provider_contract import NO_LINK, ProviderContract
+from provider_contract import CALL_ME, NO_LINK, ProviderContract
 
 from rushes.shared.domain import events
 from rushes.shared.domain.events import Reason
@@ -31,7 +31,7 @@ class TestApimart(ProviderContract):
     name = "apimart"
     submit_url = "https://api.apimart.ai/v1/videos/generations"
     query_url = "https://api.apimart.ai/v1/tasks/a%2Fb%20%3F%C3%A4"
-    traits = {"idempotent", "tells_cost"}
+    traits = {"idempotent", "tells_cost", "calls_back"}
     bodies = {
         "motion": (
             {"duration_s": Decimal("8.2")},
@@ -227,15 +227,40 @@ class TestApimart(ProviderContract):
         "completed_paid": events.Succeeded(LINK, Decimal("0.82304"), task_id=TASK, took_s=19.0),
         "completed_empty": NO_LINK,
         "failed": events.Failed(Reason.PROVIDER, "generation failed", task_id=TASK),
+        "failed_refunded": events.Failed(Reason.PROVIDER, "generation failed", Decimal(0), TASK),
         "failed_policy": events.Failed(Reason.POLICY, "The prompt contains sensitive words", task_id=TASK),
         "failed_in_error_envelope": events.Failed(Reason.PROVIDER, "generation failed", task_id=TASK),
         "unknown_task": events.Unclear("HTTP 404: task not found", Reason.PROVIDER, missing=True),
     }
-    callbacks = {"callback_completed": CallbackReport(TASK, events.Succeeded(Link(VIDEO), task_id=TASK))}
+    callbacks = {
+        "callback_completed": CallbackReport(TASK, events.Succeeded(Link(VIDEO), task_id=TASK)),
+        # The documents' form: exactly the answer to a query.
+        "completed_paid": CallbackReport(TASK, events.Succeeded(LINK, Decimal("0.82304"), task_id=TASK, took_s=19.0)),
+        "failed": CallbackReport(TASK, events.Failed(Reason.PROVIDER, "generation failed", task_id=TASK)),
+        "running": CallbackReport(TASK, events.Progressed(45)),
+    }
     words = {"running": ("Processing",), "completed": ("COMPLETED",), "failed": ("Failed",)}
     link_at = ("data", "result")
     state_at = ("data", "status")
     progress_at = ("data", "progress")
+
+    def calling(self, body):
+        return {**body, "webhook": CALL_ME}
+
+    @pytest.mark.parametrize(
+        ("url", "calls"),
+        [
+            *[
+                ("https://rushes.example", True),
+                ("https://rushes.example:443/x", True),
+                ("http://rushes.example:80", True),
+            ],
+            *[("https://rushes.example:8443", False), ("http://rushes.example:8000", False)],
+            ("http://127.0.0.1:9000", True),
+        ],
+    )
+    def test_it_calls_the_usual_ports_only(self, url, calls):
+        assert self.provider.can_call(url) is calls
 
     def test_two_submits_of_one_attempt_carry_the_same_key(self):
         first, second = (self.provider.submit_request(self.submission("motion"), self.access) for _ in range(2))

@@ -126,7 +126,7 @@ class TestEvolink(ProviderContract):
     # With a first frame the clip adapts to it (docs.evolink.ai, kling-v3-image-to-video).
     unsaid = (("image", "aspect_ratio"), ("first_last", "aspect_ratio"))
     submits = {
-        "submitted": events.Accepted(TASK),
+        "submitted": events.Accepted(TASK, Decimal("0.567")),
         "refused_400": events.Refused(Reason.INPUT, "Invalid prompt parameter"),
         "refused_402": events.Refused(Reason.BALANCE, "Insufficient quota"),
         "refused_404": events.Refused(Reason.PROVIDER, "Model not found"),
@@ -180,6 +180,26 @@ class TestEvolink(ProviderContract):
     @pytest.mark.parametrize(("made", "billed"), [("8", 8), ("8.01", 9), ("8.5", 9), ("8.99", 9), ("9.0", 9)])
     def test_it_bills_whole_seconds_up(self, made, billed):
         assert self.provider.billed_s(Decimal(made)) == billed
+
+    @pytest.mark.parametrize(
+        ("usage", "usd"),
+        [
+            ({"billing_rule": "per_second", "credits_reserved": 408240}, "0.567"),
+            ({"billing_rule": "per_second", "credits_reserved": "72000"}, "0.1"),
+            ({"billing_rule": "per_call", "credits_reserved": 408240}, None),
+            ({"billing_rule": "per_second", "credits_reserved": 0}, None),
+            ({"billing_rule": "per_second", "credits_reserved": -1}, None),
+            ({"credits_reserved": 408240}, None),
+            ("408240", None),
+        ],
+    )
+    def test_what_it_reserves_is_read_where_its_unit_is_known(self, usage, usd):
+        accepted = self.read_submission(answer(200, {**self.sample("submitted"), "usage": usage}))
+        assert accepted == events.Accepted(TASK, usd and Decimal(usd))
+
+    def test_what_it_reserves_is_no_cost(self):
+        body = {**self.sample("completed"), "usage": {"billing_rule": "per_second", "credits_reserved": 408240}}
+        assert self.read_query(answer(200, body)).cost_usd is None
 
     def test_a_clip_of_no_length_is_a_field_that_was_not_filled_in(self):
         body = {**self.sample("completed_with_length"), "task_info": {"video_duration": 0}}

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from decimal import Decimal
 
 import pytest
@@ -18,6 +19,8 @@ NO_MOTION, NO_MOTION_26 = "does not offer kling-v3-motion-control", "does not of
 NO_V26 = "does not offer kling-v2-6"
 MADE = events.Succeeded(LINK, task_id=TASK)
 MADE_5_S = events.Succeeded(LINK, None, Decimal(5), TASK)
+# The form of its own tasks tells what was charged: 1000 of 500,000 to the dollar, 0 after a refund.
+CHARGED = Decimal("0.002")
 RISK = "Failure to pass the risk control system"
 
 
@@ -25,11 +28,15 @@ def failed(message, reason=Reason.PROVIDER):
     return events.Failed(reason, message, task_id=TASK)
 
 
+def refunded(message, reason=Reason.PROVIDER):
+    return events.Failed(reason, message, Decimal(0), TASK)
+
+
 class TestNewapi(ProviderContract):
     name = "newapi"
     submit_url = "https://gateway.example/v1/video/generations"
     query_url = "https://gateway.example/v1/video/generations/a%2Fb%20%3F%C3%A4"
-    traits = {"keyed_content"}
+    traits = {"keyed_content", "tells_cost"}
     bodies = {
         "text": (
             {},
@@ -147,18 +154,18 @@ class TestNewapi(ProviderContract):
     queries = {
         "a_not_start": events.Progressed(0),
         "running": events.Progressed(30),
-        "completed": MADE_5_S,
-        "completed_in_klings_word": MADE_5_S,
-        "a_success_older": MADE,
-        "a_success_data_uri": events.Succeeded(CONTENT, task_id=TASK),
-        "a_success_upstream_only": MADE_5_S,
-        "a_success_bare": events.Succeeded(CONTENT, task_id=TASK),
-        "failed": failed("upstream generation failed"),
-        "a_failure_silent": failed("the gateway gives no reason"),
-        "a_failure_url_in_text": failed("https://example.com/why says no"),
-        "a_failure_policy": failed(RISK, Reason.POLICY),
-        "a_failure_sweep": failed("任务超时（1440分钟）"),
-        "a_failure_unrecognized": failed("upstream returned unrecognized message: 账户余额不足"),
+        "completed": replace(MADE_5_S, cost_usd=CHARGED),
+        "completed_in_klings_word": replace(MADE_5_S, cost_usd=CHARGED),
+        "a_success_older": replace(MADE, cost_usd=CHARGED),
+        "a_success_data_uri": events.Succeeded(CONTENT, CHARGED, task_id=TASK),
+        "a_success_upstream_only": replace(MADE_5_S, cost_usd=CHARGED),
+        "a_success_bare": events.Succeeded(CONTENT, CHARGED, task_id=TASK),
+        "failed": refunded("upstream generation failed"),
+        "a_failure_silent": refunded("the gateway gives no reason"),
+        "a_failure_url_in_text": refunded("https://example.com/why says no"),
+        "a_failure_policy": refunded(RISK, Reason.POLICY),
+        "a_failure_sweep": refunded("任务超时（1440分钟）"),
+        "a_failure_unrecognized": refunded("upstream returned unrecognized message: 账户余额不足"),
         "b_processing": events.Progressed(),
         "b_succeeded": MADE,
         "b_failed": failed("bad picture"),
@@ -198,6 +205,20 @@ class TestNewapi(ProviderContract):
         task = self.sample("completed")
         body = {**task, "data": {**task["data"], "finish_time": finished_at}}
         assert self.read_query(answer(200, body)).took_s == took_s
+
+    @pytest.mark.parametrize(("per_usd", "usd"), [("500000", "0.002"), ("1000", "1"), ("0.5", "2000")])
+    @pytest.mark.parametrize("name", ["completed", "failed"])
+    def test_what_was_charged_is_counted_in_the_unit_of_the_site(self, name, per_usd, usd):
+        task = self.sample(name)
+        body = {**task, "data": {**task["data"], "quota": 1000}}
+        access = replace(self.access, quota_per_usd=Decimal(per_usd))
+        assert self.provider.read_query(answer(200, body), access).cost_usd == Decimal(usd)
+
+    @pytest.mark.parametrize("quota", [0, None, -1, "much", True])
+    def test_a_finished_task_was_not_charged_nothing(self, quota):
+        task = self.sample("completed")
+        body = {**task, "data": {**task["data"], "quota": quota}}
+        assert self.read_query(answer(200, body)).cost_usd is None
 
     def test_it_has_no_address_of_its_own(self):
         assert self.provider.address is None

@@ -7,6 +7,7 @@ import json
 import logging
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +33,7 @@ NAMES = {
     "kling": ("callback_succeeded", "callback_failed", "callback_processing"),
     "newapi": ("completed", "failed", "running"),
 }
-CALLING = ("apimodels", "evolink", "kling")  # that are asked to; the others could be one day
+CALLING = ("apimart", "apimodels", "evolink", "kling")  # that are asked to; the others could be one day
 
 
 def sample(provider: str, name: str) -> Any:
@@ -490,3 +491,47 @@ def test_an_earlier_attempts_end_does_not_end_the_job(believing: Web) -> None:
 
     assert taken(call(believing, path, FAILED["evolink"]))
     assert believing.now(job.id).state is State.RUNNING
+
+
+# --- apimart adds `/callback` to the address that it was given
+
+
+@pytest.mark.parametrize("provider", GATEWAYS)
+def test_the_address_with_callback_after_it_is_the_same(web_on_each: Web, provider: str) -> None:
+    job = web_on_each.running(provider)
+
+    for body in (RUNNING, COMPLETED, COMPLETED):
+        assert taken(call(web_on_each, f"{callback_path(job)}/callback", body[provider]))
+    after = web_on_each.now(job.id)
+    assert after.nudge is not None
+    assert (after.nudge.task_id, after.state) == ("task-1", State.RUNNING)
+
+
+def test_what_is_not_ours_is_unknown_there_too(web: Web) -> None:
+    job = web.running("apimart")
+
+    refused(call(web, f"{callback_path(job, key='another')}/callback", COMPLETED["apimart"]), 404)
+    refused(call(web, f"{callback_path(job)}/callback/callback", COMPLETED["apimart"]), 404)
+    assert web.now(job.id).nudge is None
+
+
+def gone(web: Web) -> Job:
+    """A job of ours that the ledger does not have any more."""
+    job = web.running("apimart")
+    web.parts.ledger.store.strings.clear()
+    return job
+
+
+@pytest.mark.parametrize("tail", ["", "/callback"])
+def test_while_the_ledger_may_get_a_job_back_its_callback_is_to_come_again(tail: str) -> None:
+    web = Web(parts_over(MemoryStore(), RUSHES_JOURNAL="true"))
+    web.parts = replace(web.parts, intake=replace(web.parts.intake, fresh=lambda: False))  # the journal has entries
+    web = Web(web.parts)
+    job, answers = gone(web), []
+    answers.append(call(web, callback_path(job) + tail, COMPLETED["apimart"]))  # a Redis that lost all that it had
+    web.parts.ledger.continuity.set_mark("another server", NOW)
+    answers.append(call(web, callback_path(job) + tail, COMPLETED["apimart"]))
+    web.parts.ledger.continuity.set_mark("memory", NOW)
+    answers.append(call(web, callback_path(job) + tail, COMPLETED["apimart"]))
+
+    assert [answer.status_code for answer in answers] == [503, 503, 404]

@@ -9,6 +9,7 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
+from factories import link
 from good_requests import ACCEPTED
 from receiver_steps import (
     GATEWAYS,
@@ -25,6 +26,7 @@ from receiver_steps import (
     parts_over,
 )
 
+from rushes.shared.domain import events, money
 from rushes.shared.domain.http_messages import Request
 from rushes.shared.intake.estimates import Estimate, gateway_estimates
 from rushes.shared.intake.schema import validated
@@ -50,11 +52,15 @@ def sent(web: Web, body: dict[str, Any], provider: str, **changes: Any) -> Reque
     return build_attempt(job, Estimate(provider, None, None), web.parts.settings.gateways[provider], web.parts)[1]
 
 
+# The fields that ask for a callback.
+ASKING = {"callback_url", "webhook"}
+
+
 def addressed_alike(body: Any) -> Any:
     """A body without what differs by right: the secret end of a callback's address, the attempt's own id."""
     told = dict(body)
-    if "callback_url" in told:
-        told["callback_url"] = "/".join(told["callback_url"].split("/")[:5])
+    for name in ASKING & told.keys():
+        told[name] = "/".join(told[name].split("/")[:5])
     if "external_task_id" in told:
         told["external_task_id"] = "…"
     return {**told, "options": addressed_alike(told["options"])} if "options" in told else told
@@ -114,16 +120,16 @@ def test_no_secret_is_in_an_estimate(web: Web) -> None:
 
 def test_an_estimate_shows_that_a_callback_is_asked_for(web: Web) -> None:
     bodies = {quote["provider"]: quote["would_send"] for quote in estimated(web, MOTION)}
-    asking = {name for name, body in bodies.items() if "callback_url" in json.dumps(body)}
+    asking = {name for name, body in bodies.items() if any(f'"{field}"' in json.dumps(body) for field in ASKING)}
 
-    assert asking == {"evolink", "apimodels", "kling"}
+    assert asking == {"apimart", "evolink", "apimodels", "kling"}
     assert bodies["evolink"]["callback_url"] == "https://rushes.example/callbacks/evolink/…"
 
 
 def test_without_a_public_address_no_callback_is_asked_for() -> None:
     web = Web(parts_over(MemoryStore(), RUSHES_PUBLIC_URL=None))
 
-    assert "callback_url" not in json.dumps([quote["would_send"] for quote in estimated(web, MOTION)])
+    assert "callbacks/" not in json.dumps([quote["would_send"] for quote in estimated(web, MOTION)])
 
 
 def test_able_gateways_come_first_and_cheap_ones_before_dear_ones(web: Web) -> None:
@@ -255,7 +261,7 @@ def test_each_gateway_says_what_it_costs_or_why_not(web: Web) -> None:
         assert len(given) == len(GATEWAYS)
         for quote in given:
             contract = {"provider", "able", "estimated_cost_usd", "would_send", "why_not"}
-            assert set(quote) == contract | {"price", "notes"}
+            assert set(quote) == contract | {"price", "notes", "recent_bills"}
             assert (quote["why_not"] is None, quote["would_send"] is not None) == (quote["able"], quote["able"])
             if quote["estimated_cost_usd"] is not None:
                 assert Decimal(quote["estimated_cost_usd"]) > 0
@@ -293,11 +299,30 @@ def test_without_any_gateway_the_estimate_is_empty() -> None:
     assert estimated(Web(parts_over(MemoryStore(), **keyless)), TEXT) == []
 
 
-def test_an_estimate_touches_no_ledger() -> None:
+def test_an_estimate_changes_nothing_in_the_ledger_and_does_not_need_it() -> None:
     counting = Counting(MemoryStore())
     web = Web(parts_over(counting))
 
     estimated(web, TEXT)
 
-    assert counting.calls == []
+    assert set(counting.calls) == {"counters"}
     assert estimated(Web(parts_over(Away())), TEXT)
+
+
+def test_an_estimate_says_what_the_last_bills_for_this_kind_of_work_were(web_on_each: Web) -> None:
+    web = web_on_each
+    for usd in ("0.42", "0.84"):
+        job = web.running("apimodels")
+        web.parts.ledger.apply(job.id, events.Succeeded(link(), Decimal(usd), attempt=1), web.parts.now())
+
+    quotes = {quote["provider"]: quote for quote in estimated(web, {**TEXT, "mode": "std"})}
+    other = {quote["provider"]: quote for quote in estimated(web, {**TEXT, "mode": "std", "sound": True})}
+
+    estimated_usd = Decimal(quotes["apimodels"]["estimated_cost_usd"])
+    assert quotes["apimodels"]["recent_bills"] == {
+        "count": 2,
+        "mean_ratio": "1.5",
+        "expected_cost_usd": money.text(estimated_usd * Decimal("1.5")),
+    }
+    assert quotes["newapi"]["recent_bills"] is None
+    assert other["apimodels"]["recent_bills"] is None

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from decimal import Decimal
 from typing import Any, cast
 
 import pytest
 from factories import NOW, SECOND, attempt, link
-from receiver_steps import GATEWAYS, MOTION, Away, Clock, Web, parts_over, refused
+from receiver_steps import GATEWAYS, MOTION, TEXT, Away, Clock, Web, parts_over, refused
 
 from rushes.shared.domain import events, timing
+from rushes.shared.domain.balances import Balance
 from rushes.shared.domain.events import Reason
 from rushes.shared.domain.job import AttemptStatus, State
 from rushes.shared.ledger import keys
@@ -301,3 +303,79 @@ def test_what_was_not_paid_for_is_no_usage(web: Web) -> None:
     web.parts.ledger.apply(job.id, events.Refused(Reason.INPUT, "no"), web.parts.now())
 
     assert used(web, web.acme) == []
+
+
+# --- what was billed, and what is left
+
+
+def billed(web: Web, provider: str, usd: str, **changes: Any) -> None:
+    job = web.standing(State.RUNNING, {"provider": provider, "task_id": "task-1"}, route=(provider,), **changes)
+    web.parts.ledger.apply(job.id, events.Succeeded(link(), Decimal(usd), attempt=1), web.parts.now())
+
+
+def test_usage_says_how_much_was_reported_and_where_it_differs(web_on_each: Web) -> None:
+    web = web_on_each
+    sounding = {"request": {**TEXT, "mode": "std", "sound": True}}
+    for usd in ("0.43", "0.63", "0.21"):
+        billed(web, "apimart", usd)
+    billed(web, "apimart", "0.84", **sounding)
+    web.standing(State.COMPLETED, {"provider": "newapi", "cost_usd": Decimal("0.5")})  # as older code wrote it
+
+    mine, older = used(web, web.acme)
+
+    assert (mine["cost_usd"], mine["reported_cost_usd"]) == ("2.11", "2.11")
+    assert mine["differences"] == [
+        {"model": "kling-v3", "mode": "std", "sound": "silent", "jobs": 2, "estimated_cost_usd": "0.84",
+         "billed_cost_usd": "0.84"},
+        {"model": "kling-v3", "mode": "std", "sound": "sound", "jobs": 1, "estimated_cost_usd": "0.42",
+         "billed_cost_usd": "0.84"},
+    ]  # fmt: skip
+    assert (older["cost_usd"], older["reported_cost_usd"], older["differences"]) == ("0.5", "0", [])
+
+
+def test_the_source_of_a_cost_is_in_the_job(web_on_each: Web) -> None:
+    web = web_on_each
+    running = web.running("apimart")
+    before = web.acme.get(f"/v1/jobs/{running.id}").json["attempts"][0]
+    succeeded_id = succeeded(web, "apimart", "poll")
+    after = web.acme.get(f"/v1/jobs/{succeeded_id}").json["attempts"][0]
+
+    assert (before["cost_usd"], before["cost_source"]) == (None, None)
+    assert (after["cost_usd"], after["cost_source"]) == ("0.5", "reported")
+
+
+def test_a_gateway_shows_its_balance_and_how_long_it_lasts(web_on_each: Web) -> None:
+    web, store = web_on_each, web_on_each.parts.ledger.balances
+    assert gateway(web, "apimart")["balance"] is None
+    store.keep("apimart", Balance(Decimal("1.00")), NOW)
+    store.keep("newapi", Balance(None), NOW)
+    store.keep_problem("apimodels", "HTTP 500, not JSON", NOW)
+    succeeded(web, "apimart", "poll", "0.7")
+
+    shown = {name: gateway(web, name)["balance"] for name in ("apimart", "newapi", "apimodels", "evolink")}
+    at = "2026-09-21T14:13:20.000Z"
+    assert shown == {
+        "apimart": {"usd": "1", "unlimited": False, "at": at, "days_left": 10.0, "problem": None},
+        "newapi": {"usd": None, "unlimited": True, "at": at, "days_left": None, "problem": None},
+        "apimodels": {"usd": None, "unlimited": False, "at": None, "days_left": None, "problem": "HTTP 500, not JSON"},
+        "evolink": None,
+    }
+
+
+def test_a_pause_and_its_end_show_the_balance_too(web_on_each: Web) -> None:
+    web_on_each.parts.ledger.balances.keep("apimart", Balance(Decimal(1)), NOW)
+    for action in ("pause", "resume"):
+        assert web_on_each.admin.post(f"/v1/gateways/apimart/{action}").json["balance"]["usd"] == "1"
+
+
+def test_balances_are_in_the_metrics(web_on_each: Web) -> None:
+    web, store = web_on_each, web_on_each.parts.ledger.balances
+    web.parts.now.at(NOW + 60 * SECOND)  # type: ignore[attr-defined]
+    store.keep("apimart", Balance(Decimal("1.5")), NOW)
+    store.keep_problem("newapi", "HTTP 500", NOW)
+    text = web.nobody.get("/metrics").text
+
+    assert 'rushes_gateway_balance_usd{gateway="apimart"} 1.5\n' in text
+    assert re.search(r'rushes_gateway_balance_age_seconds\{gateway="apimart"\} 60\.\d+\n', text)
+    assert 'rushes_gateway_balance_unread{gateway="newapi"} 1.0\n' in text
+    assert 'rushes_gateway_balance_usd{gateway="newapi"}' not in text

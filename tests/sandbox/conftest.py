@@ -73,8 +73,10 @@ class Receiver(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), _Receive)
         self.bodies: list[Any] = []
         self.headers: list[dict[str, str]] = []
+        self.paths: list[str] = []
         self.statuses: list[int] = []
-        self.url = f"http://127.0.0.1:{self.server_address[1]}/callbacks?token=t"
+        self.origin = f"http://127.0.0.1:{self.server_address[1]}"
+        self.url = f"{self.origin}/callbacks?token=t"
 
 
 class _Receive(BaseHTTPRequestHandler):
@@ -83,6 +85,7 @@ class _Receive(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         self.server.headers.append(dict(self.headers))
+        self.server.paths.append(self.path)
         self.send_response(self.server.statuses.pop(0) if self.server.statuses else 200)
         self.send_header("Content-Length", "0")
         self.end_headers()

@@ -8,6 +8,7 @@ import pytest
 from gateway_client import DOCUMENTED
 from patience import wait_until
 
+from rushes.deploy.sandbox.gateways.apimart import Apimart
 from rushes.deploy.sandbox.gateways.apimodels import ApiModels
 from rushes.deploy.sandbox.gateways.billing import Callback
 from rushes.deploy.sandbox.gateways.callback_sender import next_due
@@ -69,6 +70,50 @@ def test_evolink_calls_back_with_what_a_query_would_say(client, receiver):
     assert {**body, "results": []} == {**said, "results": []}
 
 
+@pytest.mark.parametrize("slash", ["", "/"])
+def test_apimart_calls_back_below_the_webhook_with_what_a_query_would_say(client, receiver, slash):
+    task = client.submitted("apimart", {**DOCUMENTED["apimart"], "webhook": f"{receiver.origin}/told{slash}"})
+    body = arrivals(receiver, 1)[0]
+    said = client.query("apimart", task).json
+
+    assert receiver.paths[0] == "/told/callback"
+    for each in (body, said):
+        each["data"]["result"]["videos"][0] = {}
+    assert body == said
+
+
+@pytest.mark.parametrize(
+    ("webhook", "status"),
+    [
+        *[("https://rushes.example/x", 200), ("http://rushes.example:80/x", 200), ("https://8.8.8.8:443", 200)],
+        *[("https://rushes.example:8443/x", 400), ("http://10.0.0.7/x", 400), ("http://inside/x", 400)],
+    ],
+)
+def test_apimart_calls_public_hosts_on_their_usual_ports(client, webhook, status):
+    client.fault("apimart", "no_callback", times=-1)
+    assert client.submit("apimart", {**DOCUMENTED["apimart"], "webhook": webhook}).status == status
+
+
+@pytest.mark.parametrize("status", [302, 400, 404, 413, 429])
+def test_to_apimart_a_4xx_ends_it_for_good(open_sandbox, receiver, status):
+    running = open_sandbox(callback_deliveries=1)
+    receiver.statuses = [status]
+    running.client.submitted("apimart", {**DOCUMENTED["apimart"], "webhook": receiver.origin})
+
+    assert [delivery["outcome"] for delivery in deliveries(running.client, 1)] == [str(status)]
+    assert running.sandbox.context.billing.next_callback_at() is None
+
+
+@pytest.mark.parametrize("status", [500, 503])
+def test_apimart_tries_again_after_a_5xx(open_sandbox, receiver, status):
+    running = open_sandbox(callback_deliveries=1)
+    receiver.statuses = [status]
+    running.client.submitted("apimart", {**DOCUMENTED["apimart"], "webhook": receiver.origin})
+    deliveries(running.client, 1)
+
+    assert running.sandbox.context.billing.next_callback_at() is not None
+
+
 def test_a_delivered_callback_comes_once_more(client, receiver):
     told(client, "apimodels", receiver)
     first, second = arrivals(receiver, 2)
@@ -106,7 +151,14 @@ def pauses(sandbox_player, arrived=False, tries=range(5), now=ENDED_AT + 100):
     return [None if due(n) is None else due(n) - now for n in tries]
 
 
-@pytest.mark.parametrize(("gateway", "expected"), [(ApiModels, [1, 2, 4, 30, 30]), (EvoLink, [1, 2, 4, None, None])])
+PAUSES = [
+    (ApiModels, [1, 2, 4, 30, 30]),
+    (Apimart, [10, 30, 60, None, None]),
+    (EvoLink, [1, 2, 4, None, None]),
+]
+
+
+@pytest.mark.parametrize(("gateway", "expected"), PAUSES)
 def test_a_callback_that_does_not_arrive_is_repeated_at_the_documented_pauses(gateway, expected):
     assert pauses(gateway) == expected
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import certifi
 import pytest
@@ -16,8 +18,10 @@ from redis_server import RedisServer, running
 
 from rushes.deploy.sandbox import s3
 from rushes.deploy.sandbox.ports import free_ports
+from rushes.shared.domain.counters import day_of
 from rushes.shared.domain.events import Reason
 from rushes.shared.domain.schedule import Policy
+from rushes.shared.ledger import keys
 from rushes.shared.ledger.connection import connect
 from rushes.shared.ledger.ledger import Ledger
 from rushes.shared.ledger.redis_store import RedisStore
@@ -269,3 +273,83 @@ def test_a_paused_gateway_is_told_with_what_to_do(examined: Any, well: RedisServ
     assert (found.verdict, found.what) == (BAD, "paused: address_moved")
     assert "EVOLINK_BASE_URL" in found.advice
     assert "gateway.evolink.pause" not in examined()
+
+
+# --- balances
+
+
+class Account(BaseHTTPRequestHandler):
+    """apimart, asked for the balance of an account."""
+
+    answer: ClassVar[tuple[int, bytes]] = (200, b"{}")
+    asked: ClassVar[list[tuple[str, str | None]]] = []
+
+    def do_GET(self) -> None:
+        status, body = self.answer
+        self.asked.append((self.path, self.headers["Authorization"]))
+        self.send_response(status)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_: Any) -> None:
+        pass
+
+
+@pytest.fixture
+def account() -> Iterator[str]:
+    with ThreadingHTTPServer(("127.0.0.1", 0), Account) as server:
+        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+        Account.asked.clear()
+        yield f"http://127.0.0.1:{server.server_address[1]}"
+        server.shutdown()
+
+
+BALANCES = [
+    (200, b'{"success": true, "remain_balance": 12.5}', OK, "12.5 USD"),
+    (200, b'{"success": true, "remain_balance": 0}', BAD, "0 USD"),
+    (200, b'{"success": true, "remain_balance": 0, "unlimited_quota": true}', OK, "unlimited"),
+    (200, b"{}", WARN, "could not be read: the answer names no balance"),
+    (401, b'{"error": {"message": "no such key"}}', WARN, "could not be read: HTTP 401: no such key"),
+    (502, b"<html>", WARN, "could not be read: HTTP 502, not JSON"),
+]
+
+
+@pytest.mark.parametrize("redis_url", [None, "redis://127.0.0.1:1/0"])
+@pytest.mark.parametrize(("status", "body", "verdict", "what"), BALANCES)
+def test_a_balance_is_asked_for(
+    examined: Any, account: str, status: int, body: bytes, verdict: str, what: str, redis_url: str | None
+) -> None:
+    Account.answer = status, body
+    key, away = "apimart-key-0123456789", {"REDIS_URL": redis_url} if redis_url else {}
+    found = examined(APIMART_API_KEY=key, APIMART_BASE_URL=account, RUSHES_EGRESS_ALLOW="127.0.0.0/8", **away)
+
+    finding = found["gateway.apimart.balance"]
+    assert (finding.verdict, finding.what) == (verdict, what)
+    assert Account.asked == [("/v1/balance", f"Bearer {key}")]
+    assert "gateway.evolink.balance" not in found
+
+
+def test_a_balance_that_does_not_last_is_a_warning(examined: Any, account: str, well: RedisServer) -> None:
+    Account.answer = 200, b'{"success": true, "remain_balance": 1}'
+    ledger = Ledger(RedisStore(connect(well.url, 5)), Policy())
+    field = {"acme|apimart|actual": 7 * 10**8}
+    ledger.store.increase(keys.usage(day_of(clock())), field)
+    found = examined(
+        APIMART_API_KEY="apimart-key-0123456789", APIMART_BASE_URL=account, RUSHES_EGRESS_ALLOW="127.0.0.0/8"
+    )
+    ledger.store.forget(keys.usage(day_of(clock())), list(field))
+
+    finding = found["gateway.apimart.balance"]
+    assert (finding.verdict, finding.what) == (WARN, "1 USD, for 1 days at this week's rate")
+    assert "top it up" in finding.advice
+
+
+def test_a_gateway_that_is_out_of_reach_is_told(examined: Any) -> None:
+    found = examined(
+        APIMART_API_KEY="apimart-key-0123456789",
+        APIMART_BASE_URL=f"http://127.0.0.1:{free_ports(1)[0]}",
+        RUSHES_EGRESS_ALLOW="127.0.0.0/8",
+    )
+    assert found["gateway.apimart.balance"].verdict == WARN
+    assert "not reached" in found["gateway.apimart.balance"].what

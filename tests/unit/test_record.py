@@ -10,7 +10,19 @@ from factories import NOW, job, job_in
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from rushes.shared.domain.job import Attempt, AttemptStatus, Chore, Error, Job, Link, Note, Nudge, Result, State
+from rushes.shared.domain.job import (
+    Attempt,
+    AttemptStatus,
+    Chore,
+    CostSource,
+    Error,
+    Job,
+    Link,
+    Note,
+    Nudge,
+    Result,
+    State,
+)
 from rushes.shared.ledger import record
 
 # Half surrogate pairs too: JSON of a caller or a gateway may hold them.
@@ -56,6 +68,8 @@ ATTEMPT: dict[str, st.SearchStrategy[Any]] = {
     "asked_at": moments,
     "estimated_usd": maybe(money),
     "cost_usd": maybe(money),
+    "cost_source": maybe(st.sampled_from(CostSource)),
+    "reserved_usd": maybe(money),
     "made_s": maybe(money),
     "bad_downloads": st.integers(0, 99),
     "link": maybe(links),

@@ -19,6 +19,7 @@ A_DIME_A_SECOND = 'version = "test"\n' + "".join(
     f'[[price]]\ngateway = "{gateway}"\nmodel = "{model}"\nusd_per_second = "0.1"\n'
     for gateway, model in [("apimodels", "kling-v3"), ("apimaster", MOTION["model"]), ("evolink", MOTION["model"])]
 )
+A_DIME_A_SECOND += '[[price]]\ngateway = "apimodels"\nmodel = "kling-v2-6"\nusd_per_clip = "0.3"\n'
 SERVICES: Any = SimpleNamespace(prices=PriceTable.load(A_DIME_A_SECOND))
 
 
@@ -41,8 +42,16 @@ def test_the_seconds_that_the_gateway_tells_go_before_those_that_were_measured(
     assert cost("apimodels", REQUEST, {}, made_s, measured_s) == usd
 
 
-def test_a_clip_of_no_known_length_is_settled_at_the_length_that_was_asked_for() -> None:
-    assert cost("apimodels", {**REQUEST, "duration": 15}, {}, None, None) == "1.50"
+@pytest.mark.parametrize(("made_s", "measured_s"), [(None, None), ("0", None), (None, "0"), ("0", "0")])
+def test_a_clip_of_no_known_length_is_not_settled_and_never_at_nothing(made_s: str, measured_s: str) -> None:
+    assert cost("apimodels", REQUEST, {}, made_s, measured_s) is None
+    assert cost("evolink", MOTION, REFERENCE, made_s, measured_s) is None
+    assert cost("apimodels", {**REQUEST, "model": "kling-v2-6"}, {}, made_s, measured_s) == "0.30"
+
+
+@pytest.mark.parametrize(("seconds", "usd"), [("0", "0.30"), ("0.0", "0.30"), ("7", "0.70")])
+def test_a_reference_of_no_length_is_none(seconds: str, usd: str) -> None:
+    assert cost("apimaster", MOTION, {"video_url": {"duration_s": seconds}}, None, "3") == usd
 
 
 @pytest.mark.parametrize("made_s", ["3", None])

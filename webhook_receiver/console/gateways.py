@@ -13,10 +13,12 @@ from werkzeug.exceptions import Forbidden
 from werkzeug.wrappers import Response
 
 from rushes.shared.domain import counters, gateway_pauses, money, timing
+from rushes.shared.domain.balances import LOW_DAYS
 from rushes.shared.providers import PROVIDERS
 from rushes.webhook_receiver import gateways_api
 from rushes.webhook_receiver.auth import Caller, services
 from rushes.webhook_receiver.console import console
+from rushes.webhook_receiver.console.formatting import usd
 from rushes.webhook_receiver.console.session import require_sign_in
 
 # Why a gateway is paused; what to do about it comes from the API (`advice`).
@@ -61,8 +63,8 @@ def gateways() -> str:
     today = counters.day_of(services().now())
     spent = spent_today(today, visitor)
     views = [
-        gateway_view(gateways_api.gateway_document(gateway), spent.get(gateway.name, money.ZERO))
-        for gateway in services().settings.gateways.values()
+        gateway_view(document, spent.get(document["name"], money.ZERO))
+        for document in gateways_api.gateway_documents(services().settings.gateways.values())
     ]
     return render_template("gateways.html", gateways=views, budgets=budgets(today, visitor), admin=visitor.is_admin)
 
@@ -99,10 +101,17 @@ def gateway_view(document: dict[str, Any], spent_usd: Decimal) -> dict[str, Any]
         "until": moment_ms(until),
         "last_callback_at": moment_ms(document["callbacks"]["last_heard_at"]),
         "why": WHY.get(document["why"] or "", "Paused"),
-        "callback_status": callback_status(document["callbacks"], PROVIDERS[name].calls_back, silent=is_silent(name)),
+        "callback_status": callback_status(document["callbacks"], can_call(name), silent=is_silent(name)),
         "times": finish_times(name),
         "spent_usd": spent_usd,
+        "balance_status": balance_status(document["balance"]),
+        "balance_at": moment_ms(document["balance"]["at"]) if document["balance"] else None,
     }
+
+
+def can_call(name: str) -> bool:
+    """Whether a gateway calls back, at our address where there is one."""
+    return PROVIDERS[name].can_call(services().settings.public_url or "https://rushes.example")
 
 
 def moment_ms(text: str | None) -> int | None:
@@ -119,7 +128,7 @@ def callback_status(callbacks: dict[str, Any], calls_back: bool, silent: bool) -
     asked, heard = callbacks["asked"], callbacks["heard"]
     share = f"{heard} of the last {asked} ends."
     if not calls_back:
-        return "off", "Polled", "It never calls back."
+        return "off", "Polled", "It never calls back, or not at RUSHES_PUBLIC_URL."
     if services().settings.public_url is None:
         return "off", "Polled", "No callbacks are asked for: RUSHES_PUBLIC_URL is unset."
     if not asked:
@@ -131,6 +140,21 @@ def callback_status(callbacks: dict[str, Any], calls_back: bool, silent: bool) -
             f"{share} Polls find them instead. Can RUSHES_PUBLIC_URL be reached from outside?",
         )
     return ("good", "Arriving", share) if heard * 2 >= asked else ("warn", "Some arrive", share)
+
+
+def balance_status(balance: dict[str, Any] | None) -> tuple[str, str, str]:
+    """What is known of the balance: tone, text, and an explanation."""
+    if balance is None:
+        return "off", "Not told", ""
+    problem = f"It could not be read just now: {balance['problem']}." if balance["problem"] else ""
+    if balance["unlimited"]:
+        return "good", "Unlimited", problem
+    if balance["usd"] is None:
+        return "warn", "Unknown", problem
+    days_left = balance["days_left"]
+    tone = "warn" if Decimal(balance["usd"]) <= 0 or (days_left or LOW_DAYS) < LOW_DAYS else ""
+    lasts = f"Lasts about {days_left:.3g} days at this week's rate." if days_left is not None else ""
+    return tone, usd(balance["usd"]), " ".join(filter(None, (lasts, problem)))
 
 
 def finish_times(gateway: str) -> FinishTimes:

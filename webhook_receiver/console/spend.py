@@ -37,6 +37,7 @@ class Totals:
     seconds: Decimal = Decimal(0)
     estimated_usd: Decimal = Decimal(0)
     actual_usd: Decimal = Decimal(0)
+    reported_usd: Decimal = Decimal(0)
     wasted_usd: Decimal = Decimal(0)
 
     def add(self, other: Totals) -> None:
@@ -96,6 +97,7 @@ def spend() -> str:
         by_gateway=sum_by(entries, "provider"),
         by_day=sum_by(entries, "day"),
         by_tenant=sum_by(entries, "tenant") if visitor.is_admin else {},
+        differences=sum_differences(entries),
         gateways=gateways,
         chart=chart(days, entries, gateways),
     )
@@ -117,6 +119,7 @@ def sum_of_entry(entry: dict[str, Any]) -> Totals:
         seconds=Decimal(str(entry["seconds"])),
         estimated_usd=Decimal(entry["estimated_cost_usd"]),
         actual_usd=Decimal(entry["cost_usd"]),
+        reported_usd=Decimal(entry["reported_cost_usd"]),
         wasted_usd=Decimal(entry["wasted_cost_usd"]),
     )
 
@@ -132,6 +135,33 @@ def sum_by(entries: Sequence[dict[str, Any]], by: str) -> dict[str, Totals]:
     """Totals by day, gateway or tenant, in order of their names."""
     names = sorted({entry[by] for entry in entries})
     return {name: sum_entries(entry for entry in entries if entry[by] == name) for name in names}
+
+
+@dataclass(slots=True)
+class Difference:
+    """A kind of work whose bills differ from the estimates: how many jobs, what was estimated and what was billed."""
+
+    jobs: int = 0
+    estimated_usd: Decimal = Decimal(0)
+    billed_usd: Decimal = Decimal(0)
+
+    @property
+    def percent(self) -> int:
+        """How much more was billed than estimated; negative if less."""
+        return round((self.billed_usd / self.estimated_usd - 1) * 100) if self.estimated_usd else 0
+
+
+def sum_differences(entries: Iterable[dict[str, Any]]) -> dict[tuple[str, str, str, str], Difference]:
+    """Gateway, model, mode and sound → where the bills differ, over all entries."""
+    found: dict[tuple[str, str, str, str], Difference] = {}
+    for entry in entries:
+        for each in entry["differences"]:
+            kind = (entry["provider"], each["model"], each["mode"], each["sound"])
+            total = found.setdefault(kind, Difference())
+            total.jobs += each["jobs"]
+            total.estimated_usd += Decimal(each["estimated_cost_usd"])
+            total.billed_usd += Decimal(each["billed_cost_usd"])
+    return dict(sorted(found.items()))
 
 
 def chart(days: Sequence[str], entries: Sequence[dict[str, Any]], gateways: Sequence[str]) -> Chart:

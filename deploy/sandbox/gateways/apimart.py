@@ -1,11 +1,13 @@
-"""apimart (docs.apimart.ai, 2026-11): Kling 3.0, 2.6 and motion control; it honours an idempotency key."""
+"""apimart (docs.apimart.ai, 2026-11): Kling 3.0, 2.6 and motion control, with callbacks and an idempotency key."""
 
 from __future__ import annotations
 
+import ipaddress
 import re
 from collections.abc import Iterator, Mapping
 from decimal import Decimal
 from typing import Any
+from urllib.parse import urlsplit
 
 from rushes.deploy.sandbox.gateways.billing import Task
 from rushes.deploy.sandbox.gateways.context import TaskStatus
@@ -51,6 +53,7 @@ CLIP = {
     "image_urls": Field(list, longest=2, items=URL),
     "watermark": Field(bool),
     "audio": Field(bool),
+    "webhook": Field(is_url=True),
 }
 FIELDS: Mapping[str, Mapping[str, Field]] = {
     "kling-v3": {
@@ -88,6 +91,7 @@ class Apimart(Gateway):
     routes = (
         ("POST", r"/v1/videos/generations", "submit"),
         ("GET", r"/v1/tasks/([^/]+)", "query"),
+        ("GET", r"/v1/balance", "balance"),
     )
     fields = {
         "model": Field(required=True, choices=MODELS),
@@ -98,18 +102,24 @@ class Apimart(Gateway):
         "character_orientation": Field(required=True, choices=("image", "video")),
         "mode": Field(required=True, choices=("std", "pro")),
         "watermark_info": WATERMARK,
+        "webhook": Field(is_url=True),
     }
     status_words = {"pending": "pending", "processing": "processing", "completed": "completed", "failed": "failed"}
     failures = {
         "plain": ("500", "video generation failed"),
         "policy": ("content_policy_violation", "content policy violation"),
     }
+    quick_retries_s = (10, 30, 60)
+    heeds_4xx = True
+    refunds = True
 
     def fields_of(self, request: Request, body: Body) -> Mapping[str, Field]:
         model = body.get("model")
         return FIELDS.get(model, self.fields) if isinstance(model, str) else self.fields
 
     def broken_rules(self, body: Body) -> Iterator[BrokenRule]:
+        if not _may_be_called(body.get("webhook", "https://example.com")):
+            yield BrokenRule("webhook", "webhook must be http or https, on port 80 or 443 of a public host")
         if body["model"] not in MOTION_MODELS:
             yield from _clip_rules(body)
 
@@ -132,6 +142,15 @@ class Apimart(Gateway):
         if key is not None and not KEY.fullmatch(key):
             raise Refusal(400, "Idempotency-Key must be 1 to 191 visible ASCII characters", param="Idempotency-Key")
         return key
+
+    def callback_url(self, body: Body) -> str | None:
+        """The address that was given plus `/callback`; a trailing slash is folded."""
+        webhook = body.get("webhook")
+        return f"{webhook.rstrip('/')}/callback" if webhook else None
+
+    def balance_body(self, usd: Decimal) -> dict[str, Any]:
+        amounts = {"remain_balance": float(usd), "remain_credits": float(usd), "used_balance": 0.0, "used_credits": 0.0}
+        return {"success": True, "message": "", **amounts, "unlimited_quota": False}
 
     def accepted_body(self, task: Task) -> dict[str, Any]:
         return {"code": 200, "data": [{"status": "submitted", "task_id": task.id}]}
@@ -190,6 +209,16 @@ def _end(task: Task, status: TaskStatus) -> dict[str, Any]:
         "result": {"videos": videos},
         "completed": int(task.ends_at),
         "actual_time": round(task.takes_s),
-        "cost": float(task.usd),
-        "credits_cost": float(task.usd),
+        **({"cost": float(task.usd), "credits_cost": float(task.usd)} if status.tells_cost else {}),
     }
+
+
+def _may_be_called(url: str) -> bool:
+    """Port 80 or 443 of a public host; loopback on any port, because the sandbox has nobody else to call."""
+    parts = urlsplit(url)
+    host = parts.hostname or ""
+    try:
+        address = ipaddress.ip_address("127.0.0.1" if host == "localhost" else host)
+    except ValueError:
+        return "." in host and parts.port in (None, 80, 443)
+    return address.is_loopback or (address.is_global and parts.port in (None, 80, 443))

@@ -53,6 +53,7 @@ class ApiModels(Gateway):
     routes = (
         ("POST", r"(?:/api)?/v1/video/generations", "submit"),
         ("GET", r"(?:/api)?/v1/video/generations", "query_by_parameter"),
+        ("GET", r"(?:/api)?/v1/balance", "balance"),
     )
     fields = {
         "model": Field(required=True, choices=MODELS),
@@ -101,6 +102,9 @@ class ApiModels(Gateway):
 
     def new_id(self) -> str:
         return "cl" + letters(ALPHABET, 23)
+
+    def balance_body(self, usd: Decimal) -> dict[str, Any]:
+        return _envelope({"balance": float(usd)})
 
     def callback_url(self, body: Body) -> str | None:
         url: str | None = body.get("callback_url")

@@ -108,6 +108,7 @@ class Control:
             ("GET", "/faults"): self._faults,
             ("POST", "/faults"): self._arm,
             ("DELETE", "/faults"): self._clear,
+            ("POST", "/balances"): self._set_balance,
         }
 
     def respond(self, request: Request, path: str) -> Response:
@@ -142,6 +143,15 @@ class Control:
             return json_response({"error": str(error)}, 400)
         self._context.faults.arm(fault)
         return json_response(fault.document(), 201)
+
+    def _set_balance(self, request: Request) -> Response:
+        try:
+            fields = json.loads(request.body)
+            gateway, api_key, usd = fields["gateway"], fields["api_key"], Decimal(str(fields["usd"]))
+        except (ValueError, TypeError, KeyError, ArithmeticError):
+            return json_response({"error": "give gateway, api_key and usd"}, 400)
+        self._context.billing.set_balance(gateway, api_key, usd)
+        return json_response({"gateway": gateway, "usd": str(usd)}, 201)
 
     def _clear(self, request: Request) -> Response:
         self._context.faults.clear(request.query.get("gateway", ""))

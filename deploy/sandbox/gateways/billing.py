@@ -175,6 +175,24 @@ class Billing:
         sql = "SELECT gateway, task_id, usd, at FROM bills WHERE ? IN ('', gateway) ORDER BY id"
         return [dict(row) for row in self._rows(sql, gateway)]
 
+    # -- accounts
+
+    def spent_usd(self, gateway: str, api_key: str) -> Decimal:
+        """What an account was billed so far."""
+        sql = "SELECT bills.usd FROM bills JOIN tasks ON tasks.gateway = bills.gateway AND tasks.id = bills.task_id"
+        rows = self._rows(f"{sql} WHERE tasks.gateway = ? AND tasks.api_key = ?", gateway, api_key)
+        return sum((Decimal(row["usd"]) for row in rows), Decimal(0))
+
+    def set_balance(self, gateway: str, api_key: str, usd: Decimal) -> None:
+        """Leave so much on an account: a top-up, or an account that has run dry."""
+        credit = str(self.spent_usd(gateway, api_key) + usd)
+        self._write("INSERT OR REPLACE INTO accounts VALUES (?, ?, ?)", gateway, api_key, credit)
+
+    def balance_usd(self, gateway: str, api_key: str) -> Decimal | None:
+        """What is left on an account, None where that was never set."""
+        rows = self._rows("SELECT credit_usd FROM accounts WHERE gateway = ? AND api_key = ?", gateway, api_key)
+        return Decimal(rows[0]["credit_usd"]) - self.spent_usd(gateway, api_key) if rows else None
+
     # -- callbacks
 
     def claim(self, now: float, lease_s: float, limit: int) -> list[Callback]:

@@ -32,6 +32,14 @@ CREATE TABLE IF NOT EXISTS bills (
     at REAL NOT NULL
 );
 
+-- what an account has had in all; without a row it has the balance of the settings, and is never refused
+CREATE TABLE IF NOT EXISTS accounts (
+    gateway TEXT NOT NULL,
+    api_key TEXT NOT NULL,
+    credit_usd TEXT NOT NULL,
+    PRIMARY KEY (gateway, api_key)
+);
+
 -- due_at is NULL once nothing more is to be sent
 CREATE TABLE IF NOT EXISTS callbacks (
     id INTEGER PRIMARY KEY,

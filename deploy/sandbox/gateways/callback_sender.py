@@ -92,6 +92,8 @@ class CallbackSender:
         arrived = isinstance(outcome, int) and 200 <= outcome < 300
         now = time.time()
         due_at = next_due(gateway, callback, task.ends_at, now, arrived, self._deliveries)
+        if gateway.heeds_4xx and isinstance(outcome, int) and 300 <= outcome < 500:
+            due_at = None
         self._billing.record_delivery(callback, now, outcome, due_at)
 
     def _body(self, gateway: Gateway, task: Task, callback: Callback) -> dict[str, Any]:

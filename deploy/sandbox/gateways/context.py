@@ -35,3 +35,4 @@ class TaskStatus:
     url: str | None = None
     link_expires_at: float = 0
     failure: tuple[str, str] = ("", "")
+    tells_cost: bool = True

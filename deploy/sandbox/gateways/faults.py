@@ -1,8 +1,8 @@
 """Faults that can be switched on at a gateway, each for one request, a number of them, or until cleared.
 
-A fault strikes at a stage: `submit` and `query` are calls, `accept` marks the task that is being accepted, `result` is
-a query that finds its task finished, `download` is a fetch of the clip. A request meets one fault of a stage at most,
-the oldest first.
+A fault strikes at a stage: `submit`, `query` and `balance` are calls, `accept` marks the task that is being accepted,
+`result` is a query that finds its task finished, `download` is a fetch of the clip. A request meets one fault of a
+stage at most, the oldest first.
 """
 
 from __future__ import annotations
@@ -18,14 +18,16 @@ from rushes.deploy.sandbox.gateways.billing import Billing
 from rushes.deploy.sandbox.gateways.request_rules import Refusal
 from rushes.deploy.sandbox.gateways.server import HangUp, Piece, Response
 
-CALLS = ("submit", "query")
+CALLS = ("submit", "query", "balance")
 ANYWHERE = (*CALLS, "download")
 
 # Fault → the stages where it can strike, its usual one first.
 STAGES: Mapping[str, tuple[str, ...]] = {
     "answer_lost": CALLS,
-    "bad_json": ("query", "submit"),
+    "bad_json": ("query", "submit", "balance"),
     "compressed": ("download",),
+    "cost_off": ("accept",),
+    "cost_untold": ("result",),
     "empty_url": ("result",),
     "error_in_200": ("submit", "query"),
     "expired_link": ("result",),

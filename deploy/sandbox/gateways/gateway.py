@@ -53,6 +53,10 @@ class Gateway(ABC):
     retried_for_s: ClassVar[float] = 0
     calls_at: ClassVar[tuple[float, ...]] = (1,)
     """When it calls back, as shares of a task's duration."""
+    heeds_4xx: ClassVar[bool] = False
+    """Whether a callback that was answered with a 4xx is never sent again, and one that was redirected neither."""
+    refunds: ClassVar[bool] = False
+    """Whether nothing is billed for a task that fails."""
 
     def __init__(self, context: Context) -> None:
         self.context = context
@@ -128,6 +132,10 @@ class Gateway(ABC):
     def error_body(self, refusal: Refusal) -> dict[str, Any]:
         """The body of an error response."""
 
+    def balance_body(self, usd: Decimal) -> dict[str, Any]:
+        """The response body to a query of the balance, where the gateway has such a route."""
+        raise NotImplementedError
+
     def unknown_task_error(self, task_id: str) -> Refusal:
         """The error for an unknown task id."""
         return Refusal(404, f"task {task_id} not found", "not_found")
@@ -177,11 +185,27 @@ class Gateway(ABC):
             task = self.repeated(task)
         fault = self.context.faults.take(self.name, "submit")
         strike(fault, accepted=False)
+        self._check_balance(task)
         task, replayed = self._accept(task)
         if replayed:
             task = self.repeated(task)
         strike(fault, accepted=True)
         return json_response(self.accepted_body(task), headers={"Idempotency-Replayed": "true"} if replayed else {})
+
+    def _check_balance(self, task: Task) -> None:
+        left = None if task.accepted_at else self.context.billing.balance_usd(self.name, task.api_key)
+        if left is not None and left < task.usd:
+            raise Refusal(402, "insufficient balance", "insufficient_user_quota")
+
+    def balance(self, request: Request) -> Response:
+        """What is left on the account of the key."""
+        api_key = self.authorize(request)
+        strike(self.context.faults.take(self.name, "balance"))
+        billing = self.context.billing
+        left = billing.balance_usd(self.name, api_key)
+        if left is None:
+            left = self.context.settings.balance_usd - billing.spent_usd(self.name, api_key)
+        return json_response(self.balance_body(left))
 
     def _draft(self, request: Request, api_key: str) -> Task:
         body = self.body(request)
@@ -246,8 +270,15 @@ class Gateway(ABC):
         if task.accepted_at:
             return task, True
         fault = self.context.faults.take(self.name, "accept")
-        task = replace(task, accepted_at=time.time(), fate=self._fate(fault))
+        task = replace(task, accepted_at=time.time(), fate=self._fate(fault), usd=self._billed_usd(task, fault))
         return self.context.billing.accept(task, self._callbacks(task, fault))
+
+    def _billed_usd(self, task: Task, fault: Fault | None) -> Decimal:
+        """What the task is billed: another amount than its price says, or nothing where it fails and is refunded."""
+        if fault and fault.fault == "cost_off":
+            return task.usd * Decimal(str(fault.options.get("factor", 1.5)))
+        is_refunded = self.refunds and fault is not None and fault.fault == "fail_task"
+        return Decimal(0) if is_refunded and fault and fault.options.get("refund", True) else task.usd
 
     def _fate(self, fault: Fault | None) -> dict[str, Any]:
         if fault and fault.fault == "shows_late":
@@ -314,6 +345,8 @@ class Gateway(ABC):
         name = fault.fault if fault else ""
         if name == "empty_url":
             return replace(status, url=None)
+        if name == "cost_untold":
+            return replace(status, tells_cost=False)
         if fault and name == "vendor_word":
             return replace(status, word=fault.options.get("word", "succeed"))
         return self._linked(task, status, status.now - 1) if name == "expired_link" else status

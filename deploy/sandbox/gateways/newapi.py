@@ -65,6 +65,7 @@ class NewApi(Relay):
     routes = (
         ("POST", r"/v1/video/generations", "submit"),
         ("GET", r"/v1/video/generations/([^/]+)", "query"),
+        ("GET", r"/api/usage/token", "balance"),
         *Relay.routes,
     )
     fields = {
@@ -94,6 +95,7 @@ class NewApi(Relay):
         "policy": ("task_failed", "Failure to pass the risk control system"),
     }
     link_life_s = 30 * DAY_S
+    refunds = True
 
     def broken_rules(self, body: Body) -> Iterator[BrokenRule]:
         shots, picture = body.get("extra_body", {}).get("multi_prompt"), body.get("image")
@@ -114,6 +116,11 @@ class NewApi(Relay):
 
     def price(self, body: Body, seconds: float) -> Decimal:
         return USD_PER_S[self.quality(body)] * int(body["duration"])
+
+    def balance_body(self, usd: Decimal) -> dict[str, Any]:
+        left = int(usd * QUOTA_PER_USD)
+        quota = {"total_granted": left, "total_used": 0, "total_available": left, "unlimited_quota": False}
+        return {"code": True, "message": "ok", "data": {"object": "token_usage", "name": "rushes", **quota}}
 
     def accepted_body(self, task: Task) -> dict[str, Any]:
         return {
@@ -140,7 +147,7 @@ class NewApi(Relay):
                 "user_id": 1,
                 "group": "default",
                 "channel_id": 1,
-                "quota": int(task.usd * QUOTA_PER_USD),
+                "quota": int(task.usd * QUOTA_PER_USD) if status.tells_cost else 0,
                 "action": "generate",
                 "status": status.word,
                 "fail_reason": reason,

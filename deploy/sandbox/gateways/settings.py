@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Mapping
 from dataclasses import dataclass
+from decimal import Decimal
 from pathlib import Path
 
 
@@ -16,6 +17,7 @@ class Settings:
     key: str = ""  # SANDBOX_KEY: the only bearer key that is accepted; unset, any that starts with "sandbox"
     callback_deliveries: int = 2  # SANDBOX_CALLBACK_REPEATS: how often each callback is delivered in total
     webhook_secret: str = ""  # SANDBOX_WEBHOOK_SECRET: what Kling signs its callbacks with; unset, it does not sign
+    balance_usd: Decimal = Decimal(1_000_000)  # SANDBOX_BALANCE_USD: what an account shows before anything is billed
     inputs: Path | None = None  # SANDBOX_INPUTS: the directory behind /inputs/
 
     def takes_s(self) -> float:
@@ -36,5 +38,6 @@ def from_environ(environ: Mapping[str, str], inputs: Path | None = None) -> Sett
         key=environ.get("SANDBOX_KEY", ""),
         callback_deliveries=int(environ.get("SANDBOX_CALLBACK_REPEATS", "2")),
         webhook_secret=environ.get("SANDBOX_WEBHOOK_SECRET", ""),
+        balance_usd=Decimal(environ.get("SANDBOX_BALANCE_USD", "1000000")),
         inputs=directory,
     )

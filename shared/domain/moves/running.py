@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
+from typing import Any
+
 from rushes.shared.domain import cheapest_wait, events, money, routing, schedule
 from rushes.shared.domain.events import Event
 from rushes.shared.domain.frozen import replace
-from rushes.shared.domain.job import AttemptStatus, Error, Job, Link, State
+from rushes.shared.domain.job import AttemptStatus, CostSource, Error, Job, Link, State
 from rushes.shared.domain.moves import ended, submitting
 from rushes.shared.domain.schedule import Policy
 
@@ -80,7 +83,7 @@ def succeed(job: Job, event: events.Succeeded, now: int, policy: Policy) -> Job:
         task_id=job.current.task_id or event.task_id,
         ended_at=now,
         heard_by=event.heard_by,
-        cost_usd=money.ZERO if job.current.adopted else event.cost_usd,
+        **_cost(job, event.cost_usd),
         made_s=event.made_s,
         link=link,
         body=None,
@@ -88,6 +91,13 @@ def succeed(job: Job, event: events.Succeeded, now: int, policy: Policy) -> Job:
     due_at = schedule.archive_due(link.expires_at, now, policy)
     job = replace(job, state=State.ARCHIVING, progress=100, due_at=due_at, tries=0, setbacks=0)
     return job.noted(now, "finished", f"heard by {event.heard_by}")
+
+
+def _cost(job: Job, reported_usd: Decimal | None) -> dict[str, Any]:
+    """The cost of a task that has ended, as far as the gateway tells it. An adopted task was paid by another job."""
+    if job.current.adopted:
+        return {"cost_usd": money.ZERO, "cost_source": CostSource.SETTLED}
+    return {} if reported_usd is None else {"cost_usd": reported_usd, "cost_source": CostSource.REPORTED}
 
 
 def dated_link(link: Link, now: int, policy: Policy) -> Link:
@@ -101,7 +111,8 @@ def fail_task(job: Job, event: events.Failed, now: int, policy: Policy) -> Job:
         task_id=job.current.task_id or event.task_id,
         ended_at=now,
         heard_by=event.heard_by,
-        cost_usd=money.ZERO if event.cost_usd is None or job.current.adopted else event.cost_usd,
+        # Failed tasks are refunded (apimart and New-API say so, 2026-11), unless the gateway itself tells a cost.
+        **(_cost(job, event.cost_usd) or {"cost_usd": money.ZERO, "cost_source": CostSource.SETTLED}),
         error=error,
         body=None,
     )

@@ -14,7 +14,8 @@ from rushes.shared.domain.schedule import Policy
 
 def accept(job: Job, event: events.Accepted, now: int, policy: Policy) -> Job:
     """The gateway took the call: the job is running."""
-    return start_running(job, event.task_id, now, policy).noted(now, "accepted", event.task_id)
+    running = start_running(job, event.task_id, now, policy).noted(now, "accepted", event.task_id)
+    return running if event.reserved_usd is None else running.with_attempt(reserved_usd=event.reserved_usd)
 
 
 def start_running(job: Job, task_id: str | None, now: int, policy: Policy) -> Job:

@@ -1,0 +1,64 @@
+"""The balance of our account at a gateway: when it is asked for, how long it lasts, and whether it ends a pause."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+
+from rushes.shared.domain import schedule
+from rushes.shared.domain.events import Reason
+
+EVERY_S = 600
+# While a gateway is paused for its balance, its owner may top it up at any moment.
+EVERY_S_IN_PAUSE = 60
+WEEK_DAYS = 7
+# An account that lasts for less than this is to be topped up.
+LOW_DAYS = 2
+UNLIMITED = "unlimited"
+
+
+@dataclass(frozen=True, slots=True)
+class Balance:
+    """What is left on an account in US dollars; None where the account has no limit."""
+
+    usd: Decimal | None
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What is known of a balance: the last one that was read, `at` (ms), and the problem of the newest question."""
+
+    balance: Balance | None = None
+    at: int | None = None
+    asked_at: int = 0
+    problem: str | None = None
+    tried: Balance | None = None
+    """The balance with which the last pause was ended before its time."""
+
+
+def is_paused(health: Mapping[str, str], now: int) -> bool:
+    """Whether a gateway's own word that the account is empty pauses it; a pause by hand is another matter."""
+    return health.get("why") == Reason.BALANCE.value and int(health.get("paused_until", 0)) > now
+
+
+def is_due(reading: Reading, health: Mapping[str, str], now: int) -> bool:
+    """Whether the balance is to be asked for now."""
+    return now >= schedule.after(reading.asked_at, EVERY_S_IN_PAUSE if is_paused(health, now) else EVERY_S)
+
+
+def is_enough(balance: Balance, tried: Balance | None) -> bool:
+    """Whether there is money to try again: some, and more than there was when the last try was refused.
+
+    Without the second condition a rest that is too small for the next clip would end every pause.
+    """
+    if tried is None:
+        return balance.usd is None or balance.usd > 0
+    return tried.usd is not None and (balance.usd is None or balance.usd > tried.usd)
+
+
+def days_left(balance: Balance | None, week_usd: Decimal) -> float | None:
+    """For how many days the balance lasts at the rate of the last seven; None where nothing says so."""
+    if balance is None or balance.usd is None or week_usd <= 0:
+        return None
+    return float(round(balance.usd * WEEK_DAYS / week_usd, 2))

@@ -1,0 +1,60 @@
+"""The doctor's checks of the gateways: their pauses, and the balances of our accounts there."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+
+from rushes.shared.domain import gateway_pauses
+from rushes.shared.domain.balances import LOW_DAYS, Balance, days_left
+from rushes.shared.domain.events import Reason
+from rushes.shared.domain.money import text
+from rushes.shared.http import HttpClient
+from rushes.shared.ledger.ledger import Ledger
+from rushes.shared.ledger.store import LedgerUnavailable
+from rushes.shared.operations import balances
+from rushes.shared.operations.finding import BAD, OK, WARN, Finding
+from rushes.shared.providers import PROVIDERS
+from rushes.shared.providers.base import Access
+from rushes.shared.settings import GatewaySettings, Settings
+
+NEEDS_OPERATOR = frozenset({Reason.KEY.value, Reason.BALANCE.value, Reason.MOVED.value})
+
+
+def check_pauses(settings: Settings, ledger: Ledger, now: int) -> Iterator[Finding]:
+    """Report the gateways that are paused, why, and what to do."""
+    for name in settings.gateways:
+        health: Mapping[str, str] = {}
+        with suppress(LedgerUnavailable):
+            health = ledger.gateways.health(name)
+        if int(health.get("paused_until", 0)) > now:
+            why = health.get("why", "")
+            verdict = BAD if why in NEEDS_OPERATOR else WARN
+            yield Finding(f"gateway.{name}.pause", verdict, f"paused: {why}", gateway_pauses.advice(name, why))
+
+
+def check_balances(settings: Settings, http_client: HttpClient, ledger: Ledger | None, now: int) -> Iterator[Finding]:
+    """Ask each gateway that tells it for the balance; without a ledger nothing is known of how long it lasts."""
+    for name, gateway in settings.gateways.items():
+        access = Access(gateway.base_url, gateway.key, gateway.quota_per_usd)
+        if PROVIDERS[name].balance_requests(access):
+            answer = balances.ask(PROVIDERS[name], access, http_client)
+            yield _balance(gateway, answer, ledger, now)
+
+
+def _balance(gateway: GatewaySettings, answer: Balance | str, ledger: Ledger | None, now: int) -> Finding:
+    name = f"gateway.{gateway.name}.balance"
+    if isinstance(answer, str):
+        return Finding(name, WARN, f"could not be read: {answer}", "check its key and address; jobs are not affected")
+    if answer.usd is None:
+        return Finding(name, OK, "unlimited")
+    usd, advice = f"{text(answer.usd)} USD", f"top it up: submits to {gateway.name} fail without money"
+    if answer.usd <= 0:
+        return Finding(name, BAD, usd, advice)
+    left = None
+    with suppress(LedgerUnavailable):
+        left = days_left(answer, balances.spent_in_a_week(ledger, now, gateway.name)) if ledger else None
+    if left is None:
+        return Finding(name, OK, usd)
+    what = f"{usd}, for {left:.3g} days at this week's rate"
+    return Finding(name, WARN, what, advice) if left < LOW_DAYS else Finding(name, OK, what)
