@@ -12,7 +12,7 @@ from typing import Any, TypeVar, cast
 import redis
 
 from rushes.shared.compact_json import compact
-from rushes.shared.ledger import keys
+from rushes.shared.ledger import keys, refusals
 from rushes.shared.ledger.compression import pack, unpack
 from rushes.shared.ledger.connection import call_all
 from rushes.shared.ledger.store import (
@@ -31,10 +31,6 @@ LUA = Path(__file__).with_name("lua")
 # A call whose answer was lost is sent again this often; every program stands being run twice.
 AGAIN = 2
 AGAIN_PAUSE_S = 0.05
-
-# A server that takes no writes now. Inside a program Redis 6.2 wraps the word in a plain error (seen with 6.2.14).
-UNFIT = (redis.exceptions.ReadOnlyError, redis.exceptions.OutOfMemoryError, redis.exceptions.MasterDownError)
-UNFIT_WORDS = ("OOM ", "READONLY ", "MASTERDOWN ", "MISCONF ", "NOREPLICAS ", "BUSY ", "DB index is out of range")
 
 T = TypeVar("T")
 
@@ -74,15 +70,15 @@ class RedisStore:
         while True:
             try:
                 return call()
-            except (redis.ConnectionError, redis.TimeoutError, redis.exceptions.BusyLoadingError) as lost:
+            except (redis.ConnectionError, redis.TimeoutError) as lost:
                 again -= 1
                 if again < 0:
-                    raise LedgerUnavailable(type(lost).__name__) from None
+                    raise LedgerUnavailable(refusals.cause(lost)) from None
                 time.sleep(AGAIN_PAUSE_S)
-            except redis.ResponseError as refused:
-                if not (isinstance(refused, UNFIT) or any(word in str(refused) for word in UNFIT_WORDS)):
+            except redis.RedisError as refused:
+                if refusals.is_our_mistake(refused):
                     raise
-                raise LedgerUnavailable(str(refused)) from None
+                raise LedgerUnavailable(refusals.cause(refused)) from None
 
     def _run(
         self, program: str, names: Sequence[str], arguments: Sequence[Any], again: int = AGAIN, raw: bool = False
@@ -288,12 +284,15 @@ class RedisStore:
             with self._client.pipeline(transaction=False) as pipe:
                 pipe.info("server")
                 pipe.info("replication")
-                return cast(list[dict[str, Any]], pipe.execute())
+                try:
+                    return cast(list[dict[str, Any]], pipe.execute())
+                except redis.exceptions.NoPermissionError:
+                    return []
 
-        try:
-            server, replication = self._reach(read)
-        except redis.exceptions.NoPermissionError:
+        infos = self._reach(read)
+        if not infos:
             return ""
+        server, replication = infos
         return f"{server.get('run_id', '')}/{replication.get('master_replid', '')}"
 
     def page(self, name: str | None, cursor: int, count: int) -> tuple[int, list[str]]:
