@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, TypeVar, cast
 
 import redis
+import structlog
 
 from rushes.shared.compact_json import compact
 from rushes.shared.ledger import keys, refusals
@@ -31,7 +32,10 @@ LUA = Path(__file__).with_name("lua")
 # A call whose answer was lost is sent again this often; every program stands being run twice.
 AGAIN = 2
 AGAIN_PAUSE_S = 0.05
+# Where the server refuses wake-ups, it is asked again after this long: rights are changed while processes run.
+DEAF_S = 30
 
+log = structlog.get_logger()
 T = TypeVar("T")
 
 
@@ -65,6 +69,7 @@ class RedisStore:
         self._pool = client.connection_pool
         self._scripts = {path.stem: client.register_script(_source(path.stem)) for path in LUA.glob("*.lua")}
         self._bell: redis.client.PubSub | None = None
+        self._deaf_until = 0.0
 
     def _reach(self, call: Callable[[], T], again: int = AGAIN) -> T:
         while True:
@@ -262,20 +267,41 @@ class RedisStore:
         self._run("wake", [], [])
 
     def listen(self, timeout_s: float) -> None:
-        """Sleep until the bell rings, at most so long. For one thread only."""
+        """Sleep until the bell rings, at most so long; without a right to the channel always so long.
+
+        For one thread only.
+        """
+        if time.monotonic() < self._deaf_until:
+            time.sleep(timeout_s)
+            return
         try:
-            if self._bell is None:
-                self._bell = cast(Any, self._client).pubsub(ignore_subscribe_messages=True)
-                self._bell.subscribe(keys.BELL)
-            deadline = time.monotonic() + timeout_s
-            message = None
-            while message is None and (left := deadline - time.monotonic()) > 0:
-                message = self._bell.get_message(timeout=left)
-            while message is not None:
-                message = self._bell.get_message(timeout=0)
+            self._hear(timeout_s)
         except (redis.ConnectionError, redis.TimeoutError):
-            self._bell = None
+            self._hang_up()
             time.sleep(min(timeout_s, 0.2))
+        except redis.RedisError as refused:
+            self._hang_up()
+            if not self._deaf_until:
+                advice = "allow SUBSCRIBE and PUBLISH on rushes:bell (deploy/redis.conf)"
+                log.warning("no wake-ups: due jobs are looked for", reason=refusals.cause(refused), advice=advice)
+            self._deaf_until = time.monotonic() + DEAF_S
+            time.sleep(timeout_s)
+
+    def _hear(self, timeout_s: float) -> None:
+        if self._bell is None:
+            self._bell = cast(Any, self._client).pubsub(ignore_subscribe_messages=True)
+            self._bell.subscribe(keys.BELL)
+        deadline = time.monotonic() + timeout_s
+        message = None
+        while message is None and (left := deadline - time.monotonic()) > 0:
+            message = self._bell.get_message(timeout=left)
+        while message is not None:
+            message = self._bell.get_message(timeout=0)
+
+    def _hang_up(self) -> None:
+        bell, self._bell = self._bell, None
+        if bell is not None:
+            bell.close()
 
     def server(self) -> str:
         """Run id and replication id: one of them changes with a restart and with a failover there and back again."""

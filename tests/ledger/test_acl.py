@@ -5,28 +5,32 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import redis
 from celery import Celery
 from celery.contrib.testing.worker import start_worker
-from factories import NOW, POLICY
+from factories import NOW, POLICY, job, link
 from kombu import Queue
 from ledger_steps import ALL_ROOMS, archiving, claim, created, polls, running
 from patience import PATIENCE_S
 from redis_server import RedisServer
 from redis_server import running as running_redis
+from structlog.testing import capture_logs
 
 from rushes.shared.domain import events
 from rushes.shared.domain.balances import Balance
-from rushes.shared.ledger import keys
+from rushes.shared.ledger import keys, redis_store
 from rushes.shared.ledger.connection import connect
 from rushes.shared.ledger.ledger import Ledger
 from rushes.shared.ledger.quarantine import QuarantinedCallback
 from rushes.shared.ledger.redis_store import RedisStore
 from rushes.shared.ledger.server_info import server
+from rushes.shared.ledger.store import LedgerUnavailable
 from rushes.worker.lane_capacity import QUEUE
 
 CONF = Path(__file__).parents[2] / "deploy" / "redis.conf"
@@ -118,3 +122,76 @@ def test_celery_may_do_all_that_it_does(guarded: RedisServer) -> None:
         for queue in (QUEUE, "enqueue"):
             assert app.send_task("double", args=[21], queue=queue).get(timeout=PATIENCE_S) == 42
         assert app.control.ping(timeout=PATIENCE_S, limit=1)
+
+
+# --- users of others, who may do less
+
+LESS = {
+    "no channel": "~rushes:* ~ resetchannels +@all",
+    "no PUBLISH": "~rushes:* ~ &* +@all -publish",
+    "no SUBSCRIBE": "~rushes:* ~ &* +@all -subscribe",
+    "no pub/sub": "~rushes:* ~ &* +@all -@pubsub",
+}
+
+
+@contextmanager
+def as_user(server: RedisServer, rights: str) -> Iterator[Ledger]:
+    with redis.Redis.from_url(server.url) as admin:
+        admin.execute_command("ACL", "SETUSER", "less", "reset", "on", ">change-me", *rights.split())
+    with connect(url(server, "less"), PATIENCE_S) as client:
+        yield Ledger(RedisStore(client), POLICY)
+
+
+@pytest.mark.parametrize("rights", LESS.values(), ids=list(LESS))
+def test_without_a_right_to_the_channel_all_that_is_written_is_answered_so(own_redis: RedisServer, rights: str) -> None:
+    with as_user(own_redis, rights) as ledger:
+        subject = job()
+        assert ledger.create(subject, "order-7", "digest") is None
+        assert ledger.create(job(), "order-7", "digest") == ledger.get(subject.id)
+        moved = running(ledger)
+        assert ledger.nudge("apimart", moved.id, 1, None, NOW) == "noted"
+        assert ledger.apply(subject.id, events.Canceled(), NOW) == ledger.get(subject.id)
+        ledger.claim([], NOW)  # the next move that frees a place rings
+        assert ledger.apply(moved.id, events.Succeeded(link()), NOW) == ledger.get(moved.id)
+        ledger.wake()
+
+
+@pytest.mark.parametrize("right", ["no channel", "no SUBSCRIBE", "no pub/sub"])
+def test_a_scheduler_that_may_not_subscribe_looks_for_due_jobs_and_says_so_once(
+    own_redis: RedisServer, right: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pauses: list[float] = []
+    clock = SimpleNamespace(now=1.0)
+    monkeypatch.setattr(redis_store, "time", SimpleNamespace(monotonic=lambda: clock.now, sleep=pauses.append))
+    with as_user(own_redis, LESS[right]) as ledger, capture_logs() as lines:
+        for clock.now in (1, 2, 2 + redis_store.DEAF_S, 3 + redis_store.DEAF_S):
+            ledger.listen(0.7)
+    assert pauses == [0.7] * 4
+    (line,) = lines
+    assert ("no wake-ups" in line["event"], "NOPERM" in line["reason"]) == (True, True)
+
+
+def test_wake_ups_are_heard_again_once_they_are_allowed(
+    own_redis: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(redis_store, "DEAF_S", 0)
+    with as_user(own_redis, LESS["no channel"]) as ledger:
+        ledger.listen(0.01)
+        with redis.Redis.from_url(own_redis.url) as admin:
+            admin.execute_command("ACL", "SETUSER", "less", "&*")
+        ledger.listen(0.01)
+        ledger.wake()
+        ledger.listen(PATIENCE_S)  # a test that waits for all of it is stopped
+
+
+@pytest.mark.parametrize(
+    "rights", ["~rushes:* ~ &* +@all -@scripting", "~rushes:* ~ &* +@all -zadd", "~others:* &* +@all"]
+)
+def test_who_may_not_write_jobs_is_told_so_and_nothing_names_one(own_redis: RedisServer, rights: str) -> None:
+    with as_user(own_redis, rights) as ledger:
+        subject = job()
+        for _ in range(2):
+            with pytest.raises(LedgerUnavailable):
+                ledger.create(subject, "order-7", "digest")
+    with redis.Redis.from_url(own_redis.url) as admin:
+        assert [*admin.scan_iter("rushes:job:*"), *admin.scan_iter("rushes:idem:*")] == []

@@ -15,11 +15,13 @@ if KEYS[2] ~= '' then
     local run_id = type(info) == 'string' and string.match(info, 'run_id:(%w+)')
     if run_id and string.sub(marked, 1, #run_id) ~= run_id then return 'elsewhere' end
   end
-  redis.call('SET', KEYS[2], ARGV[2], 'EX', ARGV[3])
 end
+-- The key and the record come last: where a user may not do all of this, no job is half there, and no key names one.
 for _, write in ipairs(cjson.decode(ARGV[4])) do
   redis.call(write[1], KEYS[write[2]], unpack(write, 3))
 end
+if KEYS[2] ~= '' then redis.call('SET', KEYS[2], ARGV[2], 'EX', ARGV[3]) end
 redis.call('SET', KEYS[1], ARGV[1])
-if redis.call('SET', 'rushes:rung', '', 'NX', 'PX', 1000) then redis.call('PUBLISH', 'rushes:bell', '') end
+-- It is written: a wake-up that may not be sent (an ACL without the channel) must not make that an error.
+if redis.pcall('SET', 'rushes:rung', '', 'NX', 'PX', 1000) then redis.pcall('PUBLISH', 'rushes:bell', '') end
 return ''

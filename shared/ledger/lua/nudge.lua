@@ -33,6 +33,6 @@ local hint = string.format('%s:%s:', at, attempt) .. parts
 redis.call('SET', KEYS[1], string.format('%d %s %d %s ', version + 1, operation, tries, live) .. hint .. rest)
 if redis.call('ZSCORE', KEYS[2], ARGV[1]) then
   redis.call('ZADD', KEYS[2], ARGV[3], ARGV[1])
-  if redis.call('SET', 'rushes:rung', '', 'NX', 'PX', 1000) then redis.call('PUBLISH', 'rushes:bell', '') end
+  if redis.pcall('SET', 'rushes:rung', '', 'NX', 'PX', 1000) then redis.pcall('PUBLISH', 'rushes:bell', '') end
 end
 return 'noted'

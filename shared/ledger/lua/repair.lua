@@ -21,7 +21,7 @@ if unindexed then
 end
 if nowhere then
   redis.call('ZADD', KEYS[4], ARGV[3], id)
-  redis.call('PUBLISH', 'rushes:bell', '')
+  redis.pcall('PUBLISH', 'rushes:bell', '')
 end
 for place = 1, #standing - 1 do redis.call('ZREM', standing[place], id) end -- a lease stays: somebody may hold it
 return problems

@@ -1,2 +1,2 @@
--- Wake a scheduler, once until one has looked: claim.lua takes `rushes:rung` away.
-if redis.call('SET', 'rushes:rung', '', 'NX', 'PX', 1000) then redis.call('PUBLISH', 'rushes:bell', '') end
+-- Wake a scheduler, where the channel is allowed, once until one has looked: claim.lua takes `rushes:rung` away.
+if redis.pcall('SET', 'rushes:rung', '', 'NX', 'PX', 1000) then redis.pcall('PUBLISH', 'rushes:bell', '') end
