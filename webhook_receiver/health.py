@@ -42,7 +42,7 @@ def readyz() -> Response:
 
 def _ledger_problem() -> str | None:
     try:
-        services().ledger.ping()
+        services().ledger.check_writes()
     except LedgerUnavailable as lost:
         return f"out of reach: {lost}"
     return None

@@ -1,7 +1,8 @@
 """The launcher: runs RUSHES_WORKER_PROCESSES Celery workers, by default one per core, as Python uses one core each.
 
-A worker that ends by itself is started again, unless workers keep ending right after their start. A worker whose
-launcher is gone ends (leases.py).
+A worker that ends by itself is started again, unless workers keep ending right after their start. While Redis or the
+broker is out of reach or refuses, that says nothing of the workers: it is waited for. A worker whose launcher is gone
+ends (leases.py).
 """
 
 from __future__ import annotations
@@ -11,13 +12,18 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 
 import structlog
 
 from rushes.shared import logs
+from rushes.shared.ledger.connection import connect
+from rushes.shared.ledger.redis_store import RedisStore
+from rushes.shared.ledger.store import LedgerUnavailable
 from rushes.shared.services import load_prices
-from rushes.shared.settings import SettingsError, load
+from rushes.shared.settings import Settings, SettingsError, load
 from rushes.worker import broker
+from rushes.worker.outage_log import OutageLog
 
 log = structlog.get_logger()
 
@@ -25,6 +31,7 @@ OPTIONS = ("--loglevel", "WARNING", "--queues", "work,enqueue", "--without-gossi
 CHECK_S = 0.5
 # A worker that ends before this age failed to start. After this many failed starts in a row the launcher ends.
 MIN_AGE_S, MAX_FAILED_STARTS = 15, 3
+TIMEOUT_S = 2
 
 
 def command(number: int) -> list[str]:
@@ -36,9 +43,12 @@ def command(number: int) -> list[str]:
 class WorkerProcesses:
     """The running workers."""
 
-    def __init__(self, size: int) -> None:
+    def __init__(self, size: int, outage: Callable[[], str]) -> None:
+        self._outage = outage
+        self._outages = OutageLog("no worker can run: Redis or the broker out of reach")
         self._running = [self._start(number) for number in range(1, size + 1)]
         self._failed_starts = 0
+        self._waiting: set[int] = set()
         self._stopping = False
 
     def forward_signal(self, number: int, _: object) -> None:
@@ -53,20 +63,41 @@ class WorkerProcesses:
         while not (self._stopping and all(process.poll() is not None for process, _ in self._running)):
             time.sleep(CHECK_S)
             for index, (process, started_at) in enumerate(self._running):
-                if process.poll() is not None and not self._stopping:
-                    self._restart(index, process.returncode, started_at)
+                if process.poll() is None or self._stopping:
+                    continue
+                if not self._restart(index, process.returncode, started_at):
+                    break
             if self._failed_starts >= MAX_FAILED_STARTS:
                 self.forward_signal(signal.SIGTERM, None)
         return max(abs(process.wait()) for process, _ in self._running)
 
-    def _restart(self, index: int, status: int, started_at: float) -> None:
+    def _restart(self, index: int, status: int, started_at: float) -> bool:
+        """Start a worker again; False where Redis or the broker has to be waited for."""
+        failed_to_start = index not in self._waiting and time.monotonic() - started_at < MIN_AGE_S
+        if (failed_to_start or index in self._waiting) and (reason := self._outage()):
+            self._waiting.add(index)
+            self._outages.record(reason)
+            return False
+        self._outages.clear()
+        self._waiting.discard(index)
         log.error("worker ended", number=index + 1, status=status)
-        self._failed_starts = self._failed_starts + 1 if time.monotonic() - started_at < MIN_AGE_S else 0
+        self._failed_starts = self._failed_starts + 1 if failed_to_start else 0
         self._running[index] = self._start(index + 1)
+        return True
 
     def _start(self, number: int) -> tuple[subprocess.Popen[bytes], float]:
         environ = {**os.environ, "RUSHES_LAUNCHER": str(os.getpid())}
         return subprocess.Popen(command(number), env=environ), time.monotonic()  # noqa: S603
+
+
+def outage(settings: Settings) -> str:
+    """Why Redis or the broker can be used by nobody now, or ""."""
+    try:
+        with connect(settings.redis_url, TIMEOUT_S) as client:
+            RedisStore(client).check_writes()
+    except LedgerUnavailable as unavailable:
+        return str(unavailable)
+    return broker.problem(settings)
 
 
 def main() -> None:
@@ -79,7 +110,7 @@ def main() -> None:
         sys.exit(str(error))
     if settings.worker_processes == 1:
         os.execv(sys.executable, command(1))  # noqa: S606
-    processes = WorkerProcesses(settings.worker_processes)
+    processes = WorkerProcesses(settings.worker_processes, lambda: outage(settings))
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT):
         signal.signal(number, processes.forward_signal)
     sys.exit(processes.supervise())

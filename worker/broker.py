@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import os
+import secrets
+import sys
+from queue import Empty
 from typing import Any, cast
 from urllib.parse import quote
 
 from kombu import Connection  # type: ignore[attr-defined]
 from kombu.utils import url as kombu_url
 
-from rushes.shared.ledger import address, connection
+from rushes.shared.ledger import address, connection, refusals
 from rushes.shared.ledger.address import RedisAddress
-from rushes.shared.settings import Settings, SettingsError
+from rushes.shared.settings import Settings, SettingsError, load
+from rushes.worker.lane_capacity import QUEUE
 
 # Measured 2026-11: with the default timeouts a publish to a frozen broker still blocked after 100 s.
 TRANSPORT = {
@@ -98,3 +103,39 @@ def check(settings: Settings) -> None:
         raise SettingsError(f"settings: {name}: {error}") from None
     except Exception as error:  # kombu's transports raise any error, and its text may hold the password
         raise SettingsError(f"settings: {name}: kombu does not accept it ({type(error).__name__})") from None
+
+
+# The brokers at which a message costs nothing.
+TRIED = ("redis", "amqp")
+ANSWER_S = 5
+
+
+def problem(settings: Settings) -> str:
+    """Why no message gets through the broker now, or "": one is sent and received. Raises nothing."""
+    conf = options(settings)
+    arguments = {"ssl": conf.get("broker_use_ssl"), "transport_options": conf["broker_transport_options"]}
+    try:
+        with cast(Any, Connection)(conf["broker_url"], connect_timeout=ANSWER_S, **arguments) as broker:
+            broker.ensure_connection(max_retries=1, interval_start=0.2, timeout=ANSWER_S)
+            if broker.transport.driver_type in TRIED:
+                _send_and_receive(broker)
+    except Empty:
+        return "a message that was sent does not arrive"
+    except Exception as error:  # kombu's transports raise any error
+        return refusals.describe(error)
+    return ""
+
+
+def _send_and_receive(broker: Any) -> None:
+    """Raises Empty, and errors of the transport."""
+    with broker.SimpleBuffer(f"{QUEUE}.check.{secrets.token_hex(6)}") as line:  # an ACL allows names like the queue's
+        try:
+            line.put({})
+            line.get(timeout=ANSWER_S)
+        finally:
+            line.queue.delete()
+
+
+if __name__ == "__main__":
+    # For `rushes doctor`, which knows of no kombu.
+    sys.exit(problem(load(os.environ)) or 0)

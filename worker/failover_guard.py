@@ -23,6 +23,7 @@ from rushes.shared.ledger.store import LedgerUnavailable
 from rushes.shared.operations.recovery import Report, recover
 from rushes.shared.services import Services
 from rushes.shared.storage.archive import ArchiveUnavailable
+from rushes.worker.outage_log import OutageLog
 
 log = structlog.get_logger()
 
@@ -108,11 +109,13 @@ class FailoverGuard:
         threading.Thread(target=self._run, name="failover-guard", daemon=True).start()
 
     def _run(self) -> None:
+        outage = OutageLog("the ledger cannot be compared with the journal")
         while True:
             try:
                 self.check(self._services.now())
+                outage.clear()
             except (LedgerUnavailable, ArchiveUnavailable) as lost:
-                log.warning("the ledger cannot be compared with the journal now", reason=str(lost))
+                outage.record(str(lost))
             except Exception:
                 log.exception("failover guard broke")
             time.sleep(CHECK_S)

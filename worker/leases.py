@@ -108,6 +108,11 @@ def record_work() -> None:
     HEARTBEAT.received_at = time.monotonic()
 
 
+def record_broker_outage() -> None:
+    """Record that this worker waits for the broker: it receives no work, but its consumer is not broken."""
+    HEARTBEAT.received_at = time.monotonic()
+
+
 class Heartbeat:
     """When this worker last received work."""
 

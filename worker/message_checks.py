@@ -12,12 +12,12 @@ from typing import Any
 import structlog
 from celery.exceptions import InvalidTaskError, NotRegistered
 from celery.utils.objects import Bunch
-from celery.worker.consumer import Consumer as CeleryConsumer
 from celery.worker.request import Request
 from kombu.exceptions import ContentDisallowed
 from kombu.log import get_logger
 
 from rushes.shared.intake.intake import Unacceptable
+from rushes.worker.waiting_consumer import WaitingConsumer
 
 log = structlog.get_logger()
 
@@ -62,7 +62,7 @@ def is_signature(value: Any) -> bool:
     return all(signature is None or isinstance(signature, Mapping) for signature in signatures)
 
 
-class Consumer(CeleryConsumer):  # type: ignore[misc]
+class Consumer(WaitingConsumer):
     """Celery's consumer, which logs a message that it cannot run without its content."""
 
     def create_task_handler(self, *args: Any, **kwargs: Any) -> Callable[[Any], None]:

@@ -19,8 +19,10 @@ from rushes.shared.ledger.tickets import Ticket
 from rushes.shared.operations import doctor
 from rushes.shared.services import Services
 from rushes.worker import audit_loop, balance_loop
+from rushes.worker.broker_sender import BrokerSender, BrokerUnavailable
 from rushes.worker.failover_guard import FailoverGuard
-from rushes.worker.lane_capacity import QUEUE, SHARES, lane_limits
+from rushes.worker.lane_capacity import SHARES, lane_limits
+from rushes.worker.outage_log import OutageLog
 
 log = structlog.get_logger()
 
@@ -104,18 +106,20 @@ class Watchdog(threading.Thread):
 
 def run(scheduler: Scheduler, services: Services, stopping: Callable[[], bool], watchdog: Watchdog) -> None:
     """Make turns until `stopping`; if ledger or broker are out of reach, wait and try again."""
+    outages = {LedgerUnavailable: OutageLog("ledger out of reach"), BrokerUnavailable: OutageLog("broker out of reach")}
     while not stopping():
         watchdog.record_turn()
         try:
             wait_s = scheduler.turn(services.now())
-            time.sleep(scheduler.batch_delay_s)
-            services.ledger.listen(max(wait_s - scheduler.batch_delay_s, 0))
-        except LedgerUnavailable as outage:
-            log.warning("ledger out of reach", reason=str(outage))
+        except (LedgerUnavailable, BrokerUnavailable) as outage:  # jobs that were claimed are handed out again
+            outages[type(outage)].record(str(outage))
             services.ledger.listen(RETRY_S)
-        except OSError as outage:  # kombu's own errors are OSErrors; jobs that were claimed are handed out again
-            log.warning("broker out of reach", reason=str(outage))
-            services.ledger.listen(RETRY_S)
+            continue
+        outages[LedgerUnavailable].clear()
+        if scheduler.batch_delay_s:  # something was handed out
+            outages[BrokerUnavailable].clear()
+        time.sleep(scheduler.batch_delay_s)
+        services.ledger.listen(max(wait_s - scheduler.batch_delay_s, 0))
 
 
 def main() -> None:
@@ -125,11 +129,6 @@ def main() -> None:
     signals: list[int] = []
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda received, _: signals.append(received))
-    producer = app.amqp.producer_pool.acquire(block=True)
-
-    def hand_out(tickets: Sequence[tuple[str, str, int]]) -> None:
-        app.send_task("rushes.work", args=[tickets], queue=QUEUE, producer=producer, retry=False, ignore_result=True)
-
     doctor.warn_of_redis(services().settings)
     log.info("scheduler started")
     guard = FailoverGuard(services())
@@ -138,7 +137,7 @@ def main() -> None:
     balance_loop.start(services())
     watchdog = Watchdog()
     watchdog.start()
-    run(Scheduler(services(), hand_out, lambda: guard.open), services(), lambda: bool(signals), watchdog)
+    run(Scheduler(services(), BrokerSender(app).send, lambda: guard.open), services(), lambda: bool(signals), watchdog)
     sys.exit(0)
 
 

@@ -278,9 +278,9 @@ class Ledger:
         """Sleep until the scheduler is woken or the time is over."""
         self.store.listen(timeout_s)
 
-    def ping(self) -> None:
-        """Raise LedgerUnavailable where the store is out of reach."""
-        self.store.ping()
+    def check_writes(self) -> None:
+        """Raise LedgerUnavailable where the store is out of reach, or refuses what a new job needs."""
+        self.store.check_writes()
 
     # --- one commit
 

@@ -113,7 +113,7 @@ class MemoryTables:
         self.bell.wait(timeout_s)
         self.bell.clear()
 
-    def ping(self) -> None:
+    def check_writes(self) -> None:
         return None
 
     def server(self) -> str:

@@ -358,5 +358,5 @@ class RedisStore:
         counters, *sizes = self._reach(read)
         return counters, dict(zip(indexes, sizes, strict=True))
 
-    def ping(self) -> None:
-        self._reach(self._client.ping, again=0)
+    def check_writes(self) -> None:
+        self._run("check_writes", [keys.CHECK], [], again=0)

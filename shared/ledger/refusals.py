@@ -54,6 +54,14 @@ def cause(error: redis.RedisError) -> str:
     return " ".join(words.split())[:CAUSE_MAX_CHARS] or type(error).__name__
 
 
+def describe(error: BaseException) -> str:
+    """The same for an error of any kind, such as one of the broker."""
+    origin = error.__cause__ or error
+    if isinstance(origin, redis.RedisError):
+        return cause(origin)
+    return " ".join(f"{type(origin).__name__} {origin}".split())[:CAUSE_MAX_CHARS]
+
+
 def _words(error: redis.RedisError) -> str:
     """The server's own words."""
     words = _PIPELINE.sub("", str(error), count=1)

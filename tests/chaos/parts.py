@@ -52,9 +52,11 @@ ENVIRON = {
 }
 # A scheduler that sleeps until something is due: idle seconds of virtual time need no turns.
 MAX_WAIT_S = 600.0
-READS = frozenset({"records", "newest", "sizes", "index_names", "counters", "heads", "count_since", "ping", "listen"})
+READS = frozenset(
+    {"records", "newest", "sizes", "index_names", "counters", "heads", "count_since", "check_writes", "listen"}
+)
 # As in RedisStore: these are not sent again when their answer is lost.
-ONCE = frozenset({"claim", "strike", "increase", "ping"})
+ONCE = frozenset({"claim", "strike", "increase", "check_writes"})
 
 
 class SimulationPort(Protocol):

@@ -82,7 +82,7 @@ def test_the_ledger_may_do_all_that_it_does(ledger: Ledger) -> None:
     ledger.record_heartbeat("a worker", NOW)
     ledger.wake()
     ledger.listen(0.05)
-    ledger.ping()
+    ledger.check_writes()
     assert len(ledger.overview.newest(None, 10)) == 3
     assert sum(ledger.overview.counts(None).values()) == 3
     ledger.claim(ALL_ROOMS, NOW)

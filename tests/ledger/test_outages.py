@@ -47,7 +47,7 @@ def near(own_redis: RedisServer) -> Iterator[Ledger]:
 
 def answers(ledger: Ledger) -> bool:
     with suppress(LedgerUnavailable):
-        ledger.ping()
+        ledger.check_writes()
         return True
     return False
 
@@ -81,7 +81,7 @@ CALLS: dict[str, Callable[[Ledger], object]] = {
     "resume": lambda ledger: ledger.gateways.resume("apimart", ["apimart"]),
     "alive": lambda ledger: ledger.record_heartbeat("one", NOW),
     "ring": lambda ledger: ledger.wake(),
-    "ping": lambda ledger: ledger.ping(),
+    "check_writes": lambda ledger: ledger.check_writes(),
 }
 
 
@@ -107,7 +107,7 @@ def test_every_call_to_a_redis_that_hangs_says_so_after_its_timeouts(
     far: Ledger, own_redis: RedisServer, slept_s: list[float]
 ) -> None:
     own_redis.freeze()
-    for name in ("create", "claim", "newest", "ping"):
+    for name in ("create", "claim", "newest", "check_writes"):
         assert unavailable(CALLS[name], far), name
         assert len(slept_s) <= redis_store.AGAIN, name
         slept_s.clear()
@@ -117,7 +117,7 @@ def test_a_question_whether_redis_lives_is_put_only_once(
     far: Ledger, own_redis: RedisServer, slept_s: list[float]
 ) -> None:
     own_redis.freeze()
-    assert unavailable(lambda ledger: ledger.ping(), far)
+    assert unavailable(lambda ledger: ledger.check_writes(), far)
     assert slept_s == []
 
 
@@ -144,7 +144,7 @@ def test_a_redis_that_forgot_the_programs_is_told_them_again(redis_store: RedisS
 
 def test_the_store_can_be_made_before_redis_is_there() -> None:
     with connect("redis://127.0.0.1:1/0", TIMEOUT_S) as client:
-        assert unavailable(lambda ledger: ledger.ping(), Ledger(RedisStore(client), POLICY))
+        assert unavailable(lambda ledger: ledger.check_writes(), Ledger(RedisStore(client), POLICY))
 
 
 # --- a Redis that lives, but takes no writes
@@ -182,7 +182,7 @@ def test_a_fault_of_ours_is_not_taken_for_an_outage(redis_store: RedisStore) -> 
 
 def test_a_database_that_the_server_does_not_have_is_out_of_reach(own_redis: RedisServer) -> None:
     with connect(f"redis://127.0.0.1:{own_redis.port}/99", TIMEOUT_S) as client:
-        for name in ("create", "newest", "ping"):
+        for name in ("create", "newest", "check_writes"):
             assert unavailable(CALLS[name], Ledger(RedisStore(client), POLICY)), name
 
 

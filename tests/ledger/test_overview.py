@@ -270,7 +270,7 @@ def test_a_bell_that_rang_before_the_sleep_is_still_heard(ledger: Ledger, store:
 def test_many_rings_wake_once(ledger: Ledger, store: Store) -> None:
     store.listen(0.01)
     created(ledger, 20)
-    ledger.ping()  # Redis answers who rings before it tells who listens, and both before it answers this
+    ledger.check_writes()  # Redis answers who rings before it tells who listens, and both before it answers this
     assert woken(store)
     assert slept_s(store, 0.1) >= 0.09
 

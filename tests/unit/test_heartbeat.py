@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
@@ -50,10 +51,13 @@ def test_a_worker_that_holds_a_job_does_not_end(monkeypatch: pytest.MonkeyPatch)
     assert not receives_nothing_after(monkeypatch, idle_s=600, unopened_s=600)
 
 
-def test_a_message_shows_that_a_worker_receives_work(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("record", [leases.record_work, leases.record_broker_outage])
+def test_a_message_or_a_broker_that_is_away_shows_that_a_worker_is_not_broken(
+    monkeypatch: pytest.MonkeyPatch, record: Callable[[], None]
+) -> None:
     monkeypatch.setattr(leases.HEARTBEAT, "received_at", 0.0)
     before = time.monotonic()
-    leases.record_work()
+    record()
     assert before <= leases.HEARTBEAT.received_at <= time.monotonic()
 
 

@@ -18,6 +18,7 @@ from rushes.shared.ledger.memory_store import MemoryStore
 from rushes.shared.ledger.store import LedgerUnavailable
 from rushes.shared.ledger.tickets import Ticket
 from rushes.worker import scheduler as schedulers
+from rushes.worker.broker_sender import BrokerUnavailable
 from rushes.worker.lane_capacity import CALLS, SHARES
 from rushes.worker.scheduler import BATCH_DELAY_MAX_S, BATCH_DELAY_S, MAX_WAIT_S, Scheduler, messages
 
@@ -148,7 +149,7 @@ def test_the_batch_delay_is_part_of_the_wait(monkeypatch: pytest.MonkeyPatch, wa
     assert (delays, turned) == ([0.1], 1)
 
 
-@pytest.mark.parametrize("lost", [LedgerUnavailable("away"), ConnectionResetError("broker")])
+@pytest.mark.parametrize("lost", [LedgerUnavailable("away"), BrokerUnavailable("away")])
 def test_what_is_out_of_reach_is_waited_for(monkeypatch: pytest.MonkeyPatch, lost: Exception) -> None:
     def turn(now: int) -> float:
         raise lost
