@@ -110,12 +110,13 @@ for command in (*job_commands.COMMANDS, *service_commands.COMMANDS):
 @main.command("doctor")
 @json_option
 def doctor_command() -> None:
-    """Check all settings, Redis, the bucket and the form of keys; exit 1 if anything is bad."""
+    """Check all settings, try Redis, broker and bucket, check the form of keys; exit 1 if anything is bad."""
     from rushes.shared.operations import doctor
+    from rushes.shared.operations.finding import BAD
 
     findings = doctor.examine(os.environ)
     print_result([asdict(finding) for finding in findings], "\n".join(map(doctor.format_finding, findings)))
-    sys.exit(FAILED if doctor.worst(findings) == doctor.BAD else 0)
+    sys.exit(FAILED if doctor.worst(findings) == BAD else 0)
 
 
 @contextmanager

@@ -85,9 +85,10 @@ class RedisStore:
                     raise
                 raise LedgerUnavailable(refusals.cause(refused)) from None
 
-    def _run(
+    def run(
         self, program: str, names: Sequence[str], arguments: Sequence[Any], again: int = AGAIN, raw: bool = False
     ) -> Any:
+        """Run a program over these keys; what it answers."""
         return self._run_all(program, [(names, arguments)], again, raw)[0]
 
     def _run_all(
@@ -119,7 +120,7 @@ class RedisStore:
         once = once or IdempotencyEntry("", "", 0)
         names = [keys.record(job_id), once.key, *writes.keys]
         commands = compact(writes.commands)
-        return str(self._run("create", names, [pack(record), once.value, once.seconds, commands, once.mark]))
+        return str(self.run("create", names, [pack(record), once.value, once.seconds, commands, once.mark]))
 
     def commit(self, commits: Sequence[Commit]) -> list[Verdict]:
         return [_verdict(*answer) for answer in self._run_all("commit", [_arguments(commit) for commit in commits])]
@@ -136,7 +137,7 @@ class RedisStore:
             names += [keys.due(lane.lane), keys.leased(lane.lane), *gated]
         rooms = [[lane.room, lane.gateway, lane.max_in_flight, lane.submits_per_minute] for lane in lanes]
         # Not sent again when its answer is lost: what it leased is offered again when the leases run out.
-        soonest, *pairs = self._run("claim", names, [now, lease, window_ms, compact(rooms)], again=0)
+        soonest, *pairs = self.run("claim", names, [now, lease, window_ms, compact(rooms)], again=0)
         claimed = [
             (lanes[int(number) - 1].lane, job_id) for number, job_id in zip(pairs[::2], pairs[1::2], strict=True)
         ]
@@ -145,7 +146,7 @@ class RedisStore:
     def open_tickets(self, openings: Sequence[LeaseRequest], operation: str) -> list[str | None]:
         names = [name for o in openings for name in (keys.leased(o.lane), keys.record(o.job_id))]
         arguments = [value for o in openings for value in (o.job_id, o.lease, o.new_lease)]
-        return [_unpacked(record) for record in self._run("open_tickets", names, [operation, *arguments], raw=True)]
+        return [_unpacked(record) for record in self.run("open_tickets", names, [operation, *arguments], raw=True)]
 
     def renew(self, openings: Sequence[LeaseRequest]) -> list[bool]:
         calls = [([keys.leased(o.lane)], [o.job_id, o.lease, o.new_lease]) for o in openings]
@@ -153,14 +154,14 @@ class RedisStore:
 
     def nudge(self, lane: str, job_id: str, nudge: str, now: int) -> str:
         names = [keys.record(job_id), keys.due(lane), keys.leased(lane)]
-        return str(self._run("nudge", names, [job_id, nudge, now]))
+        return str(self.run("nudge", names, [job_id, nudge, now]))
 
     def quarantine(
         self, callback_id: str, job_id: str, gateway: str, callback: str, now: int, limits: QuarantineLimits
     ) -> bool:
         names = [keys.QUARANTINE, keys.QUARANTINE_AT, keys.QUARANTINE_COUNT]
         bounds = [limits.of_a_job, limits.in_all, limits.since]
-        return bool(self._run("quarantine", names, [callback_id, callback, now, job_id, gateway, *bounds]))
+        return bool(self.run("quarantine", names, [callback_id, callback, now, job_id, gateway, *bounds]))
 
     def release(self, callback_id: str) -> bool:
         def write() -> bool:
@@ -258,13 +259,13 @@ class RedisStore:
         return [[(job_id, int(at)) for job_id, at in entries] for entries in self._reach(read)]
 
     def halve_counts(self, key: str, prefix: str, above: int) -> None:
-        self._run("halve_counts", [key], [prefix, above], again=0)
+        self.run("halve_counts", [key], [prefix, above], again=0)
 
     def count_since(self, key: str, since: int) -> int:
         return int(self._reach(lambda: self._client.zcount(key, since, "+inf")))
 
     def wake(self) -> None:
-        self._run("wake", [], [])
+        self.run("wake", [], [])
 
     def listen(self, timeout_s: float) -> None:
         """Sleep until the bell rings, at most so long; without a right to the channel always so long.
@@ -343,7 +344,7 @@ class RedisStore:
 
     def remove_misplaced(self, name: str, job_id: str, version: int | None, repair: bool) -> bool:
         arguments = ["" if version is None else version, job_id, int(repair)]
-        return bool(self._run("remove_misplaced", [keys.record(job_id), name], arguments))
+        return bool(self.run("remove_misplaced", [keys.record(job_id), name], arguments))
 
     def tally(self, key: str, indexes: Sequence[str]) -> tuple[Mapping[str, str], dict[str, int]]:
         """A hash of counters and the sizes of indexes, at one moment."""
@@ -359,4 +360,4 @@ class RedisStore:
         return counters, dict(zip(indexes, sizes, strict=True))
 
     def check_writes(self) -> None:
-        self._run("check_writes", [keys.CHECK], [], again=0)
+        self.run("check_writes", [keys.CHECK], [], again=0)

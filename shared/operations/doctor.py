@@ -21,6 +21,7 @@ from rushes.shared.ledger.ledger import Ledger
 from rushes.shared.ledger.redis_store import RedisStore
 from rushes.shared.ledger.server_info import Server
 from rushes.shared.operations import gateway_checks
+from rushes.shared.operations.doctor_trials import try_broker, try_ledger
 from rushes.shared.operations.finding import BAD as BAD
 from rushes.shared.operations.finding import OK as OK
 from rushes.shared.operations.finding import WARN as WARN
@@ -55,8 +56,11 @@ def examine(environ: Mapping[str, str]) -> list[Finding]:
         problems = str(error).removeprefix("settings: ").split("; ")
         return [Finding(f"settings.{text.partition(':')[0]}", BAD, text, "see deploy/env.example") for text in problems]
     redis = server_info.server(settings.redis_url)
+    trials = [] if redis.problem else [*try_ledger(settings.redis_url)]
+    is_same = settings.broker_url == settings.redis_url
+    broker = [] if is_same and redis.problem else [try_broker(environ)]
     gateways = check_gateways(settings, environ, has_redis=not redis.problem)
-    return [*check_settings(settings), *check_redis(redis), *gateways, *check_bucket(settings)]
+    return [*check_settings(settings), *check_redis(redis), *trials, *broker, *gateways, *check_bucket(settings)]
 
 
 def warn_of_redis(settings: Settings) -> None:

@@ -24,7 +24,7 @@ from structlog.testing import capture_logs
 
 from rushes.shared.domain import events
 from rushes.shared.domain.balances import Balance
-from rushes.shared.ledger import keys, redis_store
+from rushes.shared.ledger import keys, redis_store, rehearsal
 from rushes.shared.ledger.connection import connect
 from rushes.shared.ledger.ledger import Ledger
 from rushes.shared.ledger.quarantine import QuarantinedCallback
@@ -195,3 +195,80 @@ def test_who_may_not_write_jobs_is_told_so_and_nothing_names_one(own_redis: Redi
                 ledger.create(subject, "order-7", "digest")
     with redis.Redis.from_url(own_redis.url) as admin:
         assert [*admin.scan_iter("rushes:job:*"), *admin.scan_iter("rushes:idem:*")] == []
+
+
+# --- what doctor tries
+
+
+def test_every_program_finds_something_to_do_in_a_rehearsal(own_redis: RedisServer) -> None:
+    """One that did nothing would need no right. And nothing is left behind."""
+    with connect(own_redis.url, PATIENCE_S) as client:
+        answers: dict[str, Any] = {}
+        run = RedisStore.run
+
+        def note(store: RedisStore, program: str, *arguments: Any, **named: Any) -> Any:
+            answers[program] = run(store, program, *arguments, **named)
+            return answers[program]
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(RedisStore, "run", note)
+            assert rehearsal.run_programs(own_redis.url) == {}
+        assert rehearsal.ring(own_redis.url) == ""
+        assert client.keys("*") in ([], ["rushes:rung"])
+    assert set(answers) == {path.stem for path in redis_store.LUA.glob("*.lua")}
+    assert answers == {
+        "check_writes": "OK",
+        "wake": None,
+        "create": "",
+        "claim": answers["claim"],
+        "open_tickets": ["2 open 1 1 - 1:\n"],
+        "renew": 1,
+        "nudge": "noted",
+        "repair": [],
+        "commit": ["done"],
+        "remove_misplaced": 1,
+        "halve_counts": 1,
+        "quarantine": 1,
+    }
+    assert answers["claim"][1:] == [1, "probe"]
+
+
+@pytest.mark.parametrize(
+    ("rights", "refused"),
+    [
+        (
+            "~rushes:* ~ &* +@all -@scripting",
+            {
+                "check_writes",
+                "wake",
+                "create",
+                "claim",
+                "open_tickets",
+                "renew",
+                "nudge",
+                "repair",
+                "commit",
+                "remove_misplaced",
+                "halve_counts",
+                "quarantine",
+            },
+        ),
+        ("~rushes:* ~ &* +@all -hincrby", {"create", "quarantine", "commands"}),
+        ("~rushes:* ~ &* +@all -scan", {"commands"}),
+    ],
+)
+def test_a_rehearsal_finds_a_right_that_is_missing(own_redis: RedisServer, rights: str, refused: set[str]) -> None:
+    with as_user(own_redis, rights):
+        found = rehearsal.run_programs(url(own_redis, "less"))
+    assert refused <= set(found)
+
+
+@pytest.mark.parametrize("right", LESS)
+def test_a_rehearsal_finds_that_there_are_no_wake_ups(own_redis: RedisServer, right: str) -> None:
+    with as_user(own_redis, LESS[right]):
+        assert rehearsal.run_programs(url(own_redis, "less")) == {}
+        assert "NOPERM" in rehearsal.ring(url(own_redis, "less"))
+
+
+def test_the_documented_user_may_do_all_that_is_tried(guarded: RedisServer) -> None:
+    assert (rehearsal.run_programs(url(guarded, "ledger")), rehearsal.ring(url(guarded, "ledger"))) == ({}, "")

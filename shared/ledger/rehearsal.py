@@ -1,0 +1,127 @@
+"""What the ledger does with Redis, done once over keys that nobody else reads: rights and limits show only then."""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from functools import partial
+from typing import Any
+
+import redis
+
+from rushes.shared.compact_json import compact
+from rushes.shared.ledger import keys, refusals
+from rushes.shared.ledger.connection import connect
+from rushes.shared.ledger.redis_store import RedisStore
+from rushes.shared.ledger.store import LedgerUnavailable
+
+TIMEOUT_S = 2
+# The longest that a wake-up may take on a server that is busy.
+WAKE_UP_S = 5
+ID, NOW, LEASE = "probe", 1_000, "2000"
+RECORD = "1 op 0 1 - 1:\n"
+
+Program = tuple[str, Sequence[str], Sequence[Any]]
+
+
+def _programs(name: Callable[[str], str]) -> list[Program]:
+    """Each program, its keys and its arguments, in an order in which each finds what it works on."""
+    record, due, leased, index, hashed = (name(word) for word in ("record", "due", "leased", "index", "hash"))
+    lane = [due, leased, hashed, name("window"), name("parked"), name("standby")]
+    added = [["ZADD", 3, NOW, ID], ["ZADD", 4, 0, ID], ["SADD", 5, "index"], ["HINCRBY", 6, "count", 200]]
+    taken = [["ZREM", 2, ID], ["HDEL", 3, "other"]]
+    gates = [
+        ["lease", 2, ID, 3_000],
+        ["whole", 4],
+        ["pause", 3, NOW],
+        ["window", 5, 9, 0],
+        ["count", 3, "count", 1, 999],
+    ]
+    return [
+        ("check_writes", [name("check")], []),
+        ("wake", [], []),
+        ("create", [record, name("key"), due, index, name("set"), hashed], [RECORD, ID, 60, compact(added), 0]),
+        ("claim", [hashed, *lane], [NOW, LEASE, 60_000, compact([[9, ID, 9, 9]])]),
+        ("open_tickets", [leased, record], ["open", ID, LEASE, "2500"]),
+        ("renew", [leased], [ID, "2500", "3000"]),
+        ("nudge", [record, due, leased], [ID, f"{NOW}:1:task", NOW]),
+        ("repair", [record, index, name("set"), due, leased], [3, ID, NOW, 1]),
+        (
+            "commit",
+            [record, leased, hashed, name("mark"), name("window")],
+            [3, "commit", "", compact(gates), compact(taken), 1],
+        ),
+        ("remove_misplaced", [record, index], ["", ID, 1]),
+        ("halve_counts", [hashed], ["count", 1]),
+        ("quarantine", [hashed, name("at"), name("counts")], [ID, "{}", NOW, ID, ID, 9, 9, 0]),
+    ]
+
+
+def _commands(store: RedisStore, name: Callable[[str], str]) -> list[Callable[[], Any]]:
+    """The commands that are sent without a program."""
+    due, hashed = name("due"), name("hash")
+    return [
+        lambda: store.remember(hashed, {"a": 1}),
+        lambda: store.strike(hashed, {"a": 1}),
+        lambda: store.increase(hashed, {"a": 1}),
+        lambda: store.tally(hashed, [due]),
+        lambda: store.forget(hashed, ["a"]),
+        lambda: store.keep(name("key"), "value", 60),
+        lambda: store.text(name("key")),
+        lambda: store.records([ID]),
+        lambda: store.newest([due], 1, ""),
+        lambda: store.oldest([due], 1),
+        lambda: store.ripe([(due, 1)], 1),
+        lambda: store.count_since(due, 1),
+        lambda: store.move(due, name("parked")),
+        lambda: store.page(due, 0, 1),
+        lambda: store.page(None, 0, 1),
+        store.index_names,
+    ]
+
+
+def run_programs(url: str) -> dict[str, str]:
+    """Why a program or command was refused, by its name; raises nothing."""
+    refused: dict[str, str] = {}
+    base, used = f"rushes:probe:{secrets.token_hex(6)}", set[str]()
+
+    def name(word: str) -> str:
+        used.add(key := f"{base}:{word}")
+        return key
+
+    def attempt(what: str, call: Callable[[], Any]) -> None:
+        try:
+            call()
+        except LedgerUnavailable as unavailable:
+            refused.setdefault(what, str(unavailable))
+        except redis.RedisError as error:
+            refused.setdefault(what, refusals.cause(error))
+
+    with connect(url, TIMEOUT_S) as client:
+        store = RedisStore(client)
+        for program, names, arguments in _programs(name):
+            attempt(program, partial(store.run, program, names, arguments))
+        for command in _commands(store, name):
+            attempt("commands", command)
+        with suppress(redis.RedisError):
+            client.delete(*used)
+    return refused
+
+
+def ring(url: str) -> str:
+    """Why a wake-up does not come through, or ""; raises nothing."""
+    try:
+        with connect(url, TIMEOUT_S) as client, client.pubsub() as listener:
+            listener.subscribe(keys.BELL)
+            give_up_at = time.monotonic() + WAKE_UP_S
+            while (left_s := give_up_at - time.monotonic()) > 0:
+                message = listener.get_message(timeout=left_s)
+                if message and message["type"] == "subscribe":
+                    client.publish(keys.BELL, "")
+                elif message and message["type"] == "message":
+                    return ""
+    except redis.RedisError as error:
+        return refusals.cause(error)
+    return "what is published does not arrive"
