@@ -8,7 +8,7 @@ from typing import Any
 from flask import Response, jsonify
 
 from rushes.shared.ledger.store import LedgerUnavailable
-from rushes.shared.operations import overdue
+from rushes.shared.operations import overdue, submit_hold
 from rushes.shared.single_flight import SingleFlight
 from rushes.shared.storage.archive import ArchiveUnavailable
 from rushes.webhook_receiver import openapi_responses
@@ -27,14 +27,19 @@ def healthz() -> Response:
 
 
 @health.get("/readyz")
-@answers(200, openapi_responses.Readiness, "Redis and S3 are reached.")
-@answers(503, openapi_responses.Readiness, "One of them is out of reach; the body says which and why.")
+@answers(200, openapi_responses.Readiness, "Jobs are accepted and submitted.")
+@answers(503, openapi_responses.Readiness, "They are not; the body says what is wrong.")
 @describes(security=OPEN)
 def readyz() -> Response:
-    """Whether Redis and S3 are reached. Late work is shown too, and keeps nobody away: jobs are still accepted."""
+    """Whether the ledger takes writes, broker and S3 are reached, and submits are not held.
+
+    Late work is shown too, and keeps nobody away: jobs are still accepted.
+    """
     by_part = {"ledger": _ledger_problem(), "archive": _archive_problem()}
+    if not by_part["ledger"]:
+        by_part |= {"broker": _broker_problem(), "submits": _held_submits()}
     problems: dict[str, Any] = {name: problem for name, problem in by_part.items() if problem}
-    details = {} if "ledger" in problems else {**_lateness(), **_held_submits()}
+    details = {} if "ledger" in problems else _lateness()
     response = jsonify({"status": "unready" if problems else "ready", **problems, **details})
     response.status_code = 503 if problems else 200
     return response
@@ -48,12 +53,18 @@ def _ledger_problem() -> str | None:
     return None
 
 
-def _held_submits() -> dict[str, str]:
-    """Why submits are held. Jobs are accepted meanwhile, so this is no reason to send callers elsewhere."""
+def _broker_problem() -> str | None:
+    """What the schedulers found: this process sends nothing over the broker, and knows no client for it."""
     with suppress(LedgerUnavailable):
-        if not services().ledger.continuity.is_whole():
-            return {"submits": "held until the ledger is compared with the journal: its Redis is another one"}
-    return {}
+        if problem := services().ledger.broker_reports.problem(services().now()):
+            return f"out of reach: {problem}"
+    return None
+
+
+def _held_submits() -> str | None:
+    with suppress(LedgerUnavailable):
+        return submit_hold.reason(services())
+    return None
 
 
 def _lateness() -> dict[str, float]:

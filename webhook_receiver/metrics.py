@@ -17,7 +17,7 @@ from rushes.shared import __version__
 from rushes.shared.domain import counters, money, schedule
 from rushes.shared.domain.job import State
 from rushes.shared.intake import catalog
-from rushes.shared.operations import balances, overdue
+from rushes.shared.operations import balances, overdue, submit_hold
 from rushes.shared.services import Services
 from rushes.webhook_receiver.auth import services
 from rushes.webhook_receiver.callback_counts import callback_counts
@@ -91,6 +91,12 @@ def job_metrics(parts: Services, now: int) -> Iterator[Metric]:
     left = [((), (min(expiries) - now) / schedule.SECOND)] if expiries else []
     yield gauge("link_life_left_seconds", "Until the first link of a clip that is not archived yet expires.", left)
     yield gauge("workers", "Workers with a recent sign of life.", [((), ledger.workers(now))])
+    is_held = submit_hold.reason(parts) is not None
+    yield gauge("submits_held", "1 while no submit is sent: ledger and journal are compared.", [((), float(is_held))])
+    has_problem = bool(ledger.broker_reports.problem(now))
+    yield gauge(
+        "broker_unreached", "1 while no scheduler gets a message through the broker.", [((), float(has_problem))]
+    )
 
 
 def gateway_metrics(parts: Services, now: int) -> Iterator[Metric]:

@@ -317,11 +317,12 @@ class Alive(OpenSchema):
 
 
 class Readiness(OpenSchema):
-    """Whether Redis and S3 are reached."""
+    """Whether jobs are accepted and submitted."""
 
     status = choice_of(["ready", "unready"])
     ledger = fields.String(metadata={"description": "What is wrong with it."})
     archive = fields.String(metadata={"description": "What is wrong with it."})
+    broker = fields.String(metadata={"description": "What is wrong with it, as the schedulers found."})
     oldest_overdue_s = fields.Float(
         metadata={"description": "How long the job that waits longest has waited for Rushes."}
     )

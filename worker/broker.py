@@ -133,6 +133,7 @@ def _send_and_receive(broker: Any) -> None:
             line.put({})
             line.get(timeout=ANSWER_S)
         finally:
+            line.consumer.cancel()
             line.queue.delete()
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import structlog
 
 log = structlog.get_logger()
@@ -16,8 +18,9 @@ class OutageLog:
 
     def record(self, cause: str) -> None:
         """It lasts, for this cause."""
-        if cause not in self._causes:
-            self._causes.add(cause)
+        # A port or a count in the words makes no other cause.
+        if (words := re.sub(r"\d+", "", cause)) not in self._causes:
+            self._causes.add(words)
             log.warning(self._event, reason=cause)
 
     def clear(self) -> None:

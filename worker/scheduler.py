@@ -18,7 +18,7 @@ from rushes.shared.ledger.store import LedgerUnavailable
 from rushes.shared.ledger.tickets import Ticket
 from rushes.shared.operations import doctor
 from rushes.shared.services import Services
-from rushes.worker import audit_loop, balance_loop
+from rushes.worker import audit_loop, balance_loop, broker_watch
 from rushes.worker.broker_sender import BrokerSender, BrokerUnavailable
 from rushes.worker.failover_guard import FailoverGuard
 from rushes.worker.lane_capacity import SHARES, lane_limits
@@ -135,6 +135,7 @@ def main() -> None:
     guard.start()
     audit_loop.start(services())
     balance_loop.start(services())
+    broker_watch.start(services())
     watchdog = Watchdog()
     watchdog.start()
     run(Scheduler(services(), BrokerSender(app).send, lambda: guard.open), services(), lambda: bool(signals), watchdog)

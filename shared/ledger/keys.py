@@ -29,6 +29,7 @@
 | `rushes:mark` | hash | `server` on which the ledger was last found whole, and `at`, ms |
 | `rushes:afterlooks` | hash | when the journal is to be read once more, ms → since when it is read, ms |
 | `rushes:audit` | hash | what the auditor found (auditor.py) → how often; `rounds`, and `round_at`, ms |
+| `rushes:broker` | hash | scheduler → when it last tried the broker, ms, and why no message gets through, if so |
 | `rushes:check` | string, 1 min | nothing: it was written to see whether writes are taken |
 | `rushes:bell` | channel | rung when something is due now |
 | `rushes:rung` | string, 1 s | it was rung, and no scheduler has looked since |
@@ -53,6 +54,7 @@ DRIFT = "rushes:drift"
 MARK = "rushes:mark"
 AFTERLOOKS = "rushes:afterlooks"
 AUDIT = "rushes:audit"
+BROKER = "rushes:broker"
 CHECK = "rushes:check"
 TALLY = "rushes:tally"
 QUARANTINE = "rushes:quarantine"

@@ -14,6 +14,7 @@ from rushes.shared.domain.schedule import Policy
 from rushes.shared.domain.transitions import transition
 from rushes.shared.ledger import keys, record
 from rushes.shared.ledger.balances import Balances
+from rushes.shared.ledger.broker_reports import BrokerReports
 from rushes.shared.ledger.continuity import Continuity
 from rushes.shared.ledger.gateway_health import WINDOW_MS, GatewayHealth
 from rushes.shared.ledger.learned_times import LearnedTimes
@@ -56,6 +57,7 @@ class Ledger:
         self.balances = Balances(store)
         self.bill_history = BillHistory(store)
         self.continuity = Continuity(store)
+        self.broker_reports = BrokerReports(store)
         self.totals = Totals(store)
         self.quarantine = Quarantine(store)
         self.learned_times = LearnedTimes(store)

@@ -651,7 +651,7 @@ def test_without_the_bucket_submits_stay_held_and_all_else_goes_on(
     watch.check(world.clock())
 
     assert (done.state, held) == (State.COMPLETED, State.QUEUED)
-    assert (ready.status_code, "held" in ready.json["submits"]) == (200, True)
+    assert (ready.status_code, "held" in ready.json["submits"]) == (503, True)
     assert world.finish(queued).state is State.COMPLETED
     assert "submits" not in world.api("GET", "/readyz").json
 

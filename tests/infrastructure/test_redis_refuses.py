@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-import subprocess
 import sys
-import urllib.error
-import urllib.request
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -15,8 +12,9 @@ from typing import Any
 
 import pytest
 import redis
-from patience import PATIENCE_S, wait_until
+from patience import wait_until
 from receiver_steps import environment
+from site_steps import alive, lines_since, log_of, readiness
 from whole_stack import Site
 
 from rushes.deploy.sandbox.stack import Stack
@@ -74,29 +72,6 @@ OUTAGES = {
         lambda client: client.execute_command("ACL", "SETUSER", "default", "+@all"),
     ),
 }
-
-
-def log_of(site: Site) -> Path:
-    return site.stack.data_dir / "stack.log"
-
-
-def lines_since(site: Site, start: int) -> list[str]:
-    return log_of(site).read_text("utf-8")[start:].splitlines()
-
-
-def alive(site: Site) -> dict[str, Any]:
-    """Every process, the workers of the launcher too."""
-    pids = site.stack.processes()
-    listed = subprocess.run(["pgrep", "-P", str(pids["worker"])], capture_output=True, text=True, check=False)
-    return {**pids, "workers": sorted(listed.stdout.split())}
-
-
-def readiness(site: Site) -> tuple[int, dict[str, Any]]:
-    try:
-        with urllib.request.urlopen(f"{site.stack.url}/readyz", timeout=PATIENCE_S) as answer:
-            return answer.status, json.load(answer)
-    except urllib.error.HTTPError as refused:
-        return refused.code, json.load(refused)
 
 
 @pytest.mark.parametrize("word", OUTAGES)
