@@ -241,7 +241,7 @@ def test_a_completed_job_shows_where_its_clip_is(web: Web) -> None:
     (attempt,) = shown["attempts"]
     assert set(attempt) == {
         *("provider", "task_id", "status", "submitted_at", "ended_at", "heard_by"),
-        *("estimated_cost_usd", "cost_usd", "error"),
+        *("estimated_cost_usd", "cost_usd", "cost_source", "error"),
     }
 
 

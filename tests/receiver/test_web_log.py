@@ -37,7 +37,7 @@ def test_nothing_secret_is_in_the_log_of_requests(server: Server, ledger: Ledger
         server.call("POST", "/v1/jobs", {**TEXT, "prompt": PROMPT, "colour": PROMPT}).status,
         server.call("GET", f"/v1/jobs?api_key={STRANGERS_KEY}&token={STRANGERS_KEY}", tenant=None, **stranger).status,
         server.call("POST", path, {"status": "completed", "id": "task-1"}, None).status,
-        server.call("POST", path + "/callback", b"{", None).status,
+        server.call("POST", path + "/elsewhere", b"{", None).status,
         server.exchange([head("POST", path, None, {"Content-Length": "-5"})]).status,
         server.exchange([b"POST " + path.encode() + b" nothing\r\n\r\n"]).status,
     ]

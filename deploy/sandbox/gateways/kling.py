@@ -230,9 +230,9 @@ def _misplaced(operation: str, contents: list[dict[str, Any]]) -> Iterator[Broke
 def _code(refusal: Refusal) -> int:
     if refusal.slug.isdecimal():
         return int(refusal.slug)
-    if refusal.slug == "task_failed" or refusal.status == 429:
-        return THROTTLE
-    return CODES.get(refusal.slug, (refusal.status, BAD_PARAMETER))[1]
+    status, code = CODES.get(refusal.slug, (refusal.status, BAD_PARAMETER))
+    is_throttle = refusal.slug == "task_failed" or (refusal.status == 429 and status != 429)
+    return THROTTLE if is_throttle else code
 
 
 def _said(data: Any) -> dict[str, Any]:
