@@ -230,7 +230,7 @@ def _misplaced(operation: str, contents: list[dict[str, Any]]) -> Iterator[Broke
 def _code(refusal: Refusal) -> int:
     if refusal.slug.isdecimal():
         return int(refusal.slug)
-    status, code = CODES.get(refusal.slug, (refusal.status, BAD_PARAMETER))
+    status, code = CODES.get(refusal.slug, (400, BAD_PARAMETER))
     is_throttle = refusal.slug == "task_failed" or (refusal.status == 429 and status != 429)
     return THROTTLE if is_throttle else code
 
