@@ -12,7 +12,7 @@ from rushes.shared.domain.events import Reason
 EVERY_S = 600
 # While a gateway is paused for its balance, its owner may top it up at any moment.
 EVERY_S_IN_PAUSE = 60
-WEEK_DAYS = 7
+WEEK_DAYS, YEAR_DAYS = 7, 365
 # An account that lasts for less than this is to be topped up.
 LOW_DAYS = 2
 UNLIMITED = "unlimited"
@@ -55,6 +55,14 @@ def is_enough(balance: Balance, tried: Balance | None) -> bool:
     if tried is None:
         return balance.usd is None or balance.usd > 0
     return tried.usd is not None and (balance.usd is None or balance.usd > tried.usd)
+
+
+def duration_text(days: float) -> str:
+    """How long a balance lasts, for people: `1 day`, `2.5 days`, `more than a year`."""
+    if days > YEAR_DAYS:
+        return "more than a year"
+    number = f"{days:.1f}".removesuffix(".0") if days < 10 else f"{days:.0f}"
+    return f"{number} day" if number == "1" else f"{number} days"
 
 
 def days_left(balance: Balance | None, week_usd: Decimal) -> float | None:

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import suppress
 
 from rushes.shared.domain import gateway_pauses
-from rushes.shared.domain.balances import LOW_DAYS, Balance, days_left
+from rushes.shared.domain.balances import LOW_DAYS, Balance, days_left, duration_text
 from rushes.shared.domain.events import Reason
 from rushes.shared.domain.money import text
 from rushes.shared.http import HttpClient
@@ -56,5 +56,5 @@ def _balance(gateway: GatewaySettings, answer: Balance | str, ledger: Ledger | N
         left = days_left(answer, balances.spent_in_a_week(ledger, now, gateway.name)) if ledger else None
     if left is None:
         return Finding(name, OK, usd)
-    what = f"{usd}, for {left:.3g} days at this week's rate"
+    what = f"{usd}, for {duration_text(left)} at this week's rate"
     return Finding(name, WARN, what, advice) if left < LOW_DAYS else Finding(name, OK, what)

@@ -163,7 +163,7 @@ def test_a_balance_is_shown_with_how_long_it_lasts(web: Web) -> None:
     page = Visitor(web).page("/gateways")
 
     assert ">$12.50<" in section(page, "apimart")
-    assert "Lasts about 1 days at this week" in section(page, "apimart")
+    assert "Lasts about 1 day at this week" in section(page, "apimart")
     assert 'tone-warn">$12.50' in section(page, "apimart")
     assert ">Unlimited<" in section(page, "apimodels")
     assert "It could not be read just now: HTTP 500, not JSON." in section(page, "newapi")

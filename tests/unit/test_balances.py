@@ -7,7 +7,7 @@ from decimal import Decimal
 import pytest
 from factories import NOW, SECOND
 
-from rushes.shared.domain.balances import Balance, Reading, days_left, is_due, is_enough
+from rushes.shared.domain.balances import Balance, Reading, days_left, duration_text, is_due, is_enough
 
 UNLIMITED = Balance(None)
 EMPTY_PAUSE = {"why": "insufficient_balance", "paused_until": str(NOW + 1)}
@@ -65,3 +65,20 @@ def test_a_rest_that_was_refused_once_does_not_end_the_next_pause(
 )  # fmt: skip
 def test_it_lasts_as_long_as_the_week_says(balance: Balance | None, week_usd: str, days: float | None) -> None:
     assert days_left(balance, Decimal(week_usd)) == days
+
+
+@pytest.mark.parametrize(
+    ("days", "text"),
+    [
+        (0, "0 days"),
+        (0.04, "0 days"),
+        (1, "1 day"),
+        (2.49, "2.5 days"),
+        (9.99, "10 days"),
+        (41.6, "42 days"),
+        (365, "365 days"),
+        (17_500_000, "more than a year"),
+    ],
+)
+def test_how_long_a_balance_lasts_is_said_in_days_that_people_use(days: float, text: str) -> None:
+    assert duration_text(days) == text

@@ -341,7 +341,7 @@ def test_a_balance_that_does_not_last_is_a_warning(examined: Any, account: str, 
     ledger.store.forget(keys.usage(day_of(clock())), list(field))
 
     finding = found["gateway.apimart.balance"]
-    assert (finding.verdict, finding.what) == (WARN, "1 USD, for 1 days at this week's rate")
+    assert (finding.verdict, finding.what) == (WARN, "1 USD, for 1 day at this week's rate")
     assert "top it up" in finding.advice
 
 

@@ -13,7 +13,7 @@ from werkzeug.exceptions import Forbidden
 from werkzeug.wrappers import Response
 
 from rushes.shared.domain import counters, gateway_pauses, money, timing
-from rushes.shared.domain.balances import LOW_DAYS
+from rushes.shared.domain.balances import LOW_DAYS, duration_text
 from rushes.shared.providers import PROVIDERS
 from rushes.webhook_receiver import gateways_api
 from rushes.webhook_receiver.auth import Caller, services
@@ -153,7 +153,7 @@ def balance_status(balance: dict[str, Any] | None) -> tuple[str, str, str]:
         return "warn", "Unknown", problem
     days_left = balance["days_left"]
     tone = "warn" if Decimal(balance["usd"]) <= 0 or (days_left or LOW_DAYS) < LOW_DAYS else ""
-    lasts = f"Lasts about {days_left:.3g} days at this week's rate." if days_left is not None else ""
+    lasts = f"Lasts about {duration_text(days_left)} at this week's rate." if days_left is not None else ""
     return tone, usd(balance["usd"]), " ".join(filter(None, (lasts, problem)))
 
 
