@@ -191,14 +191,14 @@ class MemoryStore(MemoryTables):
         self.strings[name] = f"{int(version) + 1} {operation} {int(tries) + 1} {rest}\n{body}"
         return self.strings[name]
 
-    def renew(self, openings: Sequence[LeaseRequest]) -> list[bool]:
-        return [self._renewed(opening) for opening in openings]
+    def renew(self, requests: Sequence[LeaseRequest]) -> list[bool]:
+        return [self._renewed(request) for request in requests]
 
-    def _renewed(self, opening: LeaseRequest) -> bool:
-        leased = self.zsets[keys.leased(opening.lane)]
-        if leased.get(opening.job_id) not in (opening.lease, opening.new_lease):
+    def _renewed(self, request: LeaseRequest) -> bool:
+        leased = self.zsets[keys.leased(request.lane)]
+        if leased.get(request.job_id) not in (request.lease, request.new_lease):
             return False
-        leased[opening.job_id] = float(opening.new_lease)
+        leased[request.job_id] = float(request.new_lease)
         return True
 
     def nudge(self, lane: str, job_id: str, nudge: str, now: int) -> str:

@@ -1,4 +1,4 @@
-"""The ledger in Redis 6.2 or later; the programs stand in `lua/`, the keys in keys.py."""
+"""The ledger in Redis 6.2 or later. Its programs are Lua scripts in `lua/`; the names of the keys are in keys.py."""
 
 from __future__ import annotations
 
@@ -29,9 +29,10 @@ from rushes.shared.ledger.store import (
 )
 
 LUA = Path(__file__).with_name("lua")
-# A call whose answer was lost is sent again this often; every program stands being run twice.
-AGAIN = 2
-AGAIN_PAUSE_S = 0.05
+# How many times a call is repeated after its answer was lost. Every program can safely run twice. Calls that must
+# not be repeated, or need not be, pass 0.
+RETRIES = 2
+RETRY_PAUSE_S = 0.05
 # Where the server refuses wake-ups, it is asked again after this long: rights are changed while processes run.
 DEAF_S = 30
 
@@ -71,7 +72,7 @@ class RedisStore:
         self._bell: redis.client.PubSub | None = None
         self._deaf_until = 0.0
 
-    def _reach(self, call: Callable[[], T], again: int = AGAIN) -> T:
+    def _reach(self, call: Callable[[], T], again: int = RETRIES) -> T:
         while True:
             try:
                 return call()
@@ -79,14 +80,14 @@ class RedisStore:
                 again -= 1
                 if again < 0:
                     raise LedgerUnavailable(refusals.cause(lost)) from None
-                time.sleep(AGAIN_PAUSE_S)
+                time.sleep(RETRY_PAUSE_S)
             except redis.RedisError as refused:
                 if refusals.is_our_mistake(refused):
                     raise
                 raise LedgerUnavailable(refusals.cause(refused)) from None
 
     def run(
-        self, program: str, names: Sequence[str], arguments: Sequence[Any], again: int = AGAIN, raw: bool = False
+        self, program: str, names: Sequence[str], arguments: Sequence[Any], again: int = RETRIES, raw: bool = False
     ) -> Any:
         """Run a program over these keys; what it answers."""
         return self._run_all(program, [(names, arguments)], again, raw)[0]
@@ -95,10 +96,10 @@ class RedisStore:
         self,
         program: str,
         calls: Sequence[tuple[Sequence[str], Sequence[Any]]],
-        again: int = AGAIN,
+        again: int = RETRIES,
         raw: bool = True,
     ) -> list[Any]:
-        """Run a program once for each of these; they travel together."""
+        """Run a program once for each of `calls`, all sent together."""
         script = self._scripts[program]
 
         def call() -> list[Any]:
@@ -128,13 +129,15 @@ class RedisStore:
     def claim(
         self, lanes: Sequence[LaneRoom], now: int, lease: int, window_ms: int
     ) -> tuple[int | None, list[tuple[str, str]]]:
+        """Lease due jobs. Returns when the next job is due, if any is, and the lane and id of each leased job."""
         names = [keys.IN_FLIGHT]
         for lane in lanes:
-            name = lane.gateway
-            gated = ["", "", "", ""]
-            if name:
-                gated = [keys.gateway(name), keys.window(name), keys.due(f"parked:{name}"), keys.standby(name)]
-            names += [keys.due(lane.lane), keys.leased(lane.lane), *gated]
+            gateway = lane.gateway
+            gateway_keys = ["", "", "", ""]  # a lane without a gateway has none
+            if gateway:
+                parked = keys.due(f"parked:{gateway}")
+                gateway_keys = [keys.gateway(gateway), keys.window(gateway), parked, keys.standby(gateway)]
+            names += [keys.due(lane.lane), keys.leased(lane.lane), *gateway_keys]
         rooms = [[lane.room, lane.gateway, lane.max_in_flight, lane.submits_per_minute] for lane in lanes]
         # Not sent again when its answer is lost: what it leased is offered again when the leases run out.
         soonest, *pairs = self.run("claim", names, [now, lease, window_ms, compact(rooms)], again=0)
@@ -148,8 +151,8 @@ class RedisStore:
         arguments = [value for o in openings for value in (o.job_id, o.lease, o.new_lease)]
         return [_unpacked(record) for record in self.run("open_tickets", names, [operation, *arguments], raw=True)]
 
-    def renew(self, openings: Sequence[LeaseRequest]) -> list[bool]:
-        calls = [([keys.leased(o.lane)], [o.job_id, o.lease, o.new_lease]) for o in openings]
+    def renew(self, requests: Sequence[LeaseRequest]) -> list[bool]:
+        calls = [([keys.leased(r.lane)], [r.job_id, r.lease, r.new_lease]) for r in requests]
         return [bool(kept) for kept in self._run_all("renew", calls)]
 
     def nudge(self, lane: str, job_id: str, nudge: str, now: int) -> str:
@@ -216,9 +219,12 @@ class RedisStore:
         return cast(Mapping[str, str], self._reach(lambda: self._client.hgetall(key)))
 
     def remember(self, key: str, values: Mapping[str, str | int]) -> None:
+        """Set fields of a hash; old values are replaced."""
         self._reach(lambda: self._client.hset(key, mapping=cast(Any, dict(values))))
 
     def strike(self, key: str, values: Mapping[str, str | int]) -> int:
+        """Add 1 to the field `strikes` of a hash, set the other fields, and return the new number of strikes."""
+
         def write() -> int:
             with self._client.pipeline() as pipe:
                 pipe.hincrby(key, "strikes", 1)
@@ -238,9 +244,12 @@ class RedisStore:
         self._reach(write, again=0)
 
     def forget(self, key: str, fields: Sequence[str]) -> None:
+        """Delete fields of a hash."""
         self._reach(lambda: self._client.hdel(key, *fields))
 
     def move(self, source: str, target: str) -> None:
+        """Move all of a sorted set into another; what is in both keeps the earlier time."""
+
         def write() -> None:
             with self._client.pipeline() as pipe:
                 pipe.zunionstore(target, [target, source], aggregate="MIN")
@@ -250,6 +259,8 @@ class RedisStore:
         self._reach(write)
 
     def ripe(self, places: Sequence[tuple[str, int]], limit: int) -> list[list[tuple[str, int]]]:
+        """For each sorted set and time: the jobs in it that are due by then, at most `limit`, with their times."""
+
         def read() -> list[list[tuple[str, float]]]:
             with self._client.pipeline(transaction=False) as pipe:
                 for key, until in places:
@@ -305,7 +316,7 @@ class RedisStore:
             bell.close()
 
     def server(self) -> str:
-        """Run id and replication id: one of them changes with a restart and with a failover there and back again."""
+        """Run id and replication id. One of them is new after a restart, and after a failover to a replica and back."""
 
         def read() -> list[dict[str, Any]]:
             with self._client.pipeline(transaction=False) as pipe:
@@ -332,6 +343,8 @@ class RedisStore:
         return int(after), [str(job_id) for job_id, _ in entries]
 
     def repair(self, standings: Sequence[ExpectedPlaces], repair: bool) -> list[list[str]]:
+        """Report for each job which of its places in the indexes are wrong; correct them only if `repair` is True."""
+
         def run() -> list[list[str]]:
             with self._client.pipeline(transaction=False) as pipe:
                 for standing in standings:
@@ -343,6 +356,7 @@ class RedisStore:
         return self._reach(run)
 
     def remove_misplaced(self, name: str, job_id: str, version: int | None, repair: bool) -> bool:
+        """Whether a job stands in a set where it does not belong; it is removed only if `repair` is True."""
         arguments = ["" if version is None else version, job_id, int(repair)]
         return bool(self.run("remove_misplaced", [keys.record(job_id), name], arguments))
 

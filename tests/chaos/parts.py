@@ -95,7 +95,7 @@ class SimulatedStore:
         return reach
 
     def _reach(self, name: str, call: Callable[[], Any]) -> Any:
-        again = 0 if name in ONCE else redis_store.AGAIN
+        again = 0 if name in ONCE else redis_store.RETRIES
         while True:
             try:
                 return self._simulation.effect("store", name, call, redis.ConnectionError(), redis.TimeoutError())
@@ -103,7 +103,7 @@ class SimulatedStore:
                 again -= 1
                 if again < 0:
                     raise LedgerUnavailable("pretended") from None
-                self._simulation.sleep(redis_store.AGAIN_PAUSE_S)
+                self._simulation.sleep(redis_store.RETRY_PAUSE_S)
 
 
 class SimulatedRedisStore(SimulatedStore):
@@ -113,7 +113,7 @@ class SimulatedRedisStore(SimulatedStore):
         super().__init__(store, simulation)
         original_reach, refused, lost = RedisStore._reach, redis.ConnectionError(), redis.TimeoutError()
 
-        def reach(call: Callable[[], Any], again: int = redis_store.AGAIN) -> Any:
+        def reach(call: Callable[[], Any], again: int = redis_store.RETRIES) -> Any:
             name = CALL_NAMES.get(threading.get_ident(), "store")
             return original_reach(store, lambda: simulation.effect("store", name, call, refused, lost), again)
 
