@@ -120,8 +120,9 @@ def test_a_paid_clip_that_breaks_off_is_fetched_again(world: World, lay: Lay, na
 @pytest.mark.parametrize(
     ("data", "told"),
     [
-        (CUT["in its media"], "breaks off after 1679 bytes, in 'mdat'"),
-        (CUT["in its header"], "breaks off after 1679 bytes, in 'moov'"),
+        # How long the clip is depends on the encoder's threads, so on the machine.
+        (CUT["in its media"], "breaks off after {size} bytes, in 'mdat'"),
+        (CUT["in its header"], "breaks off after {size} bytes, in 'moov'"),
         (OTHER["a page"], "an html or xml page, not a clip"),
         (OTHER["json"], "json, not a clip"),
         (OTHER["nothing"], "empty"),
@@ -131,11 +132,12 @@ def test_a_paid_clip_that_breaks_off_is_fetched_again(world: World, lay: Lay, na
 def test_what_never_becomes_a_clip_is_told_as_what_it_is(
     world: World, lay: Lay, data: Callable[[], bytes], told: str
 ) -> None:
-    job = made(world, lay(data()).url)
+    content = data()
+    job = made(world, lay(content).url)
 
     assert (job.state, why(job)) == (State.FAILED, "result_invalid")
     assert job.error
-    assert told in job.error.message
+    assert told.format(size=len(content)) in job.error.message
     assert world.bucket(job).keys() == {"manifest.json"}
 
 
