@@ -6,19 +6,13 @@ The gateway takes an id once. It is asked first; only what it surely has not is 
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from rushes.shared.domain import events, schedule
 from rushes.shared.domain.events import Event
-from rushes.shared.domain.http_messages import Request
 from rushes.shared.domain.job import Job
 from rushes.shared.domain.moves.submitting import is_not_taken
 from rushes.shared.operations.task_query import query_by_key
-from rushes.shared.providers import PROVIDERS
-from rushes.shared.providers.base import Submission
 from rushes.shared.services import Services
-from rushes.shared.storage.archive import ArchiveUnavailable
-from rushes.worker.submit import JOURNAL_RETRY_S, idempotency_key, post
+from rushes.worker.submit import idempotency_key, post_again
 
 # While the gateway is paused nothing is sent there; somebody may end the pause at any time.
 PAUSED_S = 60
@@ -45,20 +39,4 @@ def send_again(job: Job, services: Services) -> Event | None:
     after = services.ledger.apply(job.id, resent, now, known=job)
     if after is None or after.ended or after.current.resent_at != now:
         return None
-    call = same_call(after, services)
-    try:  # who wrote the attempt down may have died before it was journalled
-        services.journal.record_intents([(after, call)], now)
-    except ArchiveUnavailable as unavailable:
-        return events.Deferred(schedule.after(now, JOURNAL_RETRY_S), str(unavailable))
-    outcome, text = post(call, attempt.provider, services)
-    if isinstance(outcome, events.Accepted):  # a refusal of this call says nothing of the first
-        services.journal.record_outcome(job, outcome, text, services.now())
-    return outcome
-
-
-def same_call(job: Job, services: Services) -> Request:
-    """The paid call of the newest attempt exactly as it was sent before."""
-    attempt = job.current
-    submission = Submission(job.request, idempotency_key(job, attempt.number))
-    request = PROVIDERS[attempt.provider].submit_request(submission, services.access(attempt.provider, attempt))
-    return replace(request, json=attempt.body)
+    return post_again(after, services)

@@ -334,9 +334,14 @@ def repeat_call(job: Job, services: Services) -> Event:
     attempt = job.current
     if attempt.body is None or job.setbacks >= schedule.ASK_AGAIN_TRIES:
         return wait_or_resubmit(job, services)
-    provider = PROVIDERS[attempt.provider]
-    access = services.access(attempt.provider, attempt)
-    request = provider.submit_request(Submission(job.request, idempotency_key(job, attempt.number)), access)
+    return post_again(job, services)
+
+
+def post_again(job: Job, services: Services) -> Event:
+    """Make the paid call of the newest attempt again, exactly as it was sent: under the same id it is paid for once."""
+    attempt = job.current
+    submission = Submission(job.request, idempotency_key(job, attempt.number))
+    request = PROVIDERS[attempt.provider].submit_request(submission, services.access(attempt.provider, attempt))
     repeated, now = replace(request, json=attempt.body), services.now()
     try:  # the first worker may have died before it wrote the journal: this may be the call that is paid for
         services.journal.record_intents([(job, repeated)], now)

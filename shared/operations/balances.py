@@ -43,7 +43,7 @@ def ask_due(services: Services) -> list[str]:
     A balance that cannot be had or read is logged and kept as a problem, and changes nothing else. Raises
     LedgerUnavailable.
     """
-    asked = []
+    gateways = []
     for name in services.settings.gateways:
         access, balance_store = services.access(name), services.ledger.balances
         if not PROVIDERS[name].balance_requests(access):
@@ -52,8 +52,8 @@ def ask_due(services: Services) -> list[str]:
         health = services.ledger.gateways.health(name)
         if balances.is_due(reading, health, now) and balance_store.take_lease(name, reading):
             _keep(name, ask(PROVIDERS[name], access, services.http_client), services)
-            asked.append(name)
-    return asked
+            gateways.append(name)
+    return gateways
 
 
 def ask(provider: Provider, access: Access, http_client: HttpClient) -> Balance | str:

@@ -41,6 +41,8 @@ def query_by_key(attempt: Attempt, key: str, services: Services) -> Event:
     """Query the gateway by our own id of an attempt: Accepted, NotFound, or Lost or Unclear if it gives no answer."""
     provider, access = PROVIDERS[attempt.provider], services.access(attempt.provider, attempt)
     request = provider.key_query_request(key, access)
+    if request is None:
+        return events.Unclear(f"{provider.name} has no query by an id of ours")
     try:
         response = services.http_client.send(request, deadline_s=schedule.POLL_DEADLINE_S)
     except (NotSent, AnswerLost) as lost:

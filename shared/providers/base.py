@@ -94,8 +94,8 @@ class Provider:
     models: ClassVar[Mapping[str, ModelSupport]]
     idempotent: ClassVar[bool] = False
     """Whether a submit that is sent again under the same Idempotency-Key is paid for once."""
-    askable: ClassVar[bool] = False
-    """Whether it can be queried by our own id of an attempt (the idempotency key), and accepts each id once."""
+    key_query_path: ClassVar[str | None] = None
+    """Contains `{key}`: the query by our own id of an attempt, where it can be asked so and accepts each id once."""
     calls_back: ClassVar[bool] = False
     query_batch: ClassVar[int] = 1
     """How many tasks one query may be about (`batch_query_request`, `part_of`)."""
@@ -190,23 +190,31 @@ class Provider:
 
     def query_request(self, task_id: str, access: Access) -> Request:
         """The call that asks for the state of a task."""
-        return Request("GET", self.url(_fill_path(self.query_path, task_id), access), access.bearer)
+        return self.batch_query_request([task_id], access)
 
     def batch_query_request(self, task_ids: Sequence[str], access: Access) -> Request:
-        """Override if `query_batch` is over 1: the query of several tasks."""
-        raise NotImplementedError(f"{self.name}: the query of {len(task_ids)} tasks")
+        """The call that asks for the state of several tasks, at most `query_batch`: their ids with commas between."""
+        path = self.query_path.format(task_id=",".join(quote(task_id, safe="") for task_id in task_ids))
+        return Request("GET", self.url(path, access), access.bearer)
 
     def part_of(self, task_id: str, response: Response) -> Response:
         """Override if `query_batch` is over 1: the part of a response that is about one task."""
         return response
 
-    def key_query_request(self, key: str, access: Access) -> Request:
-        """Override if `askable`: the query by our own id of an attempt."""
-        raise NotImplementedError(f"{self.name}: the query by our own id")
+    @property
+    def askable(self) -> bool:
+        """Whether it can be queried by our own id of an attempt (the idempotency key), and accepts each id once."""
+        return self.key_query_path is not None
+
+    def key_query_request(self, key: str, access: Access) -> Request | None:
+        """The query by our own id of an attempt, None if it cannot be asked so."""
+        if self.key_query_path is None:
+            return None
+        return Request("GET", self.url(self.key_query_path.format(key=quote(key, safe="")), access), access.bearer)
 
     def read_key_query(self, response: Response, key: str) -> Event:
         """Override if `askable`: Accepted, NotFound (only if the gateway clearly says so), or Unclear."""
-        raise NotImplementedError(f"{self.name}: the query by our own id")
+        return events.Unclear(f"{self.name} has no query by an id of ours")
 
     def download_request(self, url: str, access: Access) -> Request:
         """The download of a clip. The key is sent only to the gateway's own origin."""

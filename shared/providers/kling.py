@@ -8,15 +8,14 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from decimal import Decimal
 from typing import Any
-from urllib.parse import quote
 
 from rushes.shared.domain import events
 from rushes.shared.domain.events import Event, Reason
-from rushes.shared.domain.http_messages import Request, Response
+from rushes.shared.domain.http_messages import Response
 from rushes.shared.domain.job import Link
 from rushes.shared.providers.base import (
     FIRST_LAST,
@@ -72,7 +71,7 @@ class Kling(Provider):
         ("several independent public clients, for text, image, and first and last frame", "2026-11-30"),
     )
     query_path = "/tasks?task_ids={task_id}"
-    askable = True
+    key_query_path = "/tasks?external_task_ids={key}"
     query_batch = 20  # no document gives a limit
     calls_back = True
     signs = True
@@ -96,21 +95,13 @@ class Kling(Provider):
         say = {MOTION: motion_body, TEXT: text_body}.get(operation_of(submission.request), image_body)
         return {**say(submission.request), "options": options(submission)}
 
-    def batch_query_request(self, task_ids: Sequence[str], access: Access) -> Request:
-        return Request(
-            "GET", access.url(f"/tasks?task_ids={','.join(quote(each, safe='') for each in task_ids)}"), access.bearer
-        )
-
     def part_of(self, task_id: str, response: Response) -> Response:
         payload = json_object(response)
         tasks = value_at(payload, "data")
         if payload is None or not isinstance(tasks, list):
             return response
-        ours = [task for task in tasks if text_at(task, "id") == task_id]
-        return replace(response, body=json.dumps({**payload, "data": ours}).encode())
-
-    def key_query_request(self, key: str, access: Access) -> Request:
-        return Request("GET", access.url(f"/tasks?external_task_ids={quote(key, safe='')}"), access.bearer)
+        matches = [task for task in tasks if text_at(task, "id") == task_id]
+        return replace(response, body=json.dumps({**payload, "data": matches}).encode())
 
     def read_key_query(self, response: Response, key: str) -> Event:
         payload = json_object(response)
@@ -119,8 +110,10 @@ class Kling(Provider):
             return self.read_query_error(response.status, payload or {}, response)
         if not tasks:
             return events.NotFound()
-        ours = [text_at(task, "id") for task in tasks if text_at(task, "external_id") == key]
-        return events.Accepted(ours[0]) if len(ours) == 1 and ours[0] else events.Unclear("names no task of ours")
+        task_ids = [text_at(task, "id") for task in tasks if text_at(task, "external_id") == key]
+        if len(task_ids) == 1 and task_ids[0]:
+            return events.Accepted(task_ids[0])
+        return events.Unclear("names no task of ours")
 
     def reason_for_status(self, status: int, error: ErrorBody, sent: str) -> Reason | None:
         # The first call was taken: of this one that is no refusal, for the task is to be had.
@@ -152,8 +145,8 @@ class Kling(Provider):
         if not isinstance(bills, list) or any(value_at(bill, "charge_type") != "cash" for bill in bills):
             return None
         amounts = [decimal_at(bill, "amount") for bill in bills if value_at(bill, "currency") == "USD"]
-        told = [amount for amount in amounts if amount is not None]
-        return sum(told, Decimal(0)) if len(told) == len(bills) else None
+        known = [amount for amount in amounts if amount is not None]
+        return sum(known, Decimal(0)) if len(known) == len(bills) else None
 
     def made_s(self, payload: Mapping[str, Any]) -> Decimal | None:
         return decimal_at(payload, "data.0.outputs.0.duration", "outputs.0.duration")
@@ -191,8 +184,8 @@ def clip_settings(request: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def contents(request: Mapping[str, Any], kinds: Mapping[str, str]) -> list[dict[str, Any]]:
-    said = [{"type": "prompt", "text": request["prompt"]}] if request.get("prompt") else []
-    return said + [{"type": kind, "url": request[name]} for kind, name in kinds.items() if request.get(name)]
+    prompts = [{"type": "prompt", "text": request["prompt"]}] if request.get("prompt") else []
+    return prompts + [{"type": kind, "url": request[name]} for kind, name in kinds.items() if request.get(name)]
 
 
 def options(submission: Submission) -> dict[str, Any]:

@@ -96,15 +96,16 @@ def _takes_back(job: Any, event: Any, now: int, policy: Any) -> Any:
 
 def _another_id(job: Any, services: Any) -> Any:
     """What is sent again is sent under an id of its own."""
-    call = SAME_CALL(job, services)
-    return replace(call, json={**call.json, "options": {**call.json["options"], "external_task_id": "another"}})
+    body = job.current.body
+    options = {**body["options"], "external_task_id": "another"}
+    return POST_AGAIN(job.with_attempt(body={**body, "options": options}), services)
 
 
 def _not_asked(attempt: Any, key: str, services: Any) -> Any:
     return events.NotFound()
 
 
-SAME_CALL = own_id_query.same_call
+POST_AGAIN = own_id_query.post_again
 LEASE = (
     (
         "open_tickets",
@@ -177,7 +178,7 @@ SAFEGUARDS: dict[str, Safeguard] = {
         "what is sent again is sent under the same id",
         ("answer lost, shown late", "lost"),
         "was paid for already",
-        off=lambda: replaced((own_id_query, "same_call", _another_id)),
+        off=lambda: replaced((own_id_query, "post_again", _another_id)),
     ),
     "asked first": Safeguard(
         "nothing is sent again that was not asked for before",

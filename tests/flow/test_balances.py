@@ -29,9 +29,9 @@ def shown(world: World, gateway: str) -> dict[str, Any]:
 @pytest.mark.parametrize("gateway", TELLING)
 def test_a_balance_is_read_and_shown(world: World, gateway: str) -> None:
     leave(world, gateway, "12.5")
-    asked = balances.ask_due(world.services)
+    gateways = balances.ask_due(world.services)
 
-    assert tuple(asked) == TELLING
+    assert tuple(gateways) == TELLING
     balance = shown(world, gateway)
     assert (balance["usd"], balance["unlimited"], balance["problem"], balance["days_left"]) == (
         "12.5",
@@ -58,24 +58,24 @@ def test_gateways_that_tell_no_balance_show_none(world: World) -> None:
 
 def test_it_is_asked_for_every_ten_minutes_by_one_process(open_world: Callable[..., World]) -> None:
     first, second = open_world(), open_world()
-    asked = [balances.ask_due(first.services), balances.ask_due(second.services)]
+    gateways = [balances.ask_due(first.services), balances.ask_due(second.services)]
     for world in (first, second):
         world.advance(599)
-    asked.append(balances.ask_due(second.services))
+    gateways.append(balances.ask_due(second.services))
     for world in (first, second):
         world.advance(2)
-    asked += [balances.ask_due(second.services), balances.ask_due(first.services)]
+    gateways += [balances.ask_due(second.services), balances.ask_due(first.services)]
 
-    assert [len(names) for names in asked] == [3, 0, 0, 3, 0]
+    assert [len(names) for names in gateways] == [3, 0, 0, 3, 0]
 
 
 def test_while_one_process_asks_no_other_does(open_world: Callable[..., World]) -> None:
     first, second = open_world(), open_world()
-    asked: list[list[str]] = []
-    with first.before(first.http_client, "send", lambda: asked.append(balances.ask_due(second.services))):
-        asked.append(balances.ask_due(first.services))
+    gateways: list[list[str]] = []
+    with first.before(first.http_client, "send", lambda: gateways.append(balances.ask_due(second.services))):
+        gateways.append(balances.ask_due(first.services))
 
-    assert asked == [["apimodels", "newapi"], ["apimart"]]
+    assert gateways == [["apimodels", "newapi"], ["apimart"]]
 
 
 def test_how_long_it_lasts_follows_from_the_week(world: World) -> None:
@@ -113,12 +113,12 @@ def test_a_balance_that_cannot_be_read_changes_nothing_and_is_told(
     known = shown(world, "apimart")
     world.fault("apimart", fault, stage="balance", **options)
     world.advance(600)
-    asked = balances.ask_due(world.services)
+    gateways = balances.ask_due(world.services)
     broken = shown(world, "apimart")
     world.advance(600)
     balances.ask_due(world.services)
 
-    assert "apimart" in asked
+    assert "apimart" in gateways
     assert broken["problem"]
     assert {**broken, "problem": None} == known
     assert world.ledger.gateways.paused_until("apimart") == 0
@@ -163,10 +163,10 @@ def test_a_rest_that_is_too_small_does_not_end_every_pause(world: World) -> None
     world.run_until(lambda: world.ledger.gateways.paused_until("apimart") > world.clock())
     paused_until = world.ledger.gateways.paused_until("apimart")
     world.advance((asked_at + 60_001 - world.clock()) / 1000)
-    asked = balances.ask_due(world.services)
+    gateways = balances.ask_due(world.services)
 
     assert tried_at_once
-    assert asked == ["apimart"]
+    assert gateways == ["apimart"]
     assert world.ledger.gateways.paused_until("apimart") == paused_until > world.clock()
 
 

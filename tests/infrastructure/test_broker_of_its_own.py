@@ -89,8 +89,8 @@ def test_every_process_waits_for_a_broker_that_is_away_and_goes_on(broker_server
 
 
 def outages(site: Site, start: int) -> Counter[str]:
-    told = [line[line.index("{") :] for line in lines_since(site, start) if "broker" in line and "{" in line]
-    return Counter(event for line in told if not (event := json.loads(line)["event"]).startswith("over:"))
+    broker_lines = [line[line.index("{") :] for line in lines_since(site, start) if "broker" in line and "{" in line]
+    return Counter(event for line in broker_lines if not (event := json.loads(line)["event"]).startswith("over:"))
 
 
 def doctor_on(stack: Stack) -> list[doctor.Finding]:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
-import shutil
+import os
+import signal
+import subprocess
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -44,22 +45,23 @@ def setting(name: str, value: str, usual: str) -> Outage:
 
 
 def cannot_save(client: redis.Redis) -> None:
-    """As on a full disk: the snapshot fails, and then writes are refused (MISCONF)."""
-    data = Path(client.config_get("dir")["dir"]) / "away"
-    data.mkdir()
-    try:
-        client.config_set("dir", str(data))
-    except redis.ResponseError:
-        pytest.skip("Redis 7 and later protect where they save")
-    shutil.rmtree(data)
+    """As on a full disk: a snapshot fails, and then writes are refused (MISCONF). The process that saves is killed."""
     client.config_set("save", "3600 1")
+    client.config_set("rdb-key-save-delay", "1000000")  # µs for each key: it surely still saves when it is killed
     client.bgsave()
+    for saving in children(client.info("server")["process_id"]):
+        os.kill(saving, signal.SIGKILL)
     wait_until(lambda: client.info("persistence")["rdb_last_bgsave_status"] == "err", "a snapshot that fails")
 
 
 def can_save(client: redis.Redis) -> None:
-    client.config_set("dir", str(Path(client.config_get("dir")["dir"]).parent))
+    client.config_set("rdb-key-save-delay", "0")
     client.config_set("save", "")
+
+
+def children(pid: int) -> list[int]:
+    found = subprocess.run(["ps", "-o", "pid=", "--ppid", str(pid)], capture_output=True, text=True, check=False)
+    return [int(child) for child in found.stdout.split()]
 
 
 OUTAGES = {
@@ -107,8 +109,8 @@ def is_told(word: str, lines: list[str]) -> bool:
 
 def reasons(lines: list[str]) -> list[str]:
     """The events of the lines that tell of an outage."""
-    told = [line[line.index("{") :] for line in lines if "out of reach" in line or "cannot be compared" in line]
-    return [event for line in told if not (event := json.loads(line)["event"]).startswith("over:")]
+    outage_lines = [line[line.index("{") :] for line in lines if "out of reach" in line or "cannot be compared" in line]
+    return [event for line in outage_lines if not (event := json.loads(line)["event"]).startswith("over:")]
 
 
 # --- the launcher

@@ -32,19 +32,19 @@ def at(model: dict[str, Any], provider: str) -> dict[str, Any]:
 
 
 def test_every_model_is_told_with_its_operations_and_fields(web: Web) -> None:
-    told = models(web)
+    models_by_id = models(web)
 
-    assert list(told) == list(MODELS)
-    assert told["kling-v3"]["operations"] == ["text", "image", "first_last"]
-    assert told["kling-v2-6-motion-control"]["operations"] == ["motion"]
-    assert "voice_ids" in told["kling-v2-6"]["fields"]
-    assert "voice_ids" not in told["kling-v3"]["fields"]
-    assert told["kling-v3"]["limits"]["duration"] == {"values": list(range(3, 16))}
-    assert told["kling-v2-6"]["limits"]["duration"] == {"values": [5, 10]}
-    assert told["kling-v3"]["limits"]["prompt"] == {"max_chars": 2500}
-    assert told["kling-v3"]["limits"]["mode"] == {"values": ["std", "pro", "4k"]}
-    assert told["kling-v3"]["limits"]["multi_prompt"]["shot"]["duration"] == {"min": 1, "max": 15}
-    assert told["kling-v3-motion-control"]["limits"]["video_url"]["max_s_video"] == 30
+    assert list(models_by_id) == list(MODELS)
+    assert models_by_id["kling-v3"]["operations"] == ["text", "image", "first_last"]
+    assert models_by_id["kling-v2-6-motion-control"]["operations"] == ["motion"]
+    assert "voice_ids" in models_by_id["kling-v2-6"]["fields"]
+    assert "voice_ids" not in models_by_id["kling-v3"]["fields"]
+    assert models_by_id["kling-v3"]["limits"]["duration"] == {"values": list(range(3, 16))}
+    assert models_by_id["kling-v2-6"]["limits"]["duration"] == {"values": [5, 10]}
+    assert models_by_id["kling-v3"]["limits"]["prompt"] == {"max_chars": 2500}
+    assert models_by_id["kling-v3"]["limits"]["mode"] == {"values": ["std", "pro", "4k"]}
+    assert models_by_id["kling-v3"]["limits"]["multi_prompt"]["shot"]["duration"] == {"min": 1, "max": 15}
+    assert models_by_id["kling-v3-motion-control"]["limits"]["video_url"]["max_s_video"] == 30
 
 
 @pytest.mark.parametrize("name", ACCEPTED)
@@ -55,8 +55,8 @@ def test_every_field_of_an_accepted_request_is_a_field_of_its_model(web: Web, na
 
 
 def test_each_gateway_says_what_it_does_with_a_model_and_for_how_much(web: Web) -> None:
-    told = models(web)
-    apimart = at(told["kling-v3"], "apimart")
+    models_by_id = models(web)
+    apimart = at(models_by_id["kling-v3"], "apimart")
 
     assert apimart["modes"] == ["std", "pro", "4k"]
     assert apimart["operations"] == ["text", "image", "first_last"]
@@ -73,9 +73,9 @@ def test_each_gateway_says_what_it_does_with_a_model_and_for_how_much(web: Web) 
         "confidence": "third_party",
         "note": None,
     }
-    assert at(told["kling-v2-6"], "apimodels")["guessed"] == ["sound", "voice_ids"]
-    assert at(told["kling-v3"], "evolink")["model"] == "kling-v3-{text,image}-to-video"
-    assert [row["duration"] for row in at(told["kling-v2-6"], "apimodels")["prices"]] == [5, 10] * 4
+    assert at(models_by_id["kling-v2-6"], "apimodels")["guessed"] == ["sound", "voice_ids"]
+    assert at(models_by_id["kling-v3"], "evolink")["model"] == "kling-v3-{text,image}-to-video"
+    assert [row["duration"] for row in at(models_by_id["kling-v2-6"], "apimodels")["prices"]] == [5, 10] * 4
 
 
 def test_an_unknown_price_is_told_as_one(web: Web) -> None:
@@ -87,9 +87,9 @@ def test_an_unknown_price_is_told_as_one(web: Web) -> None:
 
 def test_only_enabled_gateways_are_told() -> None:
     keyless: dict[str, str | None] = {f"{name.upper()}_API_KEY": None for name in GATEWAYS if name != "evolink"}
-    told = models(Web(parts_over(MemoryStore(), **keyless)))
+    models_by_id = models(Web(parts_over(MemoryStore(), **keyless)))
 
-    assert {gateway["provider"] for model in told.values() for gateway in model["gateways"]} == {"evolink"}
+    assert {gateway["provider"] for model in models_by_id.values() for gateway in model["gateways"]} == {"evolink"}
 
 
 def test_a_key_is_needed(web: Web) -> None:

@@ -71,12 +71,23 @@ class Receiver(ThreadingHTTPServer):
 
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), _Receive)
-        self.bodies: list[Any] = []
-        self.headers: list[dict[str, str]] = []
-        self.paths: list[str] = []
+        # Path, headers and body together: requests are answered by threads, which may end in another order.
+        self.requests: list[tuple[str, dict[str, str], Any]] = []
         self.statuses: list[int] = []
         self.origin = f"http://127.0.0.1:{self.server_address[1]}"
         self.url = f"{self.origin}/callbacks?token=t"
+
+    @property
+    def paths(self) -> list[str]:
+        return [path for path, _, _ in self.requests]
+
+    @property
+    def headers(self) -> list[dict[str, str]]:
+        return [headers for _, headers, _ in self.requests]
+
+    @property
+    def bodies(self) -> list[Any]:
+        return [body for _, _, body in self.requests]
 
 
 class _Receive(BaseHTTPRequestHandler):
@@ -84,12 +95,10 @@ class _Receive(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-        self.server.headers.append(dict(self.headers))
-        self.server.paths.append(self.path)
         self.send_response(self.server.statuses.pop(0) if self.server.statuses else 200)
         self.send_header("Content-Length", "0")
         self.end_headers()
-        self.server.bodies.append(body)
+        self.server.requests.append((self.path, dict(self.headers), body))
 
     def log_message(self, *_: Any) -> None:
         pass

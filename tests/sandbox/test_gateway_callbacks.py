@@ -64,22 +64,22 @@ def test_apimodels_calls_back_of_a_failure_without_a_result(client, receiver):
 def test_evolink_calls_back_with_what_a_query_would_say(client, receiver):
     task = told(client, "evolink", receiver)
     body = arrivals(receiver, 1)[0]
-    said = client.query("evolink", task).json
+    answer = client.query("evolink", task).json
 
-    assert body["results"][0].split("?")[0] == said["results"][0].split("?")[0]
-    assert {**body, "results": []} == {**said, "results": []}
+    assert body["results"][0].split("?")[0] == answer["results"][0].split("?")[0]
+    assert {**body, "results": []} == {**answer, "results": []}
 
 
 @pytest.mark.parametrize("slash", ["", "/"])
 def test_apimart_calls_back_below_the_webhook_with_what_a_query_would_say(client, receiver, slash):
     task = client.submitted("apimart", {**DOCUMENTED["apimart"], "webhook": f"{receiver.origin}/told{slash}"})
     body = arrivals(receiver, 1)[0]
-    said = client.query("apimart", task).json
+    answer = client.query("apimart", task).json
 
     assert receiver.paths[0] == "/told/callback"
-    for each in (body, said):
+    for each in (body, answer):
         each["data"]["result"]["videos"][0] = {}
-    assert body == said
+    assert body == answer
 
 
 @pytest.mark.parametrize(

@@ -121,8 +121,10 @@ foreign = {n for n in new if any((path / n).exists() or (path / f"{n}.py").exist
 print(sorted(foreign), sorted(name for name in sys.modules if name.startswith("rushes.shared.")))
 """
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    ours = [f"rushes.shared.client{name}" for name in ("", ".client", ".documents", ".errors", ".events", ".transport")]
-    assert ran.stdout.strip() == f"[] {ours}"
+    modules = [
+        f"rushes.shared.client{name}" for name in ("", ".client", ".documents", ".errors", ".events", ".transport")
+    ]
+    assert ran.stdout.strip() == f"[] {modules}"
 
 
 SERVER = ("celery", "kombu", "redis", "hiredis", "flask", "flask_smorest", "marshmallow", "boto3", "botocore", "pycurl")

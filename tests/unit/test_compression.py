@@ -10,29 +10,29 @@ from rushes.shared.ledger import compression, record
 
 
 def test_what_was_packed_comes_back() -> None:
-    held = record.encode(job(attempts=(attempt(link=link()),)), "0a1b2c")
-    assert compression.unpack(compression.pack(held)) == held
+    text = record.encode(job(attempts=(attempt(link=link()),)), "0a1b2c")
+    assert compression.unpack(compression.pack(text)) == text
 
 
 @given(st.text().map(lambda text: text.encode("utf-8", "backslashreplace").decode()))
 def test_any_words_come_back(words: str) -> None:
-    held = f"1 0a 0 1 - -\n{words}"
-    assert compression.unpack(compression.pack(held)) == held
+    text = f"1 0a 0 1 - -\n{words}"
+    assert compression.unpack(compression.pack(text)) == text
 
 
 def test_the_header_stays_readable_for_the_programs() -> None:
-    held = record.encode(job(), "0a1b2c")
-    assert compression.pack(held).partition(b"\n")[0].decode() == held.partition("\n")[0]
+    text = record.encode(job(), "0a1b2c")
+    assert compression.pack(text).partition(b"\n")[0].decode() == text.partition("\n")[0]
 
 
 def test_a_record_that_was_never_packed_is_read() -> None:
-    held = record.encode(job(), "0a1b2c")
-    assert compression.unpack(held.encode()) == held
+    text = record.encode(job(), "0a1b2c")
+    assert compression.unpack(text.encode()) == text
 
 
 def test_a_typical_record_is_packed_to_less_than_half() -> None:
-    held = record.encode(job(), "0a1b2c")
-    assert len(compression.pack(held)) < len(held) / 2
+    text = record.encode(job(), "0a1b2c")
+    assert len(compression.pack(text)) < len(text) / 2
 
 
 def test_a_dictionary_is_never_changed() -> None:

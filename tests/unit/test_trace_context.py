@@ -11,7 +11,7 @@ TRACE, PARENT = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
 
 
 @pytest.mark.parametrize(
-    ("told", "kept"),
+    ("header", "kept"),
     [
         (f"00-{TRACE}-{PARENT}-01", f"{TRACE}-01"),
         (f" 00-{TRACE}-{PARENT}-00 ", f"{TRACE}-00"),
@@ -28,8 +28,8 @@ TRACE, PARENT = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
         (17, None),
     ],
 )
-def test_of_a_traceparent_the_trace_and_its_flags_are_kept(told: str | None, kept: str | None) -> None:
-    assert trace_context.parse(told) == kept
+def test_of_a_traceparent_the_trace_and_its_flags_are_kept(header: str | None, kept: str | None) -> None:
+    assert trace_context.parse(header) == kept
 
 
 def test_a_job_goes_on_in_its_callers_trace() -> None:

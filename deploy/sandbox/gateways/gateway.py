@@ -133,8 +133,8 @@ class Gateway(ABC):
         """The body of an error response."""
 
     def balance_body(self, usd: Decimal) -> dict[str, Any]:
-        """The response body to a query of the balance, where the gateway has such a route."""
-        raise NotImplementedError
+        """The response body to a query of the balance; only a gateway with such a route in `routes` is asked."""
+        return {"balance": float(usd)}
 
     def unknown_task_error(self, task_id: str) -> Refusal:
         """The error for an unknown task id."""
