@@ -55,7 +55,7 @@ class HandlePool(Generic[T]):
         with self._lock:
             idle = self._idle[key] = self._idle.pop(key, [])  # the most recently used key comes last
             idle.append(item)
-            self._lock.notify()
+            self._lock.notify_all()  # of the threads that wait, each for its own key, one can use it
             dropped = [idle.pop(0)] if len(idle) > self._max_per_key else []
             if len(self._idle) > self._max_keys:
                 dropped += self._idle.pop(next(iter(self._idle)))
