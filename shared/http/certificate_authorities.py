@@ -5,6 +5,7 @@ from __future__ import annotations
 import atexit
 import os
 import ssl
+import sys
 import tempfile
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
@@ -43,11 +44,17 @@ def check_certificates(path: str) -> None:
 
 @lru_cache
 def _write_bundle(paths: tuple[str, ...]) -> str:
-    """Write a temporary file that is removed at exit. libcurl caches authorities only if they come from a file."""
-    handle, path = tempfile.mkstemp(prefix="rushes-authorities-", suffix=".pem")
-    with open(handle, "w", encoding="utf-8") as file:
-        file.write(_read_certificates(paths))
-    atexit.register(_remove, path, os.getpid())
+    """Write the certificates where libcurl can read them. It caches authorities only if they come from a file.
+
+    On Linux the file is in memory: a process that is killed cannot leave it behind.
+    """
+    if sys.platform == "linux":
+        path = f"/proc/self/fd/{os.memfd_create('rushes-authorities')}"  # left open: the path holds while it is
+    else:
+        handle, path = tempfile.mkstemp(prefix="rushes-authorities-", suffix=".pem")
+        os.close(handle)
+        atexit.register(_remove, path, os.getpid())
+    Path(path).write_text(_read_certificates(paths), encoding="utf-8")
     return path
 
 

@@ -107,14 +107,22 @@ def test_a_file_without_certificates_is_told(tmp_path: Path, content: str | None
         check_certificates(str(file))
 
 
-def test_what_is_joined_is_written_once_and_goes_with_its_process(own_authority: OwnAuthority) -> None:
+def test_what_is_joined_is_written_once_and_a_killed_process_leaves_nothing(
+    own_authority: OwnAuthority, tmp_path: Path
+) -> None:
     file, _ = own_authority
     code = (
         "import os; from rushes.shared.http import certificate_bundle as joined;"
-        f"path = joined({{}}, {file!r}); assert path == joined({{}}, {file!r}); assert os.path.exists(path);"
-        "child = os.fork();\nif child: os.waitpid(child, 0); assert os.path.exists(path); print(path)"
+        f"path = joined({{}}, {file!r}); assert path == joined({{}}, {file!r}); "
+        "child = os.fork();\nif child: os.waitpid(child, 0)\n"
+        "print(open(path).read().count('BEGIN CERTIFICATE'), flush=True); os.kill(os.getpid(), 9)"
     )
-    completed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
+    environ = {**os.environ, "TMPDIR": str(temporary)}
+    completed = subprocess.run([sys.executable, "-c", code], check=False, capture_output=True, text=True, env=environ)
 
-    assert completed.stdout.strip().endswith(".pem")
-    assert not os.path.exists(completed.stdout.strip())
+    counts = [int(count) for count in completed.stdout.split()]
+    assert len(counts) == 2, completed.stderr  # the child's, and its parent's after it
+    assert min(counts) > 1
+    assert list(temporary.iterdir()) == []
