@@ -333,8 +333,9 @@ def body_to_send(provider: str, body: dict[str, Any], seconds: Decimal | None) -
 
 
 def visible_job(job_id: str, caller: Caller) -> Job:
-    """The job, if the caller may see it; raises 404 for an unknown job and for another tenant's alike."""
-    job = services().ledger.get(job_id)
+    """The job of an id, whole or short, if the caller may see it; 404 for an unknown job and another tenant's alike."""
+    ledger = services().ledger
+    job = ledger.get(job_id) or ledger.overview.find(caller.scope, job_id, services().now())
     if job is None or caller.scope not in (None, job.tenant):
         raise NotFound("There is no such job.")
     return job

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import secrets
 import threading
 
@@ -57,3 +58,30 @@ def number(job_id: str) -> int:
 def made_at(job_id: str) -> int:
     """The moment (ms) that a job's id begins with."""
     return number(job_id) >> RANDOM_BITS
+
+
+# A short id leaves out the first letters of the moment: it names one job of the last SHORT_SPAN_MS, which is a year.
+SHORT = re.compile(f"[{CROCKFORD}]{{10}}")
+TIME_LETTERS, END_LETTERS = 7, 3
+SHORT_SPAN_MS = 32**TIME_LETTERS
+# The clock of the process that made an id may be ahead by this much.
+SET_AHEAD_MS = 3_600_000
+
+
+def short(job_id: str) -> str:
+    """The ten letters by which a person names a job: most of the moment in its id, and the id's end.
+
+    Ids that one process makes in one millisecond follow each other, so they differ in their ends.
+    """
+    letters = job_id.removeprefix("job_")
+    return letters[10 - TIME_LETTERS : 10] + letters[-END_LETTERS:]
+
+
+def parse_short(text: str, now: int) -> tuple[str, str] | None:
+    """Where the newest id with this short form begins and ends; None where the text is no short id."""
+    letters = text.strip().upper().removeprefix("JOB_")
+    if not SHORT.fullmatch(letters):
+        return None
+    moment = int(letters[:TIME_LETTERS].translate(DIGITS), 32)
+    moment += (now + SET_AHEAD_MS - moment) // SHORT_SPAN_MS * SHORT_SPAN_MS
+    return f"job_{ulid(moment << RANDOM_BITS)[:10]}", letters[-END_LETTERS:]

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from rushes.shared.domain import schedule
+from rushes.shared.domain import ids, schedule
 from rushes.shared.domain.job import Job, State
 from rushes.shared.ledger import keys, record
 from rushes.shared.ledger.store import Store
 
 # So many jobs of a lane are looked at to tell how long they wait.
 SAMPLE = 20
+# So many jobs of one millisecond are looked at in a call; there are more only in a batch.
+FOUND_AT_ONCE = 32
+BEHIND_ALL = "~"
+"""Sorts behind every letter of an id."""
 
 
 class Overview:
@@ -30,6 +34,18 @@ class Overview:
         """Jobs newest first; of one tenant or of all, in some states, at one gateway, older than `before`."""
         names = self._indexes(tenant, set(states), provider)
         return self._jobs(self._store.newest(names, limit, before))
+
+    def find(self, tenant: str | None, short: str, now: int) -> Job | None:
+        """The job that a short id names (ids.short); of one tenant or of all. None where none does, or several do."""
+        parts = ids.parse_short(short, now)
+        if parts is None:
+            return None
+        begin, end = parts
+        names, before, found = self._indexes(tenant, set(), None), begin + BEHIND_ALL, list[str]()
+        while page := [name for name in self._store.newest(names, FOUND_AT_ONCE, before) if name.startswith(begin)]:
+            found += [name for name in page if name.endswith(end)]
+            before = page[-1]
+        return self._jobs(found)[0] if len(found) == 1 else None
 
     def oldest(self, state: State, limit: int) -> list[Job]:
         """Jobs of all tenants that stand in a state, oldest first."""

@@ -100,3 +100,23 @@ def test_a_job_keeps_its_place_in_the_line_where_the_clock_was_set_back_a_little
     now = NOW - back_ms
 
     assert schedule.accepted(ids.new_id(now), now) == now + later_ms
+
+
+def test_a_short_id_finds_its_moment_and_its_end() -> None:
+    now = 1_790_000_000_000
+    job_id = ids.IdFactory().new(now)
+
+    begin, end = ids.parse_short(ids.short(job_id), now) or ("", "")
+
+    assert (job_id.startswith(begin), job_id.endswith(end), len(begin), len(end)) == (True, True, 14, 3)
+    assert ids.parse_short(f"job_{ids.short(job_id)}".lower(), now) == (begin, end)
+    later = now + ids.SHORT_SPAN_MS - ids.SET_AHEAD_MS - 1
+    assert ids.parse_short(ids.short(job_id), later) == (begin, end)
+    assert ids.parse_short(ids.short(job_id), later + 1) != (begin, end)
+    ahead = ids.IdFactory().new(now + ids.SET_AHEAD_MS)
+    assert ahead.startswith((ids.parse_short(ids.short(ahead), now) or ("-",))[0])
+
+
+@pytest.mark.parametrize("text", ["", "8PAPKWZ16", "8PAPKWZ16WX", "8PAPKWZ16U", "8PAPKWZ1 W", "job_"])
+def test_what_is_no_short_id_is_none(text: str) -> None:
+    assert ids.parse_short(text, 1_790_000_000_000) is None

@@ -10,6 +10,7 @@ from urllib.parse import urlencode
 from flask import abort, redirect, render_template, request, url_for
 from werkzeug.exceptions import NotFound
 
+from rushes.shared.domain import ids
 from rushes.shared.domain.job import ENDED, Job, State
 from rushes.shared.providers import PROVIDERS
 from rushes.shared.settings import ADMIN
@@ -95,8 +96,8 @@ def jobs_page() -> str:
 
 
 def _redirect_to_job(text: str, visitor: Caller) -> None:
-    """Redirect to the job where the text is a whole id; this finds old jobs too."""
-    if JOB_ID.fullmatch(text):
+    """Redirect to the job where the text is an id, whole or short; this finds old jobs too."""
+    if JOB_ID.fullmatch(text) or ids.parse_short(text, services().now()):
         try:
             job = visible_job(text, visitor)
         except NotFound:
