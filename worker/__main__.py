@@ -27,7 +27,15 @@ from rushes.worker.outage_log import OutageLog
 
 log = structlog.get_logger()
 
-OPTIONS = ("--loglevel", "WARNING", "--queues", "work,enqueue", "--without-gossip", "--without-mingle")
+OPTIONS = (
+    "--without-heartbeat",
+    "--loglevel",
+    "WARNING",
+    "--queues",
+    "work,enqueue",
+    "--without-gossip",
+    "--without-mingle",
+)
 CHECK_S = 0.5
 # A worker that ends before this age failed to start. After this many failed starts in a row the launcher ends.
 MIN_AGE_S, MAX_FAILED_STARTS = 15, 3
@@ -36,7 +44,7 @@ TIMEOUT_S = 2
 
 def command(number: int) -> list[str]:
     """The command line of the Celery worker with this number."""
-    celery = [sys.executable, "-m", "celery", "--app", "rushes.worker.app", "worker", "--without-heartbeat", *OPTIONS]
+    celery = [sys.executable, "-m", "celery", "--quiet", "--app", "rushes.worker.app", "worker", *OPTIONS]
     return [*celery, "--hostname", f"rushes-{number}@%h"]
 
 

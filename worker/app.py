@@ -5,10 +5,12 @@ from __future__ import annotations
 import gc
 import os
 import sys
+import warnings
 from functools import cache
 from typing import Any
 
 from celery import Celery
+from celery.platforms import SecurityWarning
 from celery.signals import setup_logging, worker_ready
 from kombu import Queue  # type: ignore[attr-defined]
 
@@ -60,9 +62,15 @@ def queues() -> list[Queue]:
     return [Queue(QUEUE, no_ack=True), Queue("enqueue")]  # type: ignore[no-untyped-call]
 
 
+def _hide_root_warning() -> None:
+    """Celery warns of pickle run by root; only JSON is accepted here (CONFIG)."""
+    warnings.filterwarnings("ignore", category=SecurityWarning)
+
+
 def make_app() -> Celery:
     """The app; a missing setting ends the process with one line that names it."""
     message_decoding.install()
+    _hide_root_warning()
     try:
         settings = services().settings
         broker.check(settings)

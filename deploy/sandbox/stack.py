@@ -40,6 +40,7 @@ class Ports:
         return Ports(*(port or free for port, free in zip(ports, free_ports(len(ports)), strict=True)))
 
 
+LOG_FILE = "stack.log"
 USUAL = Ports(web=8000, gateways=9100, s3=9000, redis=6390)
 
 
@@ -76,7 +77,7 @@ class Stack:
         self.gateways_url = f"http://127.0.0.1:{self.ports.gateways}"
         self.inputs_url = f"{self.gateways_url}/inputs"
         self.env = {**_without_foreign(os.environ), **self._settings(), **(extra_env or {})}
-        self._log = (self.data_dir / "stack.log").open("a", encoding="utf-8", buffering=1)
+        self._log = (self.data_dir / LOG_FILE).open("a", encoding="utf-8", buffering=1)
         self._parts = Supervisor(self._part_commands(inputs), [self._log, *outputs])
         self._processes = Supervisor(procfile(commands, self.env), [self._log, *outputs])
 
@@ -161,7 +162,7 @@ class Stack:
         return f"whsec_{b64encode(digest).decode()}"
 
     def _log_tail(self) -> str:
-        return "\n".join((self.data_dir / "stack.log").read_text(encoding="utf-8").splitlines()[-30:])
+        return "\n".join((self.data_dir / LOG_FILE).read_text(encoding="utf-8").splitlines()[-30:])
 
 
 def _without_foreign(environ: Mapping[str, str]) -> dict[str, str]:

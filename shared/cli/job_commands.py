@@ -8,10 +8,12 @@ from typing import Any, TextIO
 
 import click
 
+from rushes.shared.cli import short_forms
 from rushes.shared.cli.job_options import completions, job_options, request_of
-from rushes.shared.cli.output import json_option, print_result, print_table
+from rushes.shared.cli.output import json_option, print_result
 from rushes.shared.cli.progress import changes, handle_ctrl_c, wait_for_end
-from rushes.shared.client import ApiError, Client, Job, Unreachable
+from rushes.shared.cli.tables import Column, is_whole, print_table, table_options
+from rushes.shared.client import ApiError, Client, Estimate, Job, Unreachable
 
 TIMEOUT = click.option(
     "--timeout", "timeout_s", type=click.FloatRange(min=0), help="Wait at most this long, in seconds."
@@ -45,16 +47,16 @@ def submit(file: TextIO | None, wait: bool, timeout_s: float | None, idempotency
         print_result(job, job["id"])
 
 
-@click.command()
+@click.command(short_help="Wait for a job's end, with a progress bar.")
 @JOB
 @TIMEOUT
 @json_option
 def watch(job_id: str, timeout_s: float | None) -> None:
-    """Wait for a job's end, with a progress bar; then prints the job."""
+    """Wait for a job's end, with a progress bar; then prints where its clip is."""
     wait_for_end(Client.connect(), job_id, timeout_s)
 
 
-@click.command()
+@click.command(short_help="Print a line for each change of a job, until its end.")
 @JOB
 @TIMEOUT
 @json_option
@@ -69,24 +71,35 @@ def events(job_id: str, timeout_s: float | None) -> None:
             )
 
 
+JOB_COLUMNS = (
+    Column("id"),
+    Column("status"),
+    Column("model", importance=2),
+    Column("gateway", importance=1),
+    Column("USD", right=True),
+    Column("age", right=True),
+)
+
+
 @click.command("list")
 @click.option("--status", shell_complete=completions("status"), help="One status, or several separated by commas.")
 @click.option("--provider", shell_complete=completions("provider"))
 @click.option("--limit", default=20, show_default=True)
 @click.option("--cursor", help="`next_cursor` of the previous page.")
-@json_option
+@table_options
 def list_jobs(**query: Any) -> None:
     """List jobs, newest first."""
     page = Client.connect().page(**query)
-    names = ("id", "status", "model", "provider", "progress", "cost USD", "created")
-    print_table(page, names, [_row(job) for job in page["data"]])
+    rows = [_job_row(job) for job in page["data"]]
+    print_table(page, JOB_COLUMNS, rows, empty="There are no such jobs. To submit one: rushes submit --help")
 
 
-def _row(job: Job) -> tuple[Any, ...]:
-    cost = job["cost_usd"] or (f"~{job['estimated_cost_usd']}" if job["estimated_cost_usd"] else "unknown")
-    model, progress = job["request"]["model"], f"{job['progress']} %"
-    created = f"{job['created_at'][:16].replace('T', ' ')}Z"
-    return job["id"], job["status"], model, job["provider"], progress, cost, created
+def _job_row(job: Job) -> tuple[Any, ...]:
+    status = f"{job['status']} {job['progress']} %" if job["status"] == "running" else job["status"]
+    cost, estimated = short_forms.usd(job["cost_usd"]), short_forms.usd(job["estimated_cost_usd"])
+    usd = cost or (f"~{estimated}" if estimated else "unknown")
+    words = (short_forms.job_id(job["id"]), status, job["request"]["model"], job["provider"], usd)
+    return *words, short_forms.age(job["created_at"])
 
 
 @click.command()
@@ -97,7 +110,7 @@ def show(job_id: str) -> None:
     print_result(Client.connect().get(job_id))
 
 
-@click.command()
+@click.command(short_help="Submit the request of a failed job again, as a new job.")
 @JOB
 @KEY
 @json_option
@@ -116,7 +129,7 @@ def cancel(job_id: str) -> None:
     print_result(job, f"{job['id']} is {job['status']}")
 
 
-@click.command()
+@click.command(short_help="Decide about an unconfirmed submit.")
 @JOB
 @click.argument("action", type=click.Choice(["resubmit", "fail", "adopt"]))
 @click.argument("task_id", required=False)
@@ -127,19 +140,29 @@ def resolve(job_id: str, action: Any, task_id: str | None) -> None:
     print_result(job, f"{job['id']} is {job['status']}")
 
 
-@click.command()
+ESTIMATE_COLUMNS = (
+    Column("gateway"),
+    Column("able"),
+    Column("USD", right=True),
+    Column("why not, or notes", wraps=True),
+    Column("would send", importance=1, wraps=True),
+)
+
+
+@click.command(short_help="Show what each gateway would cost; nothing is spent.")
 @job_options
-@json_option
+@table_options
 def estimate(file: TextIO | None, **flags: Any) -> None:
-    """Show what each gateway would be sent and what it would cost; nothing is spent."""
+    """Show what each gateway would cost, and with --wide what it would be sent; nothing is spent."""
     estimates = Client.connect().estimates(request_of(file, flags))
-    rows = []
-    for item in estimates:
-        sent = item["why_not"] or json.dumps(item["would_send"], ensure_ascii=False)
-        detail = " ".join((*item["notes"], sent))
-        able = "yes" if item["able"] else "no"
-        rows.append((item["provider"], able, item["estimated_cost_usd"] or "unknown", detail))
-    print_table(estimates, ("gateway", "able", "USD", "why not / what would be sent"), rows)
+    print_table(estimates, ESTIMATE_COLUMNS, [_estimate_row(item) for item in estimates])
+
+
+def _estimate_row(item: Estimate) -> tuple[Any, ...]:
+    usd = short_forms.usd(item["estimated_cost_usd"]) or "unknown"
+    notes = "; ".join(note for note in (item["why_not"], *item["notes"]) if note)
+    sent = json.dumps(item["would_send"], ensure_ascii=False) if is_whole() and item["able"] else ""
+    return item["provider"], "yes" if item["able"] else "no", usd, notes, sent
 
 
 COMMANDS = (submit, list_jobs, show, watch, events, retry, cancel, resolve, estimate)

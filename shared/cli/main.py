@@ -7,7 +7,7 @@ import os
 import signal
 import sys
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from datetime import UTC, datetime
 from importlib.util import find_spec
@@ -51,7 +51,7 @@ def require_sandbox() -> None:
 FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 
 
-@main.command()
+@main.command(short_help="Run one job through each gateway's sandbox, all on this machine.")
 @click.option("--image", type=FILE, help="Your own picture (JPG or PNG).")
 @click.option("--video", type=FILE, help="Your own reference clip (MP4 or MOV, 3 to 30 s).")
 @click.option("--out", type=click.Path(path_type=Path), default=Path("rushes-demo"), show_default=True)
@@ -67,47 +67,77 @@ def demo(image: Path | None, video: Path | None, out: Path) -> None:
     sys.exit(0 if passed else FAILED)
 
 
-@main.command()
-@click.option("--data", type=click.Path(path_type=Path), default=Path(".rushes"), show_default=True)
+DATA = click.option(
+    "--data", type=click.Path(path_type=Path), default=Path(".rushes"), show_default=True, help="Where it is kept."
+)
+
+
+@main.command(short_help="Start the same stack, and keep it running until Ctrl-C.")
+@DATA
 @click.option(
     "--inputs",
     type=click.Path(exists=True, file_okay=False, path_type=Path),
     help="A folder of files to use as inputs.",
 )
-@click.option("--quiet", is_flag=True, help="Write the processes' log lines to the log file only.")
+@click.option("--verbose", is_flag=True, help="Print the processes' log lines here, too.")
+@click.option("--quiet", is_flag=True, hidden=True, help="What is usual now.")
 @json_option
-def up(data: Path, inputs: Path | None, quiet: bool) -> None:
-    """Start the same stack, and keep it running until Ctrl-C."""
+def up(data: Path, inputs: Path | None, verbose: bool, quiet: bool) -> None:
+    """Start the same stack, and keep it running until Ctrl-C; `rushes logs -f` shows what its processes log."""
     require_sandbox()
-    from rushes.deploy.sandbox.stack import USUAL, Stack
+    from rushes.deploy.sandbox.stack import LOG_FILE, USUAL, Stack
 
-    outputs: list[TextIO] = [] if quiet else [sys.stderr if as_json() else sys.stdout]
+    outputs: list[TextIO] = [sys.stderr if as_json() else sys.stdout] if verbose and not quiet else []
+    Console(stderr=True).print("Starting Redis, S3, six sandbox gateways, and Rushes…")
     with Stack(data, USUAL, inputs=inputs, outputs=outputs) as stack:
         keys = {"api_key": stack.secrets.demo_key, "admin_key": stack.secrets.admin_key}
         urls = {"inputs_url": stack.inputs_url, "gateways_url": stack.gateways_url}
+        elsewhere = "" if data == Path(".rushes") else f" --data {data}"
         welcome = f"""
+  log         {data / LOG_FILE} (rushes logs -f{elsewhere})
+  inputs      {stack.inputs_url}/sample.jpg and sample.mp4
+  gateways    {stack.gateways_url}/_sandbox/tasks, /bills, /faults
+  admin key   {stack.secrets.admin_key}
+
 Rushes is up: {stack.url}
 
   in a browser, sign in with the API key {stack.secrets.demo_key}
-  in a shell, export RUSHES_URL={stack.url} RUSHES_API_KEY={stack.secrets.demo_key}
-
-  admin key   {stack.secrets.admin_key}
-  inputs      {stack.inputs_url}/sample.jpg and sample.mp4
-  gateways    {stack.gateways_url}/_sandbox/tasks, /bills, /faults (deploy/sandbox/README.md)
+  in a shell:
+export RUSHES_URL={stack.url} RUSHES_API_KEY={stack.secrets.demo_key}
 """
         print_result({"url": stack.url, **keys, **urls}, welcome)
         signal.signal(signal.SIGTERM, signal.default_int_handler)
         try:
             signal.pause()
         except KeyboardInterrupt:
-            console.print("Stopping…")
+            Console(stderr=True).print("Stopping…")
+
+
+@main.command(short_help="Print what the processes of `rushes up` log.")
+@DATA
+@click.option("-f", "--follow", is_flag=True, help="Go on until Ctrl-C.")
+@click.option("-n", "--lines", type=click.IntRange(min=0), default=50, show_default=True, help="So many of the last.")
+def logs(data: Path, follow: bool, lines: int) -> None:
+    """Print the last lines that the processes of `rushes up` logged."""
+    from rushes.shared.cli.log_tail import follow_lines, last_lines
+
+    path = data / "stack.log"
+    if not path.exists():
+        raise click.UsageError(f"{path} is not there: start the stack with `rushes up`, or name its --data")
+    with path.open(encoding="utf-8", errors="replace") as file:
+        for line in last_lines(file, lines):
+            click.echo(line, nl=False)
+        if follow:
+            with suppress(KeyboardInterrupt):
+                for line in follow_lines(file):
+                    click.echo(line, nl=False)
 
 
 for command in (*job_commands.COMMANDS, *service_commands.COMMANDS):
     main.add_command(command)
 
 
-@main.command("doctor")
+@main.command("doctor", short_help="Try settings, Redis, broker, bucket, keys: what is wrong?")
 @json_option
 def doctor_command() -> None:
     """Check all settings, try Redis, broker and bucket, check the form of keys; exit 1 if anything is bad."""
@@ -136,7 +166,7 @@ def built_services() -> Iterator[Any]:
         sys.exit(UNREACHABLE)
 
 
-@main.command()
+@main.command(short_help="Restore jobs that Redis lost, from the journal in the bucket.")
 @click.option("--since", type=click.DateTime(["%Y-%m-%d"]), help="A UTC day; older entries are not read.")
 @click.option("--dry-run", is_flag=True, help="Show what would be restored, and write nothing.")
 @click.option("--json", "as_json", is_flag=True)
@@ -162,7 +192,7 @@ def recover(since: datetime | None, dry_run: bool, as_json: bool) -> None:
     show_table("In the journal", ("", "jobs"), [(name, str(count)) for name, count in totals.items()])
 
 
-@main.command()
+@main.command(short_help="Compare counters and indexes with all records, and repair.")
 @click.option("--repair/--dry-run", default=True, show_default=True)
 @click.option("--json", "as_json", is_flag=True)
 def audit(repair: bool, as_json: bool) -> None:

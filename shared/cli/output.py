@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable
 from typing import Any, TypeVar
 
 import click
-from rich.console import Console
-from rich.table import Table
 
 from rushes.shared.client import ApiError, Unreachable
 
@@ -88,16 +86,3 @@ def print_result(value: Any, text: str | None = None) -> None:
         click.echo(json.dumps(value, ensure_ascii=False))
     else:
         click.echo(json.dumps(value, ensure_ascii=False, indent=2) if text is None else text)
-
-
-def print_table(value: Any, names: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
-    """Print a table whose first column is never wrapped; with `--json` print the value instead."""
-    if as_json():
-        print_result(value)
-        return
-    table = Table()
-    for number, name in enumerate(names):
-        table.add_column(name, overflow="fold", no_wrap=number == 0)
-    for row in rows:
-        table.add_row(*("-" if cell is None else str(cell) for cell in row))
-    Console().print(table)

@@ -13,6 +13,7 @@ import click
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
+from rushes.shared.cli import job_summary
 from rushes.shared.cli.output import FAILED, STOPPED, StillWaiting, as_json, print_result
 from rushes.shared.client import ENDED, ApiError, Client, Job, Unreachable
 
@@ -22,11 +23,11 @@ QUEUE_WAIT_S = 0.2
 
 
 def wait_for_end(client: Client, job_id: str, timeout_s: float | None) -> None:
-    """Show the progress of a job, then print it; exits with 1 unless its clip is archived."""
+    """Show the progress of a job, then print how it ended; exits with 1 unless its clip is archived."""
     with handle_ctrl_c(job_id):
         show_progress(client, job_id, timeout_s)
         job = client.get(job_id)
-    print_result(job)
+    print_result(job, job_summary.text(job))
     if job["status"] != "completed":
         sys.exit(FAILED)
 

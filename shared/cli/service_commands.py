@@ -7,23 +7,35 @@ from typing import Any
 import click
 from click.shell_completion import get_completion_class
 
+from rushes.shared.cli import short_forms
 from rushes.shared.cli.job_options import completions
-from rushes.shared.cli.output import json_option, print_result, print_table
-from rushes.shared.client import Client, Gateway, Model, ModelAtGateway, PriceRow
+from rushes.shared.cli.output import json_option, print_result
+from rushes.shared.cli.tables import Column, print_table, table_options
+from rushes.shared.client import Client, Gateway, Model, ModelAtGateway, PriceRow, Used
 
 NAME = click.argument("name", shell_complete=completions("provider"))
 
 
-@click.command()
-@json_option
+MODEL_COLUMNS = (
+    Column("model"),
+    Column("gateway"),
+    Column("kind", wraps=True),
+    Column("USD"),
+    Column("confidence", importance=1),
+    Column("checked", importance=2),
+    Column("source", importance=3),
+)
+
+
+@click.command(short_help="List models, gateways and prices.")
+@table_options
 def models() -> None:
     """List what can be made: for each model and gateway the price, where it is from and how sure it is."""
     found = Client.connect().models()
-    names = ("model", "gateway", "kind", "USD", "from")
     rows = [
         _price_row(model, gateway, row) for model in found for gateway in model["gateways"] for row in gateway["prices"]
     ]
-    print_table(found, names, rows)
+    print_table(found, MODEL_COLUMNS, rows)
 
 
 def _price_row(model: Model, gateway: ModelAtGateway, row: PriceRow) -> tuple[Any, ...]:
@@ -31,25 +43,32 @@ def _price_row(model: Model, gateway: ModelAtGateway, row: PriceRow) -> tuple[An
     kind = ", ".join(str(part) for part in (*parts, row["voices"] and "voices") if part)
     unit, usd = ("clip", row["usd_per_clip"]) if row["usd_per_clip"] else ("second", row["usd_per_second"])
     cost = f"{usd} a {unit}" if usd else "unknown"
-    checked = f"checked {row['checked']}" if row["checked"] else None
-    origin = ", ".join(part for part in (row["confidence"], checked, row["source"]) if part)
-    return model["id"], gateway["provider"], kind, cost, origin or None
+    return model["id"], gateway["provider"], kind, cost, row["confidence"], row["checked"], row["source"]
 
 
-@click.command()
-@json_option
+GATEWAY_COLUMNS = (
+    Column("gateway"),
+    Column("status", wraps=True),
+    Column("in flight", right=True),
+    Column("submits left", importance=2, right=True),
+    Column("callbacks", importance=3, right=True),
+)
+
+
+@click.command(short_help="List gateways: pauses, jobs in flight, callbacks.")
+@table_options
 def gateways() -> None:
-    """List the enabled gateways: pauses, jobs in flight, callbacks received."""
+    """List the enabled gateways: pauses, jobs in flight, submits left this minute, callbacks received."""
     rows = Client.connect().gateways()
-    names = ("gateway", "paused until", "why", "in flight", "submits left", "callbacks")
-    print_table(rows, names, [_row(gateway) for gateway in rows])
+    print_table(rows, GATEWAY_COLUMNS, [_gateway_row(gateway) for gateway in rows])
 
 
-def _row(gateway: Gateway) -> tuple[Any, ...]:
+def _gateway_row(gateway: Gateway) -> tuple[Any, ...]:
+    paused_until = gateway["paused_until"]
+    status = f"paused for {short_forms.time_left(paused_until)}: {gateway['why']}" if paused_until else "ready"
     in_flight = f"{gateway['in_flight']} of {gateway['max_in_flight']}"
     callbacks = f"{gateway['callbacks']['heard']} of {gateway['callbacks']['asked']}"
-    left = gateway["submits_left_this_minute"]
-    return gateway["name"], gateway["paused_until"], gateway["why"], in_flight, left, callbacks
+    return gateway["name"], status, in_flight, gateway["submits_left_this_minute"], callbacks
 
 
 @click.command()
@@ -68,18 +87,36 @@ def resume(name: str) -> None:
     print_result(Client.connect().resume(name), f"{name} is no longer paused")
 
 
-@click.command()
+USAGE_COLUMNS = (
+    Column("day"),
+    Column("tenant", importance=2),
+    Column("gateway"),
+    Column("jobs", right=True),
+    Column("completed", importance=3, right=True),
+    Column("failed", importance=1, right=True),
+    Column("seconds", importance=4, right=True),
+    Column("estimated USD", importance=2, right=True),
+    Column("cost USD", right=True),
+)
+
+
+@click.command(short_help="Show jobs, seconds and costs by day and gateway.")
 @click.option("--from", "first", help="First day in UTC, as YYYY-MM-DD. Default: six days before the last.")
 @click.option("--to", "last", help="Last day in UTC. Default: today.")
-@json_option
+@table_options
 def usage(first: str | None, last: str | None) -> None:
     """Show jobs, seconds and costs by day and gateway."""
     lines = Client.connect().usage(first, last)
-    names = ("day", "tenant", "provider", "jobs", "completed", "failed", "seconds", "estimated_cost_usd", "cost_usd")
-    print_table(lines, names, [tuple(dict(line)[name] for name in names) for line in lines])
+    print_table(lines, USAGE_COLUMNS, [_usage_row(line) for line in lines], empty="Nothing was paid for in these days.")
 
 
-@click.command()
+def _usage_row(line: Used) -> tuple[Any, ...]:
+    counts = (line["jobs"], line["completed"], line["failed"], line["seconds"])
+    sums = (short_forms.usd(line["estimated_cost_usd"]), short_forms.usd(line["cost_usd"]))
+    return line["day"], line["tenant"], line["provider"], *counts, *sums
+
+
+@click.command(short_help="Print the script for completion in bash, zsh or fish.")
 @click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
 @click.pass_context
 def completion(ctx: click.Context, shell: str) -> None:

@@ -22,7 +22,7 @@ from rushes.deploy.sandbox.ports import free_ports
 from rushes.shared.cli.job_options import WORDS
 from rushes.shared.cli.main import main
 from rushes.shared.client import ApiError, Client, Unreachable
-from rushes.shared.domain import events
+from rushes.shared.domain import events, ids
 from rushes.shared.domain.job import Job, State
 from rushes.shared.ledger.ledger import Ledger
 from rushes.shared.services import clock
@@ -141,14 +141,20 @@ def test_what_is_no_job_is_told(rushes: Rushes, job_id: str) -> None:
         refused(rushes(command, job_id), "not_found")
 
 
-def test_jobs_are_listed_with_their_whole_ids(rushes: Rushes, client: Client) -> None:
+def test_jobs_are_listed_and_their_short_ids_are_taken_everywhere(
+    rushes: Rushes, client: Client, server: Server
+) -> None:
     made = [client.submit(TEXT)["id"] for _ in range(3)]
 
-    table = rushes("list")
+    shown = [line.split()[0] for line in rushes("list").stdout.splitlines()[1:4]]
     page = json.loads(rushes("list", "--json", "--limit", "2").stdout)
 
-    assert table.exit_code == 0
-    assert [job_id for job_id in made if job_id not in table.stdout] == []
+    assert shown == [ids.short(job_id) for job_id in reversed(made)]
+    assert told(rushes("show", shown[2].lower(), "--json"))["id"] == made[0]
+    assert rushes("cancel", shown[0]).stdout == f"{made[2]} is canceled\n"
+    assert server.call("GET", f"/v1/jobs/{shown[1]}").json["id"] == made[1]
+    refused(rushes("show", shown[0], key=KEYS["other"]), "not_found")
+    assert [job_id for job_id in made if job_id not in rushes("list", "--wide").stdout] == []
     assert [job["id"] for job in page["data"]] == [made[2], made[1]]
     assert page["next_cursor"] == made[1]
 
@@ -168,12 +174,19 @@ def test_a_watched_jobs_end_is_the_exit_code(rushes: Rushes, ledger: Ledger, cli
     done, failed = standing(ledger, State.COMPLETED, result=result()), standing(ledger, State.FAILED)
 
     assert (rushes("watch", done.id).exit_code, rushes("watch", failed.id).exit_code) == (0, 1)
-    assert json.loads(rushes("watch", failed.id).stdout) == client.get(failed.id)
+    assert told(rushes("watch", failed.id, "--json")) == client.get(failed.id)
+    ended_well, ended_badly = rushes("watch", done.id).stdout, rushes("watch", failed.id).stdout
+    clip = client.get(done.id)["result"]
+    assert clip
+    assert [line for line in ended_well.splitlines() if line.endswith(f"  s3://{clip['bucket']}/{clip['key']}")]
+    assert [line for line in ended_well.splitlines() if "  link   http" in line]
+    assert len(ended_well.splitlines()) <= 4
+    assert "  why    " in ended_badly
 
 
 def test_a_job_is_waited_for(server: Server, ledger: Ledger) -> None:
     env = {"RUSHES_URL": server.url, "RUSHES_API_KEY": KEYS["other"], "PATH": "/usr/bin:/bin"}
-    waiting = subprocess.Popen([PROGRAM, "submit", *FLAGS, "--wait"], env=env, stdout=subprocess.PIPE)
+    waiting = subprocess.Popen([PROGRAM, "submit", *FLAGS, "--wait", "--json"], env=env, stdout=subprocess.PIPE)
     wait_until(lambda: bool(ledger.overview.newest("other", 1)), "the job")
     (job,) = ledger.overview.newest("other", 1)
     assert waiting.poll() is None
@@ -267,13 +280,15 @@ def test_every_command_that_asks_the_service_speaks_json() -> None:
     lacking = [
         name
         for name, command in main.commands.items()
-        if name != "completion" and not any("--json" in option.opts for option in command.params)
+        if name not in ("completion", "logs") and not any("--json" in option.opts for option in command.params)
     ]
     assert lacking == []
 
 
 def test_the_help_tells_the_exit_codes(rushes: Rushes) -> None:
     text = rushes("--help").stdout
+    lines = text.partition("Commands:")[2].splitlines()  # each command is told in one whole line
+    assert [line for line in lines if line.endswith("...") or len(line) > 80] == []
     assert [code for code in ("0  ", "1  ", "2  ", "3  ", "4  ", "130  ") if f"    {code}" not in text] == []
 
 
@@ -383,7 +398,7 @@ def test_gateways_are_shown_paused_and_resumed(rushes: Rushes) -> None:
 
 def test_models_are_a_table_of_prices_or_json(rushes: Rushes) -> None:
     told_models = told(rushes("models", "--json"))
-    table = rushes("models")
+    table = rushes("models", "--wide")
 
     assert [model["id"] for model in told_models][-1] == "kling-v2-6"
     assert table.exit_code == 0
