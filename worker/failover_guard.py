@@ -1,12 +1,12 @@
 """Holds submits while the ledger may have lost data, until it was compared with the journal.
 
 A server with another run id or replication id may be a promoted replica, a restarted server, or a new and empty Redis.
-`rushes:mark` holds the server on which the ledger was last complete, and when. It is lost together with the data, so
+`{rushes}:mark` holds the server on which the ledger was last complete, and when. It is lost together with the data, so
 what is left of it says how far back the journal has to be read. Ledger.engage holds submits without a valid mark; this
 class sets the mark.
 
 Paid calls that were out when the ledger was lost return after the journal was read. So the journal is read a second
-time; this task is stored in the ledger (`rushes:afterlooks`), and any scheduler that lives then does it.
+time; this task is stored in the ledger (`{rushes}:afterlooks`), and any scheduler that lives then does it.
 """
 
 from __future__ import annotations

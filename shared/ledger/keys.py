@@ -2,37 +2,40 @@
 
 | key | type | holds |
 |---|---|---|
-| `rushes:job:{id}` | string | the record (record.py) |
-| `rushes:due:{lane}` | zset | job id → when it is due, ms |
-| `rushes:leased:{lane}` | zset | job id → when the lease on it ends, ms |
-| `rushes:standby:{gateway}` | zset | job id in line at another gateway → from when on this one may take it, ms |
-| `rushes:index:{tenant}:{state}:{gateway}` | zset, all scores 0 | job ids, which sort by creation |
-| `rushes:indexes` | set | the names of the indexes that were ever used |
-| `rushes:idem:{tenant}:{digest}` | string, 7 days | job id and digest of the body |
-| `rushes:inflight` | hash | gateway → jobs that it has |
-| `rushes:window:{gateway}` | zset | submits of the last minute |
-| `rushes:gateway:{gateway}` | hash | `paused_until`, `why`, `strikes`; by an operator `stopped_until`, `stopped_why`; |
+| `{rushes}:job:{id}` | string | the record (record.py) |
+| `{rushes}:due:{lane}` | zset | job id → when it is due, ms |
+| `{rushes}:leased:{lane}` | zset | job id → when the lease on it ends, ms |
+| `{rushes}:standby:{gateway}` | zset | job id in line at another gateway → from when on this one may take it, ms |
+| `{rushes}:index:{tenant}:{state}:{gateway}` | zset, all scores 0 | job ids, which sort by creation |
+| `{rushes}:indexes` | set | the names of the indexes that were ever used |
+| `{rushes}:idem:{tenant}:{digest}` | string, 7 days | job id and digest of the body |
+| `{rushes}:inflight` | hash | gateway → jobs that it has |
+| `{rushes}:window:{gateway}` | zset | submits of the last minute |
+| `{rushes}:gateway:{gateway}` | hash | `paused_until`, `why`, `strikes`; an operator: `stopped_until`, `stopped_why`; |
 | | | `silent`: how many ends in a row came without their callback |
-| `rushes:times:{gateway}` | hash | `model|mode|length|bucket` → how many jobs took so long (domain/timing.py) |
-| `rushes:bills:{gateway}` | hash | `model|mode|sound|weight`, `…|ratio`: how many bills, and the sum of what each |
+| `{rushes}:times:{gateway}` | hash | `model|mode|length|bucket` → how many jobs took so long (domain/timing.py) |
+| `{rushes}:bills:{gateway}` | hash | `model|mode|sound|weight`, `…|ratio`: how many bills, and the sum of what each |
 | | | was in estimates, both 10^-6 (domain/bills.py) |
-| `rushes:balance:{gateway}` | hash | `usd` (or `unlimited`) `at`, ms; `asked_at`, ms, and its `problem`; `tried` |
-| `rushes:balance:{gateway}:{asked_at}` | string, 1 min | somebody asks for the balance that follows this one |
-| `rushes:workers` | hash | worker → when it last showed itself, ms |
-| `rushes:drift` | hash | `gateway|word` → how often this status word came, which no document knows |
-| `rushes:quarantine` | hash | id → a callback that named another task (quarantine.py), as JSON |
-| `rushes:quarantine:at` | zset | the same ids → when each came, ms |
-| `rushes:quarantine:count` | hash | gateway → how many such callbacks came, kept or not |
-| `rushes:held:{day}` | hash | tenant → money held or spent that day, 10^-8 USD |
-| `rushes:usage:{day}` | hash | `tenant|gateway|what` → count |
-| `rushes:tally` | hash | `what|…` → count for the metrics (metric_counters.py, webhook_receiver/metrics.py) |
-| `rushes:mark` | hash | `server` on which the ledger was last found whole, and `at`, ms |
-| `rushes:afterlooks` | hash | when the journal is to be read once more, ms → since when it is read, ms |
-| `rushes:audit` | hash | what the auditor found (auditor.py) → how often; `rounds`, and `round_at`, ms |
-| `rushes:broker` | hash | scheduler → when it last tried the broker, ms, and why no message gets through, if so |
-| `rushes:check` | string, 1 min | nothing: it was written to see whether writes are taken |
-| `rushes:bell` | channel | rung when something is due now |
-| `rushes:rung` | string, 1 s | it was rung, and no scheduler has looked since |
+| `{rushes}:balance:{gateway}` | hash | `usd` (or `unlimited`) `at`, ms; `asked_at`, ms, and its `problem`; `tried` |
+| `{rushes}:balance:{gateway}:{asked_at}` | string, 1 min | somebody asks for the balance that follows this one |
+| `{rushes}:workers` | hash | worker → when it last showed itself, ms |
+| `{rushes}:drift` | hash | `gateway|word` → how often this status word came, which no document knows |
+| `{rushes}:quarantine` | hash | id → a callback that named another task (quarantine.py), as JSON |
+| `{rushes}:quarantine:at` | zset | the same ids → when each came, ms |
+| `{rushes}:quarantine:count` | hash | gateway → how many such callbacks came, kept or not |
+| `{rushes}:held:{day}` | hash | tenant → money held or spent that day, 10^-8 USD |
+| `{rushes}:usage:{day}` | hash | `tenant|gateway|what` → count |
+| `{rushes}:tally` | hash | `what|…` → count for the metrics (metric_counters.py, webhook_receiver/metrics.py) |
+| `{rushes}:mark` | hash | `server` on which the ledger was last found whole, and `at`, ms |
+| `{rushes}:afterlooks` | hash | when the journal is to be read once more, ms → since when it is read, ms |
+| `{rushes}:audit` | hash | what the auditor found (auditor.py) → how often; `rounds`, and `round_at`, ms |
+| `{rushes}:broker` | hash | scheduler → when it last tried the broker, ms, and why no message gets through, if so |
+| `{rushes}:check` | string, 1 min | nothing: it was written to see whether writes are taken |
+| `{rushes}:bell` | channel | rung when something is due now |
+| the same | string, 1 s | it was rung, and no scheduler has looked since |
+
+All begin with one hash tag, so that a cluster keeps them in one slot. A program touches only names that it is given
+as keys.
 
 A lane is `submit:{gateway}`, `parked:{gateway}` (waits for a pause to end), `poll:{gateway}`, `archive`, `notify` or
 `retire`. An unfinished job stands in exactly one of due and leased; every job stands in exactly one index.
@@ -46,36 +49,37 @@ from rushes.shared.domain import changes
 from rushes.shared.domain.changes import Index
 from rushes.shared.domain.job import Job
 
-BELL = "rushes:bell"
-INDEXES = "rushes:indexes"
-IN_FLIGHT = "rushes:inflight"
-WORKERS = "rushes:workers"
-DRIFT = "rushes:drift"
-MARK = "rushes:mark"
-AFTERLOOKS = "rushes:afterlooks"
-AUDIT = "rushes:audit"
-BROKER = "rushes:broker"
-CHECK = "rushes:check"
-TALLY = "rushes:tally"
-QUARANTINE = "rushes:quarantine"
-QUARANTINE_AT = "rushes:quarantine:at"
-QUARANTINE_COUNT = "rushes:quarantine:count"
+ROOT = "{rushes}"
+BELL = f"{ROOT}:bell"
+INDEXES = f"{ROOT}:indexes"
+IN_FLIGHT = f"{ROOT}:inflight"
+WORKERS = f"{ROOT}:workers"
+DRIFT = f"{ROOT}:drift"
+MARK = f"{ROOT}:mark"
+AFTERLOOKS = f"{ROOT}:afterlooks"
+AUDIT = f"{ROOT}:audit"
+BROKER = f"{ROOT}:broker"
+CHECK = f"{ROOT}:check"
+TALLY = f"{ROOT}:tally"
+QUARANTINE = f"{ROOT}:quarantine"
+QUARANTINE_AT = f"{ROOT}:quarantine:at"
+QUARANTINE_COUNT = f"{ROOT}:quarantine:count"
 
 
 def record(job_id: str) -> str:
-    return f"rushes:job:{job_id}"
+    return f"{ROOT}:job:{job_id}"
 
 
 def due(lane: str) -> str:
-    return f"rushes:due:{lane}"
+    return f"{ROOT}:due:{lane}"
 
 
 def leased(lane: str) -> str:
-    return f"rushes:leased:{lane}"
+    return f"{ROOT}:leased:{lane}"
 
 
 def standby(gateway: str) -> str:
-    return f"rushes:standby:{gateway}"
+    return f"{ROOT}:standby:{gateway}"
 
 
 def index(job: Job) -> str:
@@ -83,7 +87,7 @@ def index(job: Job) -> str:
 
 
 def index_name(index: Index) -> str:
-    return f"rushes:index:{index.tenant}:{index.state.value}:{index.gateway or '-'}"
+    return f"{ROOT}:index:{index.tenant}:{index.state.value}:{index.gateway or '-'}"
 
 
 def idempotency(tenant: str, key: str) -> str:
@@ -92,7 +96,7 @@ def idempotency(tenant: str, key: str) -> str:
 
 def idempotency_of_digest(tenant: str, key_digest: str) -> str:
     """The same, where only the digest of the key is known."""
-    return f"rushes:idem:{tenant}:{key_digest}"
+    return f"{ROOT}:idem:{tenant}:{key_digest}"
 
 
 def digest(key: str) -> str:
@@ -100,32 +104,32 @@ def digest(key: str) -> str:
 
 
 def times(gateway: str) -> str:
-    return f"rushes:times:{gateway}"
+    return f"{ROOT}:times:{gateway}"
 
 
 def bills(gateway: str) -> str:
-    return f"rushes:bills:{gateway}"
+    return f"{ROOT}:bills:{gateway}"
 
 
 def balance(gateway: str) -> str:
-    return f"rushes:balance:{gateway}"
+    return f"{ROOT}:balance:{gateway}"
 
 
 def balance_lease(gateway: str, asked_at: int) -> str:
-    return f"rushes:balance:{gateway}:{asked_at}"
+    return f"{ROOT}:balance:{gateway}:{asked_at}"
 
 
 def window(gateway: str) -> str:
-    return f"rushes:window:{gateway}"
+    return f"{ROOT}:window:{gateway}"
 
 
 def gateway(name: str) -> str:
-    return f"rushes:gateway:{name}"
+    return f"{ROOT}:gateway:{name}"
 
 
 def committed(day: str) -> str:
-    return f"rushes:held:{day}"
+    return f"{ROOT}:held:{day}"
 
 
 def usage(day: str) -> str:
-    return f"rushes:usage:{day}"
+    return f"{ROOT}:usage:{day}"

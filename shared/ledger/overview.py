@@ -96,7 +96,7 @@ def _earliest(lanes: Sequence[str], moments: Sequence[Sequence[int]]) -> dict[st
 def _matches(name: str, tenant: str | None, states: set[State], provider: str | None) -> bool:
     head, state, gateway = name.rsplit(":", 2)
     return (
-        (tenant is None or head == f"rushes:index:{tenant}")
+        (tenant is None or head == f"{keys.ROOT}:index:{tenant}")
         and (not states or State(state) in states)
         and (provider is None or gateway == provider)
     )

@@ -46,7 +46,7 @@ def _source(name: str) -> str:
 
 
 def _arguments(commit: Commit) -> tuple[list[str], list[Any]]:
-    names = [keys.record(commit.job_id), *commit.writes.keys]
+    names = [keys.record(commit.job_id), *commit.writes.keys, keys.BELL]
     body = pack(commit.record) if commit.record else b""
     gates, commands = compact(commit.gates), compact(commit.writes.commands)
     return names, [commit.version, commit.operation, body, gates, commands, int(commit.wakes)]
@@ -119,7 +119,8 @@ class RedisStore:
 
     def create(self, job_id: str, record: str, writes: Writes, once: IdempotencyEntry | None = None) -> str:
         once = once or IdempotencyEntry("", "", 0)
-        names = [keys.record(job_id), once.key, *writes.keys]
+        name = keys.record(job_id)
+        names = [name, once.key or name, *writes.keys, keys.BELL]  # never '': a cluster has it in another slot
         commands = compact(writes.commands)
         return str(self.run("create", names, [pack(record), once.value, once.seconds, commands, once.mark]))
 
@@ -130,14 +131,13 @@ class RedisStore:
         self, lanes: Sequence[LaneRoom], now: int, lease: int, window_ms: int
     ) -> tuple[int | None, list[tuple[str, str]]]:
         """Lease due jobs. Returns when the next job is due, if any is, and the lane and id of each leased job."""
-        names = [keys.IN_FLIGHT]
+        names = [keys.IN_FLIGHT, keys.BELL]
         for lane in lanes:
             gateway = lane.gateway
-            gateway_keys = ["", "", "", ""]  # a lane without a gateway has none
+            names += [keys.due(lane.lane), keys.leased(lane.lane)]
             if gateway:
                 parked = keys.due(f"parked:{gateway}")
-                gateway_keys = [keys.gateway(gateway), keys.window(gateway), parked, keys.standby(gateway)]
-            names += [keys.due(lane.lane), keys.leased(lane.lane), *gateway_keys]
+                names += [keys.gateway(gateway), keys.window(gateway), parked, keys.standby(gateway)]
         rooms = [[lane.room, lane.gateway, lane.max_in_flight, lane.submits_per_minute] for lane in lanes]
         # Not sent again when its answer is lost: what it leased is offered again when the leases run out.
         soonest, *pairs = self.run("claim", names, [now, lease, window_ms, compact(rooms)], again=0)
@@ -156,7 +156,7 @@ class RedisStore:
         return [bool(kept) for kept in self._run_all("renew", calls)]
 
     def nudge(self, lane: str, job_id: str, nudge: str, now: int) -> str:
-        names = [keys.record(job_id), keys.due(lane), keys.leased(lane)]
+        names = [keys.record(job_id), keys.due(lane), keys.leased(lane), keys.BELL]
         return str(self.run("nudge", names, [job_id, nudge, now]))
 
     def quarantine(
@@ -276,7 +276,7 @@ class RedisStore:
         return int(self._reach(lambda: self._client.zcount(key, since, "+inf")))
 
     def wake(self) -> None:
-        self.run("wake", [], [])
+        self.run("wake", [keys.BELL], [])
 
     def listen(self, timeout_s: float) -> None:
         """Sleep until the bell rings, at most so long; without a right to the channel always so long.
@@ -294,7 +294,7 @@ class RedisStore:
         except redis.RedisError as refused:
             self._hang_up()
             if not self._deaf_until:
-                advice = "allow SUBSCRIBE and PUBLISH on rushes:bell (deploy/redis.conf)"
+                advice = f"allow SUBSCRIBE and PUBLISH on {keys.BELL} (deploy/redis.conf)"
                 log.warning("no wake-ups: due jobs are looked for", reason=refusals.cause(refused), advice=advice)
             self._deaf_until = time.monotonic() + DEAF_S
             time.sleep(timeout_s)
@@ -348,7 +348,7 @@ class RedisStore:
         def run() -> list[list[str]]:
             with self._client.pipeline(transaction=False) as pipe:
                 for standing in standings:
-                    names = [keys.record(standing.job_id), standing.index, keys.INDEXES, *standing.places]
+                    names = [keys.record(standing.job_id), standing.index, keys.INDEXES, keys.BELL, *standing.places]
                     arguments: list[str | int] = [standing.version, standing.job_id, standing.due_at, int(repair)]
                     self._scripts["repair"](keys=names, args=arguments, client=pipe)
                 return cast(list[list[str]], pipe.execute())

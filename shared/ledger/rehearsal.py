@@ -29,6 +29,7 @@ Program = tuple[str, Sequence[str], Sequence[Any]]
 def _programs(name: Callable[[str], str]) -> list[Program]:
     """Each program, its keys and its arguments, in an order in which each finds what it works on."""
     record, due, leased, index, hashed = (name(word) for word in ("record", "due", "leased", "index", "hash"))
+    bell = name("bell")
     lane = [due, leased, hashed, name("window"), name("parked"), name("standby")]
     added = [["ZADD", 3, NOW, ID], ["ZADD", 4, 0, ID], ["SADD", 5, "index"], ["HINCRBY", 6, "count", 200]]
     taken = [["ZREM", 2, ID], ["HDEL", 3, "other"]]
@@ -41,16 +42,16 @@ def _programs(name: Callable[[str], str]) -> list[Program]:
     ]
     return [
         ("check_writes", [name("check")], []),
-        ("wake", [], []),
-        ("create", [record, name("key"), due, index, name("set"), hashed], [RECORD, ID, 60, compact(added), 0]),
-        ("claim", [hashed, *lane], [NOW, LEASE, 60_000, compact([[9, ID, 9, 9]])]),
+        ("wake", [bell], []),
+        ("create", [record, name("key"), due, index, name("set"), hashed, bell], [RECORD, ID, 60, compact(added), 0]),
+        ("claim", [hashed, bell, *lane], [NOW, LEASE, 60_000, compact([[9, ID, 9, 9]])]),
         ("open_tickets", [leased, record], ["open", ID, LEASE, "2500"]),
         ("renew", [leased], [ID, "2500", "3000"]),
-        ("nudge", [record, due, leased], [ID, f"{NOW}:1:task", NOW]),
-        ("repair", [record, index, name("set"), due, leased], [3, ID, NOW, 1]),
+        ("nudge", [record, due, leased, bell], [ID, f"{NOW}:1:task", NOW]),
+        ("repair", [record, index, name("set"), bell, due, leased], [3, ID, NOW, 1]),
         (
             "commit",
-            [record, leased, hashed, name("mark"), name("window")],
+            [record, leased, hashed, name("mark"), name("window"), bell],
             [3, "commit", "", compact(gates), compact(taken), 1],
         ),
         ("remove_misplaced", [record, index], ["", ID, 1]),
@@ -85,7 +86,7 @@ def _commands(store: RedisStore, name: Callable[[str], str]) -> list[Callable[[]
 def run_programs(url: str) -> dict[str, str]:
     """Why a program or command was refused, by its name; raises nothing."""
     refused: dict[str, str] = {}
-    base, used = f"rushes:probe:{secrets.token_hex(6)}", set[str]()
+    base, used = f"{keys.ROOT}:probe:{secrets.token_hex(6)}", set[str]()
 
     def name(word: str) -> str:
         used.add(key := f"{base}:{word}")

@@ -60,7 +60,7 @@ def whole_round(services: Services, repair: bool = True) -> list[Finding]:
 
 
 def report(findings: list[Finding], services: Services) -> list[Finding]:
-    """Log findings and count them in `rushes:audit`; returns them."""
+    """Log findings and count them in `{rushes}:audit`; returns them."""
     for finding in findings:
         log.warning("audit", what=finding.what, where=finding.where, repaired=finding.repaired)
         services.ledger.store.increase(keys.AUDIT, {finding.what: 1})
@@ -68,7 +68,7 @@ def report(findings: list[Finding], services: Services) -> list[Finding]:
 
 
 def record_round(services: Services) -> None:
-    """Record the end of a round in `rushes:audit`."""
+    """Record the end of a round in `{rushes}:audit`."""
     services.ledger.store.increase(keys.AUDIT, {"rounds": 1})
     services.ledger.store.remember(keys.AUDIT, {"round_at": services.now()})
 

@@ -188,13 +188,13 @@ def whole(store: Any, jobs: list[Job]) -> Iterator[str]:
     held = contents(store)
     where: defaultdict[str, list[str]] = defaultdict(list)
     for name in held:
-        if name.startswith(("rushes:due:", "rushes:leased:", "rushes:index:")):
+        if name.startswith(("{rushes}:due:", "{rushes}:leased:", "{rushes}:index:")):
             for member in held[name]:
                 where[member].append(name)
     for job in jobs:
         lane = schedule.lane(job)
-        index = f"rushes:index:{job.tenant}:{job.state.value}:{job.provider or '-'}"
-        places = [{index, f"rushes:{kind}:{lane}"} for kind in ("due", "leased")]
+        index = f"{{rushes}}:index:{job.tenant}:{job.state.value}:{job.provider or '-'}"
+        places = [{index, f"{{rushes}}:{kind}:{lane}"} for kind in ("due", "leased")]
         if set(where[job.id]) not in places or len(where[job.id]) != 2:
             yield f"{job.id} stands in {where[job.id]}, not in one of {places}"
     yield from _wrong_counters(held, jobs)
@@ -206,7 +206,7 @@ def _wrong_counters(held: dict[str, Any], jobs: list[Job]) -> Iterator[str]:
         for line, count in counters.entries(job).items():
             if line[0] in COUNTERS:
                 expected[COUNTERS[line[0]](line)] += count
-    names = ("rushes:inflight", "rushes:held:", "rushes:usage:")
+    names = ("{rushes}:inflight", "{rushes}:held:", "{rushes}:usage:")
     counted = {(n, field): int(count) for n in held if n.startswith(names) for field, count in held[n].items()}
     for line in {*expected, *counted}:
         if expected[line] != counted.get(line, 0):

@@ -198,8 +198,8 @@ def test_an_unconfirmed_job_names_the_minute_to_look_for_at_the_gateway(web: Web
 
 def test_a_job_that_waits_for_a_paused_gateway_says_so(web: Web) -> None:
     job = web.standing(State.QUEUED, route=("apimart",))
-    web.parts.ledger.store.remember("rushes:gateway:apimart", {"why": "insufficient_balance"})
-    web.parts.ledger.store.remember("rushes:gateway:apimart", {"paused_until": job.created_at + HOUR})
+    web.parts.ledger.store.remember("{rushes}:gateway:apimart", {"why": "insufficient_balance"})
+    web.parts.ledger.store.remember("{rushes}:gateway:apimart", {"paused_until": job.created_at + HOUR})
 
     explained = explain(job, web.parts, job.created_at + 30 * SECOND)
 

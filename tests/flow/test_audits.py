@@ -46,27 +46,27 @@ def test_where_all_is_well_nothing_is_found(world: World) -> None:
 
 def test_a_job_that_was_lost_from_its_lane_is_found_and_ends(world: World) -> None:
     job_id = busy(world)
-    world.redis.zrem("rushes:due:poll:newapi", job_id)
+    world.redis.zrem("{rushes}:due:poll:newapi", job_id)
     told = whole_round(world.services)
     job = world.finish(job_id)
 
     assert told == [Finding("nowhere", job_id, True)]
     assert job.state is State.COMPLETED
-    assert world.redis.hget("rushes:audit", "nowhere") == "1"
+    assert world.redis.hget("{rushes}:audit", "nowhere") == "1"
 
 
 def test_without_repair_it_only_tells(world: World) -> None:
     job_id = busy(world)
-    world.redis.zrem("rushes:due:poll:newapi", job_id)
-    world.redis.zadd("rushes:leased:archive", {"job_gone": 1})
-    world.redis.hincrby("rushes:inflight", "newapi", 2)
+    world.redis.zrem("{rushes}:due:poll:newapi", job_id)
+    world.redis.zadd("{rushes}:leased:archive", {"job_gone": 1})
+    world.redis.hincrby("{rushes}:inflight", "newapi", 2)
     before = everything(world)
     told = [finding for page in audit(world.services, repair=False) for finding in page]
 
     assert everything(world) == before
     assert told == [
         Finding("nowhere", job_id, False),
-        Finding("stray", "job_gone in rushes:leased:archive", False),
+        Finding("stray", "job_gone in {rushes}:leased:archive", False),
         Finding("in_flight", "newapi: off by +2", False),
     ]
     whole_round(world.services)
@@ -74,7 +74,7 @@ def test_without_repair_it_only_tells(world: World) -> None:
 
 def test_a_counter_that_holds_a_gateway_up_is_corrected(world: World) -> None:
     busy(world)
-    world.redis.hincrby("rushes:inflight", "apimaster", 20)
+    world.redis.hincrby("{rushes}:inflight", "apimaster", 20)
     told = whole_round(world.services)
 
     assert told == [Finding("in_flight", "apimaster: off by +20", True)]
@@ -83,19 +83,19 @@ def test_a_counter_that_holds_a_gateway_up_is_corrected(world: World) -> None:
 
 def test_a_counter_that_moved_between_two_looks_is_left_alone(world: World) -> None:
     busy(world)
-    world.redis.hincrby("rushes:inflight", "apimaster", 20)
+    world.redis.hincrby("{rushes}:inflight", "apimaster", 20)
     told = []
     for page in audit(world.services):
         told += page
-        world.redis.hincrby("rushes:inflight", "apimaster", 1)
+        world.redis.hincrby("{rushes}:inflight", "apimaster", 1)
 
     assert [finding for finding in told if finding.what == "in_flight"] == []
-    world.redis.hset("rushes:inflight", "apimaster", 0)
+    world.redis.hset("{rushes}:inflight", "apimaster", 0)
 
 
 def test_money_that_does_not_add_up_is_told_and_not_touched(world: World) -> None:
     busy(world.begin_a_day())
-    (name,) = world.redis.keys("rushes:usage:*")
+    (name,) = world.redis.keys("{rushes}:usage:*")
     world.redis.hincrby(name, "acme|newapi|jobs", 7)
     today = whole_round(world.services)
     world.advance(DAY_S)
@@ -134,4 +134,4 @@ def test_the_scheduler_goes_round_a_page_at_a_time(world: World, monkeypatch: py
         audit_loop._run_rounds(world.services)
 
     assert (naps[0], naps[-1]) == (audit_loop.PAGE_S, audit_loop.ROUND_S)
-    assert world.redis.hget("rushes:audit", "rounds") == "1"
+    assert world.redis.hget("{rushes}:audit", "rounds") == "1"

@@ -130,7 +130,7 @@ def test_the_audit_of_the_counters_holds_over_reported_costs(world: World) -> No
     world.advance(86_400)
     clean = whole_round(world.services, repair=False)
     field = next(field for field in world.ledger.totals.usage(day) if field.endswith("reported"))
-    world.ledger.store.increase(f"rushes:usage:{day}", {field: 1})
+    world.ledger.store.increase(f"{{rushes}}:usage:{day}", {field: 1})
 
     assert clean == []
     assert [finding.what for finding in whole_round(world.services, repair=False)] == ["money"]

@@ -66,7 +66,7 @@ def fail_over(world: World, held: dict[str, Any], server: str = ANOTHER) -> None
     with replica(world) as client:
         for name, value in held.items():
             client.restore(name, 0, value)
-    world.redis.hset("rushes:mark", mapping={"server": server})
+    world.redis.hset("{rushes}:mark", mapping={"server": server})
 
 
 def recovered(world: World, **options: Any) -> Report:
@@ -814,7 +814,7 @@ def test_a_mark_that_is_old_has_the_journal_read_from_then_on(world: World) -> N
 
 def test_switched_off_the_journal_holds_nothing(open_own: Callable[..., World]) -> None:
     world = open_own(RUSHES_JOURNAL="false")
-    world.redis.hset("rushes:mark", mapping={"server": ANOTHER, "at": 1})
+    world.redis.hset("{rushes}:mark", mapping={"server": ANOTHER, "at": 1})
     watch = watched(world)
     watch.check(world.clock())
 
@@ -867,7 +867,7 @@ def test_the_command_reads_from_a_day_on(world: World, rushes: Callable[..., Res
 
 def test_the_audit_command_tells_by_its_exit_what_is_not_put_right(world: World, rushes: Callable[..., Result]) -> None:
     job = world.until(world.submit(world.request_for("newapi")), State.RUNNING)
-    world.redis.zrem("rushes:due:poll:newapi", job.id)
+    world.redis.zrem("{rushes}:due:poll:newapi", job.id)
     told = rushes("audit", "--dry-run", "--json")
     repaired = rushes("audit")
     well = rushes("audit")

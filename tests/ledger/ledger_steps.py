@@ -120,10 +120,10 @@ def contents(store: Store) -> dict[str, Any]:
 
 def _value(store: RedisStore, name: str) -> Any:
     client: Any = store._client
-    if name.startswith("rushes:job:"):
-        return store.records([name.removeprefix("rushes:job:")])[0]
+    if name.startswith("{rushes}:job:"):
+        return store.records([name.removeprefix("{rushes}:job:")])[0]
     reads: dict[str, Callable[[str], Any]] = {
-        "none": lambda _: None,  # it lived for a second only (rushes:rung)
+        "none": lambda _: None,  # it lived for a second only ({rushes}:bell)
         "string": client.get,
         "hash": client.hgetall,
         "set": client.smembers,
@@ -133,7 +133,7 @@ def _value(store: RedisStore, name: str) -> Any:
 
 
 def _plain(name: str, value: Any) -> Any:
-    if not name.startswith("rushes:job:"):
+    if not name.startswith("{rushes}:job:"):
         return dict(value) if isinstance(value, dict) else value
     header, _, body = value.partition("\n")
     version, _, *rest = header.split(" ")
@@ -142,12 +142,12 @@ def _plain(name: str, value: Any) -> Any:
 
 def places(store: Store, job_id: str) -> list[str]:
     """The due and leased sets in which a job stands."""
-    wanted = ("rushes:due:", "rushes:leased:")
+    wanted = ("{rushes}:due:", "{rushes}:leased:")
     return [name for name, held in contents(store).items() if name.startswith(wanted) and job_id in held]
 
 
 def score(store: Store, name: str, job_id: str) -> int | None:
-    held = contents(store).get(f"rushes:{name}", {})
+    held = contents(store).get(f"{{rushes}}:{name}", {})
     return int(held[job_id]) if job_id in held else None
 
 

@@ -127,10 +127,10 @@ def test_celery_may_do_all_that_it_does(guarded: RedisServer) -> None:
 # --- users of others, who may do less
 
 LESS = {
-    "no channel": "~rushes:* ~ resetchannels +@all",
-    "no PUBLISH": "~rushes:* ~ &* +@all -publish",
-    "no SUBSCRIBE": "~rushes:* ~ &* +@all -subscribe",
-    "no pub/sub": "~rushes:* ~ &* +@all -@pubsub",
+    "no channel": "~{rushes}:* resetchannels +@all",
+    "no PUBLISH": "~{rushes}:* &* +@all -publish",
+    "no SUBSCRIBE": "~{rushes}:* &* +@all -subscribe",
+    "no pub/sub": "~{rushes}:* &* +@all -@pubsub",
 }
 
 
@@ -185,7 +185,7 @@ def test_wake_ups_are_heard_again_once_they_are_allowed(
 
 
 @pytest.mark.parametrize(
-    "rights", ["~rushes:* ~ &* +@all -@scripting", "~rushes:* ~ &* +@all -zadd", "~others:* &* +@all"]
+    "rights", ["~{rushes}:* &* +@all -@scripting", "~{rushes}:* ~ &* +@all -zadd", "~others:* &* +@all"]
 )
 def test_who_may_not_write_jobs_is_told_so_and_nothing_names_one(own_redis: RedisServer, rights: str) -> None:
     with as_user(own_redis, rights) as ledger:
@@ -194,7 +194,7 @@ def test_who_may_not_write_jobs_is_told_so_and_nothing_names_one(own_redis: Redi
             with pytest.raises(LedgerUnavailable):
                 ledger.create(subject, "order-7", "digest")
     with redis.Redis.from_url(own_redis.url) as admin:
-        assert [*admin.scan_iter("rushes:job:*"), *admin.scan_iter("rushes:idem:*")] == []
+        assert [*admin.scan_iter("{rushes}:job:*"), *admin.scan_iter("{rushes}:idem:*")] == []
 
 
 # --- what doctor tries
@@ -214,7 +214,7 @@ def test_every_program_finds_something_to_do_in_a_rehearsal(own_redis: RedisServ
             patch.setattr(RedisStore, "run", note)
             assert rehearsal.run_programs(own_redis.url) == {}
         assert rehearsal.ring(own_redis.url) == ""
-        assert client.keys("*") in ([], ["rushes:rung"])
+        assert client.keys("*") in ([], ["{rushes}:bell"])
     assert set(answers) == {path.stem for path in redis_store.LUA.glob("*.lua")}
     assert answers == {
         "check_writes": "OK",
@@ -237,7 +237,7 @@ def test_every_program_finds_something_to_do_in_a_rehearsal(own_redis: RedisServ
     ("rights", "refused"),
     [
         (
-            "~rushes:* ~ &* +@all -@scripting",
+            "~{rushes}:* &* +@all -@scripting",
             {
                 "check_writes",
                 "wake",
@@ -253,8 +253,8 @@ def test_every_program_finds_something_to_do_in_a_rehearsal(own_redis: RedisServ
                 "quarantine",
             },
         ),
-        ("~rushes:* ~ &* +@all -hincrby", {"create", "quarantine", "commands"}),
-        ("~rushes:* ~ &* +@all -scan", {"commands"}),
+        ("~{rushes}:* &* +@all -hincrby", {"create", "quarantine", "commands"}),
+        ("~{rushes}:* &* +@all -scan", {"commands"}),
     ],
 )
 def test_a_rehearsal_finds_a_right_that_is_missing(own_redis: RedisServer, rights: str, refused: set[str]) -> None:

@@ -39,7 +39,7 @@ from rushes.shared.ledger.redis_store import RedisStore
 from rushes.shared.ledger.store import Commit, LaneRoom, Store, Verdict, Writes
 
 LATER = NOW + MINUTE
-USAGE, HELD = "rushes:usage:2026-09-21", "rushes:held:2026-09-21"
+USAGE, HELD = "{rushes}:usage:2026-09-21", "{rushes}:held:2026-09-21"
 
 
 def test_what_happened_is_written_down_once_and_the_job_is_due_anew(ledger: Ledger, store: Store) -> None:
@@ -67,7 +67,7 @@ def test_a_step_that_is_told_of_gives_the_lease_back(ledger: Ledger, store: Stor
     subject = running(ledger)
     taken(ledger, polls(), subject.due_at or 0)
     ledger.apply(subject.id, events.Progressed(40), LATER)
-    assert places(store, subject.id) == ["rushes:due:poll:apimart"]
+    assert places(store, subject.id) == ["{rushes}:due:poll:apimart"]
 
 
 def test_a_job_changes_lanes_with_its_state(ledger: Ledger, store: Store) -> None:
@@ -76,7 +76,7 @@ def test_a_job_changes_lanes_with_its_state(ledger: Ledger, store: Store) -> Non
     for event in (events.Succeeded(link()), events.Archived(result())):
         ledger.apply(subject.id, event, LATER)
         seen.append(places(store, subject.id))
-    assert seen == [["rushes:due:poll:apimart"], ["rushes:due:archive"], ["rushes:due:retire"]]
+    assert seen == [["{rushes}:due:poll:apimart"], ["{rushes}:due:archive"], ["{rushes}:due:retire"]]
 
 
 # --- others were first: every race is written as steps in an order
@@ -143,7 +143,7 @@ def test_an_apply_whose_reply_is_lost_is_not_counted_twice(store: Store) -> None
     assert moved is not None
     assert (moved.setbacks, moved.version) == (1, subject.version + 1)
     assert Ledger(store, POLICY).get(subject.id) == moved
-    assert store.counters("rushes:inflight") == {"apimart": "0"}
+    assert store.counters("{rushes}:inflight") == {"apimart": "0"}
     assert store.counters(HELD) == {"acme": "10000000"}
     assert store.counters(USAGE)["acme|apimart|failed"] == "1"
 
@@ -170,7 +170,7 @@ def test_two_tenants_money_is_kept_apart(ledger: Ledger, store: Store) -> None:
     running(ledger)
     running(ledger, NOW + SECOND, tenant="zenith")
     assert store.counters(HELD) == {"acme": "42000000", "zenith": "42000000"}
-    assert store.counters("rushes:inflight") == {"apimart": "2"}
+    assert store.counters("{rushes}:inflight") == {"apimart": "2"}
 
 
 # --- leaving
@@ -411,7 +411,7 @@ def test_one_that_redis_refuses_is_told_of_and_the_rest_are_written(redis_store:
     jobs = known(ledger)
     happened = polled(jobs, 10, 20, 30)
     happened[1] = (jobs[1], events.Succeeded(link(), attempt=1))
-    redis_store._client.set("rushes:due:archive", "no zset")
+    redis_store._client.set("{rushes}:due:archive", "no zset")
     with pytest.raises(redis.ResponseError, match="WRONGTYPE"):
         ledger.apply_all(happened, LATER)
     assert progress(ledger, jobs) == [10, 0, 30]

@@ -104,7 +104,7 @@ def test_wherever_a_job_rightly_stands_nothing_is_found(ledger: Ledger, store: S
 
 def test_a_job_that_stands_nowhere_is_due_again(ledger: Ledger, store: Store) -> None:
     subject = running(ledger)
-    write(store, ("ZREM", "rushes:due:poll:apimart", subject.id))
+    write(store, ("ZREM", "{rushes}:due:poll:apimart", subject.id))
     told = found(store)
     untouched = places(store, subject.id)
     found(store, repair=True)
@@ -117,10 +117,10 @@ def test_a_job_that_stands_nowhere_is_due_again(ledger: Ledger, store: Store) ->
 def test_of_two_places_the_lease_stays(ledger: Ledger, store: Store) -> None:
     created(ledger)
     subject, _ = taken(ledger, submits(), NOW)
-    write(store, ("ZADD", "rushes:due:submit:apimart", NOW, subject.id))
+    write(store, ("ZADD", "{rushes}:due:submit:apimart", NOW, subject.id))
 
     assert found(store, repair=True) == [(subject.id, "twice")]
-    assert places(store, subject.id) == ["rushes:leased:submit:apimart"]
+    assert places(store, subject.id) == ["{rushes}:leased:submit:apimart"]
 
 
 def test_a_job_that_is_in_no_index_is_found_again_by_its_tenant(ledger: Ledger, store: Store) -> None:
@@ -132,7 +132,9 @@ def test_a_job_that_is_in_no_index_is_found_again_by_its_tenant(ledger: Ledger, 
     assert ledger.overview.newest("acme", 10) == [subject]
 
 
-@pytest.mark.parametrize("name", ["rushes:due:archive", "rushes:leased:poll:evolink", "rushes:index:rival:queued:-"])
+@pytest.mark.parametrize(
+    "name", ["{rushes}:due:archive", "{rushes}:leased:poll:evolink", "{rushes}:index:rival:queued:-"]
+)
 def test_an_entry_that_the_record_does_not_know_is_taken_away(ledger: Ledger, store: Store, name: str) -> None:
     subject = running(ledger)
     write(store, ("ZADD", name, NOW, subject.id), ("ZADD", name, NOW, "job_gone"))
@@ -162,7 +164,7 @@ class Moving(Through):
 
 def test_a_job_that_moved_on_is_left_alone(ledger: Ledger, store: Store) -> None:
     subject = running(ledger)
-    write(store, ("ZREM", "rushes:due:poll:apimart", subject.id))
+    write(store, ("ZREM", "{rushes}:due:poll:apimart", subject.id))
     moving: Any = Moving(store, lambda: ledger.note(subject.id, "seen", None, NOW))
 
     assert found(moving, repair=True) == []
@@ -171,11 +173,11 @@ def test_a_job_that_moved_on_is_left_alone(ledger: Ledger, store: Store) -> None
 
 def test_an_entry_whose_job_was_written_down_meanwhile_is_left_alone(ledger: Ledger, store: Store) -> None:
     subject = replace(running(ledger), id="job_late")
-    write(store, ("ZADD", "rushes:due:poll:apimart", NOW, subject.id))
+    write(store, ("ZADD", "{rushes}:due:poll:apimart", NOW, subject.id))
     moving: Any = Moving(store, lambda: ledger.create(subject))
 
-    assert strays(moving, "rushes:due:poll:apimart", repair=True) == []
-    assert places(store, subject.id) == ["rushes:due:poll:apimart"]
+    assert strays(moving, "{rushes}:due:poll:apimart", repair=True) == []
+    assert places(store, subject.id) == ["{rushes}:due:poll:apimart"]
 
 
 def test_an_entry_that_was_claimed_meanwhile_is_no_stray(ledger: Ledger, store: Store) -> None:
@@ -183,8 +185,8 @@ def test_an_entry_that_was_claimed_meanwhile_is_no_stray(ledger: Ledger, store: 
     moving: Any = Moving(store, lambda: claim(ledger, polls(), LATER))
 
     assert found(moving, repair=True) == []
-    assert strays(moving, "rushes:due:poll:apimart", repair=True) == []
-    assert places(store, subject.id) == ["rushes:leased:poll:apimart"]
+    assert strays(moving, "{rushes}:due:poll:apimart", repair=True) == []
+    assert places(store, subject.id) == ["{rushes}:leased:poll:apimart"]
 
 
 def test_places_in_flight_are_counted_without_those_that_were_let_go(ledger: Ledger, store: Store) -> None:

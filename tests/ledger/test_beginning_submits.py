@@ -50,15 +50,15 @@ def test_a_submit_is_written_down_before_it_is_sent(ledger: Ledger, store: Store
     begun = engage(ledger, subject, ticket, NOW)
     assert ledger.get(subject.id) == begun
     assert (begun.state, begun.version) == (State.SUBMITTING, subject.version + 1)
-    assert store.counters("rushes:inflight") == {"apimart": "1"}
-    assert store.counters("rushes:held:2026-09-21") == {"acme": str(PRICE)}
+    assert store.counters("{rushes}:inflight") == {"apimart": "1"}
+    assert store.counters("{rushes}:held:2026-09-21") == {"acme": str(PRICE)}
 
 
 def test_a_submit_keeps_its_lease(ledger: Ledger, store: Store) -> None:
     created(ledger)
     subject, ticket = taken(ledger, submits(), NOW)
     begun = engage(ledger, subject, ticket, NOW + 3 * SECOND)
-    assert places(store, subject.id) == ["rushes:leased:submit:apimart"]
+    assert places(store, subject.id) == ["{rushes}:leased:submit:apimart"]
     assert score(store, "leased:submit:apimart", subject.id) == begun.due_at == NOW + 3 * SECOND + LEASE
 
 
@@ -103,7 +103,7 @@ def test_a_job_that_was_canceled_meanwhile_is_not_submitted(ledger: Ledger, stor
     with pytest.raises(LeaseLost):
         engage(racing(store, cancel), subject, ticket, NOW)
     assert ledger.overview.counts("acme")[State.CANCELED] == 1
-    assert store.counters("rushes:inflight") == {}
+    assert store.counters("{rushes}:inflight") == {}
 
 
 def test_a_job_that_has_left_is_not_submitted(ledger: Ledger) -> None:
@@ -147,7 +147,7 @@ def test_each_try_of_one_job_counts_in_the_minute(ledger: Ledger, store: Store) 
     assert again
     engaged(ledger, again.due_at or 0, replace(CAPS, submits_per_minute=2))
 
-    assert len(contents(store)["rushes:window:apimart"]) == 2
+    assert len(contents(store)["{rushes}:window:apimart"]) == 2
 
 
 def test_a_gateway_of_no_submits_a_minute_is_asked_again_in_a_minute(ledger: Ledger) -> None:
@@ -184,7 +184,7 @@ def test_two_engage_at_the_last_dollar_and_one_wins(ledger: Ledger, store: Store
     with pytest.raises(CapReached) as reached:
         engage(racing(store, ahead), *second, NOW + 1, last)
     assert reached.value.cap == "budget"
-    assert store.counters("rushes:held:2026-09-21") == {"acme": str(PRICE)}
+    assert store.counters("{rushes}:held:2026-09-21") == {"acme": str(PRICE)}
 
 
 def test_money_that_a_refusal_gives_back_can_be_spent_again(ledger: Ledger) -> None:
@@ -247,9 +247,9 @@ def test_a_submit_whose_reply_is_lost_is_written_down_once(store: Store) -> None
     subject, ticket = taken(Ledger(store, POLICY), submits(), NOW)
     begun = engage(repeating(store), subject, ticket, NOW, dollars(1))
     assert Ledger(store, POLICY).get(subject.id) == begun
-    assert store.counters("rushes:inflight") == {"apimart": "1"}
-    assert store.counters("rushes:held:2026-09-21") == {"acme": str(PRICE)}
-    assert len(contents(store)["rushes:window:apimart"]) == 1
+    assert store.counters("{rushes}:inflight") == {"apimart": "1"}
+    assert store.counters("{rushes}:held:2026-09-21") == {"acme": str(PRICE)}
+    assert len(contents(store)["{rushes}:window:apimart"]) == 1
 
 
 # --- several in one call
@@ -284,8 +284,8 @@ def told(outcomes: Sequence[Job | LeaseLost | CapReached]) -> list[str]:
 def test_a_cap_holds_exactly_within_a_call(ledger: Ledger, store: Store, cap: str, caps: Caps) -> None:
     outcomes = engage_all(ledger, in_hand(ledger, 20), [caps] * 20)
     assert told(outcomes) == ["submitting"] * 7 + [cap] * 13
-    assert store.counters("rushes:inflight") == {"apimart": "7"}
-    assert len(contents(store)["rushes:window:apimart"]) == 7
+    assert store.counters("{rushes}:inflight") == {"apimart": "7"}
+    assert len(contents(store)["{rushes}:window:apimart"]) == 7
 
 
 def test_each_of_a_call_is_told_what_became_of_it_and_only_what_is_ours_is_written(
@@ -304,9 +304,9 @@ def test_each_of_a_call_is_told_what_became_of_it_and_only_what_is_ours_is_writt
 
     assert told(outcomes) == ["submitting", "lost", "lost", "lost", "submitting"]
     assert [ledger.get(job.id) for job, _ in (first, last)] == [outcomes[0], outcomes[4]]
-    others = [f"rushes:job:{job.id}" for job, _ in (taken_up, canceled, left)]
+    others = [f"{{rushes}}:job:{job.id}" for job, _ in (taken_up, canceled, left)]
     assert [after.get(name) for name in others] == [before.get(name) for name in others]
-    assert store.counters("rushes:inflight") == {"apimart": "2"}
+    assert store.counters("{rushes}:inflight") == {"apimart": "2"}
 
 
 def test_the_answers_come_in_the_order_asked(ledger: Ledger) -> None:
@@ -325,7 +325,7 @@ def test_each_of_a_call_keeps_its_own_lease(ledger: Ledger, store: Store) -> Non
         for job, ticket in here + there
     ]
     assert leases == [
-        ([f"rushes:leased:submit:{gateway}"], NOW + SECOND + LEASE)
+        ([f"{{rushes}}:leased:submit:{gateway}"], NOW + SECOND + LEASE)
         for gateway in ("apimart", "apimart", "evolink", "evolink")
     ]
 
@@ -335,14 +335,14 @@ def test_a_full_gateway_keeps_no_other_gateways_submit_of_a_call(ledger: Ledger,
     one = replace(CAPS, max_in_flight=1)
     outcomes = engage_all(ledger, [*here, *there], [one, one, *[replace(CAPS, gateway="evolink")] * 2])
     assert told(outcomes) == ["submitting", "inflight", "submitting", "submitting"]
-    assert store.counters("rushes:inflight") == {"apimart": "1", "evolink": "2"}
+    assert store.counters("{rushes}:inflight") == {"apimart": "1", "evolink": "2"}
 
 
 def test_one_that_is_too_dear_leaves_the_budget_to_the_next_of_a_call(ledger: Ledger, store: Store) -> None:
     prices = [PRICE, 2 * PRICE, PRICE]
     caps = [replace(CAPS, budget=2 * PRICE, price=price) for price in prices]
     assert told(engage_all(ledger, in_hand(ledger, 3), caps)) == ["submitting", "budget", "submitting"]
-    assert store.counters("rushes:held:2026-09-21") == {"acme": str(2 * PRICE)}
+    assert store.counters("{rushes}:held:2026-09-21") == {"acme": str(2 * PRICE)}
 
 
 def test_a_call_whose_reply_is_lost_writes_each_down_once(store: Store) -> None:
@@ -352,9 +352,9 @@ def test_a_call_whose_reply_is_lost_writes_each_down_once(store: Store) -> None:
     outcomes = engage_all(repeating(store), opened, [dollars(2)] * 4)
     assert told(outcomes) == ["submitting", "lost", "submitting", "budget"]
     assert [ledger.get(opened[place][0].id) for place in (0, 2)] == [outcomes[0], outcomes[2]]
-    assert store.counters("rushes:inflight") == {"apimart": "2"}
-    assert store.counters("rushes:held:2026-09-21") == {"acme": str(2 * PRICE)}
-    assert len(contents(store)["rushes:window:apimart"]) == 2
+    assert store.counters("{rushes}:inflight") == {"apimart": "2"}
+    assert store.counters("{rushes}:held:2026-09-21") == {"acme": str(2 * PRICE)}
+    assert len(contents(store)["{rushes}:window:apimart"]) == 2
 
 
 def test_only_of_what_was_written_down_others_are_told(store: Store) -> None:

@@ -26,7 +26,7 @@ def test_what_is_due_is_leased_and_not_popped(ledger: Ledger, store: Store) -> N
     (subject,) = created(ledger)
     tickets = claim(ledger, submits(), NOW)
     assert ids(tickets) == [subject.id]
-    assert places(store, subject.id) == ["rushes:leased:submit:apimart"]
+    assert places(store, subject.id) == ["{rushes}:leased:submit:apimart"]
 
 
 def test_what_is_not_due_yet_is_told_of(ledger: Ledger) -> None:
@@ -157,7 +157,7 @@ def test_a_crashed_submit_is_offered_again_although_the_gateway_is_full(ledger: 
 
 
 def pause(store: Store, until: int) -> None:
-    store.remember("rushes:gateway:apimart", {"paused_until": until})
+    store.remember("{rushes}:gateway:apimart", {"paused_until": until})
 
 
 def test_a_paused_gateways_jobs_are_handed_out_only_to_be_moved(ledger: Ledger, store: Store) -> None:
@@ -174,7 +174,7 @@ def test_a_pause_that_is_over_is_over(ledger: Ledger, store: Store) -> None:
 
 def test_after_a_strike_one_job_shows_whether_the_gateway_is_well(ledger: Ledger, store: Store) -> None:
     created(ledger, 5)
-    assert store.strike("rushes:gateway:apimart", {"why": "unavailable"}) == 1
+    assert store.strike("{rushes}:gateway:apimart", {"why": "unavailable"}) == 1
     assert len(claim(ledger, submits(), LATER)) == 1
     assert claim(ledger, submits(), LATER) == []
 

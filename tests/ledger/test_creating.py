@@ -16,15 +16,15 @@ def test_a_new_job_is_due_in_the_lane_of_its_first_gateway(ledger: Ledger, store
     subject = job()
     assert ledger.create(subject) is None
     assert ledger.get(subject.id) == subject
-    assert places(store, subject.id) == ["rushes:due:submit:apimart"]
+    assert places(store, subject.id) == ["{rushes}:due:submit:apimart"]
     assert score(store, "due:submit:apimart", subject.id) == NOW
 
 
 def test_a_job_that_adopts_a_task_begins_where_that_task_is(ledger: Ledger, store: Store) -> None:
     subject = job_in(State.RUNNING, due_at=NOW, retry_of="job_0")
     ledger.create(subject)
-    assert places(store, subject.id) == ["rushes:due:poll:apimart"]
-    assert store.counters("rushes:inflight") == {"apimart": "1"}
+    assert places(store, subject.id) == ["{rushes}:due:poll:apimart"]
+    assert store.counters("{rushes}:inflight") == {"apimart": "1"}
 
 
 def test_without_a_key_every_call_makes_a_job(ledger: Ledger) -> None:
@@ -77,7 +77,7 @@ def test_a_create_whose_reply_is_lost_writes_once(store: Store) -> None:
     once = contents(store)
     assert Ledger(store, POLICY).create(subject, "order-7", "digest") is None
     assert contents(store) == once
-    assert once["rushes:index:acme:queued:-"] == {subject.id: 0}
+    assert once["{rushes}:index:acme:queued:-"] == {subject.id: 0}
 
 
 def test_a_create_without_a_key_whose_reply_is_lost_writes_once(store: Store) -> None:
@@ -93,15 +93,15 @@ def test_a_repeated_create_does_not_put_a_job_back(ledger: Ledger, store: Store,
     ledger.create(subject, key, "digest")
     ledger.claim([submits()], NOW)
     ledger.create(replace(subject, due_at=NOW + 1), key, "digest")
-    assert places(store, subject.id) == ["rushes:leased:submit:apimart"]
+    assert places(store, subject.id) == ["{rushes}:leased:submit:apimart"]
 
 
 def test_a_key_is_kept_for_seven_days_and_a_job_without_end(redis_store: RedisStore) -> None:
     subject = job()
     Ledger(redis_store, POLICY).create(subject, "order-7", "digest")
-    names = set(map(str, redis_store._client.keys("*"))) - {"rushes:rung"}
+    names = set(map(str, redis_store._client.keys("*"))) - {"{rushes}:bell"}
     lives = {name.rpartition(":")[0]: redis_store._client.ttl(name) for name in names}
-    assert 604_700 < lives.pop("rushes:idem:acme") <= 604_800
+    assert 604_700 < lives.pop("{rushes}:idem:acme") <= 604_800
     assert set(lives.values()) == {-1}
 
 
@@ -130,7 +130,7 @@ def test_a_key_is_not_taken_by_another_server_than_the_one_that_was_whole(ledger
     ledger.continuity.set_mark("0123abc/elsewhere", NOW)
     with pytest.raises(NotWhole, match="elsewhere"):
         ledger.create(job(), "order-7", "digest", guarded=True)
-    assert set(contents(store)) == {"rushes:mark"}
+    assert set(contents(store)) == {"{rushes}:mark"}
 
 
 def test_a_whole_ledger_takes_a_key_and_knows_it_again_whatever_becomes_of_the_mark(ledger: Ledger) -> None:

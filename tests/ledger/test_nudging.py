@@ -83,7 +83,7 @@ def test_a_call_does_not_take_a_job_out_of_a_workers_hands(ledger: Ledger, store
     subject = running(ledger)
     _, ticket = taken(ledger, polls(), subject.due_at or 0)
     nudged(ledger, subject, now=(subject.due_at or 0) + 1)
-    assert places(store, subject.id) == ["rushes:leased:poll:apimart"]
+    assert places(store, subject.id) == ["{rushes}:leased:poll:apimart"]
     assert ledger.renew(ticket, (subject.due_at or 0) + 2) is not None
 
 
@@ -216,7 +216,7 @@ def test_a_note_leaves_a_job_in_the_hands_that_hold_it(ledger: Ledger, store: St
     found = ledger.get(subject.id)
     assert found is not None
     assert found.history[-1] == Note(LATER, "a callback named another task", "task-7")
-    assert places(store, subject.id) == ["rushes:leased:poll:apimart"]
+    assert places(store, subject.id) == ["{rushes}:leased:poll:apimart"]
     assert ledger.renew(ticket, LATER) is not None
 
 
@@ -251,7 +251,7 @@ def test_a_call_about_a_job_that_is_being_archived_only_is_noted(ledger: Ledger,
     subject = archiving(ledger)
     due_at = score(store, "due:archive", subject.id)
     nudged(ledger, subject)
-    assert (places(store, subject.id), score(store, "due:archive", subject.id)) == (["rushes:due:archive"], due_at)
+    assert (places(store, subject.id), score(store, "due:archive", subject.id)) == (["{rushes}:due:archive"], due_at)
 
 
 def test_a_call_that_came_while_the_job_was_put_off_waits_its_turn(ledger: Ledger, store: Store) -> None:

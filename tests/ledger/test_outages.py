@@ -175,7 +175,7 @@ def test_a_redis_that_takes_no_writes_is_out_of_reach(
 
 
 def test_a_fault_of_ours_is_not_taken_for_an_outage(redis_store: RedisStore) -> None:
-    redis_store._client.set("rushes:due:submit:apimart", "no zset")
+    redis_store._client.set("{rushes}:due:submit:apimart", "no zset")
     with pytest.raises(redis.ResponseError, match="WRONGTYPE"):
         Ledger(redis_store, POLICY).create(job())
 
@@ -263,7 +263,7 @@ def test_a_life_in_which_every_answer_is_lost_is_lived_once(
     assert moved == Ledger(redis_store, POLICY).get(subject.id)
     assert moved is not None
     assert (polled.tries, moved.current.polls, moved.version) == (1, 1, 6)
-    assert redis_store.counters("rushes:inflight") == {"apimart": "1"}
+    assert redis_store.counters("{rushes}:inflight") == {"apimart": "1"}
 
 
 def test_a_claim_whose_answer_is_lost_is_not_sent_again(lossy: Ledger, line: LossyLine, slept_s: list[float]) -> None:
@@ -283,7 +283,7 @@ def test_a_caller_who_heard_nothing_may_call_again(lossy: Ledger, line: LossyLin
         lossy.create(first, "order-7", "digest")
     assert lossy.create(again, "order-7", "digest") == lossy.get(first.id)
     assert lossy.overview.counts("acme")[State.QUEUED] == 2
-    assert f"rushes:job:{again.id}" not in contents(redis_store)
+    assert f"{{rushes}}:job:{again.id}" not in contents(redis_store)
 
 
 # --- the bell

@@ -97,8 +97,8 @@ def test_the_index_and_the_counts_follow_the_states(ledger: Ledger, store: Store
         ledger.apply(subject.id, event, LATER)
         seen.append([state.value for state, count in ledger.overview.counts("acme").items() if count])
     assert seen == [["running"], ["archiving"], ["completed"]]
-    indexes = [name for name in contents(store) if name.startswith("rushes:index:")]
-    assert indexes == ["rushes:index:acme:completed:apimart"]
+    indexes = [name for name in contents(store) if name.startswith("{rushes}:index:")]
+    assert indexes == ["{rushes}:index:acme:completed:apimart"]
 
 
 def test_counts_are_of_one_tenant_or_of_all(ledger: Ledger) -> None:

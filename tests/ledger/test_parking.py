@@ -29,7 +29,7 @@ def test_a_parked_job_is_not_handed_out_while_the_pause_lasts(ledger: Ledger, st
     paused(ledger)
     subject = parked(ledger, NOW)
     assert claim(ledger, submits(), NOW + 2 * SECOND) == []
-    assert places(store, subject.id) == ["rushes:due:parked:apimart"]
+    assert places(store, subject.id) == ["{rushes}:due:parked:apimart"]
 
 
 def test_the_end_of_a_pause_by_hand_puts_it_back_before_later_jobs(ledger: Ledger) -> None:
@@ -68,7 +68,7 @@ def test_a_parked_job_that_is_canceled_waits_nowhere_in_the_submit_lane(ledger: 
     over_at = ledger.gateways.paused_until("apimart")
     claim(ledger, submits(), over_at)
     ledger.apply(subject.id, events.Canceled(), over_at + SECOND)
-    assert places(store, subject.id) == ["rushes:due:archive"]
+    assert places(store, subject.id) == ["{rushes}:due:archive"]
 
 
 def test_refusals_under_way_when_a_pause_began_make_it_no_longer(ledger: Ledger) -> None:
@@ -100,7 +100,7 @@ def test_nothing_the_gateway_says_ends_a_pause_by_hand(ledger: Ledger) -> None:
 def test_a_pause_by_hand_outlasts_one_that_was_being_written_down(ledger: Ledger, store: Store) -> None:
     stopped(ledger)
     # A strike that was counted before, by a worker that looked a moment earlier.
-    store.remember("rushes:gateway:apimart", {"why": "rate_limited", "paused_until": NOW + 5 * SECOND})
+    store.remember("{rushes}:gateway:apimart", {"why": "rate_limited", "paused_until": NOW + 5 * SECOND})
     assert (ledger.gateways.paused_until("apimart"), ledger.gateways.health("apimart")["why"]) == (LATER, "operator")
 
 
@@ -108,7 +108,7 @@ def test_a_job_waits_out_a_pause_by_hand_and_comes_back_with_the_resume(ledger: 
     stopped(ledger)
     subject = parked(ledger, NOW)
     assert claim(ledger, submits(), NOW + 2 * SECOND) == []
-    assert places(store, subject.id) == ["rushes:due:parked:apimart"]
+    assert places(store, subject.id) == ["{rushes}:due:parked:apimart"]
 
     ledger.gateways.resume("apimart", ["apimart"])
     given = claim(ledger, submits(), NOW + 3 * SECOND)
@@ -125,7 +125,7 @@ def test_what_waits_at_another_gateway_looks_around_when_one_is_resumed(ledger: 
     paused(ledger)
     subject = parked(ledger, NOW)
     ledger.gateways.resume("evolink", ["apimart", "evolink"])
-    assert places(store, subject.id) == ["rushes:due:submit:apimart"]
+    assert places(store, subject.id) == ["{rushes}:due:submit:apimart"]
     assert [ticket.job_id for ticket in claim(ledger, submits(), NOW + 2 * SECOND)] == [subject.id]
 
 

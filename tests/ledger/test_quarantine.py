@@ -59,7 +59,7 @@ def test_over_all_the_oldest_give_way(ledger: Ledger, store: Store) -> None:
         ledger.quarantine.keep(stray)
     assert kept(ledger) == several[2:][::-1]
     held = contents(store)
-    assert len(held["rushes:quarantine"]) == len(held["rushes:quarantine:at"]) == quarantine.IN_ALL
+    assert len(held["{rushes}:quarantine"]) == len(held["{rushes}:quarantine:at"]) == quarantine.IN_ALL
 
 
 def test_after_a_week_it_is_forgotten(ledger: Ledger, store: Store) -> None:
@@ -68,7 +68,7 @@ def test_after_a_week_it_is_forgotten(ledger: Ledger, store: Store) -> None:
     assert kept(ledger, NOW + 7 * DAY) == []
     later = replace(FIRST, at=NOW + 7 * DAY, job_id=id_at(NOW + DAY))
     ledger.quarantine.keep(later)
-    assert list(contents(store)["rushes:quarantine:at"]) == [later.id]
+    assert list(contents(store)["{rushes}:quarantine:at"]) == [later.id]
 
 
 def test_only_its_own_tenant_sees_it(ledger: Ledger) -> None:
@@ -83,4 +83,4 @@ def test_what_was_dropped_is_gone(ledger: Ledger, store: Store) -> None:
     assert ledger.quarantine.drop(FIRST.id)
     assert not ledger.quarantine.drop(FIRST.id)
     assert kept(ledger) == []
-    assert "rushes:quarantine:at" not in contents(store)
+    assert "{rushes}:quarantine:at" not in contents(store)

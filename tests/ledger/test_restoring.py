@@ -33,7 +33,9 @@ def restore(ledger: Ledger, subject: Job, overwrite: bool = True) -> bool:
 
 def test_a_job_that_is_gone_stands_as_it_would_have(ledger: Ledger, store: Store) -> None:
     subject = running(ledger)
-    before = {name: held for name, held in contents(store).items() if name.startswith(("rushes:due", "rushes:index:"))}
+    before = {
+        name: held for name, held in contents(store).items() if name.startswith(("{rushes}:due", "{rushes}:index:"))
+    }
     other = Ledger(MemoryStore(), ledger._policy)
 
     assert restore(other, subject)
@@ -50,8 +52,8 @@ def test_an_attempt_that_is_missing_is_written_over_the_older_record(ledger: Led
     assert moved
     assert (moved.state, moved.current.task_id, moved.version) == (State.RUNNING, "task-7", subject.version + 1)
     assert (ledger.gateways.in_flight("apimart"), ledger.overview.counts("acme")[State.QUEUED]) == (1, 0)
-    assert [name for name in contents(store) if name.startswith(("rushes:due", "rushes:leased"))] == [
-        "rushes:due:poll:apimart"
+    assert [name for name in contents(store) if name.startswith(("{rushes}:due", "{rushes}:leased"))] == [
+        "{rushes}:due:poll:apimart"
     ]
 
 

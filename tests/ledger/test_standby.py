@@ -41,7 +41,7 @@ def test_within_its_wait_a_job_stays_in_line_and_then_a_further_gateway_with_roo
     (subject,) = created(ledger, route=ROUTE)
     assert claimed(ledger, NOW + WAIT - 1) == []
     assert claimed(ledger, NOW + WAIT) == [("submit:evolink", subject.id)]
-    assert places(store, subject.id) == ["rushes:leased:submit:evolink"]
+    assert places(store, subject.id) == ["{rushes}:leased:submit:evolink"]
 
 
 def test_the_scheduler_is_told_when_a_wait_ends(ledger: Ledger) -> None:
@@ -94,7 +94,7 @@ def test_who_waits_for_the_end_of_a_pause_may_leave_too(ledger: Ledger, store: S
     ledger.apply(held.id, events.Parked(ROUTE), NOW)
     ledger.gateways.pause("apimart", "operator", NOW * 2)
     assert claimed(ledger, OVER) == [("submit:evolink", held.id)]
-    assert places(store, held.id) == ["rushes:leased:submit:evolink"]
+    assert places(store, held.id) == ["{rushes}:leased:submit:evolink"]
 
 
 def test_who_is_in_a_workers_hands_is_not_taken_from_them(ledger: Ledger, store: Store) -> None:
@@ -125,7 +125,7 @@ def rerouted(ledger: Ledger, now: int) -> Job:
 def test_who_has_moved_on_stands_in_one_line_and_by_for_the_others(ledger: Ledger, store: Store) -> None:
     created(ledger, route=ROUTE)
     moved = rerouted(ledger, OVER)
-    assert places(store, moved.id) == ["rushes:due:submit:evolink"]
+    assert places(store, moved.id) == ["{rushes}:due:submit:evolink"]
     assert {name: stands_by(store, name) for name in ROUTE} == {
         "apimart": [moved.id],
         "evolink": [],

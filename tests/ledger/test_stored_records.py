@@ -54,8 +54,8 @@ def test_a_stored_record_that_is_compressed_can_be_unpacked(entry: dict[str, Any
 def test_a_stored_record_is_listed_where_it_was(entry: dict[str, Any]) -> None:
     job = record.decode(entry["record"])
     gateway = "apimart" if job.attempts else "-"
-    assert keys.index(job) == f"rushes:index:acme:{entry['state']}:{gateway}"
-    assert keys.record(job.id) == f"rushes:job:{job.id}"
+    assert keys.index(job) == f"{{rushes}}:index:acme:{entry['state']}:{gateway}"
+    assert keys.record(job.id) == f"{{rushes}}:job:{job.id}"
 
 
 @pytest.mark.parametrize("text", INTENTS)

@@ -153,7 +153,7 @@ def test_a_job_that_moved_on_is_not_held_again(ledger: Ledger, store: Store) -> 
     _, ticket = taken(ledger, ARCHIVE, NOW)
     ledger.apply(subject.id, events.ArchiveFailed("archive_failed", "S3"), NOW)
     assert ledger.renew(ticket, NOW + SECOND) is None
-    assert places(store, subject.id) == ["rushes:due:archive"]
+    assert places(store, subject.id) == ["{rushes}:due:archive"]
 
 
 def test_a_renewal_whose_reply_is_lost_is_a_renewal(store: Store) -> None:
@@ -197,7 +197,7 @@ def test_each_of_a_call_is_told_whether_it_is_still_ours(ledger: Ledger, store: 
     assert [score(store, "leased:submit:apimart", held[place][0]) for place in (0, 4)] == [lease, lease]
     assert score(store, "leased:archive", held[1][0]) == lease
     assert (again.job_id, score(store, "leased:submit:apimart", again.job_id)) == (held[3][0], again.lease)
-    assert places(store, held[2][0]) == ["rushes:due:archive"]
+    assert places(store, held[2][0]) == ["{rushes}:due:archive"]
 
 
 def test_renewals_of_a_call_are_told_in_the_order_asked(ledger: Ledger) -> None:

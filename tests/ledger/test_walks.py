@@ -199,7 +199,7 @@ USUAL: dict[State, set[str]] = {
 
 
 def stands_in_one_place(held: dict[str, Any], jobs: list[Job]) -> None:
-    wanted = ("rushes:due:", "rushes:leased:")
+    wanted = ("{rushes}:due:", "{rushes}:leased:")
     found = [(member, name) for name, zset in held.items() if name.startswith(wanted) for member in zset]
     assert Counter(member for member, _ in found) == Counter(each.id for each in jobs)
     places = dict(found)
@@ -211,7 +211,7 @@ def stands_in_one_place(held: dict[str, Any], jobs: list[Job]) -> None:
 
 
 def is_in_one_index(held: dict[str, Any], jobs: list[Job]) -> None:
-    wanted = "rushes:index:"
+    wanted = "{rushes}:index:"
     found = sorted((member, name) for name, zset in held.items() if name.startswith(wanted) for member in zset)
     assert found == sorted((each.id, f"{wanted}acme:{each.state.value}:{each.provider or '-'}") for each in jobs)
 
@@ -221,7 +221,7 @@ def counters_can_be_counted_anew(held: dict[str, Any], jobs: list[Job]) -> None:
     for each in jobs:
         for line, count in counters.entries(each).items():
             expected[COUNTERS[line[0]](line)] += count
-    hashes = ("rushes:inflight", "rushes:held:", "rushes:usage:")
+    hashes = ("{rushes}:inflight", "{rushes}:held:", "{rushes}:usage:")
     counted = {(name, field): int(n) for name in held if name.startswith(hashes) for field, n in held[name].items()}
     assert {line: count for line, count in counted.items() if count} == {
         line: count for line, count in expected.items() if count
@@ -230,7 +230,7 @@ def counters_can_be_counted_anew(held: dict[str, Any], jobs: list[Job]) -> None:
 
 def ledger_is_whole(walk: Walk) -> None:
     held = contents(walk.ledger.store)
-    ids = [name.removeprefix("rushes:job:") for name in held if name.startswith("rushes:job:")]
+    ids = [name.removeprefix("{rushes}:job:") for name in held if name.startswith("{rushes}:job:")]
     jobs = [each for each in walk.ledger.get_many(ids) if each]
     stands_in_one_place(held, jobs)
     is_in_one_index(held, jobs)

@@ -63,4 +63,4 @@ def test_a_scheduler_that_ended_says_nothing_of_the_broker_any_more(web: Web) ->
     reports.record("ended", "refused", ended_at)
     assert reports.problem(NOW) == ""
     reports.record("lives", "", NOW + broker_reports.FORGOTTEN_S * SECOND)
-    assert list(web.parts.ledger.store.counters("rushes:broker")) == ["lives"]
+    assert list(web.parts.ledger.store.counters("{rushes}:broker")) == ["lives"]

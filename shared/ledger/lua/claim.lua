@@ -1,5 +1,5 @@
 -- Lease what is due: nothing is popped, a crash is a lease that ran out.
--- KEYS[1] in-flight, then per lane: due, leased, and for a submit lane gateway, window, parked and standby ('' otherwise)
+-- KEYS[1] in-flight, KEYS[2] bell, then per lane: due, leased, and for a submit lane gateway, window, parked and standby
 -- ARGV[1] now, ARGV[2] lease ends, ARGV[3] window ms, ARGV[4] lanes as JSON: [[room, gateway, cap in flight, submits a window]]
 -- Answers {when to come again or '', lane number, id, lane number, id, ...}.
 local now, lease, span = tonumber(ARGV[1]), ARGV[2], tonumber(ARGV[3])
@@ -40,10 +40,16 @@ local function unpark(health, parked, due)
 end
 
 local lanes, rooms, opens = cjson.decode(ARGV[4]), {}, {}
-local function keys_of(number) return unpack(KEYS, number * 6 - 4, number * 6 + 1) end
+local keys, first = {}, 3
+for number, lane in ipairs(lanes) do
+  local last = first + (lane[2] == '' and 1 or 5) -- a lane without a gateway has two keys: '' would be in another slot
+  keys[number] = {unpack(KEYS, first, last)}
+  first = last + 1
+end
+local function keys_of(number) return unpack(keys[number], 1, 6) end
 
 local function give(number, id)
-  redis.call('ZADD', KEYS[number * 6 - 3], lease, id)
+  redis.call('ZADD', keys[number][2], lease, id)
   answer[#answer + 1], answer[#answer + 2] = number, id
   rooms[number] = rooms[number] - 1
 end
@@ -52,12 +58,12 @@ end
 local function out_of_line(id)
   for number = 1, #lanes do
     local due, _, _, _, parked = keys_of(number)
-    if parked ~= '' and redis.call('ZREM', due, id) + redis.call('ZREM', parked, id) > 0 then return true end
+    if parked and redis.call('ZREM', due, id) + redis.call('ZREM', parked, id) > 0 then return true end
   end
   return false
 end
 
-redis.call('DEL', 'rushes:rung') -- what comes due from now on wakes it again
+redis.call('DEL', KEYS[2]) -- what comes due from now on wakes it again
 for number, lane in ipairs(lanes) do
   local due, leased, health, window, parked = keys_of(number)
   local room, gateway, cap, rate = unpack(lane)
@@ -91,7 +97,7 @@ end
 -- in line there are served: only now, so that nobody leaves a line in which it was to be served in this turn.
 for number = 1, #lanes do
   local _, _, _, _, _, standby = keys_of(number)
-  if standby ~= '' then
+  if standby then
     for _, id in ipairs(redis.call('ZRANGEBYSCORE', standby, '-inf', now, 'LIMIT', 0, rooms[number])) do
       redis.call('ZREM', standby, id)
       if out_of_line(id) then give(number, id) end

@@ -1,5 +1,5 @@
 -- Write what became of a job, if nobody was there first.
--- KEYS[1] record, further KEYS by index from the gates and the writes
+-- KEYS[1] record, further KEYS by index from the gates and the writes; the last is the bell
 -- ARGV[1] version it was decided on, ARGV[2] operation, ARGV[3] new record ('' deletes it), ARGV[4] gates, ARGV[5] writes,
 -- ARGV[6] wake the scheduler: 1|0
 -- Answers {'done'}, {'gone'}, {'conflict', record} or {'shut', name of the gate, value}.
@@ -39,5 +39,6 @@ for _, write in ipairs(cjson.decode(ARGV[5])) do
 end
 if ARGV[3] == '' then redis.call('DEL', KEYS[1]) else redis.call('SET', KEYS[1], ARGV[3]) end
 -- It is written: a wake-up that may not be sent (an ACL without the channel) must not make that an error.
-if ARGV[6] == '1' and redis.pcall('SET', 'rushes:rung', '', 'NX', 'PX', 1000) then redis.pcall('PUBLISH', 'rushes:bell', '') end
+local bell = KEYS[#KEYS]
+if ARGV[6] == '1' and redis.pcall('SET', bell, '', 'NX', 'PX', 1000) then redis.pcall('PUBLISH', bell, '') end
 return {'done'}

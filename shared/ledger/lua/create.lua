@@ -1,11 +1,12 @@
 -- Write a new job down, once.
--- KEYS[1] record, KEYS[2] idempotency (may be empty), further KEYS by index from the writes
--- ARGV[1] record, ARGV[2] value of the idempotency key, ARGV[3] its life in s, ARGV[4] writes,
+-- KEYS[1] record, KEYS[2] idempotency, further KEYS by index from the writes; the last is the bell
+-- ARGV[1] record, ARGV[2] value of the idempotency key, ARGV[3] its life in s (0: there is none), ARGV[4] writes,
 -- ARGV[5] number of the mark's key where the ledger must be known to be whole, or 0
 -- Answers the value that the idempotency key had, or '' where the job is (or already was) written; 'unmarked' or
 -- 'elsewhere', and nothing is written, where the key may have been lost with another server.
 if redis.call('EXISTS', KEYS[1]) == 1 then return '' end
-if KEYS[2] ~= '' then
+local keyed, bell = ARGV[3] ~= '0', KEYS[#KEYS]
+if keyed then
   local first = redis.call('GET', KEYS[2])
   if first then return first end
   if ARGV[5] ~= '0' then
@@ -20,8 +21,8 @@ end
 for _, write in ipairs(cjson.decode(ARGV[4])) do
   redis.call(write[1], KEYS[write[2]], unpack(write, 3))
 end
-if KEYS[2] ~= '' then redis.call('SET', KEYS[2], ARGV[2], 'EX', ARGV[3]) end
+if keyed then redis.call('SET', KEYS[2], ARGV[2], 'EX', ARGV[3]) end
 redis.call('SET', KEYS[1], ARGV[1])
 -- It is written: a wake-up that may not be sent (an ACL without the channel) must not make that an error.
-if redis.pcall('SET', 'rushes:rung', '', 'NX', 'PX', 1000) then redis.pcall('PUBLISH', 'rushes:bell', '') end
+if redis.pcall('SET', bell, '', 'NX', 'PX', 1000) then redis.pcall('PUBLISH', bell, '') end
 return ''

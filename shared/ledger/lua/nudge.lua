@@ -1,5 +1,5 @@
 -- A callback came: remember it, and look at the job now.
--- KEYS[1] record, KEYS[2] due and KEYS[3] leased of the gateway's poll lane
+-- KEYS[1] record, KEYS[2] due and KEYS[3] leased of the gateway's poll lane, KEYS[4] bell
 -- ARGV[1] job id, ARGV[2] nudge, ARGV[3] now
 -- Answers 'unknown', 'ended', 'strange' (nothing is written) or 'noted'. A repeat while the first still waits writes
 -- nothing; while a worker is asking it does, for the gateway may have been asked before this callback.
@@ -33,6 +33,6 @@ local hint = string.format('%s:%s:', at, attempt) .. parts
 redis.call('SET', KEYS[1], string.format('%d %s %d %s ', version + 1, operation, tries, live) .. hint .. rest)
 if redis.call('ZSCORE', KEYS[2], ARGV[1]) then
   redis.call('ZADD', KEYS[2], ARGV[3], ARGV[1])
-  if redis.pcall('SET', 'rushes:rung', '', 'NX', 'PX', 1000) then redis.pcall('PUBLISH', 'rushes:bell', '') end
+  if redis.pcall('SET', KEYS[4], '', 'NX', 'PX', 1000) then redis.pcall('PUBLISH', KEYS[4], '') end
 end
 return 'noted'

@@ -1,16 +1,16 @@
 -- Hold the entries of one job against its record, and put them right if asked to.
--- KEYS[1] record, KEYS[2] the index where it belongs, KEYS[3] names of indexes, then every place where it may stand: the
+-- KEYS[1] record, KEYS[2] the index where it belongs, KEYS[3] names of indexes, KEYS[4] bell, then every place where it may stand: the
 -- due set of its lane first, leased sets last; no place for a job that owes nothing more
 -- ARGV[1] version that was looked at, ARGV[2] job id, ARGV[3] when it is due, ARGV[4] repair: 1|0
 -- Answers the problems: nowhere, twice, unindexed. Nothing where the record has moved on: then it is looked at again.
 local old = redis.call('GET', KEYS[1])
 if not old or string.match(old, '^%d+') ~= ARGV[1] then return {} end
 local id, repair, problems, standing = ARGV[2], ARGV[4] == '1', {}, {}
-for place = 4, #KEYS do
+for place = 5, #KEYS do
   if redis.call('ZSCORE', KEYS[place], id) then standing[#standing + 1] = KEYS[place] end
 end
 local unindexed = not redis.call('ZSCORE', KEYS[2], id)
-local nowhere = #KEYS > 3 and #standing == 0
+local nowhere = #KEYS > 4 and #standing == 0
 if unindexed then problems[#problems + 1] = 'unindexed' end
 if nowhere then problems[#problems + 1] = 'nowhere' end
 if #standing > 1 then problems[#problems + 1] = 'twice' end
@@ -20,8 +20,8 @@ if unindexed then
   redis.call('SADD', KEYS[3], KEYS[2])
 end
 if nowhere then
-  redis.call('ZADD', KEYS[4], ARGV[3], id)
-  redis.pcall('PUBLISH', 'rushes:bell', '')
+  redis.call('ZADD', KEYS[5], ARGV[3], id)
+  redis.pcall('PUBLISH', KEYS[4], '')
 end
 for place = 1, #standing - 1 do redis.call('ZREM', standing[place], id) end -- a lease stays: somebody may hold it
 return problems
