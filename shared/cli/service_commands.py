@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
+from importlib.util import find_spec
 from typing import Any
 
 import click
@@ -127,4 +129,24 @@ def completion(ctx: click.Context, shell: str) -> None:
     click.echo(completion_class(ctx.find_root().command, {}, "rushes", "_RUSHES_COMPLETE").source())
 
 
-COMMANDS = (models, gateways, pause, resume, usage, completion)
+@click.command("mcp", short_help="Serve an agent over stdio (MCP), up to a cap of money.")
+@click.option("--max-usd", default="5", show_default=True, help="The most that this session may spend, in USD.")
+def mcp_command(max_usd: str) -> None:
+    """Serve an agent over stdio by the Model Context Protocol: models, estimates, submits, jobs.
+
+    RUSHES_URL and RUSHES_API_KEY say where and as whom. A submit that is repeated is paid for once.
+    """
+    if find_spec("mcp") is None:
+        raise click.UsageError("mcp is not installed: pip install 'rushes[mcp]'")
+    from rushes.shared.cli import mcp_server
+
+    try:
+        cap_usd = Decimal(max_usd)
+    except ArithmeticError:
+        raise click.BadParameter("it is no amount of dollars", param_hint="--max-usd") from None
+    if not cap_usd.is_finite() or cap_usd < 0:
+        raise click.BadParameter("it is no amount of dollars", param_hint="--max-usd")
+    mcp_server.make_server(Client.connect(), cap_usd).run()
+
+
+COMMANDS = (mcp_command, models, gateways, pause, resume, usage, completion)
