@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import cache
 
+import botocore.session
 import pytest
 import redis
 from patience import PATIENCE_S
@@ -16,6 +18,9 @@ from rushes.shared.ledger.ledger import Ledger
 from rushes.shared.ledger.memory_store import MemoryStore
 from rushes.shared.ledger.redis_store import RedisStore
 from rushes.shared.ledger.store import Store
+
+# Each world of a test has sessions of boto of its own, and each would read the model of S3 again (0.1 s of CPU).
+botocore.session.create_loader = cache(botocore.session.create_loader)
 
 
 @pytest.fixture(autouse=True)
