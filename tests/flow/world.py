@@ -13,9 +13,11 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import redis
+from flask.testing import FlaskClient
 from outsiders import Letter, Listener
 from patience import PATIENCE_S
 from werkzeug.test import TestResponse
@@ -125,13 +127,17 @@ class World:
         self.ledger = self.services.ledger
         self.tickets: list[Ticket] = []
         self.scheduler = Scheduler(self.services, self._take)
-        self.door = create_app(self.services).test_client()
         self.redis: Any = redis.Redis.from_url(redis_url, decode_responses=True)
         self.s3 = self.services.archive._bucket.s3
         self.writes: list[tuple[str, str]] = []
         self.broken_rules_are_meant = False
         self.s3.meta.events.register("provide-client-params.s3", self._note_write)
         self._note_direct_writes(self.services.archive._curl_put)
+
+    @cached_property
+    def door(self) -> FlaskClient:
+        """The receiver; most tests never ask it, and to build it takes longer than many a test."""
+        return create_app(self.services).test_client()
 
     def close(self) -> None:
         """Close every connection: a process of tests has many worlds, and on most machines 1,024 files."""
