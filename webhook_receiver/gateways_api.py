@@ -78,7 +78,8 @@ def balance_document(standing: Standing) -> dict[str, Any]:
     balance = standing.balance
     return {
         "usd": money.text(balance.usd) if balance else None,
-        "unlimited": balance is not None and balance.usd is None,
+        "units": money.text(balance.units) if balance else None,
+        "unlimited": balance is not None and balance.is_unlimited,
         "at": moment(standing.at),
         "days_left": standing.days_left,
         "problem": standing.problem,
