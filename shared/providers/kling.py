@@ -56,8 +56,8 @@ MOTION_FIELDS = frozenset(
 )
 # Text and image are not documented to take `watermark_info`; motion control is (PROVIDERS.md 6.3).
 WATERMARK_GUESS = frozenset({"watermark"})
-# The resource packages of an account (its page "Account usage", 2026-11): at most one call a second; free; what is left
-# may be as old as 12 hours. Packages are looked up by when they were bought (integrators, 2026-11), and may last a year.
+# The packages of an account (its page "Account usage", 2026-11): free, at most one call a second; what is left
+# may be 12 hours old. Packages are looked up by when they were bought (integrators, 2026-11), and may last a year.
 BALANCE_PATH = "/account/costs?start_time={start}&end_time={end}"
 PACKAGES_SINCE_MS = 400 * 86_400_000
 PACKAGES = ("data.resource_pack_subscribe_infos", "data.data.resource_pack_subscribe_infos")
