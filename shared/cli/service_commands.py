@@ -11,8 +11,8 @@ from click.shell_completion import get_completion_class
 
 from rushes.shared.cli import short_forms
 from rushes.shared.cli.job_options import completions
-from rushes.shared.cli.output import as_json, json_option, print_result
-from rushes.shared.cli.tables import Column, print_table, table_options
+from rushes.shared.cli.output import json_option, print_result
+from rushes.shared.cli.tables import Column, is_csv, print_table, table_options
 from rushes.shared.client import Balance, Client, Gateway, Model, ModelAtGateway, PriceRow, Used
 from rushes.shared.domain.balances import duration_text
 
@@ -121,13 +121,10 @@ USAGE_COLUMNS = (
 @click.command(short_help="Show jobs, seconds and costs by day and gateway.")
 @click.option("--from", "first", help="First day in UTC, as YYYY-MM-DD. Default: six days before the last.")
 @click.option("--to", "last", help="Last day in UTC. Default: today.")
-@click.option("--csv", "is_csv", is_flag=True, help="Print CSV with every column, for a spreadsheet.")
 @table_options
-def usage(first: str | None, last: str | None, is_csv: bool) -> None:
+def usage(first: str | None, last: str | None) -> None:
     """Show jobs, seconds and costs by day and gateway."""
-    if is_csv and as_json():
-        raise click.UsageError("Give --csv or --json, not both.")
-    if is_csv:
+    if is_csv():  # with what no table has room for
         click.echo(Client.connect().usage_csv(first, last), nl=False)
         return
     lines = Client.connect().usage(first, last)

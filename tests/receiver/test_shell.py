@@ -407,7 +407,7 @@ def test_gateways_show_what_is_left_of_their_balances(
     ledger.balances.keep("newapi", Balance(None), NOW)
     table = rushes("gateways").stdout
 
-    for cell in ("balance", "lasts", "12.5 USD", "742 units", "unlimited"):
+    for cell in ("balance", "12.5 USD", "742 units", "unlimited"):
         assert cell in table
 
 
@@ -441,7 +441,6 @@ def test_usage_is_csv_too(rushes: Rushes, ledger: Ledger) -> None:
     assert header == f"{header_again}\n"
     assert header.startswith("day,tenant,provider,jobs,")
     assert ",acme,apimart," in lines[0]
-    assert rushes("usage", "--csv", "--json").exit_code == 2
     refused(rushes("usage", "--csv", "--from", "soon"), "invalid_request", "from: ")
 
 
