@@ -18,7 +18,8 @@ from rushes.shared.operations.balances import Standing
 from rushes.shared.settings import GatewaySettings
 from rushes.webhook_receiver import openapi_responses
 from rushes.webhook_receiver.auth import authenticate, authenticate_admin, services
-from rushes.webhook_receiver.openapi import answers, blueprint, describes, query, refuses
+from rushes.webhook_receiver.openapi import answers, answers_also, blueprint, describes, query, refuses
+from rushes.webhook_receiver.usage_csv import CSV, usage_csv
 
 gateways_api = blueprint("gateways", "Their health, and what was spent there.")
 
@@ -78,7 +79,8 @@ def balance_document(standing: Standing) -> dict[str, Any]:
     balance = standing.balance
     return {
         "usd": money.text(balance.usd) if balance else None,
-        "unlimited": balance is not None and balance.usd is None,
+        "units": money.text(balance.units) if balance else None,
+        "unlimited": balance is not None and balance.is_unlimited,
         "at": moment(standing.at),
         "days_left": standing.days_left,
         "problem": standing.problem,
@@ -153,14 +155,22 @@ def enabled_gateway(name: str) -> GatewaySettings:
 
 
 @gateways_api.get("/v1/usage")
-@answers(200, openapi_responses.Usage, "Entries by day, tenant and gateway.")
+@answers(200, openapi_responses.Usage, "Entries by day, tenant and gateway; as JSON, or as CSV with a header.")
+@answers_also(200, {"type": "string"}, CSV)
 @refuses(401, 422, 429, 503)
 @describes(parameters=DATE_RANGE)
 def usage() -> Response:
     """What was made and spent, by day and gateway."""
     caller = authenticate()
     first, last = date_range(7)
-    return jsonify({"data": [entry for day in days_between(first, last) for entry in usage_entries(day, caller.scope)]})
+    entries = [entry for day in days_between(first, last) for entry in usage_entries(day, caller.scope)]
+    if request.accept_mimetypes.best_match(["application/json", CSV]) != CSV:
+        response = jsonify({"data": entries})
+    else:
+        response = Response(usage_csv(entries), content_type=f"{CSV}; charset=utf-8; header=present")
+        response.headers["Content-Disposition"] = f'attachment; filename="usage-{first}-{last}.csv"'
+    response.vary.add("Accept")
+    return response
 
 
 def date_range(days: int) -> tuple[date, date]:

@@ -155,6 +155,12 @@ def balance_metrics(parts: Services, now: int) -> Iterator[Metric]:
     read = {name: each.balance.usd for name, each in standings.items() if each.balance}
     usd_left = {(name,): float(usd) for name, usd in read.items() if usd is not None}
     yield gauge("gateway_balance_usd", "What is left of the balance, as it was read last.", usd_left.items(), "gateway")
+    units = {
+        (name,): float(each.balance.units or 0)
+        for name, each in standings.items()
+        if each.balance and each.balance.units is not None
+    }
+    yield gauge("gateway_balance_units", "What is left of its packages, in its units.", units.items(), "gateway")
     days = {(name,): each.days_left for name, each in standings.items() if each.days_left is not None}
     yield gauge("gateway_balance_days_left", "How long it lasts at this week's rate.", days.items(), "gateway")
     ages = {(name,): (now - each.at) / schedule.SECOND for name, each in standings.items() if each.at}

@@ -96,6 +96,11 @@ def answers(
     return describes(responses={str(status): {**response, **({"content": content(schema, **kind)} if schema else {})}})
 
 
+def answers_also(status: int, schema: Any, kind: str) -> Callable[[View], View]:
+    """Document another form of a response that `answers` documents: which one is sent follows from `Accept`."""
+    return describes(responses={str(status): {"content": content(schema, kind)}})
+
+
 def refuses(*statuses: int) -> Callable[[View], View]:
     """Document the error responses of a call."""
     return describes(responses={str(status): str(status) for status in statuses})

@@ -246,10 +246,15 @@ class FinishTimes(OpenSchema):
 class Balance(OpenSchema):
     """The balance of our account at a gateway, as it was read last; it is asked for every ten minutes."""
 
-    usd = usd("Null where the account has no limit, or the balance was never read.")
+    usd = usd("Null where the account has no limit or counts units, or the balance was never read.")
+    units = text("What is left of its packages, in units, where the gateway counts so; 0 may mean cash.", null=True)
     unlimited = always(fields.Boolean)
     at = moment("When it was read.")
-    days_left = always(fields.Float, "At the rate of the last seven days; null where nothing was spent.", null=True)
+    days_left = always(
+        fields.Float,
+        "At the rate of the last seven days, units at their list price; null where nothing was spent.",
+        null=True,
+    )
     problem = text("Why it could not be read the last time.", null=True)
 
 

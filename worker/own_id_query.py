@@ -12,7 +12,7 @@ from rushes.shared.domain.job import Job
 from rushes.shared.domain.moves.submitting import is_not_taken
 from rushes.shared.operations.task_query import query_by_key
 from rushes.shared.services import Services
-from rushes.worker.submit import idempotency_key, post_again
+from rushes.worker.submit import post_again
 
 # While the gateway is paused nothing is sent there; somebody may end the pause at any time.
 PAUSED_S = 60
@@ -21,7 +21,7 @@ PAUSED_S = 60
 def query_by_own_id(job: Job, services: Services) -> Event | None:
     """Ask the gateway whether it has the attempt; where it surely has not, send it again. None: another worker does."""
     attempt, asked_at = job.current, services.now()
-    answer = query_by_key(attempt, idempotency_key(job, attempt.number), services)
+    answer = query_by_key(attempt, job.idempotency_key(attempt), services)
     if isinstance(answer, events.Accepted):  # asked about at once: it may have ended long ago
         services.journal.record_outcome(job, answer, "found by our own id", services.now())
         return events.Resolved("adopt", answer.task_id, by=attempt.provider)

@@ -14,7 +14,7 @@ import structlog
 from rushes.shared.domain import events, gateway_pauses, money, schedule
 from rushes.shared.domain.events import Event, Reason
 from rushes.shared.domain.http_messages import Request
-from rushes.shared.domain.job import Attempt, Error, Job
+from rushes.shared.domain.job import Attempt, Error, Job, attempt_key
 from rushes.shared.domain.transitions import transition
 from rushes.shared.http import AnswerLost, Forbidden, NotSent
 from rushes.shared.intake.estimates import Estimate
@@ -170,7 +170,7 @@ def build_attempt(
     callback_url = services.callback_url(job, provider.name, number)
     input_urls = {name: services.fetchable_url(job.request[name]) for name in INPUTS if job.request.get(name)}
     seconds = duration_s(job.request, job.inputs)
-    submission = Submission({**job.request, **input_urls}, idempotency_key(job, number), callback_url, seconds)
+    submission = Submission({**job.request, **input_urls}, attempt_key(job.id, number), callback_url, seconds)
     request = provider.submit_request(submission, services.access(provider.name))
     attempt = Attempt(
         number=number,
@@ -184,11 +184,6 @@ def build_attempt(
         estimated_usd=estimate.estimated_usd,
     )
     return attempt, request
-
-
-def idempotency_key(job: Job, number: int) -> str:
-    """The key of an attempt; every worker that sends the attempt uses the same."""
-    return f"{job.id}-{number}"
 
 
 def submit_caps(job: Job, estimate: Estimate, gateway: GatewaySettings, services: Services) -> Caps:
@@ -340,7 +335,7 @@ def repeat_call(job: Job, services: Services) -> Event:
 def post_again(job: Job, services: Services) -> Event:
     """Make the paid call of the newest attempt again, exactly as it was sent: under the same id it is paid for once."""
     attempt = job.current
-    submission = Submission(job.request, idempotency_key(job, attempt.number))
+    submission = Submission(job.request, job.idempotency_key(attempt))
     request = PROVIDERS[attempt.provider].submit_request(submission, services.access(attempt.provider, attempt))
     repeated, now = replace(request, json=attempt.body), services.now()
     try:  # the first worker may have died before it wrote the journal: this may be the call that is paid for

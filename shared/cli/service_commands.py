@@ -12,8 +12,9 @@ from click.shell_completion import get_completion_class
 from rushes.shared.cli import short_forms
 from rushes.shared.cli.job_options import completions
 from rushes.shared.cli.output import json_option, print_result
-from rushes.shared.cli.tables import Column, print_table, table_options
-from rushes.shared.client import Client, Gateway, Model, ModelAtGateway, PriceRow, Used
+from rushes.shared.cli.tables import Column, is_csv, print_table, table_options
+from rushes.shared.client import Balance, Client, Gateway, Model, ModelAtGateway, PriceRow, Used
+from rushes.shared.domain.balances import duration_text
 
 NAME = click.argument("name", shell_complete=completions("provider"))
 
@@ -54,13 +55,15 @@ GATEWAY_COLUMNS = (
     Column("in flight", right=True),
     Column("submits left", importance=2, right=True),
     Column("callbacks", importance=3, right=True),
+    Column("balance", right=True),
+    Column("lasts", importance=2, right=True),
 )
 
 
 @click.command(short_help="List gateways: pauses, jobs in flight, callbacks.")
 @table_options
 def gateways() -> None:
-    """List the enabled gateways: pauses, jobs in flight, submits left this minute, callbacks received."""
+    """List the enabled gateways: pauses, jobs in flight, submits left this minute, callbacks received, balances."""
     rows = Client.connect().gateways()
     print_table(rows, GATEWAY_COLUMNS, [_gateway_row(gateway) for gateway in rows])
 
@@ -70,7 +73,20 @@ def _gateway_row(gateway: Gateway) -> tuple[Any, ...]:
     status = f"paused for {short_forms.time_left(paused_until)}: {gateway['why']}" if paused_until else "ready"
     in_flight = f"{gateway['in_flight']} of {gateway['max_in_flight']}"
     callbacks = f"{gateway['callbacks']['heard']} of {gateway['callbacks']['asked']}"
-    return gateway["name"], status, in_flight, gateway["submits_left_this_minute"], callbacks
+    left = gateway["submits_left_this_minute"]
+    return gateway["name"], status, in_flight, left, callbacks, *_balance_cells(gateway["balance"])
+
+
+def _balance_cells(balance: Balance | None) -> tuple[str | None, str | None]:
+    """What is left on the account there, and for how long at this week's rate; None where that is not told."""
+    if balance is None:
+        return None, None
+    if balance["unlimited"]:
+        return "unlimited", None
+    units = balance.get("units")  # a service before 2026-12 does not say it
+    amount = f"{units} units" if units is not None else balance["usd"] and f"{balance['usd']} USD"
+    days = balance["days_left"]
+    return amount or "not read", None if days is None else duration_text(days)
 
 
 @click.command()
@@ -108,6 +124,9 @@ USAGE_COLUMNS = (
 @table_options
 def usage(first: str | None, last: str | None) -> None:
     """Show jobs, seconds and costs by day and gateway."""
+    if is_csv():  # with what no table has room for
+        click.echo(Client.connect().usage_csv(first, last), nl=False)
+        return
     lines = Client.connect().usage(first, last)
     print_table(lines, USAGE_COLUMNS, [_usage_row(line) for line in lines], empty="Nothing was paid for in these days.")
 

@@ -61,6 +61,11 @@ def is_whole() -> bool:
     return bool(meta.get(WIDE) or meta.get(CSV))
 
 
+def is_csv() -> bool:
+    """Whether the command has `--csv`, and no `--json`."""
+    return bool(click.get_current_context().meta.get(CSV)) and not as_json()
+
+
 def print_table(value: Any, columns: Sequence[Column], rows: Iterable[Sequence[Any]], empty: str = "") -> None:
     """Print rows as a table, with `--csv` as CSV; with `--json` print the value instead.
 
@@ -69,7 +74,7 @@ def print_table(value: Any, columns: Sequence[Column], rows: Iterable[Sequence[A
     found = [[_cell(cell) for cell in row] for row in rows]
     if as_json():
         print_result(value)
-    elif click.get_current_context().meta.get(CSV):
+    elif is_csv():
         writer = csv.writer(sys.stdout, lineterminator="\n")
         writer.writerows([[column.name for column in columns], *found])
     elif not found and empty:

@@ -13,6 +13,7 @@ from rushes.shared.client.client import ENDED, Client
 from rushes.shared.client.documents import (
     Action,
     Attempt,
+    Balance,
     Callbacks,
     Error,
     Estimate,
@@ -47,6 +48,7 @@ __all__ = [
     "Action",
     "ApiError",
     "Attempt",
+    "Balance",
     "Callbacks",
     "Client",
     "Conflict",

@@ -155,6 +155,14 @@ class Client:
         """Jobs, seconds and costs by day and gateway. Days are in UTC, as YYYY-MM-DD."""
         return cast(UsedDays, self._get("/v1/usage", {"from": first, "to": last})["data"])
 
+    def usage_csv(self, first: str | None = None, last: str | None = None) -> str:
+        """The same as CSV, with a header."""
+        call = Call("GET", "/v1/usage", {"from": first, "to": last}, accept="text/csv")
+        response = self._transport.answer(call)
+        if not response.headers.get("Content-Type", "").startswith("text/csv"):  # older than this client
+            raise ApiError(response.status_code, {"message": f"{self.url} does not return usage as CSV"})
+        return response.content.decode()
+
     # --- waiting
 
     def events(self, job_id: str, pause_s: float = 1, patience_s: float = 60) -> Iterator[Event]:

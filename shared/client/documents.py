@@ -163,6 +163,7 @@ class Balance(TypedDict):
     """The balance of the account at a gateway, as it was read last; `days_left` at the last week's rate."""
 
     usd: str | None
+    units: str | None
     unlimited: bool
     at: str | None
     days_left: float | None

@@ -52,6 +52,7 @@ class Call:
     query: Mapping[str, Any] | None = None
     body: Mapping[str, Any] | None = None
     idempotency_key: str | None = None
+    accept: str = "application/json"
 
     @property
     def repeatable(self) -> bool:
@@ -59,7 +60,7 @@ class Call:
         return self.method == "GET" or self.idempotency_key is not None
 
     def headers(self) -> dict[str, str | bytes]:
-        headers: dict[str, str | bytes] = {"User-Agent": USER_AGENT, "Accept": "application/json"}
+        headers: dict[str, str | bytes] = {"User-Agent": USER_AGENT, "Accept": self.accept}
         if self.body is not None:
             headers["Content-Type"] = "application/json"
         if self.idempotency_key is not None:

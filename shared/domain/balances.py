@@ -16,13 +16,28 @@ WEEK_DAYS, YEAR_DAYS = 7, 365
 # An account that lasts for less than this is to be topped up.
 LOW_DAYS = 2
 UNLIMITED = "unlimited"
+# What a unit of a package is valued at: Kling's list price (2026-11), by which jobs paid in units are estimated too.
+UNIT_USD = Decimal("0.14")
 
 
 @dataclass(frozen=True, slots=True)
 class Balance:
-    """What is left on an account in US dollars; None where the account has no limit."""
+    """What is left on an account: in US dollars, or in units of packages; both are None where it has no limit.
+
+    Units are no dollars: what they were bought for is not told. An account without units may still pay in cash.
+    """
 
     usd: Decimal | None
+    units: Decimal | None = None
+
+    @property
+    def is_unlimited(self) -> bool:
+        return self.usd is None and self.units is None
+
+    @property
+    def worth_usd(self) -> Decimal | None:
+        """Its dollars, or its units at their list price; None where it has no limit."""
+        return self.usd if self.units is None else self.units * UNIT_USD
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,9 +67,10 @@ def is_enough(balance: Balance, tried: Balance | None) -> bool:
 
     Without the second condition a rest that is too small for the next clip would end every pause.
     """
+    worth_usd = balance.worth_usd
     if tried is None:
-        return balance.usd is None or balance.usd > 0
-    return tried.usd is not None and (balance.usd is None or balance.usd > tried.usd)
+        return worth_usd is None or worth_usd > 0
+    return tried.worth_usd is not None and (worth_usd is None or worth_usd > tried.worth_usd)
 
 
 def duration_text(days: float) -> str:
@@ -66,7 +82,10 @@ def duration_text(days: float) -> str:
 
 
 def days_left(balance: Balance | None, week_usd: Decimal) -> float | None:
-    """For how many days the balance lasts at the rate of the last seven; None where nothing says so."""
-    if balance is None or balance.usd is None or week_usd <= 0:
+    """For how many days the balance lasts at the rate of the last seven; None where nothing says so.
+
+    An account with no units left says nothing: it may pay in cash, of which nothing is told.
+    """
+    if balance is None or balance.worth_usd is None or balance.units == 0 or week_usd <= 0:
         return None
-    return float(round(balance.usd * WEEK_DAYS / week_usd, 2))
+    return float(round(balance.worth_usd * WEEK_DAYS / week_usd, 2))

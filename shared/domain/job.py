@@ -100,6 +100,8 @@ class Attempt:
     """Its gateway can be asked by our own id of it whether it has the task (events.NotFound)."""
     resent_at: int = 0
     """When it was last sent again under that id; 0 for never."""
+    key: str | None = None
+    """The idempotency key that it was sent under, where a retry goes on with another job's submit."""
     task_id: str | None = None
     ended_at: int | None = None
     heard_by: str | None = None
@@ -123,6 +125,11 @@ class Attempt:
     def paid(self) -> bool:
         """Whether money may have been spent on it."""
         return self.status is not AttemptStatus.REJECTED
+
+
+def attempt_key(job_id: str, number: int) -> str:
+    """The idempotency key of a new attempt."""
+    return f"{job_id}-{number}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,6 +220,10 @@ class Job:
         """Whether this attempt, or a later one, was written down here."""
         this = (attempt.number, attempt.submitted_at)
         return any((other.number, other.submitted_at) >= this for other in self.attempts)
+
+    def idempotency_key(self, attempt: Attempt) -> str:
+        """The key of an attempt, which is our own id of it at the gateway; whoever sends the attempt uses the same."""
+        return attempt.key or attempt_key(self.id, attempt.number)
 
     @property
     def ended(self) -> bool:

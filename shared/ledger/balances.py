@@ -50,9 +50,17 @@ class Balances:
             self._store.remember(keys.balance(gateway), {"tried": _encoded(balance)})
 
 
+UNITS = " units"
+
+
 def _encoded(balance: Balance) -> str:
+    if balance.units is not None:
+        return f"{balance.units:f}{UNITS}"
     return UNLIMITED if balance.usd is None else f"{balance.usd:f}"
 
 
 def _decoded(text: str | None) -> Balance | None:
-    return None if text is None else Balance(None if text == UNLIMITED else Decimal(text))
+    if text is None or text == UNLIMITED:
+        return None if text is None else Balance(None)
+    amount = Decimal(text.removesuffix(UNITS))
+    return Balance(None, amount) if text.endswith(UNITS) else Balance(amount)

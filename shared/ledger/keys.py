@@ -16,7 +16,7 @@
 | `{rushes}:times:{gateway}` | hash | `model|mode|length|bucket` → how many jobs took so long (domain/timing.py) |
 | `{rushes}:bills:{gateway}` | hash | `model|mode|sound|weight`, `…|ratio`: how many bills, and the sum of what each |
 | | | was in estimates, both 10^-6 (domain/bills.py) |
-| `{rushes}:balance:{gateway}` | hash | `usd` (or `unlimited`) `at`, ms; `asked_at`, ms, and its `problem`; `tried` |
+| `{rushes}:balance:{gateway}` | hash | `usd` (`unlimited`, `7 units`), `at`, `asked_at`, ms, its `problem`; `tried` |
 | `{rushes}:balance:{gateway}:{asked_at}` | string, 1 min | somebody asks for the balance that follows this one |
 | `{rushes}:workers` | hash | worker → when it last showed itself, ms |
 | `{rushes}:drift` | hash | `gateway|word` → how often this status word came, which no document knows |

@@ -46,20 +46,21 @@ def ask_due(services: Services) -> list[str]:
     gateways = []
     for name in services.settings.gateways:
         access, balance_store = services.access(name), services.ledger.balances
-        if not PROVIDERS[name].balance_requests(access):
+        now = services.now()
+        if not PROVIDERS[name].balance_requests(access, now):
             continue
-        reading, now = balance_store.read(name), services.now()
+        reading = balance_store.read(name)
         health = services.ledger.gateways.health(name)
         if balances.is_due(reading, health, now) and balance_store.take_lease(name, reading):
-            _keep(name, ask(PROVIDERS[name], access, services.http_client), services)
+            _keep(name, ask(PROVIDERS[name], access, services.http_client, now), services)
             gateways.append(name)
     return gateways
 
 
-def ask(provider: Provider, access: Access, http_client: HttpClient) -> Balance | str:
+def ask(provider: Provider, access: Access, http_client: HttpClient, now: int) -> Balance | str:
     """Ask a gateway for the balance; the problem as text if it cannot be had. The key goes to its own origin only."""
     answer: Balance | str = "it tells none"
-    for request in provider.balance_requests(access):
+    for request in provider.balance_requests(access, now):
         if not access.owns(request.url):
             return f"{request.url} is not at its own address"
         try:

@@ -37,8 +37,8 @@ def check_balances(settings: Settings, http_client: HttpClient, ledger: Ledger |
     """Ask each gateway that tells it for the balance; without a ledger nothing is known of how long it lasts."""
     for name, gateway in settings.gateways.items():
         access = Access(gateway.base_url, gateway.key, gateway.quota_per_usd)
-        if PROVIDERS[name].balance_requests(access):
-            answer = balances.ask(PROVIDERS[name], access, http_client)
+        if PROVIDERS[name].balance_requests(access, now):
+            answer = balances.ask(PROVIDERS[name], access, http_client, now)
             yield _balance(gateway, answer, ledger, now)
 
 
@@ -46,15 +46,18 @@ def _balance(gateway: GatewaySettings, answer: Balance | str, ledger: Ledger | N
     name = f"gateway.{gateway.name}.balance"
     if isinstance(answer, str):
         return Finding(name, WARN, f"could not be read: {answer}", "check its key and address; jobs are not affected")
-    if answer.usd is None:
+    if answer.is_unlimited:
         return Finding(name, OK, "unlimited")
-    usd, advice = f"{text(answer.usd)} USD", f"top it up: submits to {gateway.name} fail without money"
-    if answer.usd <= 0:
-        return Finding(name, BAD, usd, advice)
+    if answer.units == 0:
+        return Finding(name, WARN, "no package with units left", "buy one, unless the account pays in cash")
+    amount = f"{text(answer.units)} units" if answer.units else f"{text(answer.usd)} USD"
+    advice = f"top it up: submits to {gateway.name} fail without money"
+    if answer.usd is not None and answer.usd <= 0:
+        return Finding(name, BAD, amount, advice)
     left = None
     with suppress(LedgerUnavailable):
         left = days_left(answer, balances.spent_in_a_week(ledger, now, gateway.name)) if ledger else None
     if left is None:
-        return Finding(name, OK, usd)
-    what = f"{usd}, for {duration_text(left)} at this week's rate"
+        return Finding(name, OK, amount)
+    what = f"{amount}, for {duration_text(left)} at this week's rate"
     return Finding(name, WARN, what, advice) if left < LOW_DAYS else Finding(name, OK, what)

@@ -1,4 +1,8 @@
-"""Retries a failed job. A task that was paid for and whose clip its gateway still has is not paid for again."""
+"""Retries a failed job. A task that was paid for and whose clip its gateway still has is not paid for again.
+
+The same holds for a submit whose answer never came. Where the gateway can be asked by our own id it is asked first;
+where it honours idempotency keys, the new job goes on with that submit under its key, which is paid for once.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +12,8 @@ from rushes.shared.domain import events, money, schedule
 from rushes.shared.domain.ids import new_id
 from rushes.shared.domain.job import Attempt, AttemptStatus, Job, State
 from rushes.shared.intake.intake import Receipt, Unacceptable, digest
-from rushes.shared.operations.task_query import query_task
+from rushes.shared.operations.task_query import query_by_key, query_task
+from rushes.shared.providers import PROVIDERS
 from rushes.shared.services import Services
 
 # The caller waits for the response meanwhile.
@@ -36,18 +41,47 @@ def retry(job: Job, services: Services, now: int, key: str | None = None) -> Rec
 
 
 def adoptable_attempt(job: Job, services: Services) -> Attempt | None:
-    """The attempt whose clip its gateway has or is making, None if there is none. Raises Unacceptable if unknown."""
+    """The attempt to go on with, None if there is none. Raises Unacceptable if that is unknown.
+
+    Its gateway has its clip or is making it; or it has no task id and is to be sent again under its key.
+    """
     for attempt in reversed(job.attempts):
-        if attempt.task_id is None or attempt.status in GONE or is_link_expired(job, attempt):
+        if attempt.status in GONE or is_link_expired(job, attempt):
             continue
-        event = query_task(attempt, attempt.task_id, services, QUERY_S)
-        if isinstance(event, (events.Succeeded, events.Progressed)):
-            return attempt
-        if not is_gone(event):
-            # Never pay again while the paid clip may still be there.
-            message = f"{attempt.provider} does not say whether it still has the clip. Try again later."
-            raise Unacceptable("unavailable", message, 503)
+        found = find_task(attempt, services) if attempt.task_id else find_submit(job, attempt, services)
+        if found:
+            return found
     return None
+
+
+def find_task(attempt: Attempt, services: Services) -> Attempt | None:
+    """The attempt if its gateway has its clip or is making it, otherwise None. Raises Unacceptable if unknown."""
+    event = query_task(attempt, attempt.task_id or "", services, QUERY_S)
+    if isinstance(event, (events.Succeeded, events.Progressed)):
+        return attempt
+    if not is_gone(event):
+        # Never pay again while the paid clip may still be there.
+        raise unknown(attempt, "it still has the clip")
+    return None
+
+
+def find_submit(job: Job, attempt: Attempt, services: Services) -> Attempt | None:
+    """The attempt of a submit whose answer never came, if it can be gone on with, otherwise None."""
+    provider = PROVIDERS[attempt.provider]
+    if not (attempt.askable and provider.askable):
+        return attempt if attempt.body is not None and provider.idempotent else None
+    asked_at = services.now()
+    event = query_by_key(attempt, job.idempotency_key(attempt), services, QUERY_S)
+    if isinstance(event, events.Accepted):
+        return replace(attempt, task_id=event.task_id)
+    # A task may show late: before that moment an empty answer is none.
+    if not isinstance(event, events.NotFound) or asked_at < schedule.not_taken_at(attempt, services.settings.policy):
+        raise unknown(attempt, "it took the first submit")
+    return None
+
+
+def unknown(attempt: Attempt, what: str) -> Unacceptable:
+    return Unacceptable("unavailable", f"{attempt.provider} does not say whether {what}. Try again later.", 503)
 
 
 def is_link_expired(job: Job, attempt: Attempt) -> bool:
@@ -69,11 +103,15 @@ def start_over(job: Job, services: Services, now: int) -> Job:
 
 
 def adopt(job: Job, attempt: Attempt, now: int) -> Job:
-    """A new job that goes on with the attempt's task. Its cost stays with the old job."""
+    """A new job that goes on with the attempt's task or submit. Its cost stays with the old job."""
+    has_task = attempt.task_id is not None
     adopted = replace(
         attempt,
         number=1,
-        status=AttemptStatus.RUNNING,
+        status=AttemptStatus.RUNNING if has_task else AttemptStatus.UNCONFIRMED,
+        key=None if has_task else job.idempotency_key(attempt),
+        body=None if has_task else attempt.body,
+        let_go=False,
         submitted_at=now,
         callback=False,
         ended_at=None,
@@ -90,8 +128,9 @@ def adopt(job: Job, attempt: Attempt, now: int) -> Job:
         bad_downloads=0,
         error=None,
     )
-    new_job = replace(_copy(job, now), state=State.RUNNING, attempts=(adopted,), estimated_usd=money.ZERO)
-    return new_job.noted(now, "adopted", attempt.task_id)
+    state = State.RUNNING if has_task else State.UNCONFIRMED
+    new_job = replace(_copy(job, now), state=state, attempts=(adopted,), estimated_usd=money.ZERO)
+    return new_job.noted(now, "adopted", attempt.task_id or "the submit, under its key")
 
 
 def _copy(job: Job, now: int) -> Job:

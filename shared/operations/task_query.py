@@ -37,14 +37,14 @@ def query_request(attempt: Attempt, task_id: str, services: Services) -> Request
     return PROVIDERS[attempt.provider].query_request(task_id, services.access(attempt.provider, attempt))
 
 
-def query_by_key(attempt: Attempt, key: str, services: Services) -> Event:
+def query_by_key(attempt: Attempt, key: str, services: Services, deadline_s: float = schedule.POLL_DEADLINE_S) -> Event:
     """Query the gateway by our own id of an attempt: Accepted, NotFound, or Lost or Unclear if it gives no answer."""
     provider, access = PROVIDERS[attempt.provider], services.access(attempt.provider, attempt)
     request = provider.key_query_request(key, access)
     if request is None:
         return events.Unclear(f"{provider.name} has no query by an id of ours")
     try:
-        response = services.http_client.send(request, deadline_s=schedule.POLL_DEADLINE_S)
+        response = services.http_client.send(request, deadline_s=deadline_s)
     except (NotSent, AnswerLost) as lost:
         return events.Lost(str(lost))
     event = provider.read_key_query(response, key)

@@ -117,7 +117,7 @@ class Apimodels(Provider):
     def made_s(self, payload: Mapping[str, Any]) -> Decimal | None:
         return decimal_at(payload, "data.videoDuration", "data.resultJson.videoDuration")
 
-    def balance_requests(self, access: Access) -> list[Request]:
+    def balance_requests(self, access: Access, now: int) -> list[Request]:
         # `/v1/balance` is known from third parties alone (2026-11), of its newer address, whose `/v1` is `/api/v1` at
         # the other: there both are asked.
         own = self.url(BALANCE_PATH, access)

@@ -221,7 +221,7 @@ class Provider:
         needs_key = self.keyed_content and access.owns(url)
         return Request("GET", url, access.bearer if needs_key else {})
 
-    def balance_requests(self, access: Access) -> list[Request]:
+    def balance_requests(self, access: Access, now: int) -> list[Request]:
         """The calls that ask for the balance, the next if one answers 404; none if the gateway does not tell it."""
         urls = [access.url_beside(self.submit_path, path) for path in self.balance_paths]
         return [Request("GET", url, access.bearer) for url in urls]

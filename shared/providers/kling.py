@@ -14,8 +14,9 @@ from decimal import Decimal
 from typing import Any
 
 from rushes.shared.domain import events
+from rushes.shared.domain.balances import Balance
 from rushes.shared.domain.events import Event, Reason
-from rushes.shared.domain.http_messages import Response
+from rushes.shared.domain.http_messages import Request, Response
 from rushes.shared.domain.job import Link
 from rushes.shared.providers.base import (
     FIRST_LAST,
@@ -30,6 +31,7 @@ from rushes.shared.providers.base import (
 )
 from rushes.shared.providers.error_bodies import ErrorBody, read_error_body
 from rushes.shared.providers.reading import (
+    balance_at,
     decimal_at,
     json_object,
     moment_at,
@@ -54,6 +56,14 @@ MOTION_FIELDS = frozenset(
 )
 # Text and image are not documented to take `watermark_info`; motion control is (PROVIDERS.md 6.3).
 WATERMARK_GUESS = frozenset({"watermark"})
+# The packages of an account (its page "Account usage", 2026-11): free, at most one call a second; what is left
+# may be 12 hours old. Packages are looked up by when they were bought (integrators, 2026-11), and may last a year.
+BALANCE_PATH = "/account/costs?start_time={start}&end_time={end}"
+PACKAGES_SINCE_MS = 400 * 86_400_000
+PACKAGES = ("data.resource_pack_subscribe_infos", "data.data.resource_pack_subscribe_infos")
+# By its page `toBeOnline`, `online`, `expired` and `runOut`; integrators saw other letters too.
+OF_NO_USE = frozenset({"tobeonline", "expired", "runout"})
+NOT_VIDEO = re.compile(r"image|图[像片]", re.IGNORECASE)
 # "Generated files are cleared after 30 days" (2026-11).
 LINK_LIFE_MS = 30 * 86_400_000
 # No document has the words of a refusal of an `external_task_id` that was taken before; read as anything else, it is
@@ -148,12 +158,35 @@ class Kling(Provider):
         known = [amount for amount in amounts if amount is not None]
         return sum(known, Decimal(0)) if len(known) == len(bills) else None
 
+    def balance_requests(self, access: Access, now: int) -> list[Request]:
+        path = BALANCE_PATH.format(start=now - PACKAGES_SINCE_MS, end=now)
+        return [Request("GET", self.url(path, access), access.bearer)]
+
+    def read_balance(self, payload: Mapping[str, Any], access: Access) -> Balance | None:
+        """The units of its packages; 0 where it has none. An account that pays in cash does not tell what is left."""
+        if any(text_at(payload, path) not in (None, "0") for path in ("code", "data.code")):
+            return None
+        found = (value_at(payload, path) for path in PACKAGES)
+        packages = next((value for value in found if isinstance(value, list)), None)
+        if packages is None:
+            return None
+        amounts = [balance_at(package, "remaining_quantity") for package in packages if _is_of_use(package)]
+        known = [amount for amount in amounts if amount is not None]
+        return Balance(None, sum(known, Decimal(0))) if known or not amounts else None
+
     def made_s(self, payload: Mapping[str, Any]) -> Decimal | None:
         return decimal_at(payload, "data.0.outputs.0.duration", "outputs.0.duration")
 
     def took_s(self, payload: Mapping[str, Any]) -> float | None:
         at_query = span_s(payload, "data.0.create_time", "data.0.update_time")
         return at_query or span_s(payload, "create_time", "update_time")
+
+
+def _is_of_use(package: Any) -> bool:
+    """Whether units of a package pay for a clip now: it is in force, and not for pictures only."""
+    name = text_at(package, "resource_pack_name") or ""
+    is_for_pictures = NOT_VIDEO.search(name) and not re.search(r"video|视频", name, re.IGNORECASE)
+    return (text_at(package, "status") or "").lower() not in OF_NO_USE and not is_for_pictures
 
 
 def text_body(request: Mapping[str, Any]) -> dict[str, Any]:

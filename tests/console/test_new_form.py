@@ -147,6 +147,18 @@ def test_an_estimate_says_what_the_api_says(web: Web, visitor: Visitor, operatio
     assert estimates(visitor, operation, **typed)["data"] == web.acme.post("/v1/estimates", json=request).json["data"]
 
 
+def test_shots_go_without_a_picture_too_where_the_gateway_documents_it(visitor: Visitor) -> None:
+    typed = {"model": "kling-v3", "duration": "5", "shot_prompt": ["a door", "a room"], "shot_duration": ["2", "3"]}
+    quotes = {quote["provider"]: quote for quote in estimates(visitor, "shots", **typed)["data"]}
+    with_picture = estimates(visitor, "shots", **typed, image_url=PICTURE)["data"]
+
+    assert [name for name, quote in quotes.items() if quote["able"]] == ["apimart"]
+    assert quotes["newapi"]["why_not"] == "takes multi_prompt only with image_url"
+    assert {quote["provider"] for quote in with_picture if quote["able"]} >= {"apimart", "newapi"}
+    assert sent(visitor, "shots", **typed).status_code == 200
+    assert form_fields.offered_models("shots", ["apimart"]) == ["kling-v3"]
+
+
 def test_an_estimate_has_the_cheapest_first_and_says_why_others_cannot(visitor: Visitor) -> None:
     given = estimates(visitor, "text", **FILLED["text"][0])["data"]
     able = [quote["provider"] for quote in given if quote["able"]]

@@ -5,14 +5,18 @@ from __future__ import annotations
 import base64
 import re
 from collections.abc import Iterator
+from decimal import Decimal
 from typing import Any
 
 import pytest
 from browser_steps import NARROW, complaints, focused, grave_faults, overflow_px, served, sign_in, tab_to, visit
+from factories import link
 from media_samples import ONE_MB, clip, picture
 from playwright.sync_api import Browser, Page, expect
 from receiver_steps import BUCKET, Web, parts_over
 
+from rushes.shared.domain import events
+from rushes.shared.domain.job import State
 from rushes.shared.ledger.memory_store import MemoryStore
 from rushes.shared.storage.s3_clients import s3_client
 
@@ -213,6 +217,33 @@ def test_prices_follow_what_is_typed(form: Page) -> None:
     expect(form.locator("#quotes .unable .why").first).to_be_visible()
     expect(form.locator("#quotes .first")).to_contain_text("a second")
     expect(form.locator("#quotes .first")).to_contain_text("checked 2026-11-")
+
+
+def test_what_bills_of_late_said_stands_at_the_estimate(form: Page, web: Web) -> None:
+    request = {"model": "kling-v3", "mode": "std", "prompt": "a red kite"}
+    attempt = {"provider": "apimart", "task_id": "task-1", "estimated_usd": Decimal("0.4")}
+    for usd in ("0.5", "0.5", "0.4"):
+        job = web.standing(State.RUNNING, attempt, route=("apimart",), request=request)
+        web.parts.ledger.apply(job.id, events.Succeeded(link(), Decimal(usd), attempt=1), web.parts.now())
+    form.get_by_label("Prompt", exact=True).fill("a red kite")
+
+    bills = form.locator("#quotes li", has_text="apimart").locator(".bills")
+    expect(bills).to_contain_text("Its last 3 bills: 1.17 times the estimate on average, so expect about $0.39")
+
+
+def test_several_shots_go_without_a_picture(form: Page, web: Web) -> None:
+    operation(form, "Multi-shot")
+    form.get_by_label("Prompt of shot 1").fill("a door")
+    form.get_by_label("Seconds of shot 1").fill("2")
+    form.get_by_label("Prompt of shot 2").fill("a room")
+    form.get_by_label("Seconds of shot 2").fill("3")
+    expect(form.get_by_text("Picture, may be left out")).to_be_visible()
+    expect(form.locator("#quotes .first .gateway-name")).to_have_text("apimart")
+    make(form)
+
+    (shots,) = jobs(web)
+    assert [shot["duration"] for shot in shots["multi_prompt"]] == [2, 3]
+    assert "image_url" not in shots
 
 
 def test_a_price_over_the_limit_is_told_for_each(form: Page) -> None:

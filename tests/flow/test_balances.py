@@ -11,8 +11,9 @@ from world import World
 from rushes.shared.domain.job import AttemptStatus, State
 from rushes.shared.operations import balances
 
-TELLING = ("apimart", "apimodels", "newapi")
-ASKING = {"apimart": "/v1/balance", "apimodels": "/v1/balance", "newapi": "/api/usage/token"}
+TELLING = ("apimart", "apimodels", "newapi")  # in dollars
+ASKED_FOR = (*TELLING[:2], "kling", "newapi")
+ASKING = {"apimart": "/v1/balance", "apimodels": "/v1/balance", "newapi": "/api/usage/token", "kling": "/account/costs"}
 
 
 def leave(world: World, gateway: str, usd: str) -> None:
@@ -31,7 +32,7 @@ def test_a_balance_is_read_and_shown(world: World, gateway: str) -> None:
     leave(world, gateway, "12.5")
     gateways = balances.ask_due(world.services)
 
-    assert tuple(gateways) == TELLING
+    assert tuple(gateways) == ASKED_FOR
     balance = shown(world, gateway)
     assert (balance["usd"], balance["unlimited"], balance["problem"], balance["days_left"]) == (
         "12.5",
@@ -45,10 +46,21 @@ def test_a_balance_is_read_and_shown(world: World, gateway: str) -> None:
 def test_the_key_goes_to_the_gateways_own_address_only(world: World) -> None:
     balances.ask_due(world.services)
 
-    sent = {request.url: request for request in world.http_client.sent}
+    sent = {request.url.partition("?")[0]: request for request in world.http_client.sent}
     assert sorted(sent) == sorted(f"{world.gateways_url}/{name}{path}" for name, path in ASKING.items())
     assert {request.method for request in sent.values()} == {"GET"}
     assert {request.headers["Authorization"] for request in sent.values()} == {f"Bearer {world.key}"}
+
+
+def test_kling_counts_units_which_are_no_dollars(world: World) -> None:
+    leave(world, "kling", "14")
+    balances.ask_due(world.services)
+
+    balance = shown(world, "kling")
+    assert (balance["usd"], balance["units"], balance["unlimited"], balance["problem"]) == (None, "100", False, None)
+    metrics = world.api("GET", "/metrics").text
+    assert 'rushes_gateway_balance_units{gateway="kling"} 100.0\n' in metrics
+    assert 'rushes_gateway_balance_usd{gateway="kling"}' not in metrics
 
 
 def test_gateways_that_tell_no_balance_show_none(world: World) -> None:
@@ -66,7 +78,7 @@ def test_it_is_asked_for_every_ten_minutes_by_one_process(open_world: Callable[.
         world.advance(2)
     gateways += [balances.ask_due(second.services), balances.ask_due(first.services)]
 
-    assert [len(names) for names in gateways] == [3, 0, 0, 3, 0]
+    assert [len(names) for names in gateways] == [4, 0, 0, 4, 0]
 
 
 def test_while_one_process_asks_no_other_does(open_world: Callable[..., World]) -> None:
@@ -75,7 +87,7 @@ def test_while_one_process_asks_no_other_does(open_world: Callable[..., World]) 
     with first.before(first.http_client, "send", lambda: gateways.append(balances.ask_due(second.services))):
         gateways.append(balances.ask_due(first.services))
 
-    assert gateways == [["apimodels", "newapi"], ["apimart"]]
+    assert gateways == [["apimodels", "kling", "newapi"], ["apimart"]]
 
 
 def test_how_long_it_lasts_follows_from_the_week(world: World) -> None:
@@ -126,20 +138,21 @@ def test_a_balance_that_cannot_be_read_changes_nothing_and_is_told(
     assert 'rushes_gateway_balance_unread{gateway="apimart"} 0.0\n' in world.api("GET", "/metrics").text
 
 
-def test_an_empty_account_pauses_and_money_ends_the_pause(world: World) -> None:
-    leave(world, "apimart", "0")
+@pytest.mark.parametrize("gateway", ASKED_FOR)
+def test_an_empty_account_pauses_and_money_ends_the_pause(world: World, gateway: str) -> None:
+    leave(world, gateway, "0")
     balances.ask_due(world.services)
-    job_id = world.submit(world.request_for("apimart"))
+    job_id = world.submit(world.request_for(gateway))
     world.step()
     refused = world.job(job_id)
     for _ in range(6):  # tried again and again, until it is left alone for long
-        world.advance((world.ledger.gateways.paused_until("apimart") - world.clock()) / 1000 + 1)
+        world.advance((world.ledger.gateways.paused_until(gateway) - world.clock()) / 1000 + 1)
         world.exhaust()
-    paused_until = world.ledger.gateways.paused_until("apimart")
+    paused_until = world.ledger.gateways.paused_until(gateway)
     world.advance(61)
     balances.ask_due(world.services)
-    still_until = world.ledger.gateways.paused_until("apimart")
-    leave(world, "apimart", "50")
+    still_until = world.ledger.gateways.paused_until(gateway)
+    leave(world, gateway, "50")
     world.advance(61)
     balances.ask_due(world.services)
     ended_at = world.clock()

@@ -47,7 +47,7 @@ def billed_usd(world: World) -> Decimal:
 
 
 @pytest.mark.parametrize("factor", [0.5, 1.5, 1.013])
-@pytest.mark.parametrize("gateway", TELLING)
+@pytest.mark.parametrize("gateway", [*TELLING, "kling"])
 def test_usage_is_what_the_gateway_billed_whatever_was_estimated(world: World, gateway: str, factor: float) -> None:
     world.fault(gateway, "cost_off", factor=factor)
     job, second = finished(world, gateway), finished(world, gateway)

@@ -101,6 +101,14 @@ def test_the_balance_that_was_tried_is_kept_and_forgotten(ledger: Ledger) -> Non
     ledger.balances.keep_tried("apimart", None)
 
     assert tried == Balance(Decimal("0.5"))
+
+
+def test_units_of_packages_are_kept_as_units(ledger):
+    ledger.balances.keep("kling", Balance(None, Decimal("742.50")), NOW)
+    ledger.balances.keep_tried("kling", Balance(None, Decimal(0)))
+
+    kept = ledger.balances.read("kling")
+    assert (kept.balance, kept.tried) == (Balance(None, Decimal("742.50")), Balance(None, Decimal(0)))
     assert ledger.balances.read("apimart").tried is None
 
 

@@ -355,9 +355,16 @@ def test_a_gateway_shows_its_balance_and_how_long_it_lasts(web_on_each: Web) -> 
     shown = {name: gateway(web, name)["balance"] for name in ("apimart", "newapi", "apimodels", "evolink")}
     at = "2026-09-21T14:13:20.000Z"
     assert shown == {
-        "apimart": {"usd": "1", "unlimited": False, "at": at, "days_left": 10.0, "problem": None},
-        "newapi": {"usd": None, "unlimited": True, "at": at, "days_left": None, "problem": None},
-        "apimodels": {"usd": None, "unlimited": False, "at": None, "days_left": None, "problem": "HTTP 500, not JSON"},
+        "apimart": {"usd": "1", "units": None, "unlimited": False, "at": at, "days_left": 10.0, "problem": None},
+        "newapi": {"usd": None, "units": None, "unlimited": True, "at": at, "days_left": None, "problem": None},
+        "apimodels": {
+            "usd": None,
+            "units": None,
+            "unlimited": False,
+            "at": None,
+            "days_left": None,
+            "problem": "HTTP 500, not JSON",
+        },
         "evolink": None,
     }
 

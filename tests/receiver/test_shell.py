@@ -8,12 +8,13 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
-from factories import job_in, result
+from factories import NOW, job_in, result
 from patience import PATIENCE_S, wait_until
 from real_server import Server, head, serving
 from receiver_steps import KEYS, MOTION, TEXT, without
@@ -23,6 +24,7 @@ from rushes.shared.cli.job_options import WORDS
 from rushes.shared.cli.main import main
 from rushes.shared.client import ApiError, Client, Unreachable
 from rushes.shared.domain import events, ids
+from rushes.shared.domain.balances import Balance
 from rushes.shared.domain.job import Job, State
 from rushes.shared.ledger.ledger import Ledger
 from rushes.shared.services import clock
@@ -396,6 +398,19 @@ def test_gateways_are_shown_paused_and_resumed(rushes: Rushes) -> None:
     assert told(rushes("resume", "evolink", "--json", key=KEYS["admin"]))["paused_until"] is None
 
 
+def test_gateways_show_what_is_left_of_their_balances(
+    rushes: Rushes, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
+    ledger.balances.keep("apimart", Balance(Decimal("12.5")), NOW)
+    ledger.balances.keep("kling", Balance(None, Decimal(742)), NOW)
+    ledger.balances.keep("newapi", Balance(None), NOW)
+    table = rushes("gateways").stdout
+
+    for cell in ("balance", "12.5 USD", "742 units", "unlimited"):
+        assert cell in table
+
+
 def test_models_are_a_table_of_prices_or_json(rushes: Rushes) -> None:
     told_models = told(rushes("models", "--json"))
     table = rushes("models", "--wide")
@@ -416,6 +431,17 @@ def test_usage_is_a_table_or_json(rushes: Rushes, ledger: Ledger) -> None:
     assert (table.exit_code, lines[0]["day"] in table.stdout) == (0, True)
     assert told(rushes("usage", "--json", "--from", "2020-01-01", "--to", "2020-01-02")) == []
     refused(rushes("usage", "--from", "soon"), "invalid_request", "from: ")
+
+
+def test_usage_is_csv_too(rushes: Rushes, ledger: Ledger) -> None:
+    header = rushes("usage", "--csv", "--to", "2020-01-01").stdout
+    standing(ledger, State.RUNNING)
+    header_again, *lines = rushes("usage", "--csv").stdout.splitlines()
+
+    assert header == f"{header_again}\n"
+    assert header.startswith("day,tenant,provider,jobs,")
+    assert ",acme,apimart," in lines[0]
+    refused(rushes("usage", "--csv", "--from", "soon"), "invalid_request", "from: ")
 
 
 # --- completion

@@ -12,6 +12,7 @@ from rushes.client import (
     Action,
     ApiError,
     Attempt,
+    Balance,
     Callbacks,
     Client,
     Conflict,
@@ -88,9 +89,11 @@ assert_type(at_gateway["prices"], list[PriceRow])
 assert_type(client.estimates({"model": "kling-v3"})[0]["price"], Price | None)
 gateway = assert_type(client.gateways()[0], Gateway)
 assert_type(gateway["callbacks"], Callbacks)
+assert_type(gateway["balance"], Balance | None)
 assert_type(client.pause("evolink"), dict[str, Any])
 assert_type(client.resume("evolink"), dict[str, Any])
 assert_type(client.usage("2026-11-01", "2026-11-30"), list[Used])
+assert_type(client.usage_csv("2026-11-01", "2026-11-30"), str)
 
 # --- documents
 

@@ -17,6 +17,10 @@ def usd(amount: str) -> Balance:
     return Balance(Decimal(amount))
 
 
+def units(amount: str) -> Balance:
+    return Balance(None, Decimal(amount))
+
+
 @pytest.mark.parametrize(
     ("asked_s_ago", "health", "due"),
     [
@@ -50,6 +54,10 @@ def test_a_balance_that_was_never_asked_for_is_due() -> None:
         (UNLIMITED, usd("0.01"), True),
         (UNLIMITED, UNLIMITED, False),
         (usd("9"), UNLIMITED, False),
+        (units("0"), None, False),
+        (units("0.5"), None, True),
+        (units("0.5"), units("0.5"), False),
+        (units("0.6"), units("0.5"), True),
     ],
 )
 def test_a_rest_that_was_refused_once_does_not_end_the_next_pause(
@@ -61,7 +69,7 @@ def test_a_rest_that_was_refused_once_does_not_end_the_next_pause(
 @pytest.mark.parametrize(
     ("balance", "week_usd", "days"),
     [(usd("10"), "7", 10), (usd("1"), "70", 0.1), (usd("0"), "7", 0), (usd("10"), "0", None), (UNLIMITED, "7", None),
-     (None, "7", None)],
+     (None, "7", None), (units("100"), "14", 7), (units("0"), "7", None)],
 )  # fmt: skip
 def test_it_lasts_as_long_as_the_week_says(balance: Balance | None, week_usd: str, days: float | None) -> None:
     assert days_left(balance, Decimal(week_usd)) == days

@@ -47,12 +47,13 @@ MEDIA_TYPES = {"jpeg": "image/jpeg", "png": "image/png", "mp4": "video/mp4", "mo
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """One kind of video, and the fields that it needs."""
+    """One kind of video, the fields that it needs, and those of other kinds that it may have."""
 
     name: str
     about: str
     models: tuple[str, ...]
     needs: tuple[str, ...]
+    may_have: tuple[str, ...] = ()
 
 
 OPERATIONS: Mapping[str, Operation] = {
@@ -62,7 +63,7 @@ OPERATIONS: Mapping[str, Operation] = {
         "First and last frame", "From one picture to another.", CLIP_MODELS, ("image_url", "last_image_url")
     ),
     "shots": Operation(
-        "Multi-shot", "Several shots, each with its own prompt.", CLIP_MODELS, ("image_url", "multi_prompt")
+        "Multi-shot", "Several shots, each with its own prompt.", CLIP_MODELS, ("multi_prompt",), ("image_url",)
     ),
     "motion": Operation(
         "Motion control",
@@ -84,7 +85,10 @@ def unavailable_fields(operation: str, model: str, mode: str, sound: bool) -> di
     """The fields that an operation cannot have, each with the reason."""
     definition = OPERATIONS[operation]
     request = minimal_request(definition, model, mode, sound)
-    reasons = {name: f"Not for {definition.name.lower()}." for name in DEFINING - set(definition.needs)}
+    reasons = {
+        name: f"Not for {definition.name.lower()}."
+        for name in DEFINING.difference(definition.needs, definition.may_have)
+    }
     for name in SAMPLES.keys() - reasons.keys():
         problems = JobRequest().validate({**request, name: SAMPLES[name]})
         if name in problems:
@@ -107,15 +111,19 @@ def offered_models(operation: str, enabled: Iterable[str]) -> list[str]:
     able = [
         model
         for model in definition.models
-        if any(PROVIDERS[name].why_not(_said(definition, model)) is None for name in enabled)
+        if any(PROVIDERS[name].why_not(form) is None for name in enabled for form in _forms(definition, model))
     ]
     return able or list(definition.models)
 
 
-def _said(operation: Operation, model: str) -> dict[str, Any]:
-    """A small valid request with words: some gateways want a prompt beside a picture."""
+def _forms(operation: Operation, model: str) -> list[dict[str, Any]]:
+    """Small valid requests, with and without what it may have.
+
+    They have words: some gateways want a prompt beside a picture.
+    """
     words = {} if "multi_prompt" in operation.needs else {"prompt": SAMPLES["prompt"]}
-    return validated({**minimal_request(operation, model), **words})
+    fewest = {**minimal_request(operation, model), **words}
+    return [validated({**fewest, **{name: SAMPLES[name] for name in names}}) for names in ((), operation.may_have)]
 
 
 def form_rules(enabled: Iterable[str]) -> dict[str, Any]:
@@ -125,6 +133,7 @@ def form_rules(enabled: Iterable[str]) -> dict[str, Any]:
             key: {
                 "models": offered_models(key, enabled),
                 "needs": operation.needs,
+                "may_have": operation.may_have,
                 "unavailable": unavailable_by_choice(key),
             }
             for key, operation in OPERATIONS.items()

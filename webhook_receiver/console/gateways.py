@@ -149,12 +149,15 @@ def balance_status(balance: dict[str, Any] | None) -> tuple[str, str, str]:
     problem = f"It could not be read just now: {balance['problem']}." if balance["problem"] else ""
     if balance["unlimited"]:
         return "good", "Unlimited", problem
-    if balance["usd"] is None:
+    if balance["usd"] is None and balance["units"] is None:
         return "warn", "Unknown", problem
     days_left = balance["days_left"]
-    tone = "warn" if Decimal(balance["usd"]) <= 0 or (days_left or LOW_DAYS) < LOW_DAYS else ""
+    is_empty = balance["usd"] is not None and Decimal(balance["usd"]) <= 0
+    tone = "warn" if is_empty or (days_left is not None and days_left < LOW_DAYS) else ""
     lasts = f"Lasts about {duration_text(days_left)} at this week's rate." if days_left is not None else ""
-    return tone, usd(balance["usd"]), " ".join(filter(None, (lasts, problem)))
+    cash = "No package has units left; of cash nothing is told." if balance["units"] == "0" else ""
+    amount = usd(balance["usd"]) if balance["units"] is None else f"{balance['units']} units"
+    return tone, amount, " ".join(filter(None, (lasts, cash, problem)))
 
 
 def finish_times(gateway: str) -> FinishTimes:

@@ -102,6 +102,7 @@ class Kling(Gateway):
         ("POST", r"/(?:text|image)-to-video/kling-3\.0", "submit"),
         ("POST", r"/motion-control/kling-(?:3\.0|2\.6)", "submit"),
         ("GET", r"/tasks", "query_many"),
+        ("GET", r"/account/costs", "balance"),
     )
     fields = {}
     status_words = {"pending": "submitted", "processing": "processing", "completed": "succeeded", "failed": "failed"}
@@ -181,6 +182,24 @@ class Kling(Gateway):
         found = [book.task(self.name, each) for each in ids.split(",") if each]
         found += [book.by_key(self.name, api_key, key) for key in keys.split(",") if key]
         return [task for task in found if task and task.api_key == api_key and task.shown_at <= now]
+
+    def balance(self, request: Request) -> Response:
+        """The packages of an account that were bought between two times, ms."""
+        start, end = (request.query.get(name, "") for name in ("start_time", "end_time"))
+        is_span = start.isdecimal() and end.isdecimal() and 10**12 < int(start) < int(end)
+        if not is_span or request.query.keys() - {"start_time", "end_time", "resource_pack_name"}:
+            raise self.record_violation(request, Refusal(400, "start_time and end_time, ms", "invalid_request"))
+        return super().balance(request)
+
+    def balance_body(self, usd: Decimal) -> dict[str, Any]:
+        units = float(max(usd, Decimal(0)) / USD_PER_UNIT)
+        used_up = {"resource_pack_name": "Video Generation - 100 units", "total_quantity": 100.0}
+        current = {"resource_pack_name": "Video Generation - units", "total_quantity": max(units, 1.0)}
+        packages = [
+            {**used_up, "remaining_quantity": 0.0, "status": "runOut"},
+            {**current, "remaining_quantity": units, "status": "online" if units else "runOut"},
+        ]
+        return _said({"code": 0, "msg": "", "resource_pack_subscribe_infos": packages})
 
     def query_body(self, task: Task, status: TaskStatus) -> dict[str, Any]:
         element = {**_known(task, min(status.now, task.ends_at)), "status": status.word, "message": ""}

@@ -49,7 +49,8 @@
 
   function updateLabels() {
     const two = !fieldOf("last_image_url").hidden;
-    fieldOf("image_url").querySelector("label").textContent = two ? "First picture" : "Picture";
+    const optional = operation().may_have.includes("image_url");
+    fieldOf("image_url").querySelector("label").textContent = two ? "First picture" : optional ? "Picture, may be left out" : "Picture";
     form.querySelectorAll(".shot").forEach((shot, at) => {
       shot.querySelector("textarea").setAttribute("aria-label", `Prompt of shot ${at + 1}`);
       shot.querySelector("input").setAttribute("aria-label", `Seconds of shot ${at + 1}, may be left empty`);
@@ -160,6 +161,7 @@
     line.append(element("span", "price num", quote.able ? price : "cannot"));
     if (quote.why_not) line.append(element("span", "why hint", quote.why_not));
     if (quote.able && quote.price) line.append(element("span", "why hint", priceText(quote.price)));
+    if (quote.able && quote.recent_bills) line.append(element("span", "why hint bills", billsText(quote.recent_bills)));
     for (const note of quote.notes) line.append(element("span", "why hint note", note));
     if (quote.would_send) {
       const details = element("details", "");
@@ -176,6 +178,14 @@
     const unit = price.usd_per_clip ? `$${price.usd_per_clip} a clip` : `$${price.usd_per_second} a second`;
     const facts = [unit, CONFIDENCES[price.confidence], price.source, price.checked && `checked ${price.checked}`];
     return facts.filter(Boolean).join(" · ");
+  }
+
+  function billsText({ count, mean_ratio, expected_cost_usd }) {
+    const bills = count === 1 ? "Its last bill" : `Its last ${count} bills`;
+    const ratio = Math.round(Number(mean_ratio) * 100) / 100;
+    if (ratio === 1) return `${bills}: as estimated.`;
+    const expected = expected_cost_usd ? `, so expect about $${expected_cost_usd}` : "";
+    return `${bills}: ${ratio} times the estimate on average${expected}.`;
   }
 
   function element(tag, className, text = "") {
