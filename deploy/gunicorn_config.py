@@ -25,6 +25,10 @@ timeout = 60
 graceful_timeout = 20
 keepalive = 5
 max_requests = 0
+# RUSHES_TRUSTED_PROXIES alone says which proxies are believed. gunicorn would take scheme, path and SCRIPT_NAME out of
+# the headers of everybody on this machine.
+forwarded_allow_ips = ""
+secure_scheme_headers: dict[str, str] = {}
 limit_request_line = 8190
 limit_request_fields = 64
 limit_request_field_size = 8190

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 from marshmallow import EXCLUDE, Schema, ValidationError, fields, validate
 
-from rushes.shared import credentials
+from rushes.shared import credentials, public_url
 from rushes.shared.domain.schedule import Policy
 from rushes.shared.http import Proxy, check_certificates
 from rushes.shared.ledger import connection
@@ -22,6 +22,7 @@ from rushes.shared.providers import PROVIDERS
 from rushes.shared.settings_error import SettingsError as SettingsError
 from rushes.shared.storage import extra_args
 from rushes.shared.storage.extra_args import ExtraArgs
+from rushes.shared.trusted_proxies import TrustedProxies
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 TENANT = re.compile(r"[A-Za-z0-9_.-]{1,64}")
@@ -56,6 +57,7 @@ class Settings:
     public_url: str | None
     secret_keys: tuple[str, ...] = field(repr=False)
     api_keys: tuple[tuple[str, str], ...] = field(repr=False)
+    trusted_proxies: TrustedProxies
     requests_per_minute: int
     worker_processes: int
     gateways: Mapping[str, GatewaySettings]
@@ -79,6 +81,16 @@ class NetworkList(fields.Field[tuple[Network, ...]]):
             return tuple(ipaddress.ip_network(part, strict=False) for part in parts(value))
         except ValueError as error:
             raise ValidationError(f"{error}; give CIDRs such as 127.0.0.0/8") from None
+
+
+class ProxyList(fields.Field[TrustedProxies]):
+    """CIDRs, comma separated, or a count."""
+
+    def _deserialize(self, value: Any, attr: Any, data: Any, **kwargs: Any) -> TrustedProxies:
+        try:
+            return TrustedProxies.parse(value)
+        except ValueError as error:
+            raise ValidationError(f"{error}; give CIDRs such as 10.0.0.0/8, or how many proxies there are") from None
 
 
 class EgressProxy(fields.Field[Proxy]):
@@ -191,6 +203,14 @@ def _has_host(value: str) -> bool:
         return False
 
 
+def check_public_url(value: str) -> None:
+    url_check("https", "http")(value)
+    try:
+        public_url.check_path(value)
+    except ValueError as error:
+        raise ValidationError(str(error)) from None
+
+
 def check_redis_address(value: str) -> None:
     """Check that redis-py accepts an address; no connection is made."""
     try:
@@ -250,9 +270,10 @@ class Environment(Schema):
     )
     prefix = fields.String(load_default="", data_key="RUSHES_S3_PREFIX")
     s3_extra_args = S3ExtraArgs(load_default=dict, data_key="RUSHES_S3_EXTRA_ARGS")
-    public_url = fields.String(load_default=None, data_key="RUSHES_PUBLIC_URL", validate=url_check("https", "http"))
+    public_url = fields.String(load_default=None, data_key="RUSHES_PUBLIC_URL", validate=check_public_url)
     secret_keys = Texts(required=True, data_key="RUSHES_SECRET_KEY")
     api_keys = Keys(required=True, data_key="RUSHES_API_KEYS")
+    trusted_proxies = ProxyList(load_default=TrustedProxies(), data_key="RUSHES_TRUSTED_PROXIES")
     requests_per_minute = fields.Integer(
         load_default=6000, data_key="RUSHES_REQUESTS_PER_MINUTE", validate=validate.Range(min=1)
     )

@@ -10,6 +10,7 @@ from flask import Flask, Response, request
 from flask.json.provider import DefaultJSONProvider
 from werkzeug.exceptions import NotFound
 
+from rushes.shared import public_url
 from rushes.shared.services import Services
 from rushes.webhook_receiver import errors
 from rushes.webhook_receiver.callback_counts import CallbackCounts
@@ -22,6 +23,7 @@ from rushes.webhook_receiver.history_api import history_api
 from rushes.webhook_receiver.jobs_api import jobs_api
 from rushes.webhook_receiver.metrics import metrics
 from rushes.webhook_receiver.models_api import models_api
+from rushes.webhook_receiver.proxied_requests import ProxiedRequests
 from rushes.webhook_receiver.quarantine_api import quarantine_api
 from rushes.webhook_receiver.rate_limits import RateLimits
 
@@ -45,7 +47,7 @@ class Receiver(Flask):
 
     def log_exception(self, exc_info: Any) -> None:
         route = request.url_rule.rule if request.url_rule else None
-        structlog.get_logger().error("request broke", route=route, exc_info=exc_info)
+        structlog.get_logger().error("request broke", route=route, client=request.remote_addr, exc_info=exc_info)
 
 
 class JsonProvider(DefaultJSONProvider):
@@ -65,12 +67,15 @@ def create_app(parts: Services) -> Flask:
     app.extensions["rushes"] = parts
     app.extensions["callback_counts"] = CallbackCounts(parts.ledger)
     app.extensions["rate_limits"] = RateLimits(parts.settings.requests_per_minute)
-    session.set_up(app, parts.settings.secret_keys)
+    proxies, prefix = parts.settings.trusted_proxies, public_url.path_prefix(parts.settings.public_url)
+    session.set_up(app, parts.settings.secret_keys, prefix)
     for blueprint in BLUEPRINTS:
         app.register_blueprint(blueprint)
     errors.register(app)
     app.register_error_handler(NotFound, error_pages.page_not_found)
     app.after_request(_add_default_headers)
+    if proxies or prefix:
+        app.wsgi_app = ProxiedRequests(app.wsgi_app, proxies, prefix)  # type: ignore[method-assign]
     return app
 
 

@@ -99,7 +99,7 @@ def receipt_response(receipt: Receipt) -> Response:
     """The response to an enqueue: 202, or 200 where the job was accepted before."""
     response = job_response(receipt.job)
     response.status_code = 200 if receipt.replayed else 202
-    response.headers["Location"] = f"/v1/jobs/{receipt.job.id}"
+    response.headers["Location"] = f"{request.script_root}/v1/jobs/{receipt.job.id}"
     if receipt.replayed:
         response.headers["Idempotent-Replayed"] = "true"
     return response

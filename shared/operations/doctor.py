@@ -94,6 +94,9 @@ def check_settings(settings: Settings) -> Iterator[Finding]:
         yield Finding(
             "egress", BAD, "RUSHES_EGRESS_ALLOW allows every address", "list only the networks that must be reached"
         )
+    if any(network.prefixlen == 0 for network in settings.trusted_proxies.networks):
+        advice = "list only the networks of your proxies: now every client can choose its own address"
+        yield Finding("trusted_proxies", BAD, "RUSHES_TRUSTED_PROXIES believes every address", advice)
     if proxy := settings.egress_proxy:
         yield Finding(
             "egress.proxy", OK, f"all outgoing calls use {proxy.url}" + (", with a login" if proxy.user else "")

@@ -36,7 +36,7 @@ from rushes.shared.storage.clip_check import (
     UploadPart,
 )
 from rushes.shared.storage.curl_put import CurlPut
-from rushes.shared.storage.errors import ArchiveUnavailable, Conflict, Denied, Missing, translate_errors
+from rushes.shared.storage.errors import ArchiveUnavailable, Conflict, Denied, Missing, NotOffered, translate_errors
 from rushes.shared.storage.extra_args import ExtraArgs
 from rushes.shared.storage.presigned_links import PresignedLinks
 
@@ -100,6 +100,7 @@ class Archive:
         self._headers = extra_args.headers(extra_args.for_operation(self._bucket.extra, s3, "PutObject"))
         self._part_headers = extra_args.headers(extra_args.for_operation(self._bucket.extra, s3, "UploadPart"))
         self._buffers = BufferPool(buffers, part_bytes)
+        self._told_of_uploads = False
 
     @property
     def bucket(self) -> str:
@@ -214,16 +215,23 @@ class Archive:
     def abort_stale_uploads(self, older_than_s: float, now_ms: int) -> int:
         """Abort unfinished multipart uploads under the prefix that are older than that; returns how many.
 
-        Processes that died leave them. Without the right to list uploads it finds none.
+        Processes that died leave them. It finds none, and logs that once, where the store does not list them.
         """
         started_before = datetime.fromtimestamp(now_ms / 1000, UTC) - timedelta(seconds=older_than_s)
-        uploads: list[Any] = []
-        with suppress(Denied):
-            uploads = self._bucket.uploads(f"{self._prefix}jobs/")
-        stale = [upload for upload in uploads if upload["Initiated"] < started_before]
+        stale = [upload for upload in self._uploads() if upload["Initiated"] < started_before]
         for upload in stale:
             self._abort(upload["Key"], upload["UploadId"])
         return len(stale)
+
+    def _uploads(self) -> list[Any]:
+        try:
+            return self._bucket.uploads(f"{self._prefix}jobs/")
+        except (Denied, NotOffered, Missing) as refusal:  # it stays so: an error would end each audit for ever
+            if not self._told_of_uploads:
+                self._told_of_uploads = True
+                advice = "add a lifecycle rule that aborts unfinished uploads, or they stay and cost money"
+                log.warning("unfinished uploads cannot be listed", reason=str(refusal), advice=advice)
+            return []
 
     def _parts(self, reader: ClipReader, buffers: ExitStack) -> Iterator[UploadPart]:
         """Yield the clip in parts. A filled part can be sent without another buffer, so archives cannot deadlock."""

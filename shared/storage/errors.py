@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -40,6 +41,10 @@ class Denied(ArchiveUnavailable):
     """
 
 
+class NotOffered(ArchiveUnavailable):
+    """The store does not have this operation."""
+
+
 KINDS: Mapping[str, type[ArchiveUnavailable]] = {
     "PreconditionFailed": AlreadyExists,
     "NoSuchUpload": AlreadyExists,  # boto repeated a CompleteMultipartUpload after a lost response
@@ -49,6 +54,9 @@ KINDS: Mapping[str, type[ArchiveUnavailable]] = {
     "AccessDenied": Denied,
     "403": Denied,  # from HEAD; it may mean wrong credentials too
 }
+# Stores name what they lack by different codes: NotImplemented, MethodNotAllowed, UnsupportedOperation and others.
+NOT_OFFERED_STATUSES = frozenset({405, 501})
+NOT_OFFERED_CODE = re.compile(r"NotImplemented|NotAllowed|NotSupported|Unsupported", re.I)
 REASONS = {
     "AccessDenied": "the credentials may not do this in bucket {bucket!r}",
     "403": "the credentials may not do this in bucket {bucket!r}",
@@ -74,6 +82,8 @@ def _translate(refusal: ClientError, bucket: str) -> ArchiveUnavailable:
     response: Mapping[str, Any] = refusal.response
     code = response.get("Error", {}).get("Code", "")
     reason = REASONS.get(code, "S3 refused").format(bucket=bucket)
-    error = KINDS.get(code, ArchiveUnavailable)(f"{reason} ({refusal})")
-    error.transient = response.get("ResponseMetadata", {}).get("HTTPStatusCode", 500) in TRANSIENT
+    status = response.get("ResponseMetadata", {}).get("HTTPStatusCode", 500)
+    is_lacking = status in NOT_OFFERED_STATUSES or NOT_OFFERED_CODE.search(code)
+    error = KINDS.get(code, NotOffered if is_lacking else ArchiveUnavailable)(f"{reason} ({refusal})")
+    error.transient = status in TRANSIENT
     return error

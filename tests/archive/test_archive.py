@@ -18,6 +18,7 @@ from pathlib import Path
 from threading import Thread
 
 import pytest
+import structlog
 from archive_steps import MIB, connect
 from botocore.credentials import Credentials
 from botocore.exceptions import ClientError
@@ -442,6 +443,37 @@ def test_uploads_left_open_are_aborted_when_old_and_ours(s3, bucket):
 
     assert (young, old) == (0, 1)
     assert open_uploads(s3, bucket) == ["theirs/jobs/b/video.mp4"]
+
+
+@pytest.mark.parametrize(
+    ("status", "code"),
+    [
+        (501, "NotImplemented"),
+        (501, "501"),
+        (405, "MethodNotAllowed"),
+        (400, "UnsupportedOperation"),
+        (403, "AccessDenied"),
+        (404, "NoSuchKey"),
+    ],
+)
+def test_a_store_that_does_not_list_uploads_is_told_of_once(archive, answers, status, code):
+    answers("ListMultipartUploads", status, code, times=2)
+
+    with structlog.testing.capture_logs() as lines:
+        found = [archive.abort_stale_uploads(0, 0) for _ in range(2)]
+
+    assert found == [0, 0]
+    (line,) = lines
+    assert code in line["reason"]
+    assert "lifecycle rule" in line["advice"]
+
+
+@pytest.mark.parametrize(("status", "code"), [(503, "SlowDown"), (403, "InvalidAccessKeyId"), (404, "NoSuchBucket")])
+def test_a_bucket_in_trouble_is_not_taken_for_one_that_does_not_list_uploads(archive, answers, status, code):
+    answers("ListMultipartUploads", status, code)
+
+    with pytest.raises(ArchiveUnavailable, match=code):
+        archive.abort_stale_uploads(0, 0)
 
 
 # What S3 says

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from types import SimpleNamespace
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -11,20 +10,17 @@ import pytest
 from browser_steps import complaints, served
 from playwright.sync_api import Page, expect
 from receiver_steps import KEYS, Web
-from werkzeug.exceptions import NotFound
-from werkzeug.middleware.dispatcher import DispatcherMiddleware
+from reverse_proxy import proxying
 
 from rushes.shared.domain.job import State
 
 
 @pytest.fixture(params=["", "/films/rushes"], ids=["at the root", "under a path"])
 def address(request: pytest.FixtureRequest, web: Web) -> Iterator[str]:
-    """Where the app is; under a path as behind a proxy that serves it there."""
-    at: Any = SimpleNamespace(
-        app=DispatcherMiddleware(NotFound(), {request.param: web.app}) if request.param else web.app
-    )
-    with served(at) as origin:
-        yield origin + request.param
+    """Where the app is; under a path as behind a proxy that serves it there and strips the path."""
+    with served(web) as origin, proxying(request.param, strips=True) as proxy:
+        proxy.upstream_port = urlsplit(origin).port or 0
+        yield proxy.url
 
 
 def opened(page: Page, address: str) -> tuple[list[str], list[str]]:

@@ -122,6 +122,7 @@ SETTINGS: list[tuple[str, str, str, str]] = [
     ("EVOLINK_API_KEY", "3c3c3c3c3c3c3c3c3c3c", "gateway.evolink", WARN),
     ("EVOLINK_API_KEY", "", "gateways", BAD),
     ("RUSHES_EGRESS_ALLOW", "0.0.0.0/0", "egress", BAD),
+    ("RUSHES_TRUSTED_PROXIES", "10.0.0.0/8,::/0", "trusted_proxies", BAD),
 ]
 
 

@@ -15,6 +15,7 @@ from rushes.shared import settings
 from rushes.shared.domain.schedule import Policy
 from rushes.shared.http import Proxy
 from rushes.shared.providers import PROVIDERS
+from rushes.shared.trusted_proxies import TrustedProxies
 
 LEAST = {
     "REDIS_URL": "redis://localhost:6379/0",
@@ -103,6 +104,8 @@ MALFORMED: list[tuple[str, str]] = [
     *[("RUSHES_S3_BUCKET", value) for value in ("ab", "x" * 256)],
     *[("RUSHES_PUBLIC_URL", value) for value in ("rushes.example", "//rushes.example", "ftp://x", "https://")],
     *[("RUSHES_PUBLIC_URL", value) for value in ("https://[", "https:///path", "https://x:y", "https://:443")],
+    *[("RUSHES_PUBLIC_URL", value) for value in ("https://x/v1", "https://x/jobs/rushes/")],
+    *[("RUSHES_TRUSTED_PROXIES", value) for value in ("proxy.internal", "1,10.0.0.0/8", "99", "10.0.0.0/33")],
     *[("AWS_ENDPOINT_URL_S3", value) for value in ("localhost:9000", "s3.example", "https://", "ftp://x", "http://[")],
     *[("RUSHES_SECRET_KEY", value) for value in (",", " , ,")],
     *[("RUSHES_API_KEYS", value) for value in ("key", ":", "acme:", ":key", "acme:k,other", "a b:k", "ä:k", ",")],
@@ -202,6 +205,8 @@ WELL_FORMED: list[tuple[str, str, str, Any]] = [
     ("RUSHES_S3_PREFIX", "video/", "prefix", "video/"),
     ("RUSHES_PUBLIC_URL", "https://rushes.example/", "public_url", "https://rushes.example"),
     ("RUSHES_PUBLIC_URL", "http://127.0.0.1:8000/in//", "public_url", "http://127.0.0.1:8000/in"),
+    ("RUSHES_TRUSTED_PROXIES", "2", "trusted_proxies", TrustedProxies(count=2)),
+    ("RUSHES_TRUSTED_PROXIES", "10.0.0.9/8", "trusted_proxies", TrustedProxies((ip_network("10.0.0.0/8"),))),
     ("RUSHES_SECRET_KEY", "new, old ,", "secret_keys", ("new", "old")),
     ("RUSHES_API_KEYS", "a:k1, a:k2,b-c_d.e:k:3", "api_keys", (("a", "k1"), ("a", "k2"), ("b-c_d.e", "k:3"))),
     ("RUSHES_EGRESS_ALLOW", "127.0.0.0/8, ::1", "egress_allow", (ip_network("127.0.0.0/8"), ip_network("::1/128"))),

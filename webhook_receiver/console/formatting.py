@@ -32,6 +32,7 @@ def helpers() -> dict[str, object]:
     """Functions and values for every template."""
     return {
         "PAGES": PAGES,
+        "root": request.script_root,
         "is_current_page": is_current_page,
         "done_text": lambda: labels.DONE_TEXTS.get(request.args.get("done", "")),
         "signed_in": session.signed_in,

@@ -8,7 +8,7 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
-from flask import redirect, render_template
+from flask import redirect, render_template, url_for
 from werkzeug.exceptions import Forbidden
 from werkzeug.wrappers import Response
 
@@ -74,7 +74,7 @@ def pause_gateway(name: str) -> Response:
     """Send no new job to a gateway."""
     require_admin()
     gateways_api.pause_gateway(name)
-    return redirect("/gateways?done=paused", 303)
+    return redirect(url_for("console.gateways", done="paused"), 303)
 
 
 @console.post("/gateways/<name>/resume")
@@ -82,7 +82,7 @@ def resume_gateway(name: str) -> Response:
     """Send jobs to a gateway again."""
     require_admin()
     gateways_api.resume_gateway(name)
-    return redirect("/gateways?done=resumed", 303)
+    return redirect(url_for("console.gateways", done="resumed"), 303)
 
 
 def require_admin() -> None:

@@ -54,7 +54,7 @@ def submit() -> AnyResponse:
     # Key and digest together: the same form again is the same job, a changed form is a new one and no conflict.
     key = f"{form.get('form_key', '')[:FORM_KEY_CHARS]}-{digest(body)}"
     receipt = services().intake.accept(body, visitor.tenant, key, services().now())
-    location = f"/jobs/{receipt.job.id}"
+    location = f"{request.script_root}/jobs/{receipt.job.id}"
     if request.accept_mimetypes.best == "application/json":
         return jsonify({"id": receipt.job.id, "location": location})
     return redirect(location, 303)

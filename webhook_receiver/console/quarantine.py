@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from flask import redirect, render_template
+from flask import redirect, render_template, url_for
 from werkzeug.wrappers import Response
 
 from rushes.webhook_receiver import quarantine_api
@@ -20,11 +20,11 @@ def quarantine() -> str:
 def replay_callback(callback_id: str) -> Response:
     """Replay a callback and show its job."""
     job = quarantine_api.replay_callback(callback_id, require_sign_in())
-    return redirect(f"/jobs/{job.id}?done=callback_replayed", 303)
+    return redirect(url_for("console.job_page", job_id=job.id, done="callback_replayed"), 303)
 
 
 @console.post("/quarantine/<callback_id>/forget")
 def forget_callback(callback_id: str) -> Response:
     """Delete a callback."""
     quarantine_api.forget_callback(callback_id, require_sign_in())
-    return redirect("/quarantine?done=callback_deleted", 303)
+    return redirect(url_for("console.quarantine", done="callback_deleted"), 303)

@@ -9,15 +9,19 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from datetime import timedelta
 from hashlib import sha256
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
+import structlog
 from flask import Flask, Request, Response, abort, redirect, request, session
 from flask.sessions import SecureCookieSession, SecureCookieSessionInterface, SessionMixin
 from werkzeug.exceptions import Forbidden, TooManyRequests, Unauthorized
 
 from rushes.shared import credentials
+from rushes.shared.trusted_proxies import client_network
 from rushes.webhook_receiver.auth import Caller, rate_limits, services
 from rushes.webhook_receiver.console.error_pages import is_from_script
+
+log = structlog.get_logger()
 
 LIFE_S = 12 * 3600
 # The largest form of the console; a page that takes more sets Request.max_content_length itself.
@@ -47,22 +51,24 @@ class SessionCookies(SecureCookieSessionInterface):
 
 
 class WrongKeyLimit:
-    """Counts wrong keys of this minute by address, in this process alone."""
+    """Counts wrong keys of this minute by the client's address, in this process alone."""
 
     def __init__(self) -> None:
         self._minute, self._counts = 0, Counter[str]()
 
-    def add(self, address: str) -> None:
-        self._counts[address] += 1
-
-    def is_reached(self, address: str, now_s: float) -> bool:
+    def is_exceeded(self, address: str, now_s: float) -> bool:
+        """Count a wrong key; True if it is one too many."""
         minute = int(now_s // 60)
         if minute != self._minute:
             self._minute, self._counts = minute, Counter()
-        return self._counts[address] >= WRONG_KEYS_A_MINUTE
+        client = client_network(address)
+        self._counts[client] += 1
+        if self._counts[client] == WRONG_KEYS_A_MINUTE + 1:  # once a minute
+            log.warning("many wrong keys at the console", client=client)
+        return self._counts[client] > WRONG_KEYS_A_MINUTE
 
 
-def set_up(app: Flask, secret_keys: Sequence[str]) -> None:
+def set_up(app: Flask, secret_keys: Sequence[str], path_prefix: str = "") -> None:
     """Give the app its sessions. Their signing keys are derived from RUSHES_SECRET_KEY and follow its rotation."""
     newest, *older = (_derived(key) for key in secret_keys)
     app.session_interface = SessionCookies()
@@ -70,6 +76,7 @@ def set_up(app: Flask, secret_keys: Sequence[str]) -> None:
         SECRET_KEY=newest,
         SECRET_KEY_FALLBACKS=older,
         SESSION_COOKIE_NAME="rushes_console",
+        SESSION_COOKIE_PATH=unquote(path_prefix) or "/",
         SESSION_COOKIE_HTTPONLY=True,
         SESSION_COOKIE_SAMESITE="Lax",
         SESSION_REFRESH_EACH_REQUEST=False,
@@ -140,7 +147,8 @@ def _redirect_to_sign_in() -> None:
     if request.method not in SAFE_METHODS or is_from_script():
         raise Unauthorized("You are signed out. Sign in again in another tab, then repeat what you did.")
     path = request.full_path.rstrip("?")
-    abort(redirect(f"/sign-in?next={quote(path)}" if path != "/" else "/sign-in"))
+    sign_in_page = f"{request.script_root}/sign-in"
+    abort(redirect(f"{sign_in_page}?next={quote(path)}" if path != "/" else sign_in_page))
 
 
 def _marks(tenant: str) -> Iterator[str]:

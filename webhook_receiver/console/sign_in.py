@@ -19,26 +19,25 @@ TOO_MANY = "Too many wrong keys from this address. Wait for a minute."
 def sign_in_page() -> AnyResponse:
     """The sign-in page."""
     next_path = local_path(request.args.get("next", ""))
-    return redirect(next_path) if session.signed_in() else sign_in_response(next_path)
+    return redirect(request.script_root + next_path) if session.signed_in() else sign_in_response(next_path)
 
 
 @console.post("/sign-in")
 def sign_in() -> AnyResponse:
-    """Begin a session for whoever has a key."""
+    """Begin a session for whoever has a key; only wrong keys are limited, or a guesser could lock everybody out."""
+    next_path = local_path(request.form.get("next", ""))
+    if session.sign_in(request.form.get("key", "").strip()) is not None:
+        return redirect(request.script_root + next_path, 303)
     wrong_keys: session.WrongKeyLimit = current_app.extensions["wrong_keys"]
-    next_path, address = local_path(request.form.get("next", "")), request.remote_addr or ""
-    if wrong_keys.is_reached(address, time.time()):
+    if wrong_keys.is_exceeded(request.remote_addr or "", time.time()):
         return sign_in_response(next_path, TOO_MANY, 429)
-    if session.sign_in(request.form.get("key", "").strip()) is None:
-        wrong_keys.add(address)
-        return sign_in_response(next_path, WRONG_KEY, 401)
-    return redirect(next_path, 303)
+    return sign_in_response(next_path, WRONG_KEY, 401)
 
 
 @console.post("/sign-out")
 def sign_out() -> AnyResponse:
     session.sign_out()
-    return redirect("/sign-in", 303)
+    return redirect(f"{request.script_root}/sign-in", 303)
 
 
 def sign_in_response(next_path: str, problem: str | None = None, status: int = 200) -> Response:
@@ -46,6 +45,6 @@ def sign_in_response(next_path: str, problem: str | None = None, status: int = 2
 
 
 def local_path(path: str) -> str:
-    """The page to go to after signing in; only a path of this site, never another site."""
+    """The page to go to after signing in, without the site's prefix; only a path of this site, never another site."""
     is_local = path.startswith("/") and not path.startswith(("//", "/\\", "/sign-")) and path.isprintable()
     return path if is_local else "/"

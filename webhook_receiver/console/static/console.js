@@ -2,6 +2,7 @@
 // Helpers of the console. Every page works without them, but does not refresh itself.
 (() => {
   const REFRESH_S = 3;
+  const root = document.documentElement.dataset.root; // the path under which a proxy serves the console
   const token = document.querySelector('meta[name="csrf-token"]')?.content ?? "";
   const byId = (id) => document.getElementById(id);
 
@@ -11,7 +12,7 @@
     element.hidden = !text;
   }
 
-  /** Call a route of the receiver: JSON in and out, with the CSRF token. An error is shown on the page and thrown. */
+  /** Call a route of the receiver, given without the root: JSON in and out, with the CSRF token. An error is shown on the page and thrown. */
   async function api(path, options = {}) {
     const headers = { Accept: "application/json", "X-CSRF-Token": token, ...options.headers };
     let body = options.body;
@@ -22,7 +23,7 @@
     if (!options.quiet) showAlert("");
     let response;
     try {
-      response = await fetch(path, { ...options, headers, body, credentials: "same-origin" });
+      response = await fetch(root + path, { ...options, headers, body, credentials: "same-origin" });
     } catch {
       return fail(new Error("The receiver is out of reach. Look at your network, then try again."), options);
     }
@@ -112,7 +113,7 @@
     if (document.hidden) return;
     try {
       const response = await fetch(location.href, { headers: { Accept: "text/html" }, credentials: "same-origin" });
-      if (response.redirected && new URL(response.url).pathname === "/sign-in") {
+      if (response.redirected && new URL(response.url).pathname === `${root}/sign-in`) {
         liveState("bad", "Signed out");
         showAlert("You are signed out. Load the page again to sign in.");
         return;

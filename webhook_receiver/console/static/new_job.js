@@ -253,7 +253,7 @@
       const data = new FormData();
       data.append(name, file, file.name);
       request = new XMLHttpRequest();
-      request.open("POST", "/console/uploads");
+      request.open("POST", `${document.documentElement.dataset.root}/console/uploads`);
       request.setRequestHeader("Accept", "application/json");
       request.setRequestHeader("X-CSRF-Token", document.querySelector('meta[name="csrf-token"]').content);
       request.responseType = "json";
