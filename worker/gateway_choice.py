@@ -75,6 +75,8 @@ def defer_for_cap(job: Job, reached: CapReached, able: Sequence[Estimate], servi
         return avoid_pause(job, tuple(estimate.provider for estimate in able), services)
     if reached.cap == "budget":
         return events.Barred(Error("budget_exceeded", "this submit would pass the tenant's budget of the day"))
+    if reached.cap == "deadline":
+        return events.Expired()
     if reached.cap == "whole":
         return events.Deferred(reached.until, "waits until the ledger was compared with the journal")
     return events.Deferred(job.due_at or job.created_at, f"waits for the {reached.cap} cap")

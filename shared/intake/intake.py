@@ -13,7 +13,7 @@ from marshmallow import ValidationError
 
 from rushes.shared.domain import schedule, trace_context
 from rushes.shared.domain.ids import new_id
-from rushes.shared.domain.job import Job, Note
+from rushes.shared.domain.job import Job, Note, moment_ms
 from rushes.shared.http import HttpClient, NotSent
 from rushes.shared.intake.estimates import Estimate, gateway_estimates
 from rushes.shared.intake.schema import MOTION_MODELS, is_valid_utf8, validated
@@ -64,7 +64,10 @@ class Intake:
     """Whether the journal is empty. Then nothing was ever paid for, and an empty ledger has lost nothing."""
 
     def accept(self, body: Any, tenant: str, key: str | None, now: int, traceparent: str | None = None) -> Receipt:
-        """Create a job, once per idempotency key. It is due at once, and belongs to the caller's trace."""
+        """Create a job, once per idempotency key. It is due at once, or at its `not_before`.
+
+        It belongs to the caller's trace.
+        """
         self.check_key(key)
         try:
             request = self.request(body)
@@ -145,7 +148,7 @@ class Intake:
             estimated_usd=estimates[0].estimated_usd,
             created_at=now,
             updated_at=now,
-            due_at=schedule.accepted(job_id, now),
+            due_at=schedule.accepted(job_id, now, moment(request, "not_before")),
             trace=trace,
             history=(Note(now, "queued"),),
         )
@@ -168,6 +171,11 @@ class Intake:
 def _invalid(problems: Mapping[str, Any]) -> Unacceptable:
     names = ", ".join(map(str, problems))
     return Unacceptable("invalid_request", f"The request does not fit: {names}.", 422, problems)
+
+
+def moment(request: Mapping[str, Any], name: str) -> int | None:
+    """A moment of the request, in ms since the epoch."""
+    return moment_ms(request[name]) if name in request else None
 
 
 def length_s(request: Mapping[str, Any]) -> Decimal | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Sequence
 
-from rushes.shared.domain import schedule
+from rushes.shared.domain import schedule, start_deadline
 from rushes.shared.domain.job import IN_FLIGHT, Job, State
 from rushes.shared.ledger import keys, record
 from rushes.shared.ledger.store import ExpectedPlaces, Store
@@ -93,7 +93,8 @@ def _places(job: Job) -> tuple[str, ...]:
 
 def _belongs(job: Job) -> tuple[str, ...]:
     standby = job.route[1:] if job.state is State.QUEUED else ()
-    return (keys.index(job), *_places(job), *map(keys.standby, standby))
+    deadline = () if start_deadline.of(job) is None else (keys.START_BEFORE,)
+    return (keys.index(job), *_places(job), *map(keys.standby, standby), *deadline)
 
 
 def _standing(job: Job) -> ExpectedPlaces:

@@ -42,7 +42,10 @@ class Submit:
 
 
 class CapReached(Exception):
-    """`cap` is in the way: `pause`, `window`, `inflight`, `budget` or `whole`; `until` (ms) is when to try again."""
+    """`cap` is in the way: `pause`, `window`, `inflight`, `budget`, `whole` or `deadline`.
+
+    `until` (ms) is when to try again.
+    """
 
     def __init__(self, cap: str, until: int) -> None:
         super().__init__(cap)

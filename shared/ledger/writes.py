@@ -25,6 +25,10 @@ def write_change(writes: Writes, job_id: str, change: Change) -> Writes:
     """Add the commands of a change to a program's."""
     _write_lanes(writes, job_id, change)
     _write_standby(writes, job_id, change)
+    if change.no_longer_start_before:
+        writes.add("ZREM", keys.START_BEFORE, job_id)
+    if change.start_before is not None:
+        writes.add("ZADD", keys.START_BEFORE, change.start_before, job_id)
     if change.no_longer_indexed:
         writes.add("ZREM", keys.index_name(change.no_longer_indexed), job_id)
     if change.index:

@@ -23,7 +23,7 @@ from rushes.shared.services import Services
 log = structlog.get_logger()
 
 KINDS = ("submit", "parked", "poll")
-LANES = (*(f"{kind}:{name}" for kind in KINDS for name in PROVIDERS), "archive", "notify", "retire")
+LANES = (*(f"{kind}:{name}" for kind in KINDS for name in PROVIDERS), "archive", "notify", "retire", "expire")
 STALE_UPLOAD_S = 86_400
 MONEY = frozenset({"held", "usage"})
 
@@ -43,7 +43,7 @@ def audit(services: Services, repair: bool = True) -> Iterator[list[Finding]]:
     inspection, totals = Inspection(services.ledger.store), Counter[counters.Line]()
     yield from _records(inspection, totals, repair)
     sets = [place(lane) for lane in LANES for place in (keys.due, keys.leased)]
-    sets += [keys.standby(name) for name in PROVIDERS]
+    sets += [*(keys.standby(name) for name in PROVIDERS), keys.START_BEFORE]
     for name in (*sets, *inspection.index_names()):
         for job_ids in inspection.misplaced(name, repair):
             yield [Finding("stray", f"{job_id} in {name}", repair) for job_id in job_ids]

@@ -147,6 +147,7 @@ READERS: Mapping[str, Callable[[MultiDict[str, str], str], Any]] = {
     "watermark": flag_or_none,
     "sound": flag_or_none,
     "duration": integer,
+    "priority": integer,
     "cfg_scale": decimal_number,
     "element_ids": text_list,
     "voice_ids": text_list,
