@@ -206,13 +206,16 @@ def idempotency_key(job: Job, number: int) -> str:
 
 def submit_caps(job: Job, estimate: Estimate, gateway: GatewaySettings, services: Services) -> Caps:
     """The caps that this submit must keep."""
-    budget = services.settings.daily_budget_usd
+    tenant = services.settings.tenants[job.tenant]
+    daily, monthly = tenant.daily_budget_usd, tenant.monthly_budget_usd
     return Caps(
         gateway.name,
         gateway.max_in_flight,
         gateway.submits_per_minute,
-        None if budget is None else money.units(budget),
+        None if daily is None else money.units(daily),
         money.units(estimate.estimated_usd),
+        None if monthly is None else money.units(monthly),
+        tenant.max_in_flight,
     )
 
 

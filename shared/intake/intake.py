@@ -71,7 +71,9 @@ class Intake:
         self.check_key(key)
         try:
             request = self.request(body)
-            job = self._job(request, self.able_estimates(request), tenant, now, trace_context.parse(traceparent))
+            job = self._job(
+                request, self.able_estimates(request, tenant), tenant, now, trace_context.parse(traceparent)
+            )
         except Unacceptable:  # the same request may have been accepted before, when other gateways were enabled
             if first := self.first_job(tenant, key, digest(body)):
                 return Receipt(first, replayed=True)
@@ -127,9 +129,14 @@ class Intake:
             self._check_address(name, request.get(name))
         return request
 
-    def able_estimates(self, request: Mapping[str, Any]) -> list[Estimate]:
+    def estimates(self, request: Mapping[str, Any], tenant: str, seconds: Decimal | None) -> list[Estimate]:
+        """What the request costs this tenant at each enabled gateway, the able ones first, or why it cannot do it."""
+        settings = self.settings
+        return gateway_estimates(request, settings.gateways, self.prices, seconds, settings.tenants[tenant])
+
+    def able_estimates(self, request: Mapping[str, Any], tenant: str) -> list[Estimate]:
         """The estimates of gateways that can do it, in the order in which they are tried. Raises Unacceptable 422."""
-        estimates = gateway_estimates(request, self.settings.gateways, self.prices, length_s(request))
+        estimates = self.estimates(request, tenant, length_s(request))
         able = [estimate for estimate in estimates if estimate.able]
         if not able:
             reasons = [f"{estimate.provider}: {estimate.why_not}" for estimate in estimates] or [

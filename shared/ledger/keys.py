@@ -11,6 +11,7 @@
 | `{rushes}:indexes` | set | the names of the indexes that were ever used |
 | `{rushes}:idem:{tenant}:{digest}` | string, 7 days | job id and digest of the body |
 | `{rushes}:inflight` | hash | gateway → jobs that it has |
+| `{rushes}:inflight:tenants` | hash | tenant → jobs of it that gateways have |
 | `{rushes}:window:{gateway}` | zset | submits of the last minute |
 | `{rushes}:gateway:{gateway}` | hash | `paused_until`, `why`, `strikes`; an operator: `stopped_until`, `stopped_why`; |
 | | | `silent`: how many ends in a row came without their callback |
@@ -55,6 +56,7 @@ ROOT = "{rushes}"
 BELL = f"{ROOT}:bell"
 INDEXES = f"{ROOT}:indexes"
 IN_FLIGHT = f"{ROOT}:inflight"
+TENANTS_IN_FLIGHT = f"{ROOT}:inflight:tenants"
 WORKERS = f"{ROOT}:workers"
 DRIFT = f"{ROOT}:drift"
 MARK = f"{ROOT}:mark"

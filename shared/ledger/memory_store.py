@@ -68,7 +68,11 @@ class MemoryStore(MemoryTables):
     def _shut(self, gates: Sequence[Sequence[Any]], writes: Writes) -> Verdict | None:
         for kind, number, *rest in gates:
             key = writes.keys[number - writes.first_key]
-            value = GATES[kind](self, key, *rest) if kind in GATES else self._below(key, *rest)
+            if kind == "month":
+                days = [writes.keys[day - writes.first_key] for day in rest[-1]]
+                value = self._below(days, *rest[:-1])
+            else:
+                value = GATES[kind](self, key, *rest) if kind in GATES else self._below([key], *rest)
             if value is not None:
                 return Verdict("shut", kind, value)
         return None
@@ -89,8 +93,8 @@ class MemoryStore(MemoryTables):
             return None
         return f"{min(self.zsets[key].values()):.0f}" if self.zsets[key] else ""
 
-    def _below(self, key: str, field: str, step: int, limit: int) -> str | None:
-        count = int(self.hashes[key].get(field, "0"))
+    def _below(self, names: Sequence[str], field: str, step: int, limit: int) -> str | None:
+        count = sum(int(self.hashes[name].get(field, "0")) for name in names)
         return None if count + step <= limit else str(count)
 
     def claim(

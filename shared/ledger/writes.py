@@ -12,6 +12,7 @@ from rushes.shared.ledger.store import Writes
 # Counter → its hash and the field in it.
 COUNTERS: Mapping[str, Callable[[Line], tuple[str, str]]] = {
     "inflight": lambda line: (keys.IN_FLIGHT, line[1]),
+    "tenant_inflight": lambda line: (keys.TENANTS_IN_FLIGHT, line[1]),
     "held": lambda line: (keys.committed(line[1]), line[2]),
     "usage": lambda line: (keys.usage(line[1]), "|".join(line[2:])),
     "tally": lambda line: (keys.TALLY, "|".join(line[1:])),

@@ -64,7 +64,7 @@ def is_gone(event: events.Event) -> bool:
 
 
 def start_over(job: Job, services: Services, now: int) -> Job:
-    estimates = services.intake.able_estimates(job.request)
+    estimates = services.intake.able_estimates(job.request, job.tenant)
     route = tuple(estimate.provider for estimate in estimates)
     new_job = replace(_copy(job, now), route=route, estimated_usd=estimates[0].estimated_usd)
     return new_job.noted(now, "queued", "a retry")

@@ -81,7 +81,8 @@ def test_every_field_of_the_request_tells_its_type(told: dict[str, Any]) -> None
     assert [name for name, rules in fields.items() if not {"type", "oneOf"} & set(rules)] == []
 
 
-# What JSON Schema cannot say: how large all strings are together, which of two moments is later, and that UTF-8 has no half of a surrogate pair.
+# What JSON Schema cannot say: how large all strings are together, which of two moments is later, and that UTF-8 has no
+# half of a surrogate pair.
 SAYABLE = {
     name: body
     for name, (_, body) in BAD.items()

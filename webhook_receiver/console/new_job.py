@@ -63,9 +63,9 @@ def submit() -> AnyResponse:
 @console.post("/console/estimates")
 def console_estimates() -> AnyResponse:
     """The estimates for the form as it is now; a form that is not complete yet is no error."""
-    require_sign_in()
+    visitor = require_sign_in()
     try:
-        return jsonify({"data": estimate(request_from_form(submitted_form()))})
+        return jsonify({"data": estimate(request_from_form(submitted_form()), visitor.tenant)})
     except Unacceptable as unfinished:
         return jsonify({"data": [], **unfinished.envelope()})
 
