@@ -22,6 +22,7 @@ from rushes.shared.providers import PROVIDERS
 from rushes.shared.settings_error import SettingsError as SettingsError
 from rushes.shared.storage import extra_args
 from rushes.shared.storage.extra_args import ExtraArgs
+from rushes.shared.tenants import Tenants
 from rushes.shared.trusted_proxies import TrustedProxies
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
@@ -68,6 +69,7 @@ class Settings:
     policy: Policy
     callback_confirm: bool
     daily_budget_usd: Decimal | None
+    tenants: Tenants
     webhook_secrets: Mapping[str, tuple[str, ...]] = field(repr=False)
     journal: bool
     port: int
@@ -304,6 +306,7 @@ class Environment(Schema):
         load_default="hold", data_key="RUSHES_UNCONFIRMED", validate=validate.OneOf(["hold", "resubmit"])
     )
     daily_budget_usd = fields.Decimal(load_default=None, data_key="RUSHES_DAILY_BUDGET_USD", validate=POSITIVE)
+    tenants_file = fields.String(load_default=None, data_key="RUSHES_TENANTS_FILE")
     webhook_secrets = Secrets(load_default=(), data_key="RUSHES_WEBHOOK_SECRETS")
     journal = fields.Boolean(load_default=True, data_key="RUSHES_JOURNAL")
     s3_endpoint = fields.String(load_default=None, data_key="AWS_ENDPOINT_URL_S3", validate=url_check("https", "http"))
@@ -334,6 +337,7 @@ def load(environ: Mapping[str, str]) -> Settings:
     problems: dict[str, Any] = {}
     values = _load_schema(Environment(), variables, "", problems)
     gateways = _gateways(variables, problems)
+    values["tenants"] = _tenants(values, problems)
     if problems:
         text = "; ".join(f"{name}: {_line(problem)}" for name, problem in sorted(problems.items()))
         raise SettingsError(f"settings: {text}")
@@ -374,6 +378,15 @@ def _gateways(variables: Mapping[str, str], problems: dict[str, Any]) -> dict[st
             values["quota_per_usd"],
         )
     return gateways
+
+
+def _tenants(values: dict[str, Any], problems: dict[str, Any]) -> Tenants:
+    path = values.pop("tenants_file", None)
+    try:
+        return Tenants.load(path, values.get("daily_budget_usd"))
+    except (OSError, ValueError) as error:
+        problems["RUSHES_TENANTS_FILE"] = str(error) if isinstance(error, OSError) else f"{path}: {error}"
+        return Tenants({})
 
 
 def _settings(values: dict[str, Any], gateways: dict[str, GatewaySettings]) -> Settings:

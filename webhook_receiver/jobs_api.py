@@ -19,7 +19,7 @@ from rushes.shared.domain import bills, events, money
 from rushes.shared.domain.ids import CROCKFORD
 from rushes.shared.domain.job import Job, State
 from rushes.shared.intake.catalog import price_document
-from rushes.shared.intake.estimates import Estimate, gateway_estimates
+from rushes.shared.intake.estimates import Estimate
 from rushes.shared.intake.intake import KEY_CHARS, Receipt, Unacceptable, length_s
 from rushes.shared.intake.job_document import document
 from rushes.shared.intake.schema import JobRequest
@@ -267,12 +267,11 @@ def event_stream(job: Job, last_id: str, read_job: Any) -> Iterator[str]:
 @refuses(400, 401, 413, 415, 422, 429)
 def estimates() -> Response:
     """What each enabled gateway would be sent, and for how much; nothing is spent."""
-    authenticate()
-    return jsonify({"data": estimate(json_body())})
+    return jsonify({"data": estimate(json_body(), authenticate().tenant)})
 
 
-def estimate(body: Any) -> list[dict[str, Any]]:
-    """The estimate of each enabled gateway; raises Unacceptable where the body is no valid request."""
+def estimate(body: Any, tenant: str) -> list[dict[str, Any]]:
+    """The estimate of each enabled gateway for a tenant; raises Unacceptable where the body is no valid request."""
     request_fields = services().intake.request(body)
     seconds = length_s(request_fields) or reference_s(request_fields)
     kind, recent = bills.kind_of_request(request_fields), all_recent_bills()
@@ -287,7 +286,7 @@ def estimate(body: Any) -> list[dict[str, Any]]:
             "price": price_document(estimate.price) if estimate.price else None,
             "notes": list(estimate.notes),
         }
-        for estimate in gateway_estimates(request_fields, services().settings.gateways, services().prices, seconds)
+        for estimate in services().intake.estimates(request_fields, tenant, seconds)
     ]
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
+from rushes.shared.domain.job import PRIORITY
 from rushes.shared.http.address_guard import INTERNAL_NAMES
 from rushes.shared.intake import schema
 from rushes.shared.providers import PROVIDERS
@@ -24,6 +25,12 @@ KINDS: dict[type, dict[str, Any]] = {
         "pattern": f"^{schema.USD}$",
         "not": {"pattern": f"^{schema.ZERO_USD}$"},
         "example": "0.50",
+    },
+    schema.Moment: {
+        "type": "string",
+        "format": "date-time",
+        "pattern": f"^{schema.MOMENT}$",
+        "example": "2026-12-01T08:00:00Z",
     },
     schema.InputUrl: {"type": "string", "maxLength": schema.INPUT_URL_CHARS, "example": "https://example.com/input"},
     schema.CallbackUrl: {
@@ -91,6 +98,15 @@ RULES: dict[str, dict[str, Any]] = {
     "shot_type": {"description": "Text and image to video; `intelligence` is `intelligent`."},
     "provider": {"description": "`auto` is the cheapest able gateway first; a list is an order of preference."},
     "max_cost_usd": {"description": "No submit whose estimate is higher."},
+    "priority": {
+        "description": "Among the jobs of a tenant that wait for one gateway the higher goes first.",
+        "default": PRIORITY,
+    },
+    "not_before": {"description": "The job is not submitted before this moment."},
+    "start_before": {
+        "description": "Not submitted by this moment, the job ends `canceled` with `start_deadline_passed`, and nothing"
+        " is paid. Later than `not_before`."
+    },
     "callback_url": {"description": "Gets the notification of the end; https, no internal address."},
     "metadata": {"description": f"Returned in every job document; {schema.METADATA_BYTES} bytes at most."},
 }

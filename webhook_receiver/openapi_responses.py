@@ -74,7 +74,8 @@ class Failure(OpenSchema):
 
     code = text(
         "`input_rejected`, `no_provider`, `insufficient_balance`, `content_policy`, `provider_error`, `rate_limited`, "
-        "`budget_exceeded`, `timed_out`, `submit_unconfirmed`, `result_expired`, `result_invalid`, `archive_failed`."
+        "`budget_exceeded`, `start_deadline_passed`, `timed_out`, "
+        "`submit_unconfirmed`, `result_expired`, `result_invalid`, `archive_failed`."
     )
     message = text()
     provider = fields.String()

@@ -9,7 +9,7 @@ from typing import Any
 from rushes.shared.domain import cheapest_wait, events
 from rushes.shared.domain.events import Event, Reason
 from rushes.shared.domain.job import Error, Job
-from rushes.shared.intake.estimates import Estimate, gateway_estimates
+from rushes.shared.intake.estimates import Estimate
 from rushes.shared.intake.intake import length_s
 from rushes.shared.ledger.submits import CapReached
 from rushes.shared.services import Services
@@ -23,7 +23,7 @@ def duration_s(request: Mapping[str, Any], inputs: Mapping[str, Any]) -> Decimal
 
 def route_estimates(job: Job, seconds: Decimal | None, services: Services) -> list[Estimate]:
     """The estimates of the gateways on the job's route."""
-    estimates = gateway_estimates(job.request, services.settings.gateways, services.prices, seconds)
+    estimates = services.intake.estimates(job.request, job.tenant, seconds)
     return [estimate for estimate in estimates if estimate.provider in job.route]
 
 
@@ -69,12 +69,19 @@ def has_room(name: str, services: Services) -> bool:
     )
 
 
+# The caps that are budgets, and of what.
+BUDGETS = {"budget": "day", "month": "month"}
+
+
 def defer_for_cap(job: Job, reached: CapReached, able: Sequence[Estimate], services: Services) -> Event:
     """The event of a reached cap: the job waits at its old place in the queue. An exceeded budget ends it instead."""
     if reached.cap == "pause":
         return avoid_pause(job, tuple(estimate.provider for estimate in able), services)
-    if reached.cap == "budget":
-        return events.Barred(Error("budget_exceeded", "this submit would pass the tenant's budget of the day"))
+    if reached.cap in BUDGETS:
+        period = BUDGETS[reached.cap]
+        return events.Barred(Error("budget_exceeded", f"this submit would pass the tenant's budget of the {period}"))
+    if reached.cap == "deadline":
+        return events.Expired()
     if reached.cap == "whole":
         return events.Deferred(reached.until, "waits until the ledger was compared with the journal")
     return events.Deferred(job.due_at or job.created_at, f"waits for the {reached.cap} cap")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+from rushes.shared.domain import start_deadline
 from rushes.shared.ledger.store import LaneRoom
 from rushes.shared.providers import PROVIDERS
 from rushes.shared.settings import GatewaySettings
@@ -27,6 +28,7 @@ SHARES: dict[str, Share] = {
     "poll": Share(max_tickets=96, batch=32, threads=48),
     "archive": Share(max_tickets=24, batch=8, threads=24),
     "notify": Share(max_tickets=16, batch=8, threads=16),
+    "expire": Share(max_tickets=64, batch=64, threads=2),
     "retire": Share(max_tickets=64, batch=64, threads=2),
 }
 
@@ -38,7 +40,10 @@ CALLS = {"send": 32, "copy": 16}
 def lanes(gateways: Iterable[str] = PROVIDERS) -> list[str]:
     """All lanes, those of disabled gateways included: their jobs must not be forgotten."""
     names = list(gateways)
-    return ["archive", "notify", "retire", *(f"{kind}:{name}" for kind in ("submit", "poll") for name in names)]
+    return [
+        *("archive", "notify", "retire", start_deadline.LANE),
+        *(f"{kind}:{name}" for kind in ("submit", "poll") for name in names),
+    ]
 
 
 def lane_limits(gateways: Mapping[str, GatewaySettings], workers: int) -> list[LaneRoom]:

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Sequence
 import structlog
 
 from rushes.shared import logs
-from rushes.shared.domain import schedule
+from rushes.shared.domain import schedule, start_deadline
 from rushes.shared.ledger.store import LedgerUnavailable
 from rushes.shared.ledger.tickets import Ticket
 from rushes.shared.operations import doctor
@@ -33,6 +33,9 @@ RETRY_S = 1.0
 # message costs more than the poll that it asks for. The delay grows with the load, up to a limit.
 BATCH_DELAY_S, BATCH_DELAY_PER_TICKET_S, BATCH_DELAY_MAX_S = 0.06, 0.003, 0.15
 WORKER_COUNT_MS = 5_000
+
+# Work that stops while the ledger may not know of calls that were paid: a job that ends now may have one.
+HELD = frozenset({"submit", start_deadline.LANE})
 
 HandOut = Callable[[Sequence[tuple[str, str, int]]], None]
 
@@ -54,7 +57,7 @@ class Scheduler:
         self._count_workers(now)
         limits = lane_limits(self._services.settings.gateways, self._workers)
         if not self._may_submit():
-            limits = [limit for limit in limits if schedule.kind_of(limit.lane) != "submit"]
+            limits = [limit for limit in limits if schedule.kind_of(limit.lane) not in HELD]
         soonest, tickets = self._services.ledger.claim(limits, now)
         delay_s = min(BATCH_DELAY_S + len(tickets) * BATCH_DELAY_PER_TICKET_S, BATCH_DELAY_MAX_S)
         self.batch_delay_s = delay_s if tickets else 0.0

@@ -11,7 +11,7 @@ from operator import attrgetter
 
 import structlog
 
-from rushes.shared.domain import events, gateway_pauses, money, schedule
+from rushes.shared.domain import events, gateway_pauses, money, schedule, start_deadline
 from rushes.shared.domain.events import Event, Reason
 from rushes.shared.domain.http_messages import Request
 from rushes.shared.domain.job import Attempt, Error, Job, attempt_key
@@ -63,6 +63,8 @@ Outcomes = list[Plan | Event | None]
 
 def submit(job: Job, lease: Lease, services: Services) -> Event | None:
     """Measure the inputs if need be, then submit. If the submit has to wait, the measurement is kept."""
+    if stopped := stop_at_deadline(job, lease, services):
+        return stopped
     measurement = measure_inputs(job, services) if needs_measuring(job) else None
     if measurement and not isinstance(measurement, events.Measured):
         return measurement
@@ -94,6 +96,8 @@ def _with_plans(
 
 def plan_submit(job: Job, lease: Lease, services: Services) -> Plan | Event:
     """The plan for the job's next gateway, or the event if there is none."""
+    if stopped := stop_at_deadline(job, lease, services):
+        return stopped
     able = choose_gateways(job, services)
     if isinstance(able, Event):
         return able
@@ -102,6 +106,15 @@ def plan_submit(job: Job, lease: Lease, services: Services) -> Plan | Event:
     gateway = services.settings.gateways[able[0].provider]
     attempt, request = build_attempt(job, able[0], gateway, services)
     return Plan(job, lease, able, attempt, request, submit_caps(job, able[0], gateway, services))
+
+
+def stop_at_deadline(job: Job, lease: Lease, services: Services) -> Event | None:
+    """The event of a job that had to begin before now; None if it may begin."""
+    if start_deadline.has_passed(job, services.now()):
+        return events.Expired()
+    if lease.kind == start_deadline.LANE:  # the scheduler's clock is ahead of ours
+        return events.Deferred(job.due_at or job.created_at, "its start deadline has not come")
+    return None
 
 
 def record_attempts(plans: Sequence[Plan], services: Services) -> Outcomes:
@@ -156,7 +169,7 @@ UNREACHABLE_S = 900
 def retry_unreachable(job: Job, message: str, services: Services) -> Event:
     """Deferred: an input that cannot be fetched is tried again; after UNREACHABLE_S it is rejected."""
     now = services.now()
-    if now > schedule.after(job.created_at, UNREACHABLE_S):
+    if now > schedule.after(max(job.created_at, job.not_before or 0), UNREACHABLE_S):
         return events.Barred(Error("input_rejected", message))
     return events.Deferred(schedule.after(now, 15), message)
 
@@ -188,13 +201,16 @@ def build_attempt(
 
 def submit_caps(job: Job, estimate: Estimate, gateway: GatewaySettings, services: Services) -> Caps:
     """The caps that this submit must keep."""
-    budget = services.settings.daily_budget_usd
+    tenant = services.settings.tenants[job.tenant]
+    daily, monthly = tenant.daily_budget_usd, tenant.monthly_budget_usd
     return Caps(
         gateway.name,
         gateway.max_in_flight,
         gateway.submits_per_minute,
-        None if budget is None else money.units(budget),
+        None if daily is None else money.units(daily),
         money.units(estimate.estimated_usd),
+        None if monthly is None else money.units(monthly),
+        tenant.max_in_flight,
     )
 
 

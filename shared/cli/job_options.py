@@ -25,6 +25,9 @@ FLAGS: dict[str, Callable[[str], Any]] = {
     "aspect-ratio": str,
     "provider": str,
     "max-cost-usd": str,
+    "priority": int,
+    "not-before": str,
+    "start-before": str,
     "callback-url": str,
 }
 # Words for shell completion only; the service validates.

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from rushes.shared.domain import bills, cheapest_wait, counters, metric_counters, schedule, timing
+from rushes.shared.domain import bills, cheapest_wait, counters, metric_counters, schedule, start_deadline, timing
 from rushes.shared.domain.counters import Line
 from rushes.shared.domain.events import Accepted, Event, Failed, Succeeded
 from rushes.shared.domain.job import Job, State
@@ -43,6 +43,9 @@ class Change:
     """Gateway → from when on (ms) it may take the job although another goes first."""
     no_longer_standby: tuple[str, ...] = ()
     """Gateways."""
+    start_before: int | None = None
+    """From when on (ms) the job ends if it still waits in line."""
+    no_longer_start_before: bool = False
     index: Index | None = None
     """Where the job is listed from now on; None where nothing changes."""
     no_longer_indexed: Index | None = None
@@ -60,6 +63,7 @@ def created(job: Job, policy: Policy) -> Change:
     return Change(
         due=(lane, job.due_at) if lane and job.due_at is not None else None,
         standby=cheapest_wait.standby(job, policy),
+        start_before=start_deadline.of(job),
         index=index_of(job),
         counts=_counts(None, job),
         wakes=True,
@@ -82,6 +86,8 @@ def moved(before: Job, after: Job, event: Event, now: int, policy: Policy) -> Ch
         released=schedule.leasing(before),
         standby=standby,
         no_longer_standby=no_longer_standby,
+        start_before=start_deadline.of(after),
+        no_longer_start_before=_has_begun(before, after),
         index=index,
         no_longer_indexed=no_longer_indexed,
         counts=counts | learned,
@@ -97,6 +103,7 @@ def submitted(before: Job, after: Job, policy: Policy) -> Change:
     return Change(
         standby=standby,
         no_longer_standby=no_longer_standby,
+        no_longer_start_before=_has_begun(before, after),
         index=index,
         no_longer_indexed=no_longer_indexed,
         counts=_counts(before, after),
@@ -128,6 +135,11 @@ def _standby(before: Job, after: Job, policy: Policy) -> tuple[dict[str, int], t
     """The further gateways of a job in line may take it, from the end of its wait for the first one on."""
     stands = cheapest_wait.standby(after, policy)
     return stands, tuple(name for name in cheapest_wait.standby(before, policy) if name not in stands)
+
+
+def _has_begun(before: Job, after: Job) -> bool:
+    """Whether a job that had to begin by some moment has, or has ended."""
+    return start_deadline.of(before) is not None and start_deadline.of(after) is None
 
 
 def _learned(before: Job, after: Job, event: Event) -> tuple[dict[Line, int], dict[str, tuple[str, ...]]]:

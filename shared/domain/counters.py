@@ -26,13 +26,30 @@ def day_of(at: int) -> str:
     return _day(at // DAY_MS)
 
 
+def days_of_month(at: int) -> list[str]:
+    """The UTC days of a moment's month up to that moment's day, as YYYY-MM-DD."""
+    number = at // DAY_MS
+    return [_day(number - back) for back in reversed(range(date.fromordinal(EPOCH + number).day))]
+
+
+def next_month(at: int) -> int:
+    """The first moment (ms) of the month after a moment's."""
+    day = date.fromordinal(EPOCH + at // DAY_MS)
+    return (
+        day.replace(day=1).replace(year=day.year + day.month // 12, month=day.month % 12 + 1).toordinal() - EPOCH
+    ) * DAY_MS
+
+
 @lru_cache(maxsize=64)
 def _day(number: int) -> str:
     return date.fromordinal(EPOCH + number).isoformat()
 
 
 def entries(job: Job) -> Counter[Line]:
-    """What the job counts for: (inflight, gateway), (held, day, tenant), (usage, day, tenant, gateway, what)."""
+    """What the job counts for.
+
+    (inflight, gateway), (tenant_inflight, tenant), (held, day, tenant), (usage, day, tenant, gateway, what)
+    """
     lines: dict[Line, int] = {}
     _add(lines, job, 1)
     return Counter(lines)
@@ -41,8 +58,9 @@ def entries(job: Job) -> Counter[Line]:
 def _add(lines: dict[Line, int], job: Job, sign: int, settled: int = 0) -> None:
     """Add a job, or take it away; the attempts before `settled` count for nothing."""
     if job.state in HOLDS_A_PLACE and job.provider and not job.current.let_go:
-        line: Line = ("inflight", job.provider)
-        lines[line] = lines.get(line, 0) + sign
+        places: tuple[Line, ...] = (("inflight", job.provider), ("tenant_inflight", job.tenant))
+        for line in places:
+            lines[line] = lines.get(line, 0) + sign
     for attempt in job.attempts[settled:]:
         for line, count in _attempt(job, attempt).items():
             lines[line] = lines.get(line, 0) + sign * count

@@ -85,6 +85,11 @@ class Barred(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class Expired(Event):
+    """The moment by which the job had to begin has come, and nothing was sent for it."""
+
+
+@dataclass(frozen=True, slots=True)
 class Accepted(Event):
     """The gateway has the job; `reserved_usd` is what it says that it reserves for it."""
 

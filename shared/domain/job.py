@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
 from typing import Any
@@ -168,6 +169,13 @@ class Note:
 
 
 HISTORY_LIMIT = 64
+# Of a job whose request has none; 0 to 9, the higher goes first.
+PRIORITY = 5
+
+
+def moment_ms(text: str) -> int:
+    """An ISO 8601 moment with its offset as milliseconds since the epoch; raises ValueError where it is none."""
+    return round(datetime.fromisoformat(text).timestamp() * 1000)
 
 
 @dataclass(frozen=True)
@@ -237,6 +245,23 @@ class Job:
     @property
     def callback_url(self) -> str | None:
         return self.request.get("callback_url")
+
+    @property
+    def priority(self) -> int:
+        """Its place among the jobs of its tenant, from 0 to 9: the higher goes first."""
+        return int(self.request.get("priority", PRIORITY))
+
+    @property
+    def not_before(self) -> int | None:
+        """The moment before which it is not submitted."""
+        text = self.request.get("not_before")
+        return moment_ms(text) if text else None
+
+    @property
+    def start_before(self) -> int | None:
+        """The moment by which it has to begin (start_deadline.py)."""
+        text = self.request.get("start_before")
+        return moment_ms(text) if text else None
 
     def with_attempt(self, **changes: Any) -> Job:
         """The same job with its newest attempt changed."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from zlib import crc32
 
-from rushes.shared.domain import ids
+from rushes.shared.domain import ids, start_deadline
 from rushes.shared.domain.job import Attempt, Job, State
 from rushes.shared.domain.timing import GAP_S, Timings
 
@@ -71,13 +71,13 @@ def after(now: int, seconds: float) -> int:
     return now + round(seconds * SECOND)
 
 
-def accepted(job_id: str, now: int) -> int:
-    """When a new job is due: at the moment in its id, so that the line and the lists have one order.
+def accepted(job_id: str, now: int, not_before: int | None = None) -> int:
+    """When a new job is due: at the moment in its id, so that the line and the lists have one order, or `not_before`.
 
     That moment is later than `now` where the clock was set back; no job waits long for that.
     """
     made_at = ids.made_at(job_id)
-    return made_at if made_at <= now + SET_BACK_MS else now
+    return max(made_at if made_at <= now + SET_BACK_MS else now, not_before or 0)
 
 
 def first_poll(job: Job, now: int, policy: Policy) -> int:
@@ -210,8 +210,12 @@ def places(job: Job) -> tuple[str, ...]:
 
 
 def leasing(job: Job) -> tuple[str, ...]:
-    """Every lane by which the job may be handed out: one that waits in line, by that of each gateway of its route."""
+    """Every lane by which the job may be handed out: one that waits in line, by that of each gateway of its route.
+
+    And by that of its start deadline.
+    """
     if job.state is State.QUEUED:
-        return tuple(f"submit:{name}" for name in job.route)
+        lanes = tuple(f"submit:{name}" for name in job.route)
+        return lanes if start_deadline.of(job) is None else (*lanes, start_deadline.LANE)
     here = lane(job)
     return (here,) if here else ()

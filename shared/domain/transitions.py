@@ -3,7 +3,7 @@
     queued ──Begun──► submitting ──Accepted──► running ──Succeeded──► archiving ──Archived──► completed
       │ ▲                 │  │                  ▲  │  │                   │
       │ └────Refused──────┘  └─Lost─► unconfirmed  │  └──Failed──► failed ◄┘
-      └─Canceled─► canceled             (holds)    └──Failed, another gateway──► queued
+      └─Canceled, Expired─► canceled    (holds)    └──Failed, another gateway──► queued
 
 Theory. An event is a fact; facts arrive late, twice and out of order, so a pair that is not in TABLE changes nothing:
 late news is no news. `Lost` while submitting leads to `unconfirmed`, because the call may have been paid for; `Lost` or
@@ -92,6 +92,7 @@ MOVES: dict[type[Event], dict[State, Move]] = {
     events.Parked: {Q: queued.park},
     events.Barred: {Q: queued.reject},
     events.Canceled: {Q: queued.cancel},
+    events.Expired: {Q: queued.expire},
     events.Accepted: {S: submitting.accept, U: submitting.accept},
     events.Refused: {S: submitting.refuse, U: submitting.refuse_again},
     events.NotFound: {U: submitting.not_found},

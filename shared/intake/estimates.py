@@ -9,9 +9,12 @@ from typing import Any
 
 from rushes.shared.providers import PROVIDERS
 from rushes.shared.providers.prices import Price, PriceTable
+from rushes.shared.tenants import Tenant
 
 # Gateways are ranked before a reference clip is measured; prices are per second, so any length gives the same order.
 ASSUMED_S = Decimal(5)
+# A tenant that may use every gateway.
+ANYBODY = Tenant()
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,20 +36,27 @@ class Estimate:
 
 
 def gateway_estimates(
-    request: Mapping[str, Any], enabled: Mapping[str, Any], prices: PriceTable, duration_s: Decimal | None
+    request: Mapping[str, Any],
+    enabled: Mapping[str, Any],
+    prices: PriceTable,
+    duration_s: Decimal | None,
+    tenant: Tenant = ANYBODY,
 ) -> list[Estimate]:
     """An estimate of every enabled gateway. The able ones come first, in the order in which they would be tried."""
-    estimates = [_estimate(name, request, prices, duration_s) for name in enabled]
+    estimates = [_estimate(name, request, prices, duration_s, tenant) for name in enabled]
     ranked = sorted(estimates, key=lambda estimate: _rank(estimate, request, prices))
     return sorted(ranked, key=lambda estimate: not estimate.able)
 
 
-def _estimate(name: str, request: Mapping[str, Any], prices: PriceTable, duration_s: Decimal | None) -> Estimate:
+def _estimate(
+    name: str, request: Mapping[str, Any], prices: PriceTable, duration_s: Decimal | None, tenant: Tenant
+) -> Estimate:
     provider = PROVIDERS[name]
     estimated_usd = prices.estimate(provider, request, duration_s)
     assumed_usd = estimated_usd if duration_s else prices.estimate(provider, request, ASSUMED_S)
     why_not = (
-        _why_not_requested(name, request)
+        tenant.why_not(name)
+        or _why_not_requested(name, request)
         or provider.why_not(request)
         or _why_too_expensive(request, estimated_usd, assumed_usd)
     )

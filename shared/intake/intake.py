@@ -13,7 +13,7 @@ from marshmallow import ValidationError
 
 from rushes.shared.domain import schedule, trace_context
 from rushes.shared.domain.ids import new_id
-from rushes.shared.domain.job import Job, Note
+from rushes.shared.domain.job import Job, Note, moment_ms
 from rushes.shared.http import HttpClient, NotSent
 from rushes.shared.intake.estimates import Estimate, gateway_estimates
 from rushes.shared.intake.schema import MOTION_MODELS, is_valid_utf8, validated
@@ -64,11 +64,16 @@ class Intake:
     """Whether the journal is empty. Then nothing was ever paid for, and an empty ledger has lost nothing."""
 
     def accept(self, body: Any, tenant: str, key: str | None, now: int, traceparent: str | None = None) -> Receipt:
-        """Create a job, once per idempotency key. It is due at once, and belongs to the caller's trace."""
+        """Create a job, once per idempotency key. It is due at once, or at its `not_before`.
+
+        It belongs to the caller's trace.
+        """
         self.check_key(key)
         try:
             request = self.request(body)
-            job = self._job(request, self.able_estimates(request), tenant, now, trace_context.parse(traceparent))
+            job = self._job(
+                request, self.able_estimates(request, tenant), tenant, now, trace_context.parse(traceparent)
+            )
         except Unacceptable:  # the same request may have been accepted before, when other gateways were enabled
             if first := self.first_job(tenant, key, digest(body)):
                 return Receipt(first, replayed=True)
@@ -124,9 +129,14 @@ class Intake:
             self._check_address(name, request.get(name))
         return request
 
-    def able_estimates(self, request: Mapping[str, Any]) -> list[Estimate]:
+    def estimates(self, request: Mapping[str, Any], tenant: str, seconds: Decimal | None) -> list[Estimate]:
+        """What the request costs this tenant at each enabled gateway, the able ones first, or why it cannot do it."""
+        settings = self.settings
+        return gateway_estimates(request, settings.gateways, self.prices, seconds, settings.tenants[tenant])
+
+    def able_estimates(self, request: Mapping[str, Any], tenant: str) -> list[Estimate]:
         """The estimates of gateways that can do it, in the order in which they are tried. Raises Unacceptable 422."""
-        estimates = gateway_estimates(request, self.settings.gateways, self.prices, length_s(request))
+        estimates = self.estimates(request, tenant, length_s(request))
         able = [estimate for estimate in estimates if estimate.able]
         if not able:
             reasons = [f"{estimate.provider}: {estimate.why_not}" for estimate in estimates] or [
@@ -145,7 +155,7 @@ class Intake:
             estimated_usd=estimates[0].estimated_usd,
             created_at=now,
             updated_at=now,
-            due_at=schedule.accepted(job_id, now),
+            due_at=schedule.accepted(job_id, now, moment(request, "not_before")),
             trace=trace,
             history=(Note(now, "queued"),),
         )
@@ -168,6 +178,11 @@ class Intake:
 def _invalid(problems: Mapping[str, Any]) -> Unacceptable:
     names = ", ".join(map(str, problems))
     return Unacceptable("invalid_request", f"The request does not fit: {names}.", 422, problems)
+
+
+def moment(request: Mapping[str, Any], name: str) -> int | None:
+    """A moment of the request, in ms since the epoch."""
+    return moment_ms(request[name]) if name in request else None
 
 
 def length_s(request: Mapping[str, Any]) -> Decimal | None:

@@ -10,13 +10,16 @@ from urllib.parse import urlsplit
 
 from marshmallow import RAISE, Schema, ValidationError, fields, validate, validates_schema
 
+from rushes.shared.domain.job import moment_ms
 from rushes.shared.providers import PROVIDERS
 
 MOTION_MODELS = ("kling-v3-motion-control", "kling-v2-6-motion-control")
 CLIP_MODELS = ("kling-v3", "kling-v2-6")
 MODELS = (*MOTION_MODELS, *CLIP_MODELS)
 COMMON = {"model", "prompt", "mode", "image_url", "watermark"}
-RUSHES_FIELDS = {"provider", "max_cost_usd", "callback_url", "metadata"}
+RUSHES_FIELDS = {
+    *("provider", "max_cost_usd", "priority", "not_before", "start_before", "callback_url", "metadata"),
+}
 MOTION_FIELDS = COMMON | RUSHES_FIELDS | {"video_url", "character_orientation", "keep_original_sound", "element_ids"}
 CLIP_FIELDS = (
     COMMON
@@ -42,6 +45,12 @@ WITHOUT_NUL = r"[^\u0000]*"
 NOT_BLANK = rf"{WITHOUT_NUL}[^{INVISIBLE}]{WITHOUT_NUL}"
 USD = r"[0-9]{1,9}(\.[0-9]{1,12})?"
 ZERO_USD = r"[0.]*"
+# A moment of this century as RFC 3339 has it, with its offset; days that no month has do not match.
+DAY = (
+    "20([0-9][0-9]-((0[13578]|1[02])-(0[1-9]|[12][0-9]|3[01])|(0[469]|11)-(0[1-9]|[12][0-9]|30)"
+    "|02-(0[1-9]|1[0-9]|2[0-8]))|([02468][048]|[13579][26])-02-29)"
+)
+MOMENT = rf"{DAY}T([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](\.[0-9]{{1,9}})?(Z|[+-]([01][0-9]|2[0-3]):[0-5][0-9])"
 LABEL = "[A-Za-z0-9]([A-Za-z0-9_-]{0,61}[A-Za-z0-9])?"
 # A last label that begins with a letter is of a host name; one with a digit may be another spelling of an IP address.
 NAME = rf"({LABEL}\.)*[A-Za-z]([A-Za-z0-9_-]{{0,61}}[A-Za-z0-9])?"
@@ -108,6 +117,15 @@ class Dollars(fields.Field[str]):
     def _deserialize(self, value: Any, attr: Any, data: Any, **kwargs: Any) -> str:
         if not isinstance(value, str) or not re.fullmatch(USD, value) or re.fullmatch(ZERO_USD, value):
             raise ValidationError('Not a positive amount as a decimal string, such as "0.50".')
+        return value
+
+
+class Moment(fields.Field[str]):
+    """A moment with its offset, as RFC 3339 has it. It is kept as it was given."""
+
+    def _deserialize(self, value: Any, attr: Any, data: Any, **kwargs: Any) -> str:
+        if not isinstance(value, str) or not re.fullmatch(MOMENT, value):
+            raise ValidationError("Not an ISO 8601 moment with its offset, such as 2026-12-01T08:00:00Z.")
         return value
 
 
@@ -224,6 +242,9 @@ class JobRequest(Schema):
     shot_type = ShotType(validate=validate.OneOf(["customize", "intelligent"]))
     provider = Preference()
     max_cost_usd = Dollars()
+    priority = Whole(validate=validate.Range(0, 9))
+    not_before = Moment()
+    start_before = Moment()
     callback_url = CallbackUrl()
     metadata = Metadata()
 
@@ -232,7 +253,8 @@ class JobRequest(Schema):
         """Check the rules that span several fields. Each problem is reported under the field that has to change."""
         problems = _misplaced(data)
         check = _motion_problems if data["model"] in MOTION_MODELS else _clip_problems
-        problems.update({name: problem for name, problem in check(data).items() if name not in problems})
+        further = {**check(data), **_time_problems(data)}
+        problems.update({name: problem for name, problem in further.items() if name not in problems})
         if problems:
             raise ValidationError({name: [problem] for name, problem in problems.items()})
 
@@ -240,6 +262,13 @@ class JobRequest(Schema):
 def _misplaced(data: Mapping[str, Any]) -> dict[str, str]:
     allowed = MOTION_FIELDS if data["model"] in MOTION_MODELS else CLIP_FIELDS
     return {name: f"Not a field of {data['model']}." for name in data if name not in allowed}
+
+
+def _time_problems(data: Mapping[str, Any]) -> dict[str, str]:
+    if "not_before" not in data or "start_before" not in data:
+        return {}
+    is_ordered = moment_ms(data["not_before"]) < moment_ms(data["start_before"])
+    return {} if is_ordered else {"start_before": "Must be later than not_before."}
 
 
 def _motion_problems(data: Mapping[str, Any]) -> dict[str, str]:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
-from rushes.shared.domain import schedule
+from rushes.shared.domain import schedule, start_deadline
 from rushes.shared.domain.job import IN_FLIGHT, Job, State
 from rushes.shared.ledger import keys, record
 from rushes.shared.ledger.store import ExpectedPlaces, Store
@@ -43,22 +43,35 @@ class Inspection:
 
     def in_flight(self, gateways: Sequence[str]) -> dict[str, int]:
         """By how much the counters of jobs in flight are off, from the indexes; of gateways where that can be told."""
+        off = self._off(keys.IN_FLIGHT, _gateway, lambda job: job.provider or "")
+        return {name: off.get(name, 0) for name in gateways} if off is not None else {}
+
+    def tenants_in_flight(self) -> dict[str, int]:
+        """The same of every tenant, where that can be told."""
+        return self._off(keys.TENANTS_IN_FLIGHT, _tenant, lambda job: job.tenant) or {}
+
+    def _off(self, key: str, part: Callable[[str], str], part_of: Callable[[Job], str]) -> dict[str, int] | None:
+        """By how much each field of a hash is off; None while too many submits are in doubt to be looked at."""
         names = self._store.index_names()
         doubted = [name for name in names if _state(name) is State.UNCONFIRMED]
-        counters, sizes = self._store.tally(keys.IN_FLIGHT, [name for name in names if _state(name) in IN_FLIGHT])
+        counters, sizes = self._store.tally(key, [name for name in names if _state(name) in IN_FLIGHT])
         standing = Counter[str]()
         for name, size in sizes.items():
-            standing[name.rpartition(":")[2]] += size
+            standing[part(name)] += size
         ids = self._store.oldest(doubted, DOUBTS + 1)
         if len(ids) > DOUBTS:
-            return {}
+            return None
         jobs = [_decoded(text) for text in self._store.records(ids) if text]
-        standing.subtract(job.provider or "" for job in jobs if job and job.attempts and job.current.let_go)
-        return {name: int(counters.get(name, 0)) - standing[name] for name in gateways}
+        standing.subtract(part_of(job) for job in jobs if job and job.attempts and job.current.let_go)
+        return {name: int(counters.get(name, 0)) - standing[name] for name in {*counters, *standing}}
 
     def set_right(self, gateway: str, off_by: int) -> None:
-        """Correct the counter of jobs in flight."""
+        """Correct the counter of a gateway's jobs in flight."""
         self._store.increase(keys.IN_FLIGHT, {gateway: -off_by})
+
+    def set_tenant_right(self, tenant: str, off_by: int) -> None:
+        """Correct the counter of a tenant's jobs in flight."""
+        self._store.increase(keys.TENANTS_IN_FLIGHT, {tenant: -off_by})
 
     def _pages(self, name: str | None) -> Iterator[list[str]]:
         cursor = 0
@@ -87,13 +100,22 @@ def _state(index: str) -> State:
     return State(index.rsplit(":", 2)[1])
 
 
+def _gateway(index: str) -> str:
+    return index.rpartition(":")[2]
+
+
+def _tenant(index: str) -> str:
+    return index.rsplit(":", 3)[1]
+
+
 def _places(job: Job) -> tuple[str, ...]:
     return (*map(keys.due, schedule.places(job)), *map(keys.leased, schedule.leasing(job)))
 
 
 def _belongs(job: Job) -> tuple[str, ...]:
     standby = job.route[1:] if job.state is State.QUEUED else ()
-    return (keys.index(job), *_places(job), *map(keys.standby, standby))
+    deadline = () if start_deadline.of(job) is None else (keys.START_BEFORE,)
+    return (keys.index(job), *_places(job), *map(keys.standby, standby), *deadline)
 
 
 def _standing(job: Job) -> ExpectedPlaces:

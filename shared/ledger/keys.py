@@ -6,10 +6,12 @@
 | `{rushes}:due:{lane}` | zset | job id → when it is due, ms |
 | `{rushes}:leased:{lane}` | zset | job id → when the lease on it ends, ms |
 | `{rushes}:standby:{gateway}` | zset | job id in line at another gateway → from when on this one may take it, ms |
+| `{rushes}:start_before` | zset | job id in line → from when on it ends there (domain/start_deadline.py), ms |
 | `{rushes}:index:{tenant}:{state}:{gateway}` | zset, all scores 0 | job ids, which sort by creation |
 | `{rushes}:indexes` | set | the names of the indexes that were ever used |
 | `{rushes}:idem:{tenant}:{digest}` | string, 7 days | job id and digest of the body |
 | `{rushes}:inflight` | hash | gateway → jobs that it has |
+| `{rushes}:inflight:tenants` | hash | tenant → jobs of it that gateways have |
 | `{rushes}:window:{gateway}` | zset | submits of the last minute |
 | `{rushes}:gateway:{gateway}` | hash | `paused_until`, `why`, `strikes`; an operator: `stopped_until`, `stopped_why`; |
 | | | `silent`: how many ends in a row came without their callback |
@@ -38,7 +40,8 @@ All begin with one hash tag, so that a cluster keeps them in one slot. A program
 as keys.
 
 A lane is `submit:{gateway}`, `parked:{gateway}` (waits for a pause to end), `poll:{gateway}`, `archive`, `notify` or
-`retire`. An unfinished job stands in exactly one of due and leased; every job stands in exactly one index.
+`retire`; or `expire`, where jobs are only leased. An unfinished job stands in exactly one of due and leased; every job
+stands in exactly one index.
 """
 
 from __future__ import annotations
@@ -53,6 +56,7 @@ ROOT = "{rushes}"
 BELL = f"{ROOT}:bell"
 INDEXES = f"{ROOT}:indexes"
 IN_FLIGHT = f"{ROOT}:inflight"
+TENANTS_IN_FLIGHT = f"{ROOT}:inflight:tenants"
 WORKERS = f"{ROOT}:workers"
 DRIFT = f"{ROOT}:drift"
 MARK = f"{ROOT}:mark"
@@ -61,6 +65,7 @@ AUDIT = f"{ROOT}:audit"
 BROKER = f"{ROOT}:broker"
 CHECK = f"{ROOT}:check"
 TALLY = f"{ROOT}:tally"
+START_BEFORE = f"{ROOT}:start_before"
 QUARANTINE = f"{ROOT}:quarantine"
 QUARANTINE_AT = f"{ROOT}:quarantine:at"
 QUARANTINE_COUNT = f"{ROOT}:quarantine:count"

@@ -9,7 +9,7 @@ from contextlib import suppress
 from rushes.shared.domain import changes, cheapest_wait, schedule
 from rushes.shared.domain.events import Event
 from rushes.shared.domain.frozen import replace
-from rushes.shared.domain.job import Attempt, Job, Nudge
+from rushes.shared.domain.job import Attempt, Job, Nudge, State
 from rushes.shared.domain.schedule import Policy
 from rushes.shared.domain.transitions import transition
 from rushes.shared.ledger import keys, record
@@ -185,9 +185,13 @@ class Ledger:
         Where an exception stands in place of a job, nothing was written.
         """
         after = [replace(transition(s.job, s.event, now, self._policy), version=s.job.version + 1) for s in submits]
-        commits = [self._begin_submit(submit, job, now) for submit, job in zip(submits, after, strict=True)]
-        verdicts = self.store.commit(commits)
-        return [self._begun(*each, now) for each in zip(submits, after, verdicts, strict=True)]
+        begins = [job.state is State.SUBMITTING for job in after]  # the others are past their start deadline
+        pairs = zip(submits, after, begins, strict=True)
+        verdicts = iter(self.store.commit([self._begin_submit(submit, job, now) for submit, job, may in pairs if may]))
+        return [
+            self._begun(submit, job, next(verdicts), now) if may else CapReached("deadline", now)
+            for submit, job, may in zip(submits, after, begins, strict=True)
+        ]
 
     def _begin_submit(self, submit: Submit, after: Job, now: int) -> Commit:
         job, ticket, writes = submit.job, submit.ticket, Writes()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from rushes.shared.domain import start_deadline
 from rushes.shared.ledger import keys, memory_nudges
 from rushes.shared.ledger.memory_tables import MemoryTables
 from rushes.shared.ledger.store import (
@@ -67,7 +68,11 @@ class MemoryStore(MemoryTables):
     def _shut(self, gates: Sequence[Sequence[Any]], writes: Writes) -> Verdict | None:
         for kind, number, *rest in gates:
             key = writes.keys[number - writes.first_key]
-            value = GATES[kind](self, key, *rest) if kind in GATES else self._below(key, *rest)
+            if kind == "month":
+                days = [writes.keys[day - writes.first_key] for day in rest[-1]]
+                value = self._below(days, *rest[:-1])
+            else:
+                value = GATES[kind](self, key, *rest) if kind in GATES else self._below([key], *rest)
             if value is not None:
                 return Verdict("shut", kind, value)
         return None
@@ -88,8 +93,8 @@ class MemoryStore(MemoryTables):
             return None
         return f"{min(self.zsets[key].values()):.0f}" if self.zsets[key] else ""
 
-    def _below(self, key: str, field: str, step: int, limit: int) -> str | None:
-        count = int(self.hashes[key].get(field, "0"))
+    def _below(self, names: Sequence[str], field: str, step: int, limit: int) -> str | None:
+        count = sum(int(self.hashes[name].get(field, "0")) for name in names)
         return None if count + step <= limit else str(count)
 
     def claim(
@@ -109,7 +114,9 @@ class MemoryStore(MemoryTables):
     def _claim(
         self, lane: LaneRoom, now: int, lease: int, window_ms: int, soonest: list[float]
     ) -> tuple[list[str], int, float | None]:
-        due, leased = self.zsets[keys.due(lane.lane)], self.zsets[keys.leased(lane.lane)]
+        expires = lane.lane == start_deadline.LANE
+        due = self.zsets[keys.START_BEFORE if expires else keys.due(lane.lane)]
+        leased = self.zsets[keys.leased(lane.lane)]
         claimed = self._ripe(leased, now)[: lane.room]
         leased.update(dict.fromkeys(claimed, float(lease)))
         self._unpark(lane, now)
@@ -117,7 +124,8 @@ class MemoryStore(MemoryTables):
         taken = self._ripe(due, now)[: max(room, 0)]
         for job_id in taken:
             del due[job_id]
-            leased[job_id] = float(lease)
+        taken = [job_id for job_id in taken if not expires or self._out_of_line(job_id)]
+        leased.update(dict.fromkeys(taken, float(lease)))
         head = min(due.values(), default=None)
         if head is not None and head <= now and room <= len(taken):
             head = opens

@@ -13,6 +13,7 @@ import redis
 import structlog
 
 from rushes.shared.compact_json import compact
+from rushes.shared.domain import start_deadline
 from rushes.shared.ledger import keys, refusals
 from rushes.shared.ledger.compression import pack, unpack
 from rushes.shared.ledger.connection import call_all
@@ -134,11 +135,15 @@ class RedisStore:
         names = [keys.IN_FLIGHT, keys.BELL]
         for lane in lanes:
             gateway = lane.gateway
-            names += [keys.due(lane.lane), keys.leased(lane.lane)]
+            expires = lane.lane == start_deadline.LANE
+            names += [keys.START_BEFORE if expires else keys.due(lane.lane), keys.leased(lane.lane)]
             if gateway:
                 parked = keys.due(f"parked:{gateway}")
                 names += [keys.gateway(gateway), keys.window(gateway), parked, keys.standby(gateway)]
-        rooms = [[lane.room, lane.gateway, lane.max_in_flight, lane.submits_per_minute] for lane in lanes]
+        rooms = [
+            [lane.room, lane.gateway, lane.max_in_flight, lane.submits_per_minute, lane.lane == start_deadline.LANE]
+            for lane in lanes
+        ]
         # Not sent again when its answer is lost: what it leased is offered again when the leases run out.
         soonest, *pairs = self.run("claim", names, [now, lease, window_ms, compact(rooms)], again=0)
         claimed = [

@@ -33,6 +33,7 @@ class LaneRoom:
     """How many tickets a lane may have out, and for submits whose caps apply."""
 
     lane: str
+    """For `start_deadline.LANE` jobs are taken out of whatever line they wait in."""
     room: int
     gateway: str = ""
     max_in_flight: int = 0

@@ -28,6 +28,10 @@ class Caps:
     """Most that the tenant may hold and spend this day, 10^-8 USD."""
     price: int = 0
     """What this submit holds, 10^-8 USD."""
+    monthly_budget: int | None = None
+    """Most that the tenant may hold and spend in the days of this month, 10^-8 USD."""
+    tenant_in_flight: int | None = None
+    """Most of the tenant's jobs that gateways may have."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +46,10 @@ class Submit:
 
 
 class CapReached(Exception):
-    """`cap` is in the way: `pause`, `window`, `inflight`, `budget` or `whole`; `until` (ms) is when to try again."""
+    """`cap` is in the way: `pause`, `window`, `inflight`, `tenant`, `budget`, `month`, `whole` or `deadline`.
+
+    `until` (ms) is when to try again.
+    """
 
     def __init__(self, cap: str, until: int) -> None:
         super().__init__(cap)
@@ -62,6 +69,11 @@ def gates(writes: Writes, submit: Submit, now: int) -> list[Sequence[object]]:
     if caps.budget is not None:
         day = writes.number(keys.committed(counters.day_of(now)))
         conditions.append(["budget", day, job.tenant, caps.price, caps.budget])
+    if caps.monthly_budget is not None:  # the days are added up: a month that is counted apart could differ from them
+        days = [writes.number(keys.committed(day)) for day in counters.days_of_month(now)]
+        conditions.append(["month", days[-1], job.tenant, caps.price, caps.monthly_budget, days])
+    if caps.tenant_in_flight is not None:
+        conditions.append(["tenant", writes.number(keys.TENANTS_IN_FLIGHT), job.tenant, 1, caps.tenant_in_flight])
     return conditions
 
 
@@ -75,4 +87,6 @@ def opens_at(cap: str, value: str, now: int) -> int:
         return int(float(value or now)) + WINDOW_MS + 1
     if cap == "budget":
         return now - now % schedule.DAY + schedule.DAY
+    if cap == "month":
+        return counters.next_month(now)
     return now

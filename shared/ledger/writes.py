@@ -12,6 +12,7 @@ from rushes.shared.ledger.store import Writes
 # Counter → its hash and the field in it.
 COUNTERS: Mapping[str, Callable[[Line], tuple[str, str]]] = {
     "inflight": lambda line: (keys.IN_FLIGHT, line[1]),
+    "tenant_inflight": lambda line: (keys.TENANTS_IN_FLIGHT, line[1]),
     "held": lambda line: (keys.committed(line[1]), line[2]),
     "usage": lambda line: (keys.usage(line[1]), "|".join(line[2:])),
     "tally": lambda line: (keys.TALLY, "|".join(line[1:])),
@@ -25,6 +26,10 @@ def write_change(writes: Writes, job_id: str, change: Change) -> Writes:
     """Add the commands of a change to a program's."""
     _write_lanes(writes, job_id, change)
     _write_standby(writes, job_id, change)
+    if change.no_longer_start_before:
+        writes.add("ZREM", keys.START_BEFORE, job_id)
+    if change.start_before is not None:
+        writes.add("ZADD", keys.START_BEFORE, change.start_before, job_id)
     if change.no_longer_indexed:
         writes.add("ZREM", keys.index_name(change.no_longer_indexed), job_id)
     if change.index:

@@ -7,7 +7,7 @@ repair is made only if the record is still the one that was read.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 import structlog
@@ -23,7 +23,7 @@ from rushes.shared.services import Services
 log = structlog.get_logger()
 
 KINDS = ("submit", "parked", "poll")
-LANES = (*(f"{kind}:{name}" for kind in KINDS for name in PROVIDERS), "archive", "notify", "retire")
+LANES = (*(f"{kind}:{name}" for kind in KINDS for name in PROVIDERS), "archive", "notify", "retire", "expire")
 STALE_UPLOAD_S = 86_400
 MONEY = frozenset({"held", "usage"})
 
@@ -43,7 +43,7 @@ def audit(services: Services, repair: bool = True) -> Iterator[list[Finding]]:
     inspection, totals = Inspection(services.ledger.store), Counter[counters.Line]()
     yield from _records(inspection, totals, repair)
     sets = [place(lane) for lane in LANES for place in (keys.due, keys.leased)]
-    sets += [keys.standby(name) for name in PROVIDERS]
+    sets += [*(keys.standby(name) for name in PROVIDERS), keys.START_BEFORE]
     for name in (*sets, *inspection.index_names()):
         for job_ids in inspection.misplaced(name, repair):
             yield [Finding("stray", f"{job_id} in {name}", repair) for job_id in job_ids]
@@ -88,13 +88,17 @@ def _count(totals: Counter[counters.Line], jobs: Iterable[Job]) -> None:
 
 def _in_flight(inspection: Inspection, repair: bool) -> Iterator[list[Finding]]:
     """Count twice, some time apart: jobs move meanwhile, so only a difference that both counts have is a finding."""
-    first = inspection.in_flight(list(PROVIDERS))
+    kinds: tuple[tuple[Callable[[], dict[str, int]], Callable[[str, int], None]], ...] = (
+        (lambda: inspection.in_flight(list(PROVIDERS)), inspection.set_right),
+        (inspection.tenants_in_flight, inspection.set_tenant_right),
+    )
+    first = [count() for count, _ in kinds]
     yield []
-    second = inspection.in_flight(list(PROVIDERS))
-    off = {name: by for name, by in second.items() if by and first.get(name) == by}
-    for name, by in off.items() if repair else ():
-        inspection.set_right(name, by)
-    yield [Finding("in_flight", f"{name}: off by {by:+}", repair) for name, by in off.items()]
+    for (count, set_right), before in zip(kinds, first, strict=True):
+        off = {name: by for name, by in count().items() if by and before.get(name) == by}
+        for name, by in off.items() if repair else ():
+            set_right(name, by)
+        yield [Finding("in_flight", f"{name}: off by {by:+}", repair) for name, by in off.items()]
 
 
 def _money(services: Services, totals: Counter[counters.Line]) -> Iterator[Finding]:

@@ -6,11 +6,13 @@ where it honours idempotency keys, the new job goes on with that submit under it
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any
 
 from rushes.shared.domain import events, money, schedule
 from rushes.shared.domain.ids import new_id
-from rushes.shared.domain.job import Attempt, AttemptStatus, Job, State
+from rushes.shared.domain.job import Attempt, AttemptStatus, Job, State, moment_ms
 from rushes.shared.intake.intake import Receipt, Unacceptable, digest
 from rushes.shared.operations.task_query import query_by_key, query_task
 from rushes.shared.providers import PROVIDERS
@@ -96,7 +98,7 @@ def is_gone(event: events.Event) -> bool:
 
 
 def start_over(job: Job, services: Services, now: int) -> Job:
-    estimates = services.intake.able_estimates(job.request)
+    estimates = services.intake.able_estimates(job.request, job.tenant)
     route = tuple(estimate.provider for estimate in estimates)
     new_job = replace(_copy(job, now), route=route, estimated_usd=estimates[0].estimated_usd)
     return new_job.noted(now, "queued", "a retry")
@@ -138,11 +140,18 @@ def _copy(job: Job, now: int) -> Job:
     return Job(
         id=job_id,
         tenant=job.tenant,
-        request=job.request,
+        request=_without_past_moments(job, now),
         route=job.route,
         inputs=job.inputs,
         created_at=now,
         updated_at=now,
-        due_at=schedule.accepted(job_id, now),
+        due_at=schedule.accepted(job_id, now, job.not_before),
         retry_of=job.id,
     )
+
+
+def _without_past_moments(job: Job, now: int) -> Mapping[str, Any]:
+    """The request; a moment that has passed would end the new job at once, and whoever retries it wants the clip."""
+    past = {name for name, at in (("not_before", job.not_before), ("start_before", job.start_before)) if at}
+    past = {name for name in past if moment_ms(job.request[name]) <= now}
+    return {name: value for name, value in job.request.items() if name not in past}

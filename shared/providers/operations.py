@@ -13,7 +13,9 @@ SHOT_DURATION = "multi_prompt.duration"
 # These values are the gateways' own defaults, so they need not be sent.
 DEFAULTS: Mapping[str, Any] = {"watermark": False, "sound": False}
 # Fields of ours that no gateway is sent.
-RUSHES_FIELDS = frozenset({"model", "provider", "max_cost_usd", "callback_url", "metadata"})
+RUSHES_FIELDS = frozenset(
+    {"model", "provider", "max_cost_usd", "priority", "not_before", "start_before", "callback_url", "metadata"}
+)
 
 
 @dataclass(frozen=True, slots=True)

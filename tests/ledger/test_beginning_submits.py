@@ -195,6 +195,38 @@ def test_money_that_a_refusal_gives_back_can_be_spent_again(ledger: Ledger) -> N
     assert engaged(ledger, NOW, dollars(1))[0].state is State.SUBMITTING
 
 
+def test_a_month_has_a_budget_of_its_own_over_its_days(ledger: Ledger) -> None:
+    caps = replace(CAPS, price=PRICE, monthly_budget=2 * PRICE)
+    for now in (NOW, NOW + DAY):
+        created(ledger, at=now)
+        begun = engage(ledger, *taken(ledger, submits(), now), now, caps)
+        ledger.apply(begun.id, events.Accepted("task-1"), now)
+    now = NOW + 2 * DAY
+    created(ledger, at=now)
+    subject, ticket = taken(ledger, submits(), now)
+    with pytest.raises(CapReached) as reached:
+        engage(ledger, subject, ticket, now, caps)
+    ledger.apply(subject.id, events.Canceled(), now)
+    october = NOW - NOW % DAY + 10 * DAY
+    assert (reached.value.cap, reached.value.until) == ("month", october)
+    created(ledger, at=october)
+    engage(ledger, *taken(ledger, submits(), october), october, caps)
+
+
+def test_a_tenant_has_no_more_in_flight_than_it_may(ledger: Ledger, store: Store) -> None:
+    created(ledger, 2)
+    caps = replace(CAPS, tenant_in_flight=1)
+    first, ticket = taken(ledger, submits(), NOW + 1)
+    engage(ledger, first, ticket, NOW + 1, caps)
+    second, ticket = taken(ledger, submits(), NOW + 1)
+    with pytest.raises(CapReached) as reached:
+        engage(ledger, second, ticket, NOW + 1, caps)
+    assert reached.value.cap == "tenant"
+    ledger.apply(first.id, events.Refused(Reason.INPUT, "no", attempt=1), NOW + 1)
+    engage(ledger, second, ticket, NOW + 1, caps)
+    assert store.counters("{rushes}:inflight:tenants") == {"acme": "1"}
+
+
 def test_another_tenants_budget_is_his_own(ledger: Ledger) -> None:
     running(ledger)
     created(ledger, tenant="zenith")

@@ -58,6 +58,11 @@ ACCEPTED: dict[str, dict[str, Any]] = {
     "gateways in order": {**MOTION, "provider": ["evolink", "apimaster"]},
     "most": {**TEXT, "max_cost_usd": "99999"},
     "most, exactly": {**TEXT, "max_cost_usd": "12.34500"},
+    "first of all": {**TEXT, "priority": 9},
+    "last of all": {**MOTION, "priority": 0.0},
+    "not before": {**TEXT, "not_before": "2026-12-01T08:00:00Z"},
+    "start before": {**MOTION, "start_before": "2028-02-29T08:00:00.123456+05:30"},
+    "between": {**TEXT, "not_before": "2026-12-01T08:00:00Z", "start_before": "2026-12-01T10:00:00+01:00"},
     "callback": {**TEXT, "callback_url": "https://caller.example/heard?job=1"},
     "longest addresses": {
         **IMAGE,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from pathlib import Path
 from typing import Any, cast
 
 import pytest
@@ -181,6 +182,17 @@ def test_gateways_that_were_not_asked_for_say_so(web: Web) -> None:
     assert reasons.pop("evolink").startswith("does not offer")
     assert reasons.pop("apimaster").startswith("does not offer")
     assert set(reasons.values()) == {"not among the gateways asked for"}
+
+
+def test_gateways_that_the_tenant_may_not_use_say_so(tmp_path: Path) -> None:
+    tenants = tmp_path / "tenants.toml"
+    tenants.write_text('[tenant.acme]\ngateways = ["kling"]\n')
+    web = Web(parts_over(MemoryStore(), RUSHES_TENANTS_FILE=str(tenants)))
+    reasons = no_provider(web, {**TEXT, "provider": "newapi"})
+
+    assert reasons["newapi"] == "not among the gateways of this tenant"
+    estimates = web.acme.post("/v1/estimates", json=TEXT).json["data"]
+    assert [item["provider"] for item in estimates if item["able"]] == ["kling"]
 
 
 def test_a_price_over_the_most_is_told(web: Web) -> None:

@@ -6,6 +6,7 @@ import hashlib
 import re
 from decimal import Decimal
 from ipaddress import ip_network
+from pathlib import Path
 from typing import Any
 
 import certifi
@@ -226,6 +227,16 @@ WELL_FORMED: list[tuple[str, str, str, Any]] = [
 @pytest.mark.parametrize(("name", "value", "field", "held"), WELL_FORMED)
 def test_what_is_well_formed_is_held(name: str, value: str, field: str, held: Any) -> None:
     assert getattr(loaded(**{name: value}), field) == held
+
+
+def test_a_mistake_in_the_file_of_tenants_names_file_and_field(tmp_path: Path) -> None:
+    path = tmp_path / "tenants.toml"
+    path.write_text("[tenant.acme]\nshares = 2")
+    with pytest.raises(settings.SettingsError) as refused:
+        loaded(RUSHES_TENANTS_FILE=str(path))
+    assert str(refused.value).startswith(f"settings: RUSHES_TENANTS_FILE: {path}: tenant.acme.shares: ")
+    with pytest.raises(settings.SettingsError, match=r"RUSHES_TENANTS_FILE: .*No such file"):
+        loaded(RUSHES_TENANTS_FILE=str(tmp_path / "none.toml"))
 
 
 def test_patience_is_given_in_seconds() -> None:

@@ -59,6 +59,7 @@ EVENTS: dict[str, Event] = {
     "succeeded": events.Succeeded(link(video_url="https://files.apimart.example/again.mp4")),
     "failed": events.Failed(Reason.PROVIDER, "no luck"),
     "canceled": events.Canceled(),
+    "expired": events.Expired(),
     "resolved": events.Resolved("resubmit"),
     "archived": events.Archived(result()),
     "archive failed": events.ArchiveFailed("archive_failed", "S3 is away"),

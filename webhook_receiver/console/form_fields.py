@@ -36,6 +36,9 @@ SAMPLES: Mapping[str, Any] = {
     "shot_type": "customize",
     "provider": "auto",
     "max_cost_usd": "1",
+    "priority": 5,
+    "not_before": "2026-12-01T08:00:00Z",
+    "start_before": "2026-12-02T08:00:00Z",
     "callback_url": "https://example.com/",
     "metadata": {},
 }

@@ -10,7 +10,6 @@ from decimal import Decimal
 from flask import render_template
 
 from rushes.shared.domain.job import Job
-from rushes.shared.intake.estimates import gateway_estimates
 from rushes.shared.intake.intake import length_s
 from rushes.shared.storage.archive import ArchiveUnavailable
 from rushes.webhook_receiver.auth import services
@@ -74,7 +73,7 @@ def planned_calls(job: Job) -> list[Call]:
     """The call that the request leads to, for a job without calls in the journal."""
     measured = job.inputs.get("video_url", {}).get("duration_s")
     seconds = length_s(job.request) or (Decimal(measured) if measured else None)
-    offered = gateway_estimates(job.request, services().settings.gateways, services().prices, seconds)
+    offered = services().intake.estimates(job.request, job.tenant, seconds)
     name = job.provider or next(iter(job.route), "")
     if not any(estimate.provider == name and estimate.able for estimate in offered):
         return []

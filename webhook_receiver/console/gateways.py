@@ -179,6 +179,7 @@ def spent_today(day: str, visitor: Caller) -> dict[str, Decimal]:
 
 def budgets(day: str, visitor: Caller) -> list[Budget]:
     """Today's budget of the visitor; for the administrator, of every tenant that spent something."""
-    committed, limit = services().ledger.totals.committed(day), services().settings.daily_budget_usd
-    tenants = sorted(committed) if visitor.scope is None else [visitor.scope]
-    return [Budget(tenant, money.from_units(int(committed.get(tenant, 0))), limit) for tenant in tenants]
+    committed, tenants = services().ledger.totals.committed(day), services().settings.tenants
+    names = sorted(committed) if visitor.scope is None else [visitor.scope]
+    spent = {name: money.from_units(int(committed.get(name, 0))) for name in names}
+    return [Budget(name, used_usd, tenants[name].daily_budget_usd) for name, used_usd in spent.items()]

@@ -92,6 +92,9 @@ def facts(job: Job) -> list[tuple[str, str]]:
     facts = [
         ("Model", f"{accepted.get('model')}, {accepted.get('mode', 'std')}"),
         ("Route", ", then ".join(job.route) or None),
+        ("Priority", accepted.get("priority")),
+        ("Not before", accepted.get("not_before")),
+        ("Not begun after", accepted.get("start_before")),
         ("Usually done", usual_duration(job)),
         ("Notifies", urlsplit(job.callback_url).hostname if job.callback_url else None),
         ("Size", f"{result.width} × {result.height}" if result and result.width else None),

@@ -93,8 +93,13 @@ FAILURES: dict[str, tuple[str, str]] = {
         "Lower its cap or send jobs more slowly, then retry. {retry}",
     ),
     "budget_exceeded": (
-        "The submit would have exceeded the tenant's budget of the day, so it was not sent.",
-        "Raise RUSHES_DAILY_BUDGET_USD or wait for the next day (UTC), then retry. {retry}",
+        "The submit would have exceeded the tenant's budget of the day or month, so it was not sent.",
+        "Raise RUSHES_DAILY_BUDGET_USD or the budgets in RUSHES_TENANTS_FILE, or wait for the next day or month (UTC), "
+        "then retry. {retry}",
+    ),
+    "start_deadline_passed": (
+        "No gateway took it before its `start_before`, so it was not sent, and nothing was paid.",
+        "Send it again with a later `start_before`, or with more gateways to choose from.",
     ),
     "timed_out": (
         "{gateway} reported no end in time, so Rushes stopped waiting. It may still finish the clip.",

@@ -63,9 +63,9 @@ def submit() -> AnyResponse:
 @console.post("/console/estimates")
 def console_estimates() -> AnyResponse:
     """The estimates for the form as it is now; a form that is not complete yet is no error."""
-    require_sign_in()
+    visitor = require_sign_in()
     try:
-        return jsonify({"data": estimate(request_from_form(submitted_form()))})
+        return jsonify({"data": estimate(request_from_form(submitted_form()), visitor.tenant)})
     except Unacceptable as unfinished:
         return jsonify({"data": [], **unfinished.envelope()})
 
@@ -147,6 +147,7 @@ READERS: Mapping[str, Callable[[MultiDict[str, str], str], Any]] = {
     "watermark": flag_or_none,
     "sound": flag_or_none,
     "duration": integer,
+    "priority": integer,
     "cfg_scale": decimal_number,
     "element_ids": text_list,
     "voice_ids": text_list,

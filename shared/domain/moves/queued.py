@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from itertools import takewhile
 
-from rushes.shared.domain import cheapest_wait, events, schedule
+from rushes.shared.domain import cheapest_wait, events, schedule, start_deadline
+from rushes.shared.domain.events import Event
 from rushes.shared.domain.frozen import replace
 from rushes.shared.domain.job import Attempt, Job, State
 from rushes.shared.domain.moves import ended
@@ -15,7 +16,9 @@ def measure(job: Job, event: events.Measured, now: int, _: Policy) -> Job:
     return replace(job, inputs=event.inputs, route=event.route, estimated_usd=event.estimated_usd, tries=0)
 
 
-def begin_submit(job: Job, event: events.Begun, now: int, _: Policy) -> Job:
+def begin_submit(job: Job, event: events.Begun, now: int, policy: Policy) -> Job:
+    if start_deadline.has_passed(job, now):  # the last look before the call is written down, and paid for
+        return expire(job, event, now, policy)
     plan = event.plan
     lease = schedule.after(now, schedule.LEASE_S)
     begun = replace(
@@ -55,6 +58,13 @@ def park(job: Job, event: events.Parked, now: int, _: Policy) -> Job:
 
 def reject(job: Job, event: events.Barred, now: int, _: Policy) -> Job:
     return ended.end(job, State.FAILED, now, event.error)
+
+
+def expire(job: Job, event: Event, now: int, _: Policy) -> Job:
+    """End a job that waited for too long; one that has begun, or has time left, stays as it is."""
+    if not start_deadline.has_passed(job, now):
+        return job
+    return ended.end(job, State.CANCELED, now, start_deadline.error(job))
 
 
 def cancel(job: Job, event: events.Canceled, now: int, _: Policy) -> Job:

@@ -1,6 +1,7 @@
 -- Lease what is due: nothing is popped, a crash is a lease that ran out.
 -- KEYS[1] in-flight, KEYS[2] bell, then per lane: due, leased, and for a submit lane gateway, window, parked and standby
--- ARGV[1] now, ARGV[2] lease ends, ARGV[3] window ms, ARGV[4] lanes as JSON: [[room, gateway, cap in flight, submits a window]]
+-- ARGV[1] now, ARGV[2] lease ends, ARGV[3] window ms, ARGV[4] lanes as JSON: [[room, gateway, cap in flight, submits a window,
+-- whether the jobs stand in line elsewhere: start deadlines]]
 -- Answers {when to come again or '', lane number, id, lane number, id, ...}.
 local now, lease, span = tonumber(ARGV[1]), ARGV[2], tonumber(ARGV[3])
 local answer, soonest = {''}, nil
@@ -84,7 +85,7 @@ for number, lane in ipairs(lanes) do
   rooms[number] = math.max(room, 0)
   for _, id in ipairs(redis.call('ZRANGEBYSCORE', due, '-inf', now, 'LIMIT', 0, rooms[number])) do
     redis.call('ZREM', due, id)
-    give(number, id)
+    if not lane[5] or out_of_line(id) then give(number, id) end -- one that is leased has its worker, who looks himself
   end
   local head = lowest(due)
   if head and head <= now and rooms[number] <= 0 then head = opens[number] end

@@ -29,6 +29,10 @@ for _, gate in ipairs(gates) do
     if redis.call('ZCARD', key) >= gate[3] then
       return {'shut', kind, redis.call('ZRANGE', key, 0, 0, 'WITHSCORES')[2] or ''}
     end
+  elseif kind == 'month' then -- field, step, limit, days: what the days count together stays at or below the limit
+    local sum = 0
+    for _, day in ipairs(gate[6]) do sum = sum + tonumber(redis.call('HGET', KEYS[day], gate[3]) or '0') end
+    if sum + gate[4] > gate[5] then return {'shut', kind, string.format('%.0f', sum)} end
   else -- field, step, limit: the counter stays at or below the limit
     local count = tonumber(redis.call('HGET', key, gate[3]) or '0')
     if count + gate[4] > gate[5] then return {'shut', kind, tostring(count)} end
