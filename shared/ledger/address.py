@@ -17,6 +17,7 @@ from redis import connection
 
 # The scheme that redis-py knows in place of each; rediss means TLS.
 SERVERS = {"redis": "redis", "rediss": "rediss", "unix": "unix", "redis+socket": "unix"}
+SERVERS |= {"redis+cluster": "redis", "rediss+cluster": "rediss"}
 SENTINELS = {
     **dict.fromkeys(("sentinel", "redis+sentinel", "redis-sentinel"), "redis"),
     **dict.fromkeys(("sentinels", "rediss+sentinel", "rediss-sentinel"), "rediss"),
@@ -65,6 +66,8 @@ class RedisAddress:
     options: Mapping[str, Any] = field(repr=False)
     """Arguments of redis-py's connections: host and port or path, db, username, password, socket_…, ssl_…."""
     tls: bool
+    other_nodes: tuple[tuple[str, int], ...] = ()
+    """Further nodes of the same cluster, to be asked where the first is away."""
     sentinels: tuple[tuple[str, int], ...] = ()
     service: str = ""
     """The name under which the Sentinels know the server."""
@@ -93,6 +96,11 @@ def _server(url: str) -> RedisAddress:
     body, _, text = rest.partition("?")
     query, kind = _query(text), SERVERS[scheme]
     tls = kind == "rediss" or _flag(query.pop("ssl", ""))
+    others: list[str] = []
+    if kind != "unix":
+        authority, slash, path = body.partition("/")
+        authority, *others = authority.split(",") if "@" not in authority.partition(",")[2] else [authority]
+        body = f"{authority}{slash}{path}"
     options = _parsed(f"{_scheme(tls) if kind != 'unix' else kind}://{body}", query)
     if kind == "unix":
         if not options.get("path"):
@@ -103,7 +111,8 @@ def _server(url: str) -> RedisAddress:
     if not options.get("host") and "/" not in body:
         raise ValueError("it names no host")
     _require_number(body.partition("/")[2].strip("/"))
-    return _checked(RedisAddress({"host": "localhost", "port": 6379, **options}, tls))
+    nodes = tuple(_node(host, "a node", 6379) for host in others)
+    return _checked(RedisAddress({"host": "localhost", "port": 6379, **options}, tls, nodes))
 
 
 def _sentinels(url: str) -> RedisAddress:
@@ -121,7 +130,9 @@ def _sentinels(url: str) -> RedisAddress:
     own = {name.removeprefix("sentinel_"): query.pop(name) for name in list(query) if name.startswith("sentinel_")}
     options = _parsed(f"{_scheme(tls)}://{login}h/{db}", query)
     del options["host"]
-    return _checked(RedisAddress(options, tls, tuple(map(_node, nodes)), service, _sentinel_options(query, own, tls)))
+    return _checked(
+        RedisAddress(options, tls, (), tuple(map(_node, nodes)), service, _sentinel_options(query, own, tls))
+    )
 
 
 def _sentinel_options(query: Mapping[str, str], own: dict[str, str], tls: bool) -> dict[str, Any]:
@@ -152,11 +163,11 @@ def _require_number(db: str) -> None:
         raise ValueError("give the database as a number, such as redis://host:6379/0")
 
 
-def _node(host: str) -> tuple[str, int]:
+def _node(host: str, what: str = "a Sentinel", port: int = SENTINEL_PORT) -> tuple[str, int]:
     options = _parsed(f"redis://{host}", {})
     if not options.get("host"):
-        raise ValueError("a Sentinel has no host; give sentinel://host:26379,host:26379/service/db")
-    return options["host"], options.get("port", SENTINEL_PORT)
+        raise ValueError(f"{what} has no host; give host:port,host:port")
+    return options["host"], options.get("port", port)
 
 
 def _query(text: str) -> dict[str, str]:

@@ -8,11 +8,11 @@ from typing import Any
 import hiredis
 import redis
 from redis.backoff import NoBackoff
-from redis.connection import AbstractConnection
 from redis.retry import Retry
 from redis.sentinel import Sentinel, SentinelConnectionPool
 
-from rushes.shared.ledger.address import RedisAddress, parse
+from rushes.shared.ledger.address import parse
+from rushes.shared.ledger.cluster import ShardConnection, ShardConnectionOverTLS, SlotOwner
 
 pack_command: Any = hiredis.pack_command  # its stub knows tuples of one element only
 Command = Sequence[str | bytes | int]
@@ -36,17 +36,15 @@ def connect(url: str, timeout_s: float) -> redis.Redis:
         limits["socket_keepalive"] = True
     kept = {"decode_responses": True, "max_connections": MAX_CONNECTIONS}
     options = {**limits, **address.options, **ONCE, **DRIVER, **kept}
+    if address.path:
+        return redis.Redis.from_pool(redis.ConnectionPool(redis.UnixDomainSocketConnection, **options))
     if not address.sentinels:
-        return redis.Redis.from_pool(redis.ConnectionPool(connection_class=_kind(address), **options))
+        owner = SlotOwner(((options["host"], options["port"]), *address.other_nodes))
+        kind = ShardConnectionOverTLS if address.tls else ShardConnection
+        return redis.Redis.from_pool(redis.ConnectionPool(kind, slot_owner=owner, **options))
     sentinel: Any = Sentinel(address.sentinels, sentinel_kwargs={**limits, **address.sentinel_options, **ONCE})  # type: ignore[no-untyped-call]
     client: redis.Redis = sentinel.master_for(address.service, ssl=address.tls, **options)
     return client
-
-
-def _kind(address: RedisAddress) -> type[AbstractConnection]:
-    if address.path:
-        return redis.UnixDomainSocketConnection
-    return redis.SSLConnection if address.tls else redis.Connection
 
 
 def check(url: str) -> None:

@@ -15,6 +15,7 @@ import structlog
 from rushes.shared.compact_json import compact
 from rushes.shared.domain import start_deadline
 from rushes.shared.ledger import keys, refusals
+from rushes.shared.ledger.cluster import follow
 from rushes.shared.ledger.compression import pack, unpack
 from rushes.shared.ledger.connection import call_all
 from rushes.shared.ledger.store import (
@@ -76,7 +77,7 @@ class RedisStore:
     def _reach(self, call: Callable[[], T], again: int = RETRIES) -> T:
         while True:
             try:
-                return call()
+                return follow(call)
             except (redis.ConnectionError, redis.TimeoutError) as lost:
                 again -= 1
                 if again < 0:
@@ -327,8 +328,9 @@ class RedisStore:
             with self._client.pipeline(transaction=False) as pipe:
                 pipe.info("server")
                 pipe.info("replication")
+                pipe.exists(keys.MARK)  # names a key, so that in a cluster the owner of the slot tells of itself
                 try:
-                    return cast(list[dict[str, Any]], pipe.execute())
+                    return cast(list[dict[str, Any]], pipe.execute()[:2])
                 except redis.exceptions.NoPermissionError:
                     return []
 
@@ -342,7 +344,14 @@ class RedisStore:
         """A page of the ids in a set, or of all jobs; the cursor is 0 at the end."""
         prefix = keys.record("")
         if name is None:
-            after, names = self._reach(lambda: self._client.scan(cursor, f"{prefix}*", count))
+
+            def scan() -> tuple[int, list[str]]:
+                with self._client.pipeline(transaction=False) as pipe:
+                    pipe.scan(cursor, f"{prefix}*", count)
+                    pipe.exists(keys.MARK)  # names a key, as above: another node would find nothing
+                    return cast(tuple[int, list[str]], pipe.execute()[0])
+
+            after, names = self._reach(scan)
             return int(after), [str(key).removeprefix(prefix) for key in names]
         after, entries = self._reach(lambda: self._client.zscan(name, cursor, count=count))
         return int(after), [str(job_id) for job_id, _ in entries]
