@@ -15,7 +15,7 @@ from rushes.shared.http import HttpClient, certificate_bundle
 from rushes.shared.intake.intake import Intake
 from rushes.shared.ledger.connection import connect
 from rushes.shared.ledger.ledger import Ledger
-from rushes.shared.ledger.redis_store import RedisStore
+from rushes.shared.ledger.old_names import UpgradingStore
 from rushes.shared.providers import PROVIDERS
 from rushes.shared.providers.base import Access
 from rushes.shared.providers.prices import PriceTable
@@ -70,7 +70,7 @@ def build(environ: Mapping[str, str], ledger_timeout_s: float = WORKER_TIMEOUT_S
     settings = load(environ)
     prices = load_prices(settings)
     ledger = Ledger(
-        RedisStore(connect(settings.redis_url, ledger_timeout_s)),
+        UpgradingStore(connect(settings.redis_url, ledger_timeout_s)),
         settings.policy,
         tracing.move_observer(environ, logs.log_move),
     )

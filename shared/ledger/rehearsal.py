@@ -12,7 +12,7 @@ from typing import Any
 import redis
 
 from rushes.shared.compact_json import compact
-from rushes.shared.ledger import keys, refusals
+from rushes.shared.ledger import keys, old_names, refusals
 from rushes.shared.ledger.connection import connect
 from rushes.shared.ledger.redis_store import RedisStore
 from rushes.shared.ledger.store import LedgerUnavailable
@@ -56,6 +56,7 @@ def _programs(name: Callable[[str], str]) -> list[Program]:
         ),
         ("remove_misplaced", [record, index], ["", ID, 1]),
         ("halve_counts", [hashed], ["count", 1]),
+        ("move_old_names", *old_names.arguments(name("new"), name("old"))),
         ("quarantine", [hashed, name("at"), name("counts")], [ID, "{}", NOW, ID, ID, 9, 9, 0]),
     ]
 

@@ -229,6 +229,7 @@ def test_every_program_finds_something_to_do_in_a_rehearsal(own_redis: RedisServ
         "remove_misplaced": 1,
         "halve_counts": 1,
         "quarantine": 1,
+        "move_old_names": "none",
     }
     assert answers["claim"][1:] == [1, "probe"]
 
@@ -251,6 +252,7 @@ def test_every_program_finds_something_to_do_in_a_rehearsal(own_redis: RedisServ
                 "remove_misplaced",
                 "halve_counts",
                 "quarantine",
+                "move_old_names",
             },
         ),
         ("~{rushes}:* &* +@all -hincrby", {"create", "quarantine", "commands"}),
