@@ -108,6 +108,8 @@ def check(settings: Settings) -> None:
 # The brokers at which a message costs nothing.
 TRIED = ("redis", "amqp")
 ANSWER_S = 5
+# kombu reads the four priorities of a queue in one command, and they are in four slots (kombu 5.7).
+NO_CLUSTER = "Celery's queues do not work in a Redis cluster: set RUSHES_BROKER_URL to another Redis or to RabbitMQ"
 
 
 def problem(settings: Settings) -> str:
@@ -122,7 +124,8 @@ def problem(settings: Settings) -> str:
     except Empty:
         return "a message that was sent does not arrive"
     except Exception as error:  # kombu's transports raise any error
-        return refusals.describe(error)
+        problem = refusals.describe(error)
+        return f"{NO_CLUSTER} ({problem})" if problem.startswith(("CROSSSLOT", "MOVED")) else problem
     return ""
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import redis
 
+from rushes.shared.ledger import old_names
 from rushes.shared.ledger.connection import connect
 
 ASKED = ("appendonly", "appendfsync", "maxmemory-policy")
@@ -21,6 +22,13 @@ class Server:
     """Why it was not reached; then nothing else is known."""
     info: Mapping[str, Any] = field(default_factory=dict)
     config: Mapping[str, str] = field(default_factory=dict)
+    has_old_names: bool = False
+    """Whether a ledger of an earlier version is there, to be moved at the next start."""
+
+    @property
+    def is_cluster(self) -> bool:
+        """Whether it is a node of a cluster."""
+        return str(self.info.get("redis_mode", "")) == "cluster"
 
     @property
     def appends(self) -> bool:
@@ -38,7 +46,7 @@ def server(url: str, timeout_s: float = 2) -> Server:
     try:
         with connect(url, timeout_s) as client:
             client.ping()
-            return Server(None, _info(client), _config(client))
+            return Server(None, _info(client), _config(client), _has_old_names(client))
     except (redis.RedisError, OSError, ValueError) as error:
         return Server(_why(error))
 
@@ -49,6 +57,13 @@ def _info(client: redis.Redis) -> Mapping[str, Any]:
     except redis.ResponseError:
         return {}
     return info
+
+
+def _has_old_names(client: redis.Redis) -> bool:
+    try:
+        return old_names.is_waiting(client)
+    except redis.ResponseError:  # no right to them; or a cluster, where they would be in other slots
+        return False
 
 
 def _config(client: redis.Redis) -> Mapping[str, str]:

@@ -181,6 +181,11 @@ def check_redis(server: Server) -> Iterator[Finding]:
     yield Finding("redis", OK, "reached")
     for check in (_version, _role, _appends, _fsync, _policy, _health):
         yield check(server)
+    if server.is_cluster:
+        yield Finding("redis.cluster", OK, "the ledger is in one shard of a cluster")
+    if server.has_old_names:
+        advice = "end all processes of the earlier version before one of this version starts"
+        yield Finding("redis.key_names", WARN, "a ledger of an earlier version, which the next start moves", advice)
 
 
 DATA_LOSS = ("redis.persistence", "redis.fsync", "redis.eviction", "redis.role", "redis.health")
