@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import random
 import socket
-import threading
 import time
-from collections import deque
 from collections.abc import Callable
 
 POLL_S = 0.05
@@ -20,28 +19,11 @@ class NotReady(Exception):
     """A server did not answer in time."""
 
 
-# So many of the newest ports are kept from others.
-KEPT = 256
-_kept: deque[socket.socket] = deque()
-_lock = threading.Lock()
-
-
 def free_ports(count: int) -> list[int]:
-    """`count` different free ports of 127.0.0.1.
-
-    Nobody else is given one until the server has it: each stays bound here, so that another search passes over it. A
-    server may bind it all the same, as all servers do, by SO_REUSEADDR.
-    """
-    return [_keep(_bound()) for _ in range(count)]
-
-
-def _keep(probe: socket.socket) -> int:
-    probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    with _lock:
-        _kept.append(probe)
-        if len(_kept) > KEPT:
-            _kept.popleft().close()
-    return int(probe.getsockname()[1])
+    """`count` different free ports of 127.0.0.1."""
+    with contextlib.ExitStack() as stack:
+        probes = [stack.enter_context(_bound()) for _ in range(count)]
+        return [probe.getsockname()[1] for probe in probes]
 
 
 def _bound() -> socket.socket:
