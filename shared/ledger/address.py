@@ -99,8 +99,9 @@ def _server(url: str) -> RedisAddress:
     others: list[str] = []
     if kind != "unix":
         authority, slash, path = body.partition("/")
-        authority, *others = authority.split(",") if "@" not in authority.partition(",")[2] else [authority]
-        body = f"{authority}{slash}{path}"
+        login, at, hosts = authority.rpartition("@")
+        host, *others = hosts.split(",")
+        body = f"{login}{at}{host}{slash}{path}"
     options = _parsed(f"{_scheme(tls) if kind != 'unix' else kind}://{body}", query)
     if kind == "unix":
         if not options.get("path"):

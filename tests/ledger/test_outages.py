@@ -325,3 +325,10 @@ def test_a_sentinel_is_asked_for_its_service() -> None:
     assert [(node["host"], node["port"]) for node in nodes] == [("one", 26379), ("two", 26380)]
     kept = pool.connection_kwargs
     assert [kept[name] for name in ("db", "username", "password", "socket_timeout")] == [2, "me", "secret", TIMEOUT_S]
+
+
+@pytest.mark.parametrize("scheme", ["redis", "redis+cluster"])
+def test_of_a_cluster_several_nodes_may_be_named(scheme: str) -> None:
+    kept = connect(f"{scheme}://me:se,cret@one,two:6380/0", TIMEOUT_S).connection_pool.connection_kwargs
+    assert kept["slot_owner"].nodes == (("one", 6379), ("two", 6380))
+    assert (kept["username"], kept["password"]) == ("me", "se,cret")
