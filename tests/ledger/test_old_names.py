@@ -17,12 +17,13 @@ from redis_server import RedisServer
 from redis_server import running as running_redis
 from structlog.testing import capture_logs
 
-from rushes.shared.ledger import keys, old_names
+from rushes.shared.ledger import keys, old_names, server_info
 from rushes.shared.ledger.connection import connect
 from rushes.shared.ledger.ledger import Ledger
 from rushes.shared.ledger.old_names import UpgradingStore
 from rushes.shared.ledger.redis_store import RedisStore
 from rushes.shared.ledger.store import LedgerUnavailable
+from rushes.shared.operations import doctor
 
 OLD_NAMES = {"rushes:indexes", "rushes:mark"}
 
@@ -149,6 +150,17 @@ def test_who_may_not_see_the_old_names_is_told(own_redis: RedisServer) -> None:
     assert [(line["event"], "~rushes:*" in line["advice"]) for line in logs] == [
         ("keys of earlier versions cannot be seen", True)
     ]
+
+
+def test_doctor_tells_of_it_beforehand_and_moves_nothing(
+    client: redis.Redis, before: dict[str, Any], empty_redis_url: str
+) -> None:
+    old = set(client.keys("*"))
+    assert "redis.key_names" in {finding.name for finding in doctor.check_redis(server_info.server(empty_redis_url))}
+    assert set(client.keys("*")) == old
+    UpgradingStore(client).index_names()
+    assert not server_info.server(empty_redis_url).has_old_names
+    assert after(client) == before
 
 
 # --- a server that is killed in the middle
