@@ -152,16 +152,18 @@ def _die(*_: Any) -> None:
     raise Died
 
 
-def test_an_address_that_takes_nothing_is_tried_again_alone(store: Store, slack: Listener) -> None:
+def test_an_address_that_takes_nothing_is_tried_again_alone_and_ever_more_seldom(store: Store, slack: Listener) -> None:
     with Listener.serving() as broken:
         broken.answers = [500, 404]
         parts = opened(store, broken.url, slack.url)
         pause(parts)
-        for _ in range(8):
+        tries = []
+        for _ in range(6):
             look(parts)
+            tries.append(len(broken.letters))
 
         assert said(slack) == [RAISED]
-        assert said(broken) == [RAISED] * 3
+        assert tries == [1, 2, 2, 3, 3, 3]
         assert parts.ledger.alert_episodes.failures() == {}
 
 
