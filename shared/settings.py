@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 from marshmallow import EXCLUDE, Schema, ValidationError, fields, validate
 
-from rushes.shared import credentials, public_url
+from rushes.shared import alert_addresses, credentials, public_url
 from rushes.shared.domain.schedule import Policy
 from rushes.shared.http import Proxy, check_certificates
 from rushes.shared.ledger import connection
@@ -63,6 +63,7 @@ class Settings:
     worker_processes: int
     gateways: Mapping[str, GatewaySettings]
     prices_file: str | None
+    alert_urls: tuple[str, ...] = field(repr=False)
     egress_allow: tuple[Network, ...]
     egress_proxy: Proxy | None
     ca_file: str | None
@@ -283,6 +284,7 @@ class Environment(Schema):
         load_default=cores, data_key="RUSHES_WORKER_PROCESSES", validate=validate.Range(min=1)
     )
     prices_file = fields.String(load_default=None, data_key="RUSHES_PRICES_FILE")
+    alert_urls = Texts(load_default=(), data_key="RUSHES_ALERT_URLS")
     egress_allow = NetworkList(load_default=(), data_key="RUSHES_EGRESS_ALLOW")
     egress_proxy = EgressProxy(load_default=None, data_key="RUSHES_EGRESS_PROXY")
     ca_file = fields.String(load_default=None, data_key="RUSHES_CA_FILE", validate=check_certificate_path)
@@ -338,6 +340,9 @@ def load(environ: Mapping[str, str]) -> Settings:
     values = _load_schema(Environment(), variables, "", problems)
     gateways = _gateways(variables, problems)
     values["tenants"] = _tenants(values, problems)
+    problems.update(
+        alert_addresses.problems(values.get("alert_urls", ()), values["tenants"], values.get("egress_allow", ()))
+    )
     if problems:
         text = "; ".join(f"{name}: {_line(problem)}" for name, problem in sorted(problems.items()))
         raise SettingsError(f"settings: {text}")

@@ -14,7 +14,7 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 
 from rushes.shared import __version__
-from rushes.shared.domain import counters, money, schedule
+from rushes.shared.domain import alerts, counters, money, schedule
 from rushes.shared.domain.job import State
 from rushes.shared.intake import catalog
 from rushes.shared.operations import balances, overdue, submit_hold
@@ -58,6 +58,7 @@ class LedgerCollector:
         yield from job_metrics(parts, now)
         yield from gateway_metrics(parts, now)
         yield from money_metrics(parts, now)
+        yield alert_metric(parts, now)
         ledger = parts.ledger
         yield from counter_families(ledger.totals.metrics(), ledger.gateways.unknown_words(), parts.settings.gateways)
 
@@ -167,6 +168,13 @@ def balance_metrics(parts: Services, now: int) -> Iterator[Metric]:
     yield gauge("gateway_balance_age_seconds", "Since it was read.", ages.items(), "gateway")
     problems = {(name,): float(each.problem is not None) for name, each in standings.items()}
     yield gauge("gateway_balance_unread", "1 while it cannot be read.", problems.items(), "gateway")
+
+
+def alert_metric(parts: Services, now: int) -> Metric:
+    """What stands by the schedulers' last look; every code of the contract, so that 0 is seen too."""
+    standing = Counter(episode.alert.code for episode in parts.ledger.alert_episodes.all() if episode.stands(now))
+    samples = {(code,): float(standing[code]) for code in alerts.CODES}
+    return gauge("alerts", "Alerts that stand, as operators are told.", samples.items(), "code")
 
 
 def bill_metrics(parts: Services) -> Iterator[Metric]:

@@ -18,7 +18,7 @@ from rushes.shared.ledger.store import LedgerUnavailable
 from rushes.shared.ledger.tickets import Ticket
 from rushes.shared.operations import doctor
 from rushes.shared.services import Services
-from rushes.worker import audit_loop, balance_loop, broker_watch
+from rushes.worker import alert_loop, audit_loop, balance_loop, broker_watch
 from rushes.worker.broker_sender import BrokerSender, BrokerUnavailable
 from rushes.worker.failover_guard import FailoverGuard
 from rushes.worker.lane_capacity import SHARES, lane_limits
@@ -138,6 +138,7 @@ def main() -> None:
     guard.start()
     audit_loop.start(services())
     balance_loop.start(services())
+    alert_loop.start(services())
     broker_watch.start(services())
     watchdog = Watchdog()
     watchdog.start()

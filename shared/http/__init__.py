@@ -1,5 +1,6 @@
 """The HTTP client for gateways, inputs and callers, on libcurl. Nothing else in Rushes opens a connection to them."""
 
+from rushes.shared.http.address_guard import AddressGuard
 from rushes.shared.http.certificate_authorities import S3_CA_VARIABLES, certificate_bundle, check_certificates
 from rushes.shared.http.client import HttpClient
 from rushes.shared.http.errors import AnswerLost, AnswerRefused, Forbidden, NotSent, Oversized
@@ -10,6 +11,7 @@ from rushes.shared.http.urls import origin
 
 __all__ = [
     "S3_CA_VARIABLES",
+    "AddressGuard",
     "AnswerLost",
     "AnswerRefused",
     "AwsSigV4",

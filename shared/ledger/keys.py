@@ -32,6 +32,8 @@
 | `{rushes}:afterlooks` | hash | when the journal is to be read once more, ms → since when it is read, ms |
 | `{rushes}:audit` | hash | what the auditor found (auditor.py) → how often; `rounds`, and `round_at`, ms |
 | `{rushes}:broker` | hash | scheduler → when it last tried the broker, ms, and why no message gets through, if so |
+| `{rushes}:alerts` | hash | `looked_at`, ms; `episode:{id}` as JSON; `failures:{receiver}` (alert_episodes.py) |
+| `{rushes}:alerts:{looked_at}` | string, 1 min | somebody looks what stands, after that look |
 | `{rushes}:check` | string, 1 min | nothing: it was written to see whether writes are taken |
 | `{rushes}:bell` | channel | rung when something is due now |
 | the same | string, 1 s | it was rung, and no scheduler has looked since |
@@ -63,6 +65,7 @@ MARK = f"{ROOT}:mark"
 AFTERLOOKS = f"{ROOT}:afterlooks"
 AUDIT = f"{ROOT}:audit"
 BROKER = f"{ROOT}:broker"
+ALERTS = f"{ROOT}:alerts"
 CHECK = f"{ROOT}:check"
 TALLY = f"{ROOT}:tally"
 START_BEFORE = f"{ROOT}:start_before"
@@ -122,6 +125,10 @@ def balance(gateway: str) -> str:
 
 def balance_lease(gateway: str, asked_at: int) -> str:
     return f"{ROOT}:balance:{gateway}:{asked_at}"
+
+
+def alerts_lease(looked_at: int) -> str:
+    return f"{ALERTS}:{looked_at}"
 
 
 def window(gateway: str) -> str:

@@ -13,6 +13,7 @@ from rushes.shared.domain.job import Attempt, Job, Nudge, State
 from rushes.shared.domain.schedule import Policy
 from rushes.shared.domain.transitions import transition
 from rushes.shared.ledger import keys, record
+from rushes.shared.ledger.alert_episodes import AlertEpisodes
 from rushes.shared.ledger.balances import Balances
 from rushes.shared.ledger.broker_reports import BrokerReports
 from rushes.shared.ledger.continuity import Continuity
@@ -58,6 +59,7 @@ class Ledger:
         self.bill_history = BillHistory(store)
         self.continuity = Continuity(store)
         self.broker_reports = BrokerReports(store)
+        self.alert_episodes = AlertEpisodes(store)
         self.totals = Totals(store)
         self.quarantine = Quarantine(store)
         self.learned_times = LearnedTimes(store)

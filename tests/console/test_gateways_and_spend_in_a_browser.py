@@ -15,6 +15,7 @@ from receiver_steps import GATEWAYS, KEYS, Web, parts_over
 from rushes.shared.domain.events import Reason
 from rushes.shared.domain.job import State
 from rushes.shared.ledger.memory_store import MemoryStore
+from rushes.shared.operations import alerts
 
 
 @pytest.fixture
@@ -59,7 +60,8 @@ def test_what_happens_meanwhile_shows_by_itself(admin: Page, web: Web) -> None:
 @pytest.mark.parametrize(
     "options", [{}, {"viewport": NARROW}, {"color_scheme": "dark"}], ids=["wide", "narrow", "dark"]
 )
-def test_both_pages_can_be_read(browser: Browser, web: Web, options: Any) -> None:
+def test_the_pages_can_be_read(browser: Browser, web: Web, options: Any) -> None:
+    alerts.turn(web.parts)
     with served(web) as url, visit(browser, **options) as context:
         page = context.new_page()
         said = complaints(page)
@@ -67,6 +69,9 @@ def test_both_pages_can_be_read(browser: Browser, web: Web, options: Any) -> Non
         assert (grave_faults(page), overflow_px(page)) == ([], 0)
         page.goto(f"{url}/spend")
         page.get_by_text("As a table").click()
+        assert (grave_faults(page), overflow_px(page)) == ([], 0)
+        page.get_by_role("link", name="Alerts").click()
+        expect(page.get_by_text("apimart gets no new jobs: insufficient_balance.")).to_be_visible()
         assert (grave_faults(page), overflow_px(page)) == ([], 0)
         assert said == []
 

@@ -129,7 +129,7 @@ def test_words_that_no_document_knows_are_told(web_on_each: Web) -> None:
 def test_a_gateway_that_makes_up_words_makes_up_no_metrics_without_end(web: Web) -> None:
     for number in range(80):
         web.parts.ledger.gateways.count_unknown_word("evolink", f"word {number}")
-    assert len([key for key in told(web) if "drift" in key]) == 50
+    assert len([key for key in told(web) if "drift_words" in key]) == 50
 
 
 # --- callbacks

@@ -124,6 +124,12 @@ MALFORMED: list[tuple[str, str]] = [
         for value in ("soon", "-1", "0", "nan", "inf", "1,5", "10s")
     ],
     *[("RUSHES_WAIT_FOR_CHEAPEST_S", value) for value in ("soon", "-1", "nan", "inf", "1,5", "10s")],
+    *[("RUSHES_ALERT_URLS", value) for value in ("hooks.slack.com", "http://hooks.slack.com/s3cr3t", ",", "https://")],
+    *[("RUSHES_ALERT_URLS", f"https://hooks.example/,https://{host}/") for host in ("127.0.0.1", "localhost", "[::1]")],
+    *[
+        ("RUSHES_ALERT_URLS", value)
+        for value in ("https://169.254.169.254/", "https://h:8080/", "https://h/" + "x" * 2048)
+    ],
     *[("RUSHES_CALLBACK_CONFIRM", value) for value in ("maybe", "2", "wahr")],
     *[("RUSHES_UNCONFIRMED", value) for value in ("Hold", "retry", "true")],
     *[("RUSHES_DAILY_BUDGET_USD", value) for value in ("0", "-5", "much", "NaN", "Infinity", "$5")],
@@ -213,6 +219,12 @@ WELL_FORMED: list[tuple[str, str, str, Any]] = [
     ("RUSHES_EGRESS_ALLOW", "127.0.0.0/8, ::1", "egress_allow", (ip_network("127.0.0.0/8"), ip_network("::1/128"))),
     ("RUSHES_EGRESS_ALLOW", "10.0.0.9/8", "egress_allow", (ip_network("10.0.0.0/8"),)),
     ("RUSHES_EGRESS_PROXY", "https://u:a%40b@p:443", "egress_proxy", Proxy("https://p:443", "u", "a@b")),
+    (
+        "RUSHES_ALERT_URLS",
+        "https://a.example/x, https://b.example:8443",
+        "alert_urls",
+        ("https://a.example/x", "https://b.example:8443"),
+    ),
     ("RUSHES_CA_FILE", certifi.where(), "ca_file", certifi.where()),
     ("RUSHES_CALLBACK_CONFIRM", "false", "callback_confirm", False),
     ("RUSHES_CALLBACK_CONFIRM", "0", "callback_confirm", False),
@@ -237,6 +249,11 @@ def test_a_mistake_in_the_file_of_tenants_names_file_and_field(tmp_path: Path) -
     assert str(refused.value).startswith(f"settings: RUSHES_TENANTS_FILE: {path}: tenant.acme.shares: ")
     with pytest.raises(settings.SettingsError, match=r"RUSHES_TENANTS_FILE: .*No such file"):
         loaded(RUSHES_TENANTS_FILE=str(tmp_path / "none.toml"))
+
+
+def test_an_alert_may_go_to_a_network_that_is_allowed() -> None:
+    held = loaded(RUSHES_ALERT_URLS="http://127.0.0.1:9/", RUSHES_EGRESS_ALLOW="127.0.0.0/8")
+    assert held.alert_urls == ("http://127.0.0.1:9/",)
 
 
 def test_patience_is_given_in_seconds() -> None:
