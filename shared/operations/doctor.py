@@ -29,6 +29,8 @@ from rushes.shared.settings import ADMIN, Settings, SettingsError, load
 
 log = structlog.get_logger()
 
+# Before each setting in the line of a SettingsError; a problem may hold a semicolon itself.
+SETTING = re.compile(r"(?:^settings:|;) (?=[A-Z][A-Za-z0-9_ ]*: )")
 REDIS_LEAST = (6, 2)
 KEY_CHARS, SECRET_CHARS = 24, 32
 WEBHOOK_BYTES = range(24, 65)
@@ -44,8 +46,10 @@ def examine(environ: Mapping[str, str]) -> list[Finding]:
         settings = load(environ)
         load_prices(settings)
     except SettingsError as error:
-        problems = str(error).removeprefix("settings: ").split("; ")
-        return [Finding(f"settings.{text.partition(':')[0]}", BAD, text, "see deploy/env.example") for text in problems]
+        return [
+            Finding(f"settings.{name}", BAD, problem, "see deploy/env.example")
+            for name, _, problem in (line.partition(": ") for line in SETTING.split(str(error))[1:])
+        ]
     return [
         *_checked("settings", lambda: check_settings(settings)),
         *_checked("redis", lambda: _examine_redis(settings, environ)),

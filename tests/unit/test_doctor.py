@@ -101,12 +101,15 @@ def test_no_secret_is_told(examined: Any) -> None:
 
 
 def test_every_setting_that_is_wrong_is_told(examined: Any) -> None:
-    found = examined(REDIS_URL="http://x", PORT="eighty")
+    found = examined(REDIS_URL="http://x", PORT="eighty", RUSHES_TRUSTED_PROXIES="10.0.0.0/33")
 
     assert {name: finding.verdict for name, finding in found.items()} == {
         "settings.REDIS_URL": BAD,
         "settings.PORT": BAD,
+        "settings.RUSHES_TRUSTED_PROXIES": BAD,
     }
+    assert "/33' does not appear" in found["settings.RUSHES_TRUSTED_PROXIES"].what
+    assert "; give CIDRs" in found["settings.RUSHES_TRUSTED_PROXIES"].what
 
 
 SETTINGS: list[tuple[str, str, str, str]] = [
