@@ -5,7 +5,7 @@ from __future__ import annotations
 import ipaddress
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
@@ -86,22 +86,16 @@ class NetworkList(fields.Field[tuple[Network, ...]]):
             raise ValidationError(f"{error}; give CIDRs such as 127.0.0.0/8") from None
 
 
-class ProxyList(fields.Field[TrustedProxies]):
-    """CIDRs, comma separated, or a count."""
+class Parsed(fields.Field[Any]):
+    """A value that a function reads; the text of its ValueError holds no secret."""
 
-    def _deserialize(self, value: Any, attr: Any, data: Any, **kwargs: Any) -> TrustedProxies:
+    def __init__(self, parse: Callable[[str], Any], **options: Any) -> None:
+        super().__init__(**options)
+        self._parse = parse
+
+    def _deserialize(self, value: Any, attr: Any, data: Any, **kwargs: Any) -> Any:
         try:
-            return TrustedProxies.parse(value)
-        except ValueError as error:
-            raise ValidationError(f"{error}; give CIDRs such as 10.0.0.0/8, or how many proxies there are") from None
-
-
-class EgressProxy(fields.Field[Proxy]):
-    """The address of a proxy; its password never appears in an error."""
-
-    def _deserialize(self, value: Any, attr: Any, data: Any, **kwargs: Any) -> Proxy:
-        try:
-            return Proxy.parse(value)
+            return self._parse(value)
         except ValueError as error:
             raise ValidationError(str(error)) from None
 
@@ -162,16 +156,6 @@ class Secrets(Pairs):
         if not is_valid:
             raise ValidationError("give tenant:whsec_… pairs, comma separated; base64 follows whsec_")
         return pairs
-
-
-class S3ExtraArgs(fields.Field[ExtraArgs]):
-    """boto3's ExtraArgs, as JSON."""
-
-    def _deserialize(self, value: Any, attr: Any, data: Any, **kwargs: Any) -> ExtraArgs:
-        try:
-            return extra_args.parse(value)
-        except ValueError as error:
-            raise ValidationError(str(error)) from None
 
 
 class Texts(fields.Field[tuple[str, ...]]):
@@ -272,11 +256,11 @@ class Environment(Schema):
         validate=validate.Regexp(r"[A-Za-z0-9][A-Za-z0-9._-]{1,253}[A-Za-z0-9]$", error="not a valid bucket name"),
     )
     prefix = fields.String(load_default="", data_key="RUSHES_S3_PREFIX")
-    s3_extra_args = S3ExtraArgs(load_default=dict, data_key="RUSHES_S3_EXTRA_ARGS")
+    s3_extra_args = Parsed(extra_args.parse, load_default=dict, data_key="RUSHES_S3_EXTRA_ARGS")
     public_url = fields.String(load_default=None, data_key="RUSHES_PUBLIC_URL", validate=check_public_url)
     secret_keys = Texts(required=True, data_key="RUSHES_SECRET_KEY")
     api_keys = Keys(required=True, data_key="RUSHES_API_KEYS")
-    trusted_proxies = ProxyList(load_default=TrustedProxies(), data_key="RUSHES_TRUSTED_PROXIES")
+    trusted_proxies = Parsed(TrustedProxies.parse, load_default=TrustedProxies(), data_key="RUSHES_TRUSTED_PROXIES")
     requests_per_minute = fields.Integer(
         load_default=6000, data_key="RUSHES_REQUESTS_PER_MINUTE", validate=validate.Range(min=1)
     )
@@ -286,7 +270,7 @@ class Environment(Schema):
     prices_file = fields.String(load_default=None, data_key="RUSHES_PRICES_FILE")
     alert_urls = Texts(load_default=(), data_key="RUSHES_ALERT_URLS")
     egress_allow = NetworkList(load_default=(), data_key="RUSHES_EGRESS_ALLOW")
-    egress_proxy = EgressProxy(load_default=None, data_key="RUSHES_EGRESS_PROXY")
+    egress_proxy = Parsed(Proxy.parse, load_default=None, data_key="RUSHES_EGRESS_PROXY")
     ca_file = fields.String(load_default=None, data_key="RUSHES_CA_FILE", validate=check_certificate_path)
     # Libraries read these themselves. They are checked here, so that a wrong path is found at start and not by a call.
     ssl_cert_file = fields.String(load_default=None, data_key="SSL_CERT_FILE", validate=check_certificate_path)

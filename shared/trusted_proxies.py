@@ -12,6 +12,7 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_add
 Address = IPv4Address | IPv6Address
 SCHEMES = ("http", "https")
 MOST_PROXIES = 20
+FORMS = "give CIDRs such as 10.0.0.0/8, comma separated, or how many proxies there are"
 # A client of IPv6 usually has a whole network of this size.
 CLIENT_PREFIX_BITS = 64
 
@@ -40,8 +41,11 @@ class TrustedProxies:
             return cls(count=int(value))
         parts = [part.strip() for part in value.split(",") if part.strip()]
         if any(part.isdigit() for part in parts):  # ip_network would read it as 0.0.0.x
-            raise ValueError("give either one count, or CIDRs such as 10.0.0.0/8")
-        return cls(tuple(ip_network(part, strict=False) for part in parts))
+            raise ValueError(FORMS)
+        try:
+            return cls(tuple(ip_network(part, strict=False) for part in parts))
+        except ValueError as error:
+            raise ValueError(f"{error}; {FORMS}") from None
 
     def __bool__(self) -> bool:
         return bool(self.networks or self.count)

@@ -4,43 +4,36 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import suppress
-from email.utils import parsedate_to_datetime
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from urllib.parse import urlsplit
 
 import structlog
 
 from rushes.shared.credentials import HASHED, webhook_secret
-from rushes.shared.domain.http_messages import Request
-from rushes.shared.http import AnswerLost, HttpClient, NotSent
+from rushes.shared.http import certificate_bundle
 from rushes.shared.ledger import server_info
 from rushes.shared.ledger.connection import connect
 from rushes.shared.ledger.ledger import Ledger
 from rushes.shared.ledger.redis_store import RedisStore
 from rushes.shared.ledger.server_info import Server
 from rushes.shared.operations import gateway_checks
-from rushes.shared.operations.doctor_trials import try_broker, try_ledger
+from rushes.shared.operations.connection_diagnosis import Diagnosis
+from rushes.shared.operations.doctor_trials import diagnose_server, try_broker, try_ledger
 from rushes.shared.operations.finding import BAD as BAD
 from rushes.shared.operations.finding import OK as OK
 from rushes.shared.operations.finding import WARN as WARN
 from rushes.shared.operations.finding import Finding as Finding
+from rushes.shared.operations.storage_checks import check_bucket
 from rushes.shared.services import clock, http_client, load_prices
 from rushes.shared.settings import ADMIN, Settings, SettingsError, load
-from rushes.shared.storage.bucket import Bucket
-from rushes.shared.storage.bucket_probe import ProbeResult, probe_bucket
-from rushes.shared.storage.curl_put import ANY_ADDRESS
-from rushes.shared.storage.presigned_links import PresignedLinks
-from rushes.shared.storage.s3_clients import BucketInfo, BucketRegions, S3ClientFactory, read_bucket_info
 
 log = structlog.get_logger()
 
+# Before each setting in the line of a SettingsError; a problem may hold a semicolon itself.
+SETTING = re.compile(r"(?:^settings:|;) (?=[A-Z][A-Za-z0-9_ ]*: )")
 REDIS_LEAST = (6, 2)
 KEY_CHARS, SECRET_CHARS = 24, 32
 WEBHOOK_BYTES = range(24, 65)
-# S3 refuses a request whose clock is 15 minutes off; presigned links are dated too.
-SKEW_WARN_S, SKEW_BAD_S = 30, 300
 # Values of examples, and what a shell leaves when a variable is not set.
 PLACEHOLDER = re.compile(r"change[-_]?me|your[-_]|example|placeholder|xxxx|<|>|\$|…|\.\.\.|^(test|secret|key)$", re.I)
 KEY_PREFIXES = {"evolink": "sk-", "newapi": "sk-"}
@@ -53,14 +46,35 @@ def examine(environ: Mapping[str, str]) -> list[Finding]:
         settings = load(environ)
         load_prices(settings)
     except SettingsError as error:
-        problems = str(error).removeprefix("settings: ").split("; ")
-        return [Finding(f"settings.{text.partition(':')[0]}", BAD, text, "see deploy/env.example") for text in problems]
+        return [
+            Finding(f"settings.{name}", BAD, problem, "see deploy/env.example")
+            for name, _, problem in (line.partition(": ") for line in SETTING.split(str(error))[1:])
+        ]
+    return [
+        *_checked("settings", lambda: check_settings(settings)),
+        *_checked("redis", lambda: _examine_redis(settings, environ)),
+        *_checked("s3", lambda: check_bucket(settings)),
+    ]
+
+
+def _examine_redis(settings: Settings, environ: Mapping[str, str]) -> Iterator[Finding]:
+    """What depends on Redis being reached: it, the broker, and what the ledger knows of the gateways."""
     redis = server_info.server(settings.redis_url)
-    trials = [] if redis.problem else [*try_ledger(settings.redis_url)]
-    is_same = settings.broker_url == settings.redis_url
-    broker = [] if is_same and redis.problem else [try_broker(environ)]
-    gateways = check_gateways(settings, environ, has_redis=not redis.problem)
-    return [*check_settings(settings), *check_redis(redis), *trials, *broker, *gateways, *check_bucket(settings)]
+    yield from check_redis(redis, diagnose_server(settings.redis_url) if redis.problem else None)
+    if not redis.problem:
+        yield from try_ledger(settings.redis_url)
+    if settings.broker_url != settings.redis_url or not redis.problem:
+        yield try_broker(environ, settings.broker_url)
+    yield from _checked("gateways", lambda: check_gateways(settings, environ, has_redis=not redis.problem))
+
+
+def _checked(name: str, check: Callable[[], Iterable[Finding]]) -> Iterator[Finding]:
+    """The findings of a check. One that breaks is a finding itself, without the error's text: it may hold a secret."""
+    try:
+        yield from check()
+    except Exception as error:
+        advice = "report it as a bug of Rushes; what was not checked may be wrong"
+        yield Finding(f"{name}.check", BAD, f"the check itself broke: {type(error).__name__}", advice)
 
 
 def warn_of_redis(settings: Settings) -> None:
@@ -173,10 +187,15 @@ def _gateway_key(gateway: str, key: str) -> Finding:
 # --- Redis
 
 
-def check_redis(server: Server) -> Iterator[Finding]:
-    """Check that Redis keeps what is written."""
+def check_redis(server: Server, diagnosis: Diagnosis | None = None) -> Iterator[Finding]:
+    """Check that Redis keeps what is written; `diagnosis` says why it was not reached."""
+    if diagnosis:
+        yield Finding("redis", BAD, f"not reached: {diagnosis.text}", diagnosis.advice)
+        return
     if server.problem:
-        yield Finding("redis", BAD, f"not reached: {server.problem}", "check REDIS_URL and the network")
+        is_login = server.problem.startswith(LOGIN_ERRORS)
+        advice = "check user and password in REDIS_URL" if is_login else "check REDIS_URL and the network"
+        yield Finding("redis", BAD, f"{'refuses' if is_login else 'not reached'}: {server.problem}", advice)
         return
     yield Finding("redis", OK, "reached")
     for check in (_version, _role, _appends, _fsync, _policy, _health):
@@ -188,6 +207,7 @@ def check_redis(server: Server) -> Iterator[Finding]:
         yield Finding("redis.key_names", WARN, "a ledger of an earlier version, which the next start moves", advice)
 
 
+LOGIN_ERRORS = ("AuthenticationError", "NoPermissionError", "AuthorizationError")
 DATA_LOSS = ("redis.persistence", "redis.fsync", "redis.eviction", "redis.role", "redis.health")
 UNKNOWN = "could not be read, as is usual with managed Redis"
 
@@ -265,116 +285,9 @@ def check_gateways(settings: Settings, environ: Mapping[str, str], has_redis: bo
     ledger = Ledger(RedisStore(connect(settings.redis_url, timeout_s=2)), settings.policy) if has_redis else None
     if ledger:
         yield from gateway_checks.check_pauses(settings, ledger, clock())
-    yield from gateway_checks.check_balances(settings, http_client(environ, settings), ledger, clock())
-
-
-# --- the bucket
-
-
-def check_bucket(settings: Settings) -> Iterator[Finding]:
-    """Check that archiving works, by operations on an object of this check."""
-    s3 = S3ClientFactory(settings.ca_file)
-    try:
-        client: Any = s3.client(timeout_s=5, max_attempts=1)  # a person waits for it
-    except SettingsError as error:
-        yield Finding("s3.problem", BAD, str(error).removeprefix("settings: "), "see deploy/env.example")
-        return
-    region = BucketRegions(s3).region(settings.bucket)
-    regional: Any = s3.client(region, timeout_s=5, max_attempts=1)
-    bucket = Bucket(lambda: regional, settings.bucket, settings.s3_extra_args)
-    results = probe_bucket(
-        bucket, settings.prefix, lambda key: _is_fetchable(PresignedLinks(regional).presign(bucket.name, key, 60), s3)
-    )
-    yield from _trials(results, settings)
-    if results.writes:
-        facts = read_bucket_info(regional, settings.bucket)
-        yield _region(region, client.meta.region_name)
-        yield _clock(facts, clock())
-        yield _leftovers(facts)
-
-
-def _is_fetchable(link: str, s3: S3ClientFactory) -> bool:
-    """Whether a presigned link works without credentials."""
-    request = Request("GET", link)
-    with suppress(NotSent, AnswerLost):
-        return HttpClient(ANY_ADDRESS, authorities=s3.authorities).send(request, deadline_s=10).status == 200
-    return False
-
-
-def _trials(results: ProbeResult, settings: Settings) -> Iterator[Finding]:
-    """The operations that were tried; none follows a write that failed."""
-    for name, (operation, need, advice) in TRIALS.items():
-        if getattr(results, name):
-            yield Finding(f"s3.{name}", OK, f"can {operation}")
-        else:
-            verdict = BAD if name == "lists" and settings.journal else need
-            yield Finding(f"s3.{name}", verdict, f"cannot {operation}", advice)
-        if name == "writes" and settings.s3_extra_args:
-            yield Finding("s3.extra_args", OK, f"objects are written with {', '.join(settings.s3_extra_args)}")
-        if not results.writes:
-            yield Finding("s3.problem", BAD, results.problem or "S3 gives no reason", "deploy/iam-policy.json")
-            return
-
-
-POLICY = "grant the rights in deploy/iam-policy.json"
-OVERWRITES = "a late archive could overwrite an earlier one: use a store that supports If-None-Match"
-TRIALS: Mapping[str, tuple[str, str, str]] = {
-    "writes": ("write an object", BAD, POLICY),
-    "conditional_put": ("refuse a second write of the same object", BAD, OVERWRITES),
-    "conditional_complete": ("complete an upload in parts, and refuse a second one", BAD, OVERWRITES),
-    "copies": ("copy it onto itself", WARN, f"{POLICY}: otherwise long clips have no sha256 in their metadata"),
-    "reads": ("read it back", BAD, POLICY),
-    "metadata": ("read its metadata back", WARN, "without metadata a clip that is archived again is read back whole"),
-    "links": (
-        "fetch it by a presigned link",
-        WARN,
-        "callers fetch clips by such links, and gateways fetch inputs: check the bucket's address",
-    ),
-    "lists": (
-        "list objects",
-        WARN,
-        "grant s3:ListBucket: without it the journal cannot be compared with the ledger, and submits are held at a"
-        " first start, after Redis was lost and after it was restarted",
-    ),
-    "lists_uploads": (
-        "list unfinished uploads",
-        WARN,
-        "grant s3:ListBucketMultipartUploads: otherwise they stay, and cost money, until a lifecycle rule aborts them",
-    ),
-    "tells_missing": (
-        "tell a missing object from one that may not be read",
-        WARN,
-        "grant s3:ListBucket: otherwise an object that may not be read counts as missing, and is written again",
-    ),
-    "deletes": ("delete it", WARN, "only this check deletes objects; without the right its object stays in the bucket"),
-}
-
-
-def _region(region: str | None, configured: str | None) -> Finding:
-    if region in (None, configured):
-        return Finding("s3.region", OK, f"links are signed for {configured}")
-    what = f"the bucket is in {region}, not in {configured}: links are signed for {region}"
-    return Finding("s3.region", WARN, what, f"set AWS_REGION={region}, and no process has to ask for it at its start")
-
-
-def _clock(facts: BucketInfo, now: int) -> Finding:
-    if not facts.date:
-        return Finding("s3.clock", WARN, "S3 does not give its time", "synchronize the clock by NTP")
-    skew_s = abs(now / 1000 - parsedate_to_datetime(facts.date).timestamp())
-    verdict = BAD if skew_s > SKEW_BAD_S else WARN if skew_s > SKEW_WARN_S else OK
-    return Finding(
-        "s3.clock",
-        verdict,
-        f"our clock is {skew_s:.0f} s off S3's",
-        "" if verdict == OK else "synchronize it by NTP",
-    )
-
-
-def _leftovers(facts: BucketInfo) -> Finding:
-    if facts.aborts_uploads:
-        return Finding("s3.lifecycle", OK, "a rule aborts unfinished uploads")
-    what = "no rule aborts unfinished uploads" if facts.aborts_uploads is False else f"lifecycle {UNKNOWN}"
-    return Finding("s3.lifecycle", WARN, what, "add a rule with AbortIncompleteMultipartUpload after one day")
+    client, authorities = http_client(environ, settings), certificate_bundle(environ, settings.ca_file)
+    yield from gateway_checks.check_reach(settings, client, authorities)
+    yield from gateway_checks.check_balances(settings, client, ledger, clock())
 
 
 def format_finding(finding: Finding) -> str:

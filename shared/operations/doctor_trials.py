@@ -8,6 +8,7 @@ import sys
 from collections.abc import Iterator, Mapping
 
 from rushes.shared.ledger import rehearsal
+from rushes.shared.operations.connection_diagnosis import Cause, Diagnosis, diagnose, endpoints
 from rushes.shared.operations.finding import BAD, OK, WARN, Finding
 
 RIGHTS = "give the user the rights in deploy/redis.conf"
@@ -29,7 +30,24 @@ def try_ledger(url: str) -> Iterator[Finding]:
         yield Finding("redis.channel", OK, "wakes the scheduler")
 
 
-def try_broker(environ: Mapping[str, str]) -> Finding:
+def diagnose_server(url: str, setting: str = "REDIS_URL") -> Diagnosis | None:
+    """Why the server of this address is not reached; None if a connection is made, or for a socket."""
+    advice = {
+        Cause.AUTHORITY: f"trust its authority: ssl_ca_certs=/file in {setting}",
+        Cause.HANDSHAKE: f"give it a certificate if it wants one (ssl_certfile=/file in {setting}), and TLS 1.2 or 1.3",
+        Cause.CLIENT_CERTIFICATE: f"give it one: ssl_certfile=/file and ssl_keyfile=/file in {setting}",
+        Cause.NO_TLS: f"write {setting} without TLS (redis://, amqp://), or use the port with TLS",
+        Cause.NEEDS_TLS: f"write {setting} with TLS (rediss://, amqps://)",
+        **dict.fromkeys((Cause.NAME, Cause.REFUSED, Cause.SILENT), f"check {setting} and the network"),
+    }
+    try:
+        found = [diagnose(endpoint, advice) for endpoint in endpoints(url)]
+    except ValueError:
+        return None
+    return next(filter(None, found), None)
+
+
+def try_broker(environ: Mapping[str, str], url: str) -> Finding:
     """Send a message through the broker and receive it; in a process of its own, for kombu is the worker's alone."""
     command = [sys.executable, "-m", "rushes.worker.broker"]
     try:
@@ -40,6 +58,8 @@ def try_broker(environ: Mapping[str, str]) -> Finding:
         problem = f"no answer within {BROKER_S} s"
     else:
         problem = done.stderr.strip().rpartition("\n")[2] if done.returncode else ""
+    if problem and (diagnosis := diagnose_server(url, "RUSHES_BROKER_URL")):
+        return Finding("broker", BAD, f"no message gets through: {diagnosis.text}", diagnosis.advice)
     if problem:
         advice = "check RUSHES_BROKER_URL, or REDIS_URL where it is not set, and the rights of its user"
         return Finding("broker", BAD, f"no message gets through: {problem}", advice)

@@ -3,22 +3,71 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 
 from rushes.shared.domain import gateway_pauses
 from rushes.shared.domain.balances import LOW_DAYS, Balance, days_left, duration_text
 from rushes.shared.domain.events import Reason
+from rushes.shared.domain.http_messages import Request
 from rushes.shared.domain.money import text
-from rushes.shared.http import HttpClient
+from rushes.shared.http import AnswerLost, Forbidden, HttpClient, NotSent
 from rushes.shared.ledger.ledger import Ledger
 from rushes.shared.ledger.store import LedgerUnavailable
 from rushes.shared.operations import balances
+from rushes.shared.operations.connection_diagnosis import Cause, Diagnosis, diagnose, endpoints
 from rushes.shared.operations.finding import BAD, OK, WARN, Finding
 from rushes.shared.providers import PROVIDERS
 from rushes.shared.providers.base import Access
 from rushes.shared.settings import GatewaySettings, Settings
 
+REACH_S = 5
+# What a server answers to plain HTTP on its port for TLS.
+PLAIN_ON_TLS = 400
 NEEDS_OPERATOR = frozenset({Reason.KEY.value, Reason.BALANCE.value, Reason.MOVED.value})
+
+
+TLS_ADVICE: Mapping[Cause, str] = {
+    Cause.AUTHORITY: "trust its authority: RUSHES_CA_FILE",
+    Cause.NO_TLS: "correct the scheme or the port in {name}_BASE_URL",
+    Cause.NEEDS_TLS: "write https:// in {name}_BASE_URL",
+    **dict.fromkeys((Cause.NAME, Cause.REFUSED, Cause.SILENT), "check {name}_BASE_URL and the network"),
+}
+
+
+def check_reach(settings: Settings, http_client: HttpClient, authorities: str) -> Iterator[Finding]:
+    """Call each gateway once without a key, which costs nothing; any answer will do."""
+    with ThreadPoolExecutor(len(settings.gateways) or 1) as pool:
+        yield from pool.map(
+            lambda gateway: _reach(gateway, settings, http_client, authorities), settings.gateways.values()
+        )
+
+
+def _reach(gateway: GatewaySettings, settings: Settings, http_client: HttpClient, authorities: str) -> Finding:
+    name = f"gateway.{gateway.name}.reached"
+    problem = None
+    try:
+        status = http_client.send(Request("GET", gateway.base_url), deadline_s=REACH_S).status
+    except Forbidden as refused:
+        return Finding(
+            name, BAD, f"not reached: {refused}", "add its network to RUSHES_EGRESS_ALLOW, or correct its URL"
+        )
+    except (NotSent, AnswerLost) as failure:
+        problem = str(failure)
+    else:
+        if status != PLAIN_ON_TLS:
+            return Finding(name, OK, "it answers")
+    if settings.egress_proxy is None and (diagnosis := _diagnose(gateway, authorities)):
+        return Finding(name, BAD, f"not reached: {diagnosis.text}", diagnosis.advice)
+    if problem is None:
+        return Finding(name, OK, "it answers")
+    return Finding(name, BAD, f"not reached: {problem}", f"check {gateway.name.upper()}_BASE_URL and the network")
+
+
+def _diagnose(gateway: GatewaySettings, authorities: str) -> Diagnosis | None:
+    advice = {cause: text.format(name=gateway.name.upper()) for cause, text in TLS_ADVICE.items()}
+    found = (diagnose(endpoint, advice) for endpoint in endpoints(gateway.base_url, authorities))
+    return next(filter(None, found), None)
 
 
 def check_pauses(settings: Settings, ledger: Ledger, now: int) -> Iterator[Finding]:

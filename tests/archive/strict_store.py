@@ -11,8 +11,10 @@ import http.client
 import re
 import ssl
 import threading
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from email.utils import formatdate
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
@@ -41,6 +43,17 @@ class StoreBehavior:
     """Metadata are not returned."""
     copy_status: int = 200
     """The status of a copy."""
+    ignores_conditions: bool = False
+    """Every object may be overwritten."""
+    lacks_conditions: bool = False
+    """A write under a condition is refused."""
+    missing_status: int = 404
+    """What is answered for an object that is not there."""
+    ahead_s: int = 0
+    """How far its clock is ahead; it refuses requests that are dated 15 minutes off."""
+    lists_uploads: bool = True
+    body: bytes | None = None
+    """What is read of every object, if it is not what was written."""
 
 
 class StrictStore(ThreadingHTTPServer):
@@ -123,6 +136,16 @@ class StoreHandler(BaseHTTPRequestHandler):
         ):
             self.server.rejected_writes.append(request)
             return 403, "AccessDenied"
+        return self._odd_refusal(request, bucket)
+
+    def _odd_refusal(self, request: ReceivedRequest, bucket: bool) -> tuple[int, str]:
+        behavior = self.server.behavior
+        if abs(behavior.ahead_s) > 900:
+            return 403, "RequestTimeTooSkewed"
+        if behavior.lacks_conditions and "if-none-match" in request.headers:
+            return 501, "NotImplemented"
+        if bucket and not behavior.lists_uploads and _required_right(request) == UPLOADS:
+            return 501, "NotImplemented"
         if "x-amz-copy-source" in request.headers and behavior.copy_status != 200:
             return behavior.copy_status, "NotImplemented"
         return 200, ""
@@ -140,23 +163,33 @@ class StoreHandler(BaseHTTPRequestHandler):
         headers = {
             name: value for name, value in request.headers.items() if name not in ("host", "connection", "expect")
         }
+        if self.server.behavior.ignores_conditions:
+            headers.pop("if-none-match", None)
         connection.request(request.method, self._path(request), request.body, headers)
         response = connection.getresponse()
         body = response.read()
         connection.close()
+        if response.status == 404 and self.server.behavior.missing_status != 404:
+            return self._respond(self.server.behavior.missing_status, "InvalidRequest")
         if response.status == 404 and LIST in self.server.behavior.denied:
             return self._respond(403, "AccessDenied")
+        if self.server.behavior.body is not None and request.method == "GET" and not self._is_bucket_request(request):
+            body = self.server.behavior.body
         return self._relay(response, body)
 
     def _relay(self, response: http.client.HTTPResponse, body: bytes) -> None:
         self.send_response_only(response.status)
+        self._send_date()
         for name, value in response.getheaders():
-            if name.lower() not in ("connection", "transfer-encoding", "content-length", "x-amz-bucket-region"):
+            if name.lower() not in ("date", "connection", "transfer-encoding", "content-length", "x-amz-bucket-region"):
                 self._send_store_header(name, value)
         length = response.getheader("content-length") if self.command == "HEAD" else None
         self.send_header("Content-Length", length or str(len(body)))
         self.end_headers()
         self.wfile.write(b"" if self.command == "HEAD" else body)
+
+    def _send_date(self) -> None:
+        self.send_header("Date", formatdate(time.time() + self.server.behavior.ahead_s, usegmt=True))
 
     def _send_store_header(self, name: str, value: str) -> None:
         behavior, is_metadata = self.server.behavior, name.lower().startswith("x-amz-meta-")
@@ -173,7 +206,8 @@ class StoreHandler(BaseHTTPRequestHandler):
             if self.command == "HEAD"
             else (body_with_region if self.server.behavior.names_region else ERROR.format(code)).encode()
         )
-        self.send_response(status)
+        self.send_response_only(status)
+        self._send_date()
         self.send_header("x-amz-bucket-region", self.server.behavior.region)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()

@@ -631,7 +631,7 @@ def test_a_presigned_address_opens_without_a_key(archive, clips):
 
 
 def test_a_probe_finds_a_good_bucket_good_and_leaves_nothing(s3, bucket):
-    assert probe_bucket(Bucket(lambda: s3, bucket), "") == ProbeResult(*[True] * 11)
+    assert probe_bucket(Bucket(lambda: s3, bucket), "") == ProbeResult(*[True] * 12)
     assert is_empty(s3, bucket)
 
 

@@ -26,7 +26,7 @@ from rushes.shared.ledger.connection import connect
 from rushes.shared.ledger.ledger import Ledger
 from rushes.shared.ledger.redis_store import RedisStore
 from rushes.shared.ledger.server_info import Server, server
-from rushes.shared.operations import doctor
+from rushes.shared.operations import doctor, storage_checks
 from rushes.shared.operations.doctor import BAD, OK, WARN, Finding
 from rushes.shared.services import clock
 from rushes.shared.settings import load
@@ -60,13 +60,14 @@ def well(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
 
 def environment(redis_url: str, **changes: str) -> dict[str, str]:
     given = {"REDIS_URL": redis_url, "RUSHES_S3_BUCKET": BUCKET, "RUSHES_PUBLIC_URL": "https://rushes.acme.dev"}
+    given["RUSHES_EGRESS_ALLOW"] = "127.0.0.0/8"
     return {**given, **SECRETS, **AWS, **changes}
 
 
 @pytest.fixture
 def examined(monkeypatch: pytest.MonkeyPatch, s3_url: str, well: RedisServer) -> Any:
     def examine(**changes: str) -> dict[str, Finding]:
-        env = environment(well.url, AWS_ENDPOINT_URL_S3=s3_url, **changes)
+        env = environment(well.url, **{"AWS_ENDPOINT_URL_S3": s3_url, "EVOLINK_BASE_URL": s3_url, **changes})
         for name, value in env.items():
             if name.startswith("AWS_"):
                 monkeypatch.setenv(name, value)
@@ -86,7 +87,9 @@ def test_a_good_setup_is_good(examined: Any) -> None:
         "s3.conditional_complete",
         "s3.links",
         "s3.clock",
+        "s3.archive",
         "gateway.evolink",
+        "gateway.evolink.reached",
     } < set(found)
 
 
@@ -98,12 +101,15 @@ def test_no_secret_is_told(examined: Any) -> None:
 
 
 def test_every_setting_that_is_wrong_is_told(examined: Any) -> None:
-    found = examined(REDIS_URL="http://x", PORT="eighty")
+    found = examined(REDIS_URL="http://x", PORT="eighty", RUSHES_TRUSTED_PROXIES="10.0.0.0/33")
 
     assert {name: finding.verdict for name, finding in found.items()} == {
         "settings.REDIS_URL": BAD,
         "settings.PORT": BAD,
+        "settings.RUSHES_TRUSTED_PROXIES": BAD,
     }
+    assert "/33' does not appear" in found["settings.RUSHES_TRUSTED_PROXIES"].what
+    assert "; give CIDRs" in found["settings.RUSHES_TRUSTED_PROXIES"].what
 
 
 SETTINGS: list[tuple[str, str, str, str]] = [
@@ -228,7 +234,9 @@ def test_a_bucket_that_is_not_there_is_told(examined: Any) -> None:
 
 
 def test_a_store_that_overwrites_is_told(examined: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(doctor.Bucket, "put", lambda *_, **__: True)  # takes every write, whatever its condition
+    monkeypatch.setattr(
+        storage_checks.Bucket, "put", lambda *_, **__: True
+    )  # takes every write, whatever its condition
 
     found = examined()
 
@@ -240,13 +248,53 @@ def test_a_clock_that_is_off_is_told(late_s: int, verdict: str) -> None:
     facts = BucketInfo("Fri, 20 Nov 2026 19:00:00 GMT", None)
     now = 1_795_201_200_000 + late_s * 1000
 
-    assert doctor._clock(facts, now).verdict == verdict
+    finding = storage_checks._clock(facts, now)
+    assert (finding.verdict, f"{late_s} s" in finding.what) == (verdict, True)
+    assert storage_checks._clock(BucketInfo("yesterday", None), now).verdict == WARN
     assert clock() > 0
 
 
 def test_uploads_that_are_left_are_a_hint(examined: Any) -> None:
     assert examined()["s3.lifecycle"].verdict == WARN
-    assert doctor._leftovers(BucketInfo(None, True)).verdict == OK
+    assert storage_checks._leftovers(BucketInfo(None, True)).verdict == OK
+
+
+# --- why a server is not reached
+
+
+def test_tls_on_one_side_only_is_told_for_each_server(examined: Any, well: RedisServer, s3_url: str) -> None:
+    found = examined(
+        REDIS_URL=f"rediss://:hush@localhost:{well.port}/0",
+        RUSHES_BROKER_URL=f"amqps://u:hush@localhost:{well.port}//",
+        EVOLINK_BASE_URL=s3_url.replace("http://127.0.0.1", "https://localhost"),
+        AWS_ENDPOINT_URL_S3=s3_url.replace("http://", "https://"),
+    )
+
+    told = {name: finding for name, finding in found.items() if "does not speak TLS on port" in finding.what}
+    assert set(told) == {"redis", "broker", "gateway.evolink.reached", "s3.problem"}
+    assert all(finding.advice for finding in told.values())
+    assert "RUSHES_BROKER_URL" in told["broker"].advice
+    assert "EVOLINK_BASE_URL" in told["gateway.evolink.reached"].advice
+    assert "hush" not in str(found)
+
+
+def test_a_password_that_is_wrong_is_no_trouble_of_the_network(examined: Any, well: RedisServer) -> None:
+    finding = examined(REDIS_URL=f"redis://nobody:hush@127.0.0.1:{well.port}/0")["redis"]
+
+    assert (finding.verdict, finding.advice) == (BAD, "check user and password in REDIS_URL")
+    assert "hush" not in finding.what
+
+
+def test_a_check_that_breaks_is_a_finding_without_a_secret(examined: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: Any) -> Any:
+        raise RuntimeError("hush")
+
+    monkeypatch.setattr(doctor, "check_bucket", broken)
+    found = examined()
+
+    assert (found["s3.check"].verdict, "RuntimeError" in found["s3.check"].what) == (BAD, True)
+    assert "hush" not in str(found)
+    assert found["redis"].verdict == OK
 
 
 # --- from a shell
@@ -256,7 +304,7 @@ def test_the_command_tells_all_in_lines_or_json_and_ends_with_1_where_something_
     s3_url: str, well: RedisServer
 ) -> None:
     program = Path(sys.executable).with_name("rushes")
-    good = environment(well.url, AWS_ENDPOINT_URL_S3=s3_url, PATH="/usr/bin:/bin")
+    good = environment(well.url, AWS_ENDPOINT_URL_S3=s3_url, EVOLINK_BASE_URL=s3_url, PATH="/usr/bin:/bin")
 
     ran = subprocess.run([program, "doctor"], env=good, capture_output=True, text=True, check=False)
     assert (ran.returncode, "ok   redis: reached" in ran.stdout) == (0, True), ran.stderr
@@ -327,7 +375,7 @@ def test_a_balance_is_asked_for(
 
     finding = found["gateway.apimart.balance"]
     assert (finding.verdict, finding.what) == (verdict, what)
-    assert Account.asked == [("/v1/balance", f"Bearer {key}")]
+    assert Account.asked == [("/", None), ("/v1/balance", f"Bearer {key}")]  # its address is called without the key
     assert "gateway.evolink.balance" not in found
 
 
