@@ -55,7 +55,12 @@ class Authority:
     def redis_lines(self, port: int) -> list[str]:
         """For a redis.conf: only TLS, and only for clients with a certificate of this authority."""
         files = {"tls-ca-cert-file": self.file, "tls-cert-file": self.certificate, "tls-key-file": self.key}
-        return ["port 0", f"tls-port {port}", "tls-auth-clients yes", *(f"{name} {path}" for name, path in files.items())]
+        return [
+            "port 0",
+            f"tls-port {port}",
+            "tls-auth-clients yes",
+            *(f"{name} {path}" for name, path in files.items()),
+        ]
 
     def redis_query(self) -> str:
         """For an address of Redis."""
