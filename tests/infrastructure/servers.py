@@ -1,4 +1,4 @@
-"""Servers that Rushes may meet: found in .infrastructure (`make infrastructure`) or on PATH, else the test is skipped."""
+"""Servers that Rushes may meet: of .infrastructure (`make infrastructure`) or of PATH, else the test is skipped."""
 
 from __future__ import annotations
 

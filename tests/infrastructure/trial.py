@@ -40,9 +40,10 @@ class Trial:
         assert Counter(job["status"] for job in ended) == {"completed": len(self.jobs)}, ended
         tasks = [attempt["task_id"] for job in ended for attempt in job["attempts"] if attempt["task_id"]]
         billed = Counter(bill["task_id"] for bill in self.site.books("bills"))
-        assert billed == dict.fromkeys(tasks, 1)
+        assert billed == dict.fromkeys(tasks, 1), (billed, tasks)
         assert len(tasks) == len(self.jobs)
-        assert self.site.books("violations") == []
+        violations = self.site.books("violations")
+        assert violations == [], violations
         assert [line for line in lines_since(self.site, 0) if "Traceback" in line or "Unrecoverable" in line] == []
         return ended
 
