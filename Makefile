@@ -6,9 +6,9 @@ READY := .venv/.ready
 PYTEST := --numprocesses 4 --dist loadfile
 
 help:  ## list the targets
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## */\t/' | expand --tabs=12
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## */\t/' | expand --tabs=16
 
-.PHONY: help setup browser demo up test steady lint types chaos bench pictures audit clean
+.PHONY: help setup browser demo up test infrastructure steady lint types chaos bench pictures audit clean
 
 setup: $(READY)  ## create .venv with everything that tests and tools need
 
@@ -44,6 +44,10 @@ browser:  ## install Chromium for the console's tests (Debian, as root)
 test: lint browser  ## lint and every test
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest $(PYTEST) --durations=10
 
+infrastructure: $(READY)  ## get servers that Rushes may meet (Debian, as root), and run it on them
+	PYTHON=$(PYTHON) tests/infrastructure/install.sh
+	PATH="$(CURDIR)/.infrastructure/bin:$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest $(PYTEST) --durations=10 tests/infrastructure
+
 steady: $(READY) browser  ## the tests REPEAT times as they are, beside LOAD busy processes, and on one core: TESTS
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m tests.steady $(PYTEST) $(TESTS)
 
@@ -68,4 +72,4 @@ audit: $(READY)  ## known vulnerabilities in the installed packages
 	.audit/bin/pip-audit --strict --no-deps --disable-pip -r .audit/installed.txt
 
 clean:  ## remove all that these targets made
-	rm -rf .venv .audit .rushes rushes-demo build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf .venv .audit .infrastructure .rushes rushes-demo build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -61,8 +61,12 @@ class Services:
         """The address for this attempt's callbacks; None if the gateway makes none there, or we have no address."""
         if self.settings.public_url is None or not PROVIDERS[provider].can_call(self.settings.public_url):
             return None
-        token = credentials_module.make_token(self.settings.secret_keys, provider, job.id, attempt)
+        token = self.callback_token(job, provider, attempt)
         return f"{self.settings.public_url}/callbacks/{provider}/{job.id}/{token}"
+
+    def callback_token(self, job: Job, provider: str, attempt: int) -> str:
+        """What the callbacks of this attempt are known by; it stands at the end of their address."""
+        return credentials_module.make_token(self.settings.secret_keys, provider, job.id, attempt)
 
 
 def build(environ: Mapping[str, str], ledger_timeout_s: float = WORKER_TIMEOUT_S) -> Services:

@@ -20,7 +20,7 @@ from rushes.shared.domain.events import Event
 from rushes.shared.domain.job import Job, State
 from rushes.shared.domain.transitions import transition
 from rushes.shared.services import Services
-from rushes.shared.storage.journal import Intent, Outcome
+from rushes.shared.storage.journal import Intent, Outcome, with_token
 
 log = structlog.get_logger()
 
@@ -165,13 +165,22 @@ def has_manifest(job: Job, services: Services) -> bool:
 def restore(intent: Intent, outcome: Event | None, report: Report, services: Services, dry_run: bool) -> None:
     """Restore a job to the state that follows from its outcome."""
     now = services.now()
-    job = job_after(intent.job, outcome, now, services.settings.policy)
+    job = job_after(as_sent(intent.job, services), outcome, now, services.settings.policy)
     is_withdrawn = isinstance(outcome, events.Withdrawn)
     if dry_run or services.ledger.restore(job, intent.job.current, overwrite=not is_withdrawn):
         report.put_back.append(job)
         log.info("put back", job=job.id, state=job.state.value, provider=job.provider, dry_run=dry_run)
     else:
         report.known += 1
+
+
+def as_sent(job: Job, services: Services) -> Job:
+    """The job with the body that its newest attempt sent: with another one apimart refuses the second call of a key."""
+    attempt = job.current
+    if attempt.body is None:
+        return job
+    token = services.callback_token(job, attempt.provider, attempt.number)
+    return job.with_attempt(body=with_token(attempt.body, token))
 
 
 def job_after(job: Job, outcome: Event | None, now: int, policy: schedule.Policy) -> Job:

@@ -56,6 +56,7 @@ ANSWERED_WITHIN_MS = 120_000
 MAX_OBJECTS = 400
 
 TOKEN = re.compile(r"(/callbacks/[^/\"\s]+/job_\w+/)[\w-]+")
+CUT_TOKEN = re.compile(r"(/callbacks/[^/\"\s]+/job_\w+/)…")
 SIGNED_QUERY = re.compile(r"(https?://[^\s\"?#\\]+)\?[^\s\"\\]*")
 
 
@@ -274,6 +275,11 @@ def _intent_line(job: Job, request: Request, now: int) -> dict[str, Any]:
 def _line_text(line: Mapping[str, Any]) -> str:
     """The text of a line, without the token of a callback URL."""
     return TOKEN.sub(r"\1…", compact(line))
+
+
+def with_token(body: Mapping[str, Any], token: str) -> dict[str, Any]:
+    """The body of a call as it was sent, made of what the journal has: the token of its callback URL was cut out."""
+    return dict(json.loads(CUT_TOKEN.sub(rf"\g<1>{token}", compact(body))))
 
 
 def _object_name(at: int, bare: bool = False) -> str:

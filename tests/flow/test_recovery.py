@@ -172,7 +172,9 @@ def test_without_an_answer_in_the_journal_nothing_is_sent_again(world: World, se
     assert (world.job(job_id).state, world.posts(), len(world.bills())) == (State.UNCONFIRMED, int(sent), int(sent))
 
 
-def test_apimart_is_asked_under_the_same_key_and_bills_once(world: World) -> None:
+@pytest.mark.parametrize("callbacks", [False, True])
+def test_apimart_is_asked_under_the_same_key_and_bills_once(open_own: Callable[..., World], callbacks: bool) -> None:
+    world = open_own(callbacks=callbacks)
     job_id = world.submit(world.request_for("apimart"))
     with world.after(world.http_client, "send", world.die):
         world.exhaust()

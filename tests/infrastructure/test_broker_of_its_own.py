@@ -13,6 +13,7 @@ import pytest
 import rabbit_server
 from patience import wait_until
 from site_steps import alive, lines_since, log_of, readiness
+from trial import Trial
 from whole_stack import Site
 
 from rushes.deploy.sandbox import redis as sandbox_redis
@@ -67,18 +68,20 @@ def test_every_process_waits_for_a_broker_that_is_away_and_goes_on(broker_server
     with Stack(tmp_path / "stack", extra_env=env) as stack:
         site = Site(stack)
         wait_until(lambda: len(alive(site)["workers"]) == 2, "workers")
-        assert site.wait(site.text("before"))["status"] == "completed"
+        trial = Trial(site)
+        for job in trial.submit("before", pairs=1):
+            site.wait(job)
         before, start = alive(site), len(log_of(site).read_text("utf-8"))
 
         broker_server.kill()
-        job_id = site.text("meanwhile")  # it is accepted: the ledger has it
+        trial.submit("meanwhile", pairs=1)  # they are accepted: the ledger has them
         wait_until(lambda: readiness(site)[0] == 503, "readiness to tell")
         assert set(readiness(site)[1]) == {"status", "broker", "oldest_overdue_s"}
         assert [finding.verdict for finding in doctor_on(stack)] == [doctor.BAD]
         wait_until(lambda: outages(site, start)["broker out of reach"] >= 3, "scheduler and workers")
 
         broker_server.start()
-        assert site.wait(job_id)["status"] == "completed"
+        trial.judge()
         wait_until(lambda: readiness(site)[0] == 200, "readiness")
         assert [finding.verdict for finding in doctor_on(stack)] == [doctor.OK]
 

@@ -16,11 +16,12 @@ from certificates import self_signed
 from patience import PATIENCE_S, wait_until
 from real_server import Server, serving
 from receiver_steps import KEYS
+from servers import INSTALLED
 
 from rushes.deploy.sandbox.ports import free_ports, http_status
 
-NGINX = shutil.which("nginx", path="/usr/sbin:/usr/local/sbin:/usr/bin:/opt/homebrew/bin")
-pytestmark = pytest.mark.skipif(NGINX is None, reason="no nginx here (Debian: apt-get install nginx-light)")
+NGINX = shutil.which("nginx", path=f"{INSTALLED / 'bin'}:/usr/sbin:/usr/local/sbin:/usr/bin:/opt/homebrew/bin")
+pytestmark = pytest.mark.skipif(NGINX is None, reason="no nginx: make infrastructure")
 
 PREFIX = "/films/rushes"
 # proxy_pass with a path strips the prefix, and without one passes it on.
