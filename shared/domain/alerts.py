@@ -2,7 +2,7 @@
 
 An episode of a cause begins when it is first seen. It is said once that it stands, after `after_s`, and once that it is
 over, when it was not seen for OVER_AFTER_S: what comes and goes within that time is one episode. The period of a budget
-is its day, which is part of its cause.
+is its day or month, which is part of its cause.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from decimal import Decimal
 
 from rushes.shared.domain import balances as balance_rules
@@ -32,21 +32,24 @@ def standing(services: Services, now: int) -> list[Alert]:
 
 
 def budgets(services: Services, now: int) -> Iterator[Alert]:
-    day = counters.day_of(now)
-    for tenant, units in sorted(services.ledger.totals.committed(day).items()):
-        limit_usd = daily_budget_usd(services, tenant)
-        used_usd = money.from_units(int(units))
-        for code, percent, severity in (("budget_80", 80, WARNING), ("budget_100", 100, CRITICAL)):
-            if limit_usd and used_usd * 100 >= limit_usd * percent:
-                value, limit = f"{used_usd:.2f}", f"{limit_usd:f}"
-                text = f"{tenant} has reserved or spent {value} of {limit} USD today ({day}, UTC)"
-                after = ", so its further jobs fail as budget_exceeded" if percent == 100 else ""
-                yield Alert(code, severity, f"{text}{after}.", value, limit, None, tenant, day, SPEND)
+    """What tenants have reserved or spent of their budgets of this UTC day and this month."""
+    days = counters.days_of_month(now)
+    by_day = {day: services.ledger.totals.committed(day) for day in days}
+    for tenant in sorted({name for committed in by_day.values() for name in committed}):
+        settings, today = services.settings.tenants[tenant], counters.day_of(now)
+        yield from _budget(tenant, today, settings.daily_budget_usd, [by_day.get(today, {}).get(tenant, 0)])
+        in_month = [committed.get(tenant, 0) for committed in by_day.values()]
+        yield from _budget(tenant, today[:7], settings.monthly_budget_usd, in_month)
 
 
-def daily_budget_usd(services: Services, tenant: str) -> Decimal | None:
-    """What a tenant may reserve and spend in a UTC day."""
-    return services.settings.daily_budget_usd
+def _budget(tenant: str, period: str, limit_usd: Decimal | None, units: Sequence[str | int]) -> Iterator[Alert]:
+    used_usd = money.from_units(sum(int(each) for each in units))
+    for code, percent, severity in (("budget_80", 80, WARNING), ("budget_100", 100, CRITICAL)):
+        if limit_usd and used_usd * 100 >= limit_usd * percent:
+            value, limit = f"{used_usd:.2f}", f"{limit_usd:f}"
+            text = f"{tenant} has reserved or spent {value} of {limit} USD in {period} (UTC)"
+            after = ", so its further jobs fail as budget_exceeded" if percent == 100 else ""
+            yield Alert(code, severity, f"{text}{after}.", value, limit, None, tenant, period, SPEND)
 
 
 def pauses(services: Services, now: int) -> Iterator[Alert]:

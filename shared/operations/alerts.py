@@ -47,12 +47,7 @@ def turn(services: Services) -> bool:
 
 def alert_urls(settings: Settings) -> dict[str, tuple[str, ...]]:
     """Where alerts go: under "" those of operators, who hear of everything, under a tenant's name its own."""
-    return {"": settings.alert_urls, **tenants_alert_urls(settings)}
-
-
-def tenants_alert_urls(settings: Settings) -> dict[str, tuple[str, ...]]:
-    """Tenant → its `alert_urls`. They come from the tenants file."""
-    return {}
+    return {"": settings.alert_urls, **{name: settings.tenants.alert_urls(name) for name in settings.tenants}}
 
 
 def receiver(url: str) -> str:

@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator
 from dataclasses import replace
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -167,10 +168,11 @@ def test_an_address_that_takes_nothing_is_tried_again_alone_and_ever_more_seldom
         assert parts.ledger.alert_episodes.failures() == {}
 
 
-def test_a_tenant_is_told_what_is_its_own(store: Store, slack: Listener, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_tenant_is_told_what_is_its_own(store: Store, slack: Listener, tmp_path: Path) -> None:
     with Listener.serving() as acme:
-        monkeypatch.setattr(alerts, "tenants_alert_urls", lambda _: {"acme": (acme.url,)})
-        parts = opened(store, slack.url, RUSHES_DAILY_BUDGET_USD="1")
+        tenants = tmp_path / "tenants.toml"
+        tenants.write_text(f'[tenant.acme]\nalert_urls = ["{acme.url}"]\n')
+        parts = opened(store, slack.url, RUSHES_DAILY_BUDGET_USD="1", RUSHES_TENANTS_FILE=str(tenants))
         spend(parts, "0.85", "acme")
         spend(parts, "0.85", "other")
         pause(parts)
@@ -234,6 +236,17 @@ def test_a_budget_that_is_nearly_and_wholly_used(store: Store, usd: str, expecte
     parts = opened(store, RUSHES_DAILY_BUDGET_USD="1")
     spend(parts, usd)
     assert codes(parts) == expected
+
+
+def test_the_budget_of_a_month_is_another_cause(store: Store, tmp_path: Path) -> None:
+    tenants = tmp_path / "tenants.toml"
+    tenants.write_text('[tenant.acme]\nmonthly_budget_usd = "10"\ndaily_budget_usd = "9"\n')
+    parts = opened(store, RUSHES_TENANTS_FILE=str(tenants))
+    spend(parts, "4.5")
+    advance(parts, DAY / SECOND)
+    spend(parts, "4.5")
+    found = [alert for alert in alert_causes.standing(parts, parts.now()) if alert.tenant]
+    assert [(alert.code, alert.detail, alert.value) for alert in found] == [("budget_80", "2026-09", "9.00")]
 
 
 @pytest.mark.parametrize(

@@ -251,6 +251,14 @@ def test_a_mistake_in_the_file_of_tenants_names_file_and_field(tmp_path: Path) -
         loaded(RUSHES_TENANTS_FILE=str(tmp_path / "none.toml"))
 
 
+def test_a_tenants_address_for_alerts_is_checked_too(tmp_path: Path) -> None:
+    path = tmp_path / "tenants.toml"
+    path.write_text('[tenant.acme]\nalert_urls = ["https://127.0.0.1/s3cr3t"]')
+    with pytest.raises(settings.SettingsError, match=r"RUSHES_TENANTS_FILE: tenant\.acme\.alert_urls: ") as refused:
+        loaded(RUSHES_TENANTS_FILE=str(path))
+    assert "s3cr3t" not in str(refused.value)
+
+
 def test_an_alert_may_go_to_a_network_that_is_allowed() -> None:
     held = loaded(RUSHES_ALERT_URLS="http://127.0.0.1:9/", RUSHES_EGRESS_ALLOW="127.0.0.0/8")
     assert held.alert_urls == ("http://127.0.0.1:9/",)
