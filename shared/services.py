@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +15,7 @@ from rushes.shared.intake.intake import Intake
 from rushes.shared.ledger.connection import connect
 from rushes.shared.ledger.ledger import Ledger
 from rushes.shared.ledger.old_names import UpgradingStore
+from rushes.shared.ledger.shared_clock import SharedClock
 from rushes.shared.providers import PROVIDERS
 from rushes.shared.providers.base import Access
 from rushes.shared.providers.prices import PriceTable
@@ -84,7 +84,8 @@ def build(environ: Mapping[str, str], ledger_timeout_s: float = WORKER_TIMEOUT_S
     archive = archive_over(s3, links, settings)
     journal = Journal(archive, settings.journal)
     intake = Intake(settings, ledger, prices, client, journal.is_empty)
-    return Services(settings, ledger, client, archive, prices, intake, links.fetchable_url, clock, journal)
+    now = SharedClock(ledger.store.time_ms).now
+    return Services(settings, ledger, client, archive, prices, intake, links.fetchable_url, now, journal)
 
 
 def archive_over(s3: S3ClientFactory, links: PresignedLinks, settings: Settings) -> Archive:
@@ -113,11 +114,6 @@ def http_client(environ: Mapping[str, str], settings: Settings) -> HttpClient:
     return HttpClient(
         settings.egress_allow, f"rushes/{__version__}", authorities=authorities, proxy=settings.egress_proxy
     )
-
-
-def clock() -> int:
-    """The wall clock, in ms since the epoch."""
-    return time.time_ns() // 1_000_000
 
 
 def load_prices(settings: Settings) -> PriceTable:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -115,6 +116,9 @@ class MemoryTables:
 
     def check_writes(self) -> None:
         return None
+
+    def time_ms(self) -> int:
+        return time.time_ns() // 1_000_000
 
     def server(self) -> str:
         return "memory"

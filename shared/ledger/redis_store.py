@@ -321,6 +321,11 @@ class RedisStore:
         if bell is not None:
             bell.close()
 
+    def time_ms(self) -> int:
+        """The server's wall clock, in ms since the epoch."""
+        seconds, microseconds = self._reach(self._client.time)
+        return int(seconds) * 1000 + int(microseconds) // 1000
+
     def server(self) -> str:
         """Run id and replication id. One of them is new after a restart, and after a failover to a replica and back."""
 

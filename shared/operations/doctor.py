@@ -16,6 +16,7 @@ from rushes.shared.ledger.connection import connect
 from rushes.shared.ledger.ledger import Ledger
 from rushes.shared.ledger.redis_store import RedisStore
 from rushes.shared.ledger.server_info import Server
+from rushes.shared.ledger.shared_clock import wall_clock
 from rushes.shared.operations import gateway_checks
 from rushes.shared.operations.connection_diagnosis import Diagnosis
 from rushes.shared.operations.doctor_trials import diagnose_server, try_broker, try_ledger
@@ -24,7 +25,7 @@ from rushes.shared.operations.finding import OK as OK
 from rushes.shared.operations.finding import WARN as WARN
 from rushes.shared.operations.finding import Finding as Finding
 from rushes.shared.operations.storage_checks import check_bucket
-from rushes.shared.services import clock, http_client, load_prices
+from rushes.shared.services import http_client, load_prices
 from rushes.shared.settings import ADMIN, Settings, SettingsError, load
 
 log = structlog.get_logger()
@@ -284,10 +285,10 @@ def check_gateways(settings: Settings, environ: Mapping[str, str], has_redis: bo
     """Report pauses, and ask each gateway that tells it for the balance."""
     ledger = Ledger(RedisStore(connect(settings.redis_url, timeout_s=2)), settings.policy) if has_redis else None
     if ledger:
-        yield from gateway_checks.check_pauses(settings, ledger, clock())
+        yield from gateway_checks.check_pauses(settings, ledger, wall_clock())
     client, authorities = http_client(environ, settings), certificate_bundle(environ, settings.ca_file)
     yield from gateway_checks.check_reach(settings, client, authorities)
-    yield from gateway_checks.check_balances(settings, client, ledger, clock())
+    yield from gateway_checks.check_balances(settings, client, ledger, wall_clock())
 
 
 def format_finding(finding: Finding) -> str:

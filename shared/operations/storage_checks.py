@@ -12,9 +12,10 @@ from urllib.request import getproxies
 
 from rushes.shared.domain.http_messages import Request
 from rushes.shared.http import AnswerLost, HttpClient, NotSent
+from rushes.shared.ledger.shared_clock import wall_clock
 from rushes.shared.operations.connection_diagnosis import Cause, Diagnosis, diagnose, endpoints
 from rushes.shared.operations.finding import BAD, OK, WARN, Finding
-from rushes.shared.services import archive_over, clock
+from rushes.shared.services import archive_over
 from rushes.shared.settings import Settings, SettingsError
 from rushes.shared.storage.archive import Archive, ArchiveUnavailable
 from rushes.shared.storage.bucket import Bucket
@@ -147,7 +148,7 @@ def _diagnose(client: Any, authorities: str) -> Diagnosis | None:
 
 def _facts(facts: BucketInfo, results: ProbeResult, region: str | None, configured: str | None) -> Iterator[Finding]:
     """What the bucket tells besides; of one that refuses every write only a clock that is off is of interest."""
-    skew = _clock(facts, clock())
+    skew = _clock(facts, wall_clock())
     if results.writes:
         yield from (_region(region, configured), skew, _leftovers(facts))
     elif skew.verdict == BAD:

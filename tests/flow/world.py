@@ -28,6 +28,7 @@ from rushes.shared.domain.http_messages import Request, Response
 from rushes.shared.domain.job import Chore, Job, State
 from rushes.shared.http import AnswerLost, HttpClient, NotSent
 from rushes.shared.ledger import keys
+from rushes.shared.ledger.shared_clock import wall_clock
 from rushes.shared.ledger.tickets import Ticket
 from rushes.shared.providers import PROVIDERS
 from rushes.webhook_receiver.app import create_app
@@ -60,7 +61,7 @@ class Clock:
         self._ticks += 1
 
     def __call__(self) -> int:
-        return services.clock() + self.skipped_ms + self._ticks
+        return wall_clock() + self.skipped_ms + self._ticks
 
 
 class Watched(HttpClient):

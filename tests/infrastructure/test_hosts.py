@@ -131,8 +131,7 @@ def test_a_link_that_is_cut_and_restored_loses_no_job_and_pays_for_none_twice(tm
         assert site.stack.processes() == before
 
 
-# A scheduler that is behind hands out each step of a job so much later: that costs time, and no job.
-@pytest.mark.parametrize(("scheduler_s", "worker_s"), [(90, -90), (-5, 5)])
+@pytest.mark.parametrize(("scheduler_s", "worker_s"), [(90, -90), (-90, 90)])
 def test_clocks_that_differ_lose_no_job_and_pay_for_none_twice(scheduler_s: int, worker_s: int, tmp_path: Path) -> None:
     lines = dict(line.split(": ", 1) for line in PROCFILE.read_text("utf-8").splitlines())
     ahead = {"web": 0, "scheduler": scheduler_s, "worker": worker_s}

@@ -21,7 +21,7 @@ from rushes.shared.domain import events
 from rushes.shared.domain.job import Job, State
 from rushes.shared.intake.job_document import document
 from rushes.shared.ledger.ledger import Ledger
-from rushes.shared.services import clock
+from rushes.shared.ledger.shared_clock import wall_clock
 
 
 @pytest.fixture
@@ -30,7 +30,7 @@ def client(server: Server) -> Client:
 
 
 def standing(ledger: Ledger, state: State) -> Job:
-    now = clock()
+    now = wall_clock()
     made = job_in(state, {"submitted_at": now}, created_at=now, tenant="other")
     ledger.create(made)
     return made
@@ -63,7 +63,7 @@ def test_who_waits_too_long_is_told(client: Client, ledger: Ledger) -> None:
 
     with pytest.raises(TimeoutError, match="is still running"):
         client.wait(job.id, timeout_s=0)
-    ledger.apply(job.id, events.Failed(events.Reason.INPUT, "no"), clock())
+    ledger.apply(job.id, events.Failed(events.Reason.INPUT, "no"), wall_clock())
     assert client.wait(job.id, timeout_s=0)["status"] == "failed"
 
 
@@ -72,10 +72,10 @@ def test_events_are_told_as_they_happen_until_the_end(client: Client, ledger: Le
     told = client.events(job.id)
 
     assert next(told).job["status"] == "running"
-    ledger.apply(job.id, events.Progressed(60), clock())
+    ledger.apply(job.id, events.Progressed(60), wall_clock())
     half = next(told)
     assert (half.kind, half.job["progress"]) == ("progress", 60)
-    ledger.apply(job.id, events.Failed(events.Reason.INPUT, "no"), clock())
+    ledger.apply(job.id, events.Failed(events.Reason.INPUT, "no"), wall_clock())
     assert next(told).job["status"] == "failed"
     assert list(told) == []
 
@@ -89,7 +89,7 @@ def test_a_stream_that_falls_silent_is_taken_up_where_it_was(
     first = next(stream)
 
     def again(self: Client, job_id: str, last_id: str) -> Any:
-        ledger.apply(job.id, events.Progressed(60), clock())
+        ledger.apply(job.id, events.Progressed(60), wall_clock())
         taken_up.append(last_id)
         return streamed(self, job_id, last_id)
 

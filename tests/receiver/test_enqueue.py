@@ -19,7 +19,7 @@ from receiver_steps import AWS, BUCKET, IMAGE, KEYS, TEXT, TEXT_26, Web, environ
 from rushes.shared.domain import events
 from rushes.shared.domain.job import Attempt, Link, State
 from rushes.shared.ledger.ledger import Ledger
-from rushes.shared.services import clock
+from rushes.shared.ledger.shared_clock import wall_clock
 
 Enqueue = Callable[..., Any]
 
@@ -43,7 +43,7 @@ def enqueue(served_redis_url: str, tmp_path_factory: pytest.TempPathFactory) -> 
 def http(ledger: Ledger) -> Web:
     """The HTTP door over the same ledger."""
     made = Web(parts_over(ledger.store))
-    made.parts.now.at(clock())  # type: ignore[attr-defined]
+    made.parts.now.at(wall_clock())  # type: ignore[attr-defined]
     return made
 
 
@@ -230,11 +230,11 @@ def test_arguments_may_be_given_by_their_order(enqueue: Enqueue) -> None:
 
 
 def test_a_finished_job_that_is_enqueued_again_shows_where_its_clip_is(enqueue: Enqueue, ledger: Ledger) -> None:
-    plan = Attempt(1, "newapi", "https://newapi.example", "NEWAPI_API_KEY", clock())
+    plan = Attempt(1, "newapi", "https://newapi.example", "NEWAPI_API_KEY", wall_clock())
     link = Link("https://files.example/clip.mp4")
     first = enqueue(job=TEXT, idempotency_key="enqueue-3", **ACME)
     for event in (events.Begun(plan), events.Accepted("task-1"), events.Succeeded(link), events.Archived(result())):
-        ledger.apply(first["id"], event, clock())
+        ledger.apply(first["id"], event, wall_clock())
 
     again = enqueue(job=TEXT, idempotency_key="enqueue-3", **ACME)
 

@@ -17,7 +17,7 @@ from receiver_steps import KEYS, TEXT
 from rushes.shared.client import Client
 from rushes.shared.domain import events
 from rushes.shared.ledger.ledger import Ledger
-from rushes.shared.services import clock
+from rushes.shared.ledger.shared_clock import wall_clock
 
 PROGRAM = Path(sys.executable).with_name("rushes")
 JOB = {**TEXT, "provider": "kling"}
@@ -68,7 +68,7 @@ def test_a_session_spends_no_more_than_its_cap(server: Server, ledger: Ledger) -
         ids = [(await call("estimate", job=JOB))["estimate_id"] for _ in range(4)]
         taken = [await call("submit", estimate_id=estimate_id, job=JOB) for estimate_id in ids[:2]]
         assert "over the session's cap" in await call("submit", estimate_id=ids[2], job=JOB)
-        ledger.apply(taken[0]["id"], events.Canceled(), clock())  # it costs nothing after all
+        ledger.apply(taken[0]["id"], events.Canceled(), wall_clock())  # it costs nothing after all
         assert (await call("submit", estimate_id=ids[2], job=JOB))["status"] == "queued"
         assert (await call("submit", estimate_id=ids[0], job=JOB))["id"] == taken[0]["id"]
         assert "over the session's cap" in await call("submit", estimate_id=ids[3], job=JOB)

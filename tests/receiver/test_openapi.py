@@ -28,7 +28,7 @@ from rushes.shared.intake.schema import MODELS
 from rushes.shared.ledger.connection import connect
 from rushes.shared.ledger.ledger import Ledger
 from rushes.shared.ledger.redis_store import RedisStore
-from rushes.shared.services import clock
+from rushes.shared.ledger.shared_clock import wall_clock
 
 OURS = ("/v1/", "/callbacks/", "/healthz", "/readyz", "/metrics", "/openapi.json", "/docs")
 METHODS = {"get", "post", "put", "patch", "delete"}
@@ -273,7 +273,7 @@ def address(job: Job) -> str:
 
 def seed(ledger: Ledger, state: State) -> Job:
     clip = {"result": result()} if state is State.COMPLETED else {}
-    made = job_in(state, {"provider": "evolink", "callback": True}, created_at=clock(), **clip)
+    made = job_in(state, {"provider": "evolink", "callback": True}, created_at=wall_clock(), **clip)
     ledger.create(made)
     return made
 

@@ -27,7 +27,8 @@ from rushes.shared.ledger import redis_store
 from rushes.shared.ledger.connection import connect
 from rushes.shared.ledger.ledger import Ledger
 from rushes.shared.ledger.redis_store import RedisStore
-from rushes.shared.services import RECEIVER_TIMEOUT_S, clock
+from rushes.shared.ledger.shared_clock import wall_clock
+from rushes.shared.services import RECEIVER_TIMEOUT_S
 from rushes.webhook_receiver.jobs_api import STREAMS_MAX
 
 MIB = 1 << 20
@@ -45,7 +46,7 @@ def server(served_redis_url: str, s3_url: str, tmp_path_factory: pytest.TempPath
 
 
 def running(ledger: Ledger) -> Job:
-    now = clock()
+    now = wall_clock()
     plan = {"provider": "evolink", "callback": True, "submitted_at": now}
     made = job_in(State.RUNNING, plan, created_at=now, route=("evolink",))
     ledger.create(made)
@@ -176,9 +177,9 @@ def test_a_job_is_followed_to_its_end(server: Server, ledger: Ledger) -> None:
         connection.sendall(head("GET", f"/v1/jobs/{job.id}/events"))
         told = events_of(connection)
         assert next(told)["status"] == "running"
-        ledger.apply(job.id, events.Progressed(40), clock())
+        ledger.apply(job.id, events.Progressed(40), wall_clock())
         assert next(told)["progress"] == 40
-        ledger.apply(job.id, events.Failed(events.Reason.INPUT, "no"), clock())
+        ledger.apply(job.id, events.Failed(events.Reason.INPUT, "no"), wall_clock())
         last = next(told)
         assert (last["status"], last["error"]["code"]) == ("failed", "input_rejected")
         assert list(told) == []
@@ -198,7 +199,7 @@ def test_watchers_hold_up_no_callback(server: Server, ledger: Ledger) -> None:
     finally:
         for connection in watching:
             connection.close()
-        ledger.apply(job.id, events.Failed(events.Reason.INPUT, "no"), clock())
+        ledger.apply(job.id, events.Failed(events.Reason.INPUT, "no"), wall_clock())
 
 
 # --- what is written down of a callback

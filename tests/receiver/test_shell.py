@@ -27,7 +27,7 @@ from rushes.shared.domain import events, ids
 from rushes.shared.domain.balances import Balance
 from rushes.shared.domain.job import Job, State
 from rushes.shared.ledger.ledger import Ledger
-from rushes.shared.services import clock
+from rushes.shared.ledger.shared_clock import wall_clock
 from rushes.webhook_receiver import jobs_api
 
 Rushes = Callable[..., Result]
@@ -49,7 +49,7 @@ def rushes(server: Server) -> Rushes:
 
 
 def standing(ledger: Ledger, state: State, **changes: Any) -> Job:
-    now = clock()
+    now = wall_clock()
     made = job_in(state, {"submitted_at": now}, created_at=now, **changes)
     ledger.create(made)
     return made
@@ -193,7 +193,7 @@ def test_a_job_is_waited_for(server: Server, ledger: Ledger) -> None:
     (job,) = ledger.overview.newest("other", 1)
     assert waiting.poll() is None
 
-    ledger.apply(job.id, events.Canceled(), clock())
+    ledger.apply(job.id, events.Canceled(), wall_clock())
     told, _ = waiting.communicate(timeout=PATIENCE_S)
 
     assert (waiting.returncode, json.loads(told)["status"]) == (1, "canceled")
@@ -351,9 +351,9 @@ def test_each_change_is_a_line(server: Server, ledger: Ledger) -> None:
     assert looking.stdout
     assert json.loads(looking.stdout.readline())["progress"] == 0
 
-    ledger.apply(job.id, events.Progressed(60), clock())
+    ledger.apply(job.id, events.Progressed(60), wall_clock())
     assert json.loads(looking.stdout.readline())["progress"] == 60
-    ledger.apply(job.id, events.Failed(events.Reason.INPUT, "no"), clock())
+    ledger.apply(job.id, events.Failed(events.Reason.INPUT, "no"), wall_clock())
     rest, _ = looking.communicate(timeout=PATIENCE_S)
 
     assert (looking.returncode, json.loads(rest)["status"]) == (0, "failed")
@@ -507,9 +507,9 @@ def test_the_client_follows_each_change(client: Client, ledger: Ledger) -> None:
     told = client.follow(job.id, every_s=0.01)
 
     assert next(told)["status"] == "running"
-    ledger.apply(job.id, events.Progressed(60), clock())
+    ledger.apply(job.id, events.Progressed(60), wall_clock())
     assert next(told)["progress"] == 60
-    ledger.apply(job.id, events.Failed(events.Reason.INPUT, "no"), clock())
+    ledger.apply(job.id, events.Failed(events.Reason.INPUT, "no"), wall_clock())
     assert next(told)["status"] == "failed"
     assert list(told) == []
 

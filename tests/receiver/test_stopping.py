@@ -21,7 +21,7 @@ from receiver_steps import TEXT
 
 from rushes.shared.domain.job import State
 from rushes.shared.ledger.ledger import Ledger
-from rushes.shared.services import clock
+from rushes.shared.ledger.shared_clock import wall_clock
 
 NEVER_S = 600
 BODY = json.dumps(TEXT).encode()
@@ -105,7 +105,7 @@ def test_a_request_under_way_is_answered_before_the_end(server: Server) -> None:
 
 
 def test_a_stream_ends_whole_and_at_once(server: Server, ledger: Ledger) -> None:
-    job = job_in(State.RUNNING, {"provider": "evolink", "callback": True}, created_at=clock())
+    job = job_in(State.RUNNING, {"provider": "evolink", "callback": True}, created_at=wall_clock())
     ledger.create(job)
     with server.connected() as connection, ExitStack() as opened:
         connection.sendall(head("GET", f"/v1/jobs/{job.id}/events"))

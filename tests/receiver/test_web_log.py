@@ -12,7 +12,7 @@ from receiver_steps import KEYS, TEXT, callback_path, secret_in
 
 from rushes.shared.domain.job import State
 from rushes.shared.ledger.ledger import Ledger
-from rushes.shared.services import clock
+from rushes.shared.ledger.shared_clock import wall_clock
 
 PROMPT, STRANGERS_KEY = "a prompt of acme's own", "key-of-somebody-new"
 
@@ -27,7 +27,7 @@ def server(served_redis_url: str, tmp_path_factory: pytest.TempPathFactory) -> I
 
 
 def test_nothing_secret_is_in_the_log_of_requests(server: Server, ledger: Ledger) -> None:
-    job = job_in(State.RUNNING, {"provider": "evolink", "callback": True}, created_at=clock(), route=("evolink",))
+    job = job_in(State.RUNNING, {"provider": "evolink", "callback": True}, created_at=wall_clock(), route=("evolink",))
     ledger.create(job)
     path = callback_path(job)
     stranger = {"Authorization": f"Bearer {STRANGERS_KEY}"}

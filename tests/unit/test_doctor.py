@@ -26,9 +26,9 @@ from rushes.shared.ledger.connection import connect
 from rushes.shared.ledger.ledger import Ledger
 from rushes.shared.ledger.redis_store import RedisStore
 from rushes.shared.ledger.server_info import Server, server
+from rushes.shared.ledger.shared_clock import wall_clock
 from rushes.shared.operations import doctor, storage_checks
 from rushes.shared.operations.doctor import BAD, OK, WARN, Finding
-from rushes.shared.services import clock
 from rushes.shared.settings import load
 from rushes.shared.storage.s3_clients import BucketInfo
 
@@ -251,7 +251,7 @@ def test_a_clock_that_is_off_is_told(late_s: int, verdict: str) -> None:
     finding = storage_checks._clock(facts, now)
     assert (finding.verdict, f"{late_s} s" in finding.what) == (verdict, True)
     assert storage_checks._clock(BucketInfo("yesterday", None), now).verdict == WARN
-    assert clock() > 0
+    assert wall_clock() > 0
 
 
 def test_uploads_that_are_left_are_a_hint(examined: Any) -> None:
@@ -315,7 +315,7 @@ def test_the_command_tells_all_in_lines_or_json_and_ends_with_1_where_something_
 
 def test_a_paused_gateway_is_told_with_what_to_do(examined: Any, well: RedisServer) -> None:
     ledger = Ledger(RedisStore(connect(well.url, 5)), Policy())
-    ledger.gateways.strike("evolink", Reason.MOVED, None, clock())
+    ledger.gateways.strike("evolink", Reason.MOVED, None, wall_clock())
     found = examined()["gateway.evolink.pause"]
     ledger.gateways.resume("evolink", ["evolink"])
 
@@ -383,11 +383,11 @@ def test_a_balance_that_does_not_last_is_a_warning(examined: Any, account: str, 
     Account.answer = 200, b'{"success": true, "remain_balance": 1}'
     ledger = Ledger(RedisStore(connect(well.url, 5)), Policy())
     field = {"acme|apimart|actual": 7 * 10**8}
-    ledger.store.increase(keys.usage(day_of(clock())), field)
+    ledger.store.increase(keys.usage(day_of(wall_clock())), field)
     found = examined(
         APIMART_API_KEY="apimart-key-0123456789", APIMART_BASE_URL=account, RUSHES_EGRESS_ALLOW="127.0.0.0/8"
     )
-    ledger.store.forget(keys.usage(day_of(clock())), list(field))
+    ledger.store.forget(keys.usage(day_of(wall_clock())), list(field))
 
     finding = found["gateway.apimart.balance"]
     assert (finding.verdict, finding.what) == (WARN, "1 USD, for 1 day at this week's rate")
