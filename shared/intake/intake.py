@@ -17,7 +17,8 @@ from rushes.shared.domain.job import Job, Note, moment_ms
 from rushes.shared.http import HttpClient, NotSent
 from rushes.shared.intake.estimates import Estimate, gateway_estimates
 from rushes.shared.intake.schema import MOTION_MODELS, is_valid_utf8, validated
-from rushes.shared.ledger.ledger import Conflict, Ledger, NotWhole
+from rushes.shared.ledger.idempotency import Conflict, NotWhole
+from rushes.shared.ledger.ledger import Ledger
 from rushes.shared.providers.prices import PriceTable
 from rushes.shared.settings import Settings
 
