@@ -28,8 +28,8 @@ class Batches:
 
     def create(
         self, batch: Job, jobs: Sequence[Job], key: str | None = None, digest: str = "", guarded: bool = False
-    ) -> Job:
-        """Write a batch and its jobs, all or nothing; returns the batch, or the one that this key made first.
+    ) -> tuple[Job, bool]:
+        """Write a batch and its jobs, all or nothing; returns it and True, or the one that this key made first.
 
         Jobs of the same request that a lost ledger had paid for, and that were put back since, are taken over. Raises
         Conflict where the key came with another body, NotWhole where it is `guarded` and the ledger may have lost it.
@@ -43,10 +43,10 @@ class Batches:
             raise NotWhole(first)
         if first and not first.startswith(batch.id):
             first_id = first_id_of(first, digest)
-            return self.get(first_id) or replace(batch, id=first_id)
+            return self.get(first_id) or replace(batch, id=first_id), False
         for job in jobs:
             self._on_move(None, job, None)
-        return batch
+        return batch, True
 
     def _create(self, batch: Job, jobs: Sequence[Job], guarded: bool) -> str:
         waiting = [cheapest_wait.begun(job, self._policy) for job in jobs]
@@ -116,6 +116,13 @@ class Batches:
     def _jobs(self, ids: Sequence[str]) -> list[Job | None]:
         return [record.decode(text) if text else None for text in self._store.records(ids)]
 
+    def with_receipt(self, batch: Job) -> Job:
+        """A batch whose jobs have all ended, with its receipt; made from the jobs where it was not written yet."""
+        if batch_module.receipt(batch) is not None:
+            return batch
+        ended_at = self.counts(batch.id).get(batch_module.ENDED_AT, batch.created_at)
+        return batch_module.closed(batch, self.jobs(batch), ended_at)
+
     # --- moves
 
     def stop(self, batch_id: str) -> None:
@@ -124,9 +131,8 @@ class Batches:
 
     def close(self, batch: Job) -> Job:
         """Write the receipt of a batch whose jobs have all ended, once; returns the batch with it."""
-        ended_at = self.counts(batch.id).get(batch_module.ENDED_AT, batch.created_at)
         while batch_module.receipt(batch) is None:
-            closed = replace(batch_module.closed(batch, self.jobs(batch), ended_at), version=batch.version + 1)
+            closed = replace(self.with_receipt(batch), version=batch.version + 1)
             operation = secrets.token_hex(6)
             body = record.encode(closed, operation)
             (verdict,) = self._store.commit([Commit(batch.id, batch.version, operation, body, Writes())])

@@ -59,7 +59,11 @@ def write_batch_end(writes: Writes, batch_id: str, now: int) -> None:
 def gathered(writes: Writes) -> Writes:
     """The same commands, those of one kind on one key joined: a thousand new jobs are a few commands."""
     pairs: dict[tuple[str, int], dict[str, Any]] = {}
+    joined = Writes(writes.keys, [], writes.first_key)
     for command, number, *arguments in writes.commands:
+        if command not in JOINED:
+            joined.commands.append([command, number, *arguments])
+            continue
         members = pairs.setdefault((command, number), {})
         if command == "ZADD":
             members[arguments[1]] = arguments[0]
@@ -67,7 +71,6 @@ def gathered(writes: Writes) -> Writes:
             members[arguments[0]] = None
         else:
             members[arguments[0]] = members.get(arguments[0], 0) + arguments[1]
-    joined = Writes(writes.keys, [], writes.first_key)
     for (command, number), members in pairs.items():
         joined.commands += [[command, number, *arguments] for arguments in JOINED[command](members)]
     return joined

@@ -32,7 +32,7 @@ def new_batch(count: int = 3, budget_usd: Decimal | None = None, **terms: Any) -
 
 
 def taken_batch(ledger: Ledger, count: int = 3, budget_usd: Decimal | None = None, **terms: Any) -> Job:
-    return ledger.batches.create(*new_batch(count, budget_usd, **terms))
+    return ledger.batches.create(*new_batch(count, budget_usd, **terms))[0]
 
 
 def caps(budget: int | None = None) -> Caps:

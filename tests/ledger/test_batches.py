@@ -47,7 +47,7 @@ def due(ledger: Ledger, now: int = NOW) -> list[str]:
 
 def test_a_batch_and_its_jobs_stand_there_together(ledger: Ledger) -> None:
     made, jobs = new_batch(3)
-    assert ledger.batches.create(made, jobs) == made
+    assert ledger.batches.create(made, jobs) == (made, True)
     assert ledger.batches.get(made.id) == made
     assert ledger.batches.jobs(made) == jobs
     assert len(claim(ledger, submits(), NOW)) == 3
@@ -76,8 +76,8 @@ def _emptied(store: RedisStore) -> RedisStore:
 def test_the_same_key_and_body_answer_with_the_first_batch(ledger: Ledger) -> None:
     made, jobs = new_batch(2)
     ledger.batches.create(made, jobs, "order-7", DIGEST)
-    found = ledger.batches.create(*new_batch(2), "order-7", DIGEST)
-    assert found == ledger.batches.get(made.id)
+    found, is_new = ledger.batches.create(*new_batch(2), "order-7", DIGEST)
+    assert (found, is_new) == (ledger.batches.get(made.id), False)
     assert ledger.overview.counts("acme")[State.QUEUED] == 2
     assert ledger.batches.find_by_key("acme", "order-7", DIGEST) == found
     assert [each.id for each in ledger.batches.newest("acme", 9)] == [made.id]
@@ -93,9 +93,9 @@ def test_the_same_key_with_another_body_is_a_conflict(ledger: Ledger) -> None:
 def test_a_batch_whose_answer_is_lost_is_taken_once(store: Store) -> None:
     twice: Any = Twice(store)
     made, jobs = new_batch(3)
-    assert Ledger(twice, POLICY).batches.create(made, jobs).id == made.id
+    assert Ledger(twice, POLICY).batches.create(made, jobs)[0].id == made.id
     once = contents(store)
-    assert Ledger(store, POLICY).batches.create(made, jobs).id == made.id
+    assert Ledger(store, POLICY).batches.create(made, jobs)[0].id == made.id
     assert contents(store) == once
     assert once["{rushes}:tally"]["created"] == "3"
 
@@ -117,7 +117,7 @@ def test_a_batch_of_which_redis_refuses_a_write_is_not_there(redis_store: RedisS
     finally:
         client.config_set("maxmemory", "0")
     assert contents(redis_store) == {}
-    assert Ledger(redis_store, POLICY).batches.create(made, jobs, "order-7", DIGEST).id == made.id
+    assert Ledger(redis_store, POLICY).batches.create(made, jobs, "order-7", DIGEST)[0].id == made.id
 
 
 def test_a_thousand_jobs_are_taken_in_one_program(redis_store: RedisStore) -> None:
@@ -141,7 +141,7 @@ def test_a_repeat_after_a_loss_takes_over_what_was_put_back(ledger: Ledger) -> N
     ledger._create(lost(jobs, 1))
     ledger.restore_key(lost(jobs, 2), NOW)  # it has ended: its manifest is in the bucket
     again, others = new_batch(3)
-    found = ledger.batches.create(again, others, "order-7", DIGEST)
+    found, _ = ledger.batches.create(again, others, "order-7", DIGEST)
     assert found.id == made.id
     assert batch.job_ids(found) == [others[0].id, jobs[1].id]
     assert ledger.overview.counts("acme")[State.QUEUED] == 2
@@ -152,7 +152,7 @@ def test_a_repeat_after_a_loss_takes_over_what_was_put_back(ledger: Ledger) -> N
 def test_a_repeat_of_which_nothing_is_left_to_make_is_closed_at_once(ledger: Ledger) -> None:
     _, jobs = new_batch(1)
     ledger.restore_key(lost(jobs, 0), NOW)
-    found = ledger.batches.create(*new_batch(1), "order-7", DIGEST)
+    found, _ = ledger.batches.create(*new_batch(1), "order-7", DIGEST)
     assert ledger.overview.counts("acme")[State.QUEUED] == 0
     assert batch.job_ids(found) == []
     assert due(ledger) == [found.id]
