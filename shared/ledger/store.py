@@ -24,6 +24,10 @@ class Writes:
     keys: list[str] = field(default_factory=list)
     commands: list[list[Any]] = field(default_factory=list)
     first_key: int = 2
+    _numbers: dict[str, int] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self._numbers.update((key, at) for at, key in enumerate(self.keys, self.first_key))
 
     def add(self, command: str, key: str, *arguments: Any) -> None:
         self.commands.append([command, self.number(key), *arguments])
@@ -33,9 +37,10 @@ class Writes:
         self.commands.append(["WHEN", self.number(counts), field, value, [command, self.number(key), *arguments]])
 
     def number(self, key: str) -> int:
-        if key not in self.keys:
+        if key not in self._numbers:
             self.keys.append(key)
-        return self.keys.index(key) + self.first_key
+            self._numbers[key] = len(self.keys) - 1 + self.first_key
+        return self._numbers[key]
 
 
 @dataclass(frozen=True, slots=True)

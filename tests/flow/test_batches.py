@@ -12,7 +12,9 @@ from outsiders import Listener
 from standardwebhooks import Webhook
 from world import Died, World, why
 
-from rushes.shared.domain.job import State
+from rushes.shared.domain.job import Chore, State
+from rushes.shared.ledger import keys
+from rushes.shared.operations.auditor import whole_round
 
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 CLIP_USD = Decimal("0.1899")  # what apimodels takes for the text request
@@ -139,7 +141,8 @@ def test_a_worker_that_dies_while_it_tells_the_caller_loses_nothing(
     assert json.loads(letter.body)["data"]["receipt"]
 
 
-def test_a_process_that_dies_before_the_batch_is_written_leaves_nothing(world: World) -> None:
+def test_a_process_that_dies_before_the_batch_is_written_leaves_nothing(open_world: Callable[..., World]) -> None:
+    world = open_world(RUSHES_JOURNAL="false")
     with world.before(world.ledger.store, "create_batch", world.die), suppress(Died):
         batch_of(world, 3, key="order-7")
     assert world.step() == 0
@@ -148,7 +151,10 @@ def test_a_process_that_dies_before_the_batch_is_written_leaves_nothing(world: W
     assert len(world.bills()) == 3
 
 
-def test_a_process_that_dies_before_it_answers_is_asked_again_and_nothing_is_made_twice(world: World) -> None:
+def test_a_process_that_dies_before_it_answers_is_asked_again_and_nothing_is_made_twice(
+    open_world: Callable[..., World],
+) -> None:
+    world = open_world(RUSHES_JOURNAL="false")
     with world.after(world.ledger.store, "create_batch", world.die), suppress(Died):
         batch_of(world, 3, key="order-7")
     world.step()
@@ -167,3 +173,31 @@ def test_a_batch_leaves_the_ledger_with_its_last_job(open_world: Callable[..., W
     assert world.api("GET", f"/v1/batches/{batch['id']}").status_code == 404
     assert world.api("GET", "/v1/batches").json["data"] == []
     assert not [name for name in world.redis.scan_iter() if "batch" in name]
+
+
+def found(world: World) -> set[tuple[str, bool]]:
+    return {(finding.what, finding.repaired) for finding in whole_round(world.services)}
+
+
+def test_an_audit_counts_the_jobs_of_a_batch_anew(world: World) -> None:
+    batch = batch_of(world, 3, max_cost_usd="2")
+    world.step()
+    assert found(world) == set()
+    before = now(world, batch["id"])
+    world.redis.hincrby(keys.batch_counts(batch["id"]), "held", 7)
+    world.redis.hdel(keys.batch_counts(batch["id"]), "running")
+    assert found(world) == {("batch", True)}
+    assert now(world, batch["id"]) == before
+    assert found(world) == set()
+
+
+def test_an_audit_makes_a_batch_due_that_stands_nowhere(world: World) -> None:
+    batch = batch_of(world, 1)
+    world.api("POST", f"/v1/batches/{batch['id']}/cancel")
+    world.redis.zrem(keys.due("notify"), batch["id"])
+    assert found(world) == {("nowhere", True)}
+    world.exhaust()
+    record = world.ledger.batches.get(batch["id"])
+    assert record is not None
+    assert record.chores == (Chore.RETIRE,)
+    assert found(world) == set()
