@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 
@@ -15,6 +16,8 @@ from world import Died, World, why
 from rushes.shared.domain.job import Chore, State
 from rushes.shared.ledger import keys
 from rushes.shared.operations.auditor import whole_round
+from rushes.shared.operations.recovery import recover
+from rushes.worker.gateway_choice import route_estimates
 
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 CLIP_USD = Decimal("0.1899")  # what apimodels takes for the text request
@@ -201,3 +204,38 @@ def test_an_audit_makes_a_batch_due_that_stands_nowhere(world: World) -> None:
     assert record is not None
     assert record.chores == (Chore.RETIRE,)
     assert found(world) == set()
+
+
+def mark_as_whole(world: World) -> None:
+    """As a scheduler does once ledger and journal were compared."""
+    world.ledger.continuity.set_mark(world.ledger.continuity.server(), world.clock())
+
+
+def test_a_repeat_after_a_loss_makes_what_is_missing_and_pays_for_nothing_twice(
+    open_world: Callable[..., World],
+) -> None:
+    world = open_world(RUSHES_S3_PREFIX="a-journal-of-its-own/")
+    mark_as_whole(world)
+    batch = batch_of(world, 3, key="order-7", max_cost_usd="2")
+    world.perform(world.claim()[:1])
+    world.services.journal.flush()
+    world.redis.flushdb()
+    recover(world.services)
+    mark_as_whole(world)
+    again = batch_of(world, 3, key="order-7", max_cost_usd="2")
+    done = ended(world, again["id"])
+
+    assert again["id"] == batch["id"]
+    assert done["job_ids"][0] == batch["job_ids"][0]
+    assert [line["status"] for line in done["receipt"]] == ["completed"] * 3
+    assert len(world.bills()) == 3
+    assert Decimal(done["cost_usd"]) == 3 * CLIP_USD
+    assert found(world) == set()
+
+
+def test_under_a_budget_no_gateway_is_asked_whose_price_became_unknown(world: World) -> None:
+    job = world.job(world.submit(world.request_for("newapi")))
+    under_budget = replace(job, batch_budget_usd=Decimal(1))
+
+    assert [estimate.able for estimate in route_estimates(job, None, world.services)] == [True]
+    assert [estimate.able for estimate in route_estimates(under_budget, None, world.services)] == [False]
