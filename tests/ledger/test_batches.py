@@ -304,3 +304,11 @@ def test_tenants_see_their_own_batches_newest_first(ledger: Ledger) -> None:
     assert [each.id for each in ledger.batches.newest("acme", 9)] == [second.id, first.id]
     assert [each.id for each in ledger.batches.newest(None, 9, second.id)] == [first.id]
     assert ledger.batches.newest("rival", 9) == []
+
+
+def test_a_receipt_is_written_although_another_worker_opened_the_ticket_meanwhile(ledger: Ledger) -> None:
+    made = taken_batch(ledger, 1)
+    end_all(ledger, batch.job_ids(made))
+    ledger.open_tickets(claim(ledger, NOTIFY, NOW), NOW)
+    assert ledger.batches.close(made) == ledger.batches.get(made.id)
+    assert batch.receipt(ledger.batches.close(made)) is not None
