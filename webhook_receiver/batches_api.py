@@ -62,7 +62,7 @@ def create() -> Response:
     receipt = batches.accept(services().intake, body, caller.tenant, key, services().now(), trace)
     response = batch_response(receipt.batch)
     response.status_code = 200 if receipt.replayed else 202
-    response.headers["Location"] = f"/v1/batches/{receipt.batch.id}"
+    response.headers["Location"] = f"{request.script_root}/v1/batches/{receipt.batch.id}"
     if receipt.replayed:
         response.headers["Idempotent-Replayed"] = "true"
     return response

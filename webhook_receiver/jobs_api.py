@@ -335,7 +335,9 @@ def body_to_send(provider: str, body: dict[str, Any], seconds: Decimal | None) -
 def visible_job(job_id: str, caller: Caller) -> Job:
     """The job of an id, whole or short, if the caller may see it; 404 for an unknown job and another tenant's alike."""
     ledger = services().ledger
-    job = (None if is_batch(job_id) else ledger.get(job_id)) or ledger.overview.find(caller.scope, job_id, services().now())
+    job = (None if is_batch(job_id) else ledger.get(job_id)) or ledger.overview.find(
+        caller.scope, job_id, services().now()
+    )
     if job is None or caller.scope not in (None, job.tenant):
         raise NotFound("There is no such job.")
     return job

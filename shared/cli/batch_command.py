@@ -13,14 +13,35 @@ import click
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from rushes.shared.cli.output import FAILED, StillWaiting, as_json, json_option, print_result, print_table
+from rushes.shared.cli.output import FAILED, StillWaiting, as_json, print_result
 from rushes.shared.cli.progress import handle_ctrl_c
+from rushes.shared.cli.tables import Column, print_table, table_options
 from rushes.shared.client import ENDED, Batch, BatchSummary, Client, Unreachable
 
 PREFIX = "batch_"
 LOOK_S = 1.0
 # While the service does not answer, a batch is looked at for so long before the command ends.
 PATIENCE_S = 60
+RECEIPT_COLUMNS = (
+    Column("job"),
+    Column("status"),
+    Column("gateway", importance=1),
+    Column("estimated USD", importance=3, right=True),
+    Column("USD", right=True),
+    Column("wasted USD", importance=2, right=True),
+    Column("error", importance=1),
+)
+BATCH_COLUMNS = (
+    Column("id"),
+    Column("status"),
+    Column("jobs", right=True),
+    Column("completed", importance=2, right=True),
+    Column("failed", importance=1, right=True),
+    Column("canceled", importance=3, right=True),
+    Column("USD", right=True),
+    Column("budget", importance=1, right=True),
+    Column("created", importance=4),
+)
 
 
 def is_batch(given_id: str) -> bool:
@@ -43,7 +64,7 @@ def jobs_of(file: TextIO) -> list[dict[str, Any]]:
     return jobs
 
 
-@click.command()
+@click.command(short_help="Submit every job of a file, all or none.")
 @click.argument("file", type=click.File(encoding="utf-8"))
 @click.option("--max-cost-usd", help="No job is submitted that would bring the batch over this.")
 @click.option("--start-before", help="A job that has not begun by this moment (ISO 8601) ends canceled.")
@@ -52,7 +73,7 @@ def jobs_of(file: TextIO) -> list[dict[str, Any]]:
 @click.option("--wait", is_flag=True, help="Wait until all have ended, with a progress bar; prints the receipt.")
 @click.option("--timeout", "timeout_s", type=click.FloatRange(min=0), help="Wait at most this long, in seconds.")
 @click.option("--idempotency-key", help="A file that is sent again with the same key gives the same batch.")
-@json_option
+@table_options
 def batch(file: TextIO, wait: bool, timeout_s: float | None, idempotency_key: str | None, **terms: Any) -> None:
     """Submit every job of FILE (a JSON object a line), all or none; prints the id of the batch."""
     client = Client.connect()
@@ -115,21 +136,20 @@ def progress_text(seen: BatchSummary) -> str:
 
 def print_receipt(ended: Batch) -> None:
     """The receipt as a table; with `--json` the batch."""
-    names = ("job", "status", "gateway", "estimated USD", "USD", "wasted USD", "error")
     fields = ("job_id", "status", "provider", "estimated_cost_usd", "cost_usd", "wasted_cost_usd", "error")
     lines: list[Any] = [*(ended["receipt"] or ())]
-    print_table(ended, names, [[line[field] for field in fields] for line in lines])
+    print_table(ended, RECEIPT_COLUMNS, [[line[field] for field in fields] for line in lines])
 
 
 @click.command("batches")
 @click.option("--limit", default=20, show_default=True)
 @click.option("--cursor", help="`next_cursor` of the previous page.")
-@json_option
+@table_options
 def list_batches(**query: Any) -> None:
     """List batches, newest first."""
     page = Client.connect().batch_page(**query)
-    names = ("id", "status", "jobs", "completed", "failed", "canceled", "cost USD", "budget USD", "created")
-    print_table(page, names, [_row(each) for each in page["data"]])
+    rows = [_row(each) for each in page["data"]]
+    print_table(page, BATCH_COLUMNS, rows, empty="There are no batches. To submit one: rushes batch --help")
 
 
 def _row(each: BatchSummary) -> tuple[Any, ...]:

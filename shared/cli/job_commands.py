@@ -48,7 +48,7 @@ def submit(file: TextIO | None, wait: bool, timeout_s: float | None, idempotency
         print_result(job, job["id"])
 
 
-@click.command(short_help="Wait for a job's end, with a progress bar.")
+@click.command(short_help="Wait for the end of a job or a batch, with a progress bar.")
 @JOB
 @TIMEOUT
 @json_option

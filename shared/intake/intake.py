@@ -72,9 +72,7 @@ class Intake:
         self.check_key(key)
         try:
             request = self.request(body)
-            job = self.job(
-                request, self.able_estimates(request, tenant), tenant, now, trace_context.parse(traceparent)
-            )
+            job = self.job(request, self.able_estimates(request, tenant), tenant, now, trace_context.parse(traceparent))
         except Unacceptable:  # the same request may have been accepted before, when other gateways were enabled
             if first := self.first_job(tenant, key, digest(body)):
                 return Receipt(first, replayed=True)

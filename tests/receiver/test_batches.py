@@ -201,3 +201,16 @@ def test_a_get_of_a_batch_does_not_read_its_jobs(web: Web) -> None:
     counting.calls.clear()
     looked.acme.get(f"/v1/batches/{document['id']}")
     assert counting.calls == ["records", "counters"]
+
+
+def test_each_job_has_what_the_batch_says_unless_it_says_its_own(web: Web) -> None:
+    terms = {"start_before": "2027-01-01T00:00:00Z", "priority": 7}
+    document = taken(web, TEXT, {**TEXT, "priority": 2}, **terms)
+    first, second = (web.now(job_id).request for job_id in document["job_ids"])
+
+    assert {name: first[name] for name in terms} == terms
+    assert (second["priority"], second["start_before"]) == (2, terms["start_before"])
+    assert {name: document[name] for name in terms} == terms
+    clash = {**TEXT, "not_before": "2027-02-01T00:00:00Z"}
+    assert fields_of(post(web.acme, TEXT, clash, **terms)) == {"jobs.1.start_before"}
+    assert fields_of(post(web.acme, TEXT, priority=17, start_before="soon")) == {"priority", "start_before"}
