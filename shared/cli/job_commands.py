@@ -123,7 +123,7 @@ def retry(job_id: str, idempotency_key: str | None) -> None:
     print_result(new_job, new_job["id"])
 
 
-@click.command()
+@click.command(short_help="Cancel what was not sent to a gateway yet.")
 @JOB
 @json_option
 def cancel(job_id: str) -> None:

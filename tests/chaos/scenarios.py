@@ -71,9 +71,9 @@ SCENARIOS: dict[str, Scenario] = {
     "link dead": Scenario(order(text, provider="newapi"), (SubmitCase(lasts_s=2, dead_links=1),)),
     "a batch over its budget": Scenario(
         order(text, provider="apimodels"),
-        batch_of=3,
-        terms={"max_cost_usd": "0.40", "callback_url": CALLER},
-        ends={"completed": 2, "canceled": 1},
+        batch_of=2,
+        terms={"max_cost_usd": "0.20", "callback_url": CALLER},
+        ends={"completed": 1, "canceled": 1},
     ),
     "caller told at the second try": Scenario(order(text, provider="newapi", callback_url=CALLER), odd=("tell", "500")),
 }
