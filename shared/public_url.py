@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 RECEIVER_PATHS = frozenset(
     [
         *("v1", "callbacks", "healthz", "readyz", "metrics", "docs", "openapi.json", "assets"),
-        *("jobs", "new", "gateways", "spend", "alerts", "quarantine", "sign-in", "sign-out", "console"),
+        *("jobs", "batches", "new", "gateways", "spend", "alerts", "quarantine", "sign-in", "sign-out", "console"),
     ]
 )
 

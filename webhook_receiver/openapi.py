@@ -61,6 +61,7 @@ ERRORS: dict[int, tuple[str, Headers]] = {
 IN_PATH: dict[str, dict[str, Any]] = {
     "job_id": {"description": "The job's `id`.", "schema": {"type": "string"}},
     "provider": {"description": "The gateway that calls.", "schema": openapi_request.GATEWAY},
+    "batch_id": {"description": "The batch's `id`.", "schema": {"type": "string"}},
     "name": {"description": "The gateway.", "schema": {"type": "string"}},
     "callback_id": {"description": "The `id` of the callback in the quarantine.", "schema": {"type": "string"}},
     "token": {"description": "Proves that Rushes gave this address to the gateway.", "schema": {"type": "string"}},
@@ -118,26 +119,22 @@ def query(name: str, description: str, **schema: Any) -> dict[str, Any]:
     return {"in": "query", "name": name, "description": description, "schema": schema, **empty}
 
 
-NOTICES = {
-    "ended": {
-        "{$request.body#/callback_url}": {
-            "post": {
-                "summary": "The end of a job, signed under Standard Webhooks; sent again for a day until a 2xx.",
-                "parameters": [
-                    {
-                        "in": "header",
-                        "name": f"webhook-{name}",
-                        "required": name != "signature",
-                        "schema": {"type": "string"},
-                    }
-                    for name in ("id", "timestamp", "signature")
-                ],
-                "requestBody": {"required": True, "content": content(openapi_responses.Notice)},
-                "responses": {"2XX": {"description": "Received."}},
-            }
-        }
+def notices(what: str, schema: Any) -> dict[str, Any]:
+    """The notification to `callback_url` at the end of `what`."""
+    parameters = [
+        {"in": "header", "name": f"webhook-{name}", "required": name != "signature", "schema": {"type": "string"}}
+        for name in ("id", "timestamp", "signature")
+    ]
+    notice = {
+        "summary": f"The end of a {what}, signed under Standard Webhooks; sent again for a day until a 2xx.",
+        "parameters": parameters,
+        "requestBody": {"required": True, "content": content(schema)},
+        "responses": {"2XX": {"description": "Received."}},
     }
-}
+    return {"ended": {"{$request.body#/callback_url}": {"post": notice}}}
+
+
+NOTICES = notices("job", openapi_responses.Notice)
 
 
 def documented_blueprints(blueprints: Iterable[Any]) -> tuple[Blueprint, ...]:

@@ -8,9 +8,12 @@ from __future__ import annotations
 import re
 from typing import Any
 
+from marshmallow import fields
+
 from rushes.shared.domain.job import PRIORITY
 from rushes.shared.http.address_guard import INTERNAL_NAMES
 from rushes.shared.intake import schema
+from rushes.shared.intake.batches import BatchRequest
 from rushes.shared.providers import PROVIDERS
 
 GATEWAYS = list(PROVIDERS)
@@ -117,7 +120,7 @@ def field_rules(_: Any, field: Any, **__: Any) -> dict[str, Any]:
     kind = next((KINDS[base] for base in type(field).__mro__ if base in KINDS), {})
     if schema.CHECK_NOT_BLANK in field.validators:
         kind = {**kind, "pattern": f"^{schema.NOT_BLANK}$"}
-    if not isinstance(field.parent, schema.JobRequest):
+    if not isinstance(field.parent, (schema.JobRequest, BatchRequest)):
         return kind
     # An accepted request may hold an address that only RUSHES_EGRESS_ALLOW permits.
     reachable = {} if isinstance(field.parent, AcceptedRequest) else URLS.get(type(field), {})
@@ -127,6 +130,8 @@ def field_rules(_: Any, field: Any, **__: Any) -> dict[str, Any]:
 
 class AcceptedRequest(schema.JobRequest):
     """The request as it was accepted, with its defaults."""
+
+    batch = fields.String(metadata={"description": "The batch that it was taken with, or a word to find it by."})
 
 
 # --- the rules that span fields: one schema for each valid combination

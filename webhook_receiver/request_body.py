@@ -11,27 +11,32 @@ from werkzeug.exceptions import RequestEntityTooLarge
 from rushes.shared.intake.intake import Unacceptable
 
 BODY_BYTES = 1 << 20
+# A batch holds up to a thousand requests.
+BATCH_BODY_BYTES = 8 << 20
 # For each piece of a body: a caller who is gone must not hold a thread.
 STALL_S = 10.0
 
 
-def json_body() -> Any:
-    """The body as JSON; raises Unacceptable 415 for another media type, 400 where it is not JSON."""
+def json_body(limit_bytes: int = BODY_BYTES) -> Any:
+    """The body as JSON; raises Unacceptable 415 for another media type, 400 where it is not JSON.
+
+    Raises RequestEntityTooLarge over `limit_bytes`.
+    """
     if request.mimetype != "application/json" and not request.mimetype.endswith("+json"):
         raise Unacceptable("unsupported_media_type", "The body is not application/json.", 415)
-    return parse_json(raw_body(), UNIQUE_KEYS)
+    return parse_json(raw_body(limit_bytes), UNIQUE_KEYS)
 
 
-def raw_body() -> bytes:
+def raw_body(limit_bytes: int = BODY_BYTES) -> bytes:
     """The body as bytes; raises RequestEntityTooLarge, and Unacceptable where it did not come whole.
 
     Werkzeug's own limit cuts a body that gives no length, and takes it for a whole one (seen with 3.1.9).
     """
     length = request.content_length
-    if length is not None and length > BODY_BYTES:
+    if length is not None and length > limit_bytes:
         raise RequestEntityTooLarge
-    body = read_body(BODY_BYTES + 1 if length is None else length)
-    if len(body) > BODY_BYTES:
+    body = read_body(limit_bytes + 1 if length is None else length)
+    if len(body) > limit_bytes:
         raise RequestEntityTooLarge
     if len(body) < (length or 0):
         raise incomplete_body()

@@ -18,7 +18,7 @@ from collections.abc import Mapping
 import structlog
 
 from rushes.shared.domain import schedule
-from rushes.shared.ledger.ledger import IDEMPOTENCY_S
+from rushes.shared.ledger.idempotency import IDEMPOTENCY_S
 from rushes.shared.ledger.store import LedgerUnavailable
 from rushes.shared.operations.recovery import Report, recover
 from rushes.shared.services import Services

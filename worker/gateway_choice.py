@@ -9,7 +9,7 @@ from typing import Any
 from rushes.shared.domain import cheapest_wait, events
 from rushes.shared.domain.events import Event, Reason
 from rushes.shared.domain.job import Error, Job
-from rushes.shared.intake.estimates import Estimate
+from rushes.shared.intake.estimates import Estimate, with_known_price
 from rushes.shared.intake.intake import length_s
 from rushes.shared.ledger.submits import CapReached
 from rushes.shared.services import Services
@@ -24,6 +24,7 @@ def duration_s(request: Mapping[str, Any], inputs: Mapping[str, Any]) -> Decimal
 def route_estimates(job: Job, seconds: Decimal | None, services: Services) -> list[Estimate]:
     """The estimates of the gateways on the job's route."""
     estimates = services.intake.estimates(job.request, job.tenant, seconds)
+    estimates = with_known_price(estimates) if job.batch_budget_usd is not None else estimates
     return [estimate for estimate in estimates if estimate.provider in job.route]
 
 
@@ -82,6 +83,10 @@ def defer_for_cap(job: Job, reached: CapReached, able: Sequence[Estimate], servi
         return events.Barred(Error("budget_exceeded", f"this submit would pass the tenant's budget of the {period}"))
     if reached.cap == "deadline":
         return events.Expired()
+    if reached.cap == "batch":
+        return events.Canceled(Error("budget_exceeded", "this submit would pass the max_cost_usd of its batch"))
+    if reached.cap == "stopped":
+        return events.Canceled()
     if reached.cap == "whole":
         return events.Deferred(reached.until, "waits until the ledger was compared with the journal")
     return events.Deferred(job.due_at or job.created_at, f"waits for the {reached.cap} cap")

@@ -9,7 +9,7 @@ from functools import partial
 
 import structlog
 
-from rushes.shared.domain import events, schedule
+from rushes.shared.domain import batch, events, schedule
 from rushes.shared.domain.events import Event
 from rushes.shared.domain.http_messages import Request, Response
 from rushes.shared.domain.job import Chore, Job, State
@@ -258,8 +258,11 @@ def run_chore(job: Job, lease: Lease, services: Services) -> Event | None:
 
 
 def retire(job: Job, services: Services) -> None:
-    """Remove an ended job from the ledger; it stays in the bucket."""
-    services.ledger.retire(job)
+    """Remove an ended job, or a batch, from the ledger; clips and manifests stay in the bucket."""
+    if batch.is_batch(job.id):
+        services.ledger.batches.retire(job)
+    else:
+        services.ledger.retire(job)
 
 
 BATCHES = {"poll": poll_all, "submit": submit_all, "archive": archive_all}

@@ -211,6 +211,7 @@ def submit_caps(job: Job, estimate: Estimate, gateway: GatewaySettings, services
         money.units(estimate.estimated_usd),
         None if monthly is None else money.units(monthly),
         tenant.max_in_flight,
+        None if job.batch_budget_usd is None else money.units(job.batch_budget_usd),
     )
 
 

@@ -9,6 +9,7 @@ from typing import Any, TextIO
 import click
 
 from rushes.shared.cli import short_forms
+from rushes.shared.cli.batch_command import is_batch, wait_for_batch
 from rushes.shared.cli.job_options import completions, job_options, request_of
 from rushes.shared.cli.output import json_option, print_result
 from rushes.shared.cli.progress import changes, handle_ctrl_c, wait_for_end
@@ -47,13 +48,14 @@ def submit(file: TextIO | None, wait: bool, timeout_s: float | None, idempotency
         print_result(job, job["id"])
 
 
-@click.command(short_help="Wait for a job's end, with a progress bar.")
+@click.command(short_help="Wait for the end of a job or a batch, with a progress bar.")
 @JOB
 @TIMEOUT
 @json_option
 def watch(job_id: str, timeout_s: float | None) -> None:
-    """Wait for a job's end, with a progress bar; then prints where its clip is."""
-    wait_for_end(Client.connect(), job_id, timeout_s)
+    """Wait for the end of a job or a batch, with a progress bar; then prints the job, or the batch's receipt."""
+    follow = wait_for_batch if is_batch(job_id) else wait_for_end
+    follow(Client.connect(), job_id, timeout_s)
 
 
 @click.command(short_help="Print a line for each change of a job, until its end.")
@@ -106,8 +108,9 @@ def _job_row(job: Job) -> tuple[Any, ...]:
 @JOB
 @json_option
 def show(job_id: str) -> None:
-    """Print a job as JSON."""
-    print_result(Client.connect().get(job_id))
+    """Print a job or a batch as JSON."""
+    client = Client.connect()
+    print_result(client.get_batch(job_id) if is_batch(job_id) else client.get(job_id))
 
 
 @click.command(short_help="Submit the request of a failed job again, as a new job.")
@@ -120,12 +123,17 @@ def retry(job_id: str, idempotency_key: str | None) -> None:
     print_result(new_job, new_job["id"])
 
 
-@click.command()
+@click.command(short_help="Cancel what was not sent to a gateway yet.")
 @JOB
 @json_option
 def cancel(job_id: str) -> None:
-    """Cancel a job that was not sent to a gateway yet."""
-    job = Client.connect().cancel(job_id)
+    """Cancel a job that was not sent to a gateway yet; of a batch all such jobs."""
+    client = Client.connect()
+    if is_batch(job_id):
+        batch = client.cancel_batch(job_id)
+        print_result(batch, f"{batch['id']}: {batch['counts']['canceled']} canceled")
+        return
+    job = client.cancel(job_id)
     print_result(job, f"{job['id']} is {job['status']}")
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from types import TracebackType
 from typing import Any, cast
 from urllib.parse import quote
@@ -12,7 +12,19 @@ from urllib.parse import quote
 import requests
 
 from rushes.shared.client import events
-from rushes.shared.client.documents import Action, Estimate, Event, Gateway, Job, Line, Model, Page, Used
+from rushes.shared.client.documents import (
+    Action,
+    Batch,
+    BatchPage,
+    Estimate,
+    Event,
+    Gateway,
+    Job,
+    Line,
+    Model,
+    Page,
+    Used,
+)
 from rushes.shared.client.errors import ApiError, RateLimited, Unreachable
 from rushes.shared.client.transport import Call, Timeout, Transport
 
@@ -26,6 +38,10 @@ Estimates = list[Estimate]
 Gateways = list[Gateway]
 Models = list[Model]
 UsedDays = list[Used]
+
+
+def _batch_path(batch_id: str, call: str = "") -> str:
+    return f"/v1/batches/{quote(batch_id, safe='')}{call}"
 
 
 def _path(job_id: str, call: str = "") -> str:
@@ -128,6 +144,29 @@ class Client:
         return cast(
             Job, self._post(_path(job_id, "/resolve"), {"action": action, **({"task_id": task_id} if task_id else {})})
         )
+
+    # --- batches
+
+    def submit_batch(
+        self, jobs: Sequence[Mapping[str, Any]], idempotency_key: str | None = None, **terms: Any
+    ) -> Batch:
+        """Submit jobs together, all or none. Sent again with the same key, it returns the same batch.
+
+        `terms` are the fields of the batch: `max_cost_usd`, `callback_url`, `metadata`, …
+        """
+        return cast(Batch, self._post("/v1/batches", {"jobs": [*jobs], **terms}, idempotency_key))
+
+    def get_batch(self, batch_id: str) -> Batch:
+        """The batch as it is now; `receipt` once all of its jobs have ended."""
+        return cast(Batch, self._get(_batch_path(batch_id)))
+
+    def batch_page(self, limit: int | None = None, cursor: str | None = None) -> BatchPage:
+        """A page of batches, newest first."""
+        return cast(BatchPage, self._get("/v1/batches", {"limit": limit, "cursor": cursor}))
+
+    def cancel_batch(self, batch_id: str) -> Batch:
+        """Cancel the jobs of a batch that were not sent to a gateway yet."""
+        return cast(Batch, self._post(_batch_path(batch_id, "/cancel")))
 
     # --- the service
 

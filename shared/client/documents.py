@@ -78,6 +78,56 @@ class Page(TypedDict):
     next_cursor: str | None
 
 
+class ReceiptLine(TypedDict):
+    """What became of one job of a batch, and what it cost."""
+
+    job_id: str
+    status: Status | None
+    provider: str | None
+    error: str | None
+    estimated_cost_usd: str | None
+    cost_usd: str | None
+    wasted_cost_usd: str | None
+
+
+class BatchSummary(TypedDict):
+    """A batch as it stands in a list (CONTRACT.md, Batches)."""
+
+    id: str
+    object: str
+    status: Literal["running", "completed"]
+    tenant: str
+    jobs: int
+    counts: dict[Status, int]
+    errors: dict[str, int]
+    max_cost_usd: str | None
+    estimated_cost_usd: str
+    unpriced_jobs: int
+    reserved_cost_usd: str
+    cost_usd: str
+    wasted_cost_usd: str
+    seconds: float
+    canceled: bool
+    created_at: str
+    ended_at: str | None
+    callback_url: NotRequired[str]
+    metadata: dict[str, str]
+
+
+class Batch(BatchSummary):
+    """A batch with the ids of its jobs, and a line for each once all have ended."""
+
+    job_ids: list[str]
+    receipt: list[ReceiptLine] | None
+
+
+class BatchPage(TypedDict):
+    """Batches, newest first, and the cursor of the next page."""
+
+    data: list[BatchSummary]
+    next_cursor: str | None
+
+
 class Line(TypedDict):
     """One line of a job's history."""
 

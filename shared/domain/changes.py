@@ -55,6 +55,8 @@ class Change:
     """Gateway → what is no longer true of it."""
     wakes: bool = False
     """Whether the scheduler has something to do now."""
+    batch_end: tuple[str, int] | None = None
+    """A batch of which one more job has ended, and the moment (ms): it is due if that was its last."""
 
 
 def created(job: Job, policy: Policy) -> Change:
@@ -93,6 +95,7 @@ def moved(before: Job, after: Job, event: Event, now: int, policy: Policy) -> Ch
         counts=counts | learned,
         forgotten=forgotten,
         wakes=frees_a_place or is_due,
+        batch_end=(after.batch_id, now) if after.batch_id and after.ended and not before.ended else None,
     )
 
 

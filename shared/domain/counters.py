@@ -9,7 +9,7 @@ from functools import lru_cache
 from itertools import takewhile
 from operator import attrgetter
 
-from rushes.shared.domain import bills, money
+from rushes.shared.domain import batch, bills, money
 from rushes.shared.domain.job import Attempt, AttemptStatus, CostSource, Job, State
 
 HOLDS_A_PLACE = frozenset({State.SUBMITTING, State.UNCONFIRMED, State.RUNNING})
@@ -48,7 +48,8 @@ def _day(number: int) -> str:
 def entries(job: Job) -> Counter[Line]:
     """What the job counts for.
 
-    (inflight, gateway), (tenant_inflight, tenant), (held, day, tenant), (usage, day, tenant, gateway, what)
+    (inflight, gateway), (tenant_inflight, tenant), (held, day, tenant), (usage, day, tenant, gateway, what),
+    (batch, id, what).
     """
     lines: dict[Line, int] = {}
     _add(lines, job, 1)
@@ -61,6 +62,10 @@ def _add(lines: dict[Line, int], job: Job, sign: int, settled: int = 0) -> None:
         places: tuple[Line, ...] = (("inflight", job.provider), ("tenant_inflight", job.tenant))
         for line in places:
             lines[line] = lines.get(line, 0) + sign
+    if job.batch_id:
+        for what, count in batch.entries(job).items():
+            line = ("batch", job.batch_id, what)
+            lines[line] = lines.get(line, 0) + sign * count
     for attempt in job.attempts[settled:]:
         for line, count in _attempt(job, attempt).items():
             lines[line] = lines.get(line, 0) + sign * count
@@ -72,9 +77,12 @@ def _attempt(job: Job, attempt: Attempt) -> dict[Line, int]:
     if attempt.paid:
         for what, count in usage(attempt).items():
             lines["usage", day, job.tenant, attempt.provider, what] = count
-        lines["usage", day, job.tenant, attempt.provider, "wasted"] = wasted(job, attempt)
+        lines["usage", day, job.tenant, attempt.provider, "wasted"] = batch.wasted(job, attempt)
         for what, count in differences(job, attempt).items():
             lines["usage", day, job.tenant, attempt.provider, what] = count
+    if job.batch_id:
+        for what, count in batch.attempt_entries(job, attempt).items():
+            lines["batch", job.batch_id, what] = count
     return lines
 
 
@@ -111,12 +119,6 @@ def differences_by_kind(counts: Mapping[str, int]) -> dict[bills.Kind, dict[str,
             model, mode, sound = kind.split("/")
             kinds[bills.Kind(model, mode, sound)][what] = count
     return {kind: sums for kind, sums in sorted(kinds.items()) if sums.get("jobs")}
-
-
-def wasted(job: Job, attempt: Attempt) -> int:
-    """What an attempt cost of which no clip lies in the bucket: it failed, or its job did after it."""
-    lost = attempt.status is AttemptStatus.FAILED or job.state is State.FAILED
-    return money.units(attempt.cost_usd) if lost else 0
 
 
 def by_gateway(counters: Mapping[str, str], tenant: str | None) -> dict[tuple[str, str], Counter[str]]:

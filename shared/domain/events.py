@@ -188,7 +188,9 @@ class Failed(Event):
 
 @dataclass(frozen=True, slots=True)
 class Canceled(Event):
-    """The caller does not want it any more."""
+    """The caller does not want it any more; or it may not begin, as `error` says, and nothing was sent."""
+
+    error: Error | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -51,8 +51,8 @@ def ulid(number: int) -> str:
 
 
 def number(job_id: str) -> int:
-    """The 128 bits of a job's id."""
-    return int(job_id.removeprefix("job_").translate(DIGITS), 32)
+    """The 128 bits of the id of a job or a batch."""
+    return int(job_id.rpartition("_")[2].translate(DIGITS), 32)
 
 
 def made_at(job_id: str) -> int:

@@ -211,6 +211,10 @@ class Job:
     history: tuple[Note, ...] = ()
     idempotency: str | None = None
     """Digests of the caller's Idempotency-Key and of the body that came with it."""
+    batch_id: str | None = None
+    """The batch that it was taken with (batch.py): counted there, and under its budget."""
+    batch_budget_usd: Decimal | None = None
+    """The most that all jobs of the batch may hold and spend together."""
 
     @property
     def attempt(self) -> Attempt | None:

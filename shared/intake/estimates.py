@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import Any
 
@@ -46,6 +46,12 @@ def gateway_estimates(
     estimates = [_estimate(name, request, prices, duration_s, tenant) for name in enabled]
     ranked = sorted(estimates, key=lambda estimate: _rank(estimate, request, prices))
     return sorted(ranked, key=lambda estimate: not estimate.able)
+
+
+def with_known_price(estimates: Iterable[Estimate]) -> list[Estimate]:
+    """The same, but a gateway whose price is unknown is not able: a budget could not be kept there."""
+    why_not = "its price is unknown, so the max_cost_usd of the batch cannot be kept"
+    return [replace(each, why_not=why_not) if each.able and each.price is None else each for each in estimates]
 
 
 def _estimate(

@@ -17,7 +17,8 @@ from rushes.shared.domain.job import Job, Note, moment_ms
 from rushes.shared.http import HttpClient, NotSent
 from rushes.shared.intake.estimates import Estimate, gateway_estimates
 from rushes.shared.intake.schema import MOTION_MODELS, is_valid_utf8, validated
-from rushes.shared.ledger.ledger import Conflict, Ledger, NotWhole
+from rushes.shared.ledger.idempotency import Conflict, NotWhole
+from rushes.shared.ledger.ledger import Ledger
 from rushes.shared.providers.prices import PriceTable
 from rushes.shared.settings import Settings
 
@@ -71,9 +72,7 @@ class Intake:
         self.check_key(key)
         try:
             request = self.request(body)
-            job = self._job(
-                request, self.able_estimates(request, tenant), tenant, now, trace_context.parse(traceparent)
-            )
+            job = self.job(request, self.able_estimates(request, tenant), tenant, now, trace_context.parse(traceparent))
         except Unacceptable:  # the same request may have been accepted before, when other gateways were enabled
             if first := self.first_job(tenant, key, digest(body)):
                 return Receipt(first, replayed=True)
@@ -97,11 +96,11 @@ class Intake:
         try:
             return self.ledger.create(job, key, body_digest, guarded=bool(key) and self.settings.journal)
         except NotWhole as incomplete:
-            if str(incomplete) != "unmarked" or not self._mark_if_new(job.created_at):
+            if str(incomplete) != "unmarked" or not self.mark_if_new(job.created_at):
                 raise
             return self.ledger.create(job, key, body_digest)
 
-    def _mark_if_new(self, now: int) -> bool:
+    def mark_if_new(self, now: int) -> bool:
         """If nothing was ever paid for, mark the ledger as complete; return whether that is so."""
         # Read before the journal: after a failover in between, the mark names the old server and is not believed.
         server = self.ledger.continuity.server()
@@ -126,7 +125,7 @@ class Intake:
         except ValidationError as error:
             raise _invalid(error.messages_dict) from None
         for name in ADDRESSES:
-            self._check_address(name, request.get(name))
+            self.check_address(name, request.get(name))
         return request
 
     def estimates(self, request: Mapping[str, Any], tenant: str, seconds: Decimal | None) -> list[Estimate]:
@@ -145,7 +144,8 @@ class Intake:
             raise Unacceptable("no_provider", "No enabled gateway can do this.", 422, {"provider": reasons})
         return able
 
-    def _job(self, request: dict[str, Any], estimates: list[Estimate], tenant: str, now: int, trace: str | None) -> Job:
+    def job(self, request: dict[str, Any], estimates: list[Estimate], tenant: str, now: int, trace: str | None) -> Job:
+        """A new job, not written down yet."""
         job_id = new_id(now)
         return Job(
             id=job_id,
@@ -166,7 +166,8 @@ class Intake:
             problem = {"Idempotency-Key": [f"Not a text of 1 to {KEY_CHARS} characters."]}
             raise Unacceptable("invalid_request", "The Idempotency-Key does not fit.", 422, problem)
 
-    def _check_address(self, name: str, address: str | None) -> None:
+    def check_address(self, name: str, address: str | None) -> None:
+        """Raise Unacceptable 422 for an address that we may not reach."""
         if address is None or address.startswith("s3://"):
             return
         try:

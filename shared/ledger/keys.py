@@ -3,6 +3,9 @@
 | key | type | holds |
 |---|---|---|
 | `{rushes}:job:{id}` | string | the record (record.py) |
+| `{rushes}:batch:{id}` | string | the record of a batch (domain/batch.py) |
+| `{rushes}:batch:{id}:counts` | hash | state, `open`, `held` and more → what its jobs come to; `stopped`, `ended_at` |
+| `{rushes}:batches`, `…:{tenant}` | zset, all scores 0 | ids of batches, which sort by creation |
 | `{rushes}:due:{lane}` | zset | job id → when it is due, ms |
 | `{rushes}:leased:{lane}` | zset | job id → when the lease on it ends, ms |
 | `{rushes}:standby:{gateway}` | zset | job id in line at another gateway → from when on this one may take it, ms |
@@ -50,7 +53,7 @@ from __future__ import annotations
 
 from hashlib import sha256
 
-from rushes.shared.domain import changes
+from rushes.shared.domain import batch, changes
 from rushes.shared.domain.changes import Index
 from rushes.shared.domain.job import Job
 
@@ -66,6 +69,7 @@ AFTERLOOKS = f"{ROOT}:afterlooks"
 AUDIT = f"{ROOT}:audit"
 BROKER = f"{ROOT}:broker"
 ALERTS = f"{ROOT}:alerts"
+BATCHES = f"{ROOT}:batches"
 CHECK = f"{ROOT}:check"
 TALLY = f"{ROOT}:tally"
 START_BEFORE = f"{ROOT}:start_before"
@@ -74,8 +78,18 @@ QUARANTINE_AT = f"{ROOT}:quarantine:at"
 QUARANTINE_COUNT = f"{ROOT}:quarantine:count"
 
 
-def record(job_id: str) -> str:
-    return f"{ROOT}:job:{job_id}"
+def record(record_id: str) -> str:
+    """The key of the record of a job or of a batch: the programs treat both alike."""
+    return f"{ROOT}:batch:{record_id}" if batch.is_batch(record_id) else f"{ROOT}:job:{record_id}"
+
+
+def batch_counts(batch_id: str) -> str:
+    return f"{ROOT}:batch:{batch_id}:counts"
+
+
+def batches(tenant: str | None) -> str:
+    """The batches of a tenant, or all."""
+    return BATCHES if tenant is None else f"{BATCHES}:{tenant}"
 
 
 def due(lane: str) -> str:

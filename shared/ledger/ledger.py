@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 
 from rushes.shared.domain import changes, cheapest_wait, schedule
@@ -15,36 +15,24 @@ from rushes.shared.domain.transitions import transition
 from rushes.shared.ledger import keys, record
 from rushes.shared.ledger.alert_episodes import AlertEpisodes
 from rushes.shared.ledger.balances import Balances
+from rushes.shared.ledger.batches import Batches
 from rushes.shared.ledger.broker_reports import BrokerReports
 from rushes.shared.ledger.continuity import Continuity
 from rushes.shared.ledger.gateway_health import WINDOW_MS, GatewayHealth
+from rushes.shared.ledger.idempotency import IDEMPOTENCY_S, NOT_WHOLE, Conflict, NotWhole, first_id_of
 from rushes.shared.ledger.learned_times import LearnedTimes
 from rushes.shared.ledger.overview import Overview
 from rushes.shared.ledger.quarantine import Quarantine
 from rushes.shared.ledger.recent_bills import BillHistory
-from rushes.shared.ledger.store import Commit, IdempotencyEntry, LaneRoom, Store, Verdict, Writes
+from rushes.shared.ledger.store import Commit, IdempotencyEntry, LaneRoom, MoveListener, Store, Verdict, Writes
 from rushes.shared.ledger.submits import CapReached, Submit, gates, opens_at
 from rushes.shared.ledger.tickets import LeaseLost, Ticket, extended, openings
 from rushes.shared.ledger.totals import Totals
 from rushes.shared.ledger.writes import write_change
 
-IDEMPOTENCY_S = 7 * 86_400
 # A commit is decided anew this often when others were first; each of them made progress.
 CONFLICTS = 50
 WORKER_SILENCE_MS = 20_000
-
-MoveListener = Callable[[Job | None, Job, Event | None], None]
-
-
-class Conflict(Exception):
-    """The idempotency key was used before, with another body."""
-
-
-class NotWhole(Exception):
-    """What the ledger had may be lost with another server: `unmarked` where nobody ever said that it is whole."""
-
-
-NOT_WHOLE = frozenset({"unmarked", "elsewhere"})
 
 
 class Ledger:
@@ -63,6 +51,7 @@ class Ledger:
         self.totals = Totals(store)
         self.quarantine = Quarantine(store)
         self.learned_times = LearnedTimes(store)
+        self.batches = Batches(store, policy, on_move)
         self._on_move = on_move
         self._policy = policy
 
@@ -92,7 +81,7 @@ class Ledger:
         if not first or first.startswith(job.id):
             self._on_move(None, job, None)
             return None
-        first_id = _of_the_same(first, digest)
+        first_id = first_id_of(first, digest)
         return self.get(first_id) or replace(job, id=first_id)
 
     def find_by_key(self, tenant: str, key: str, digest: str) -> Job | None:
@@ -101,7 +90,7 @@ class Ledger:
         Raises Conflict where the body was another.
         """
         first = self.store.text(keys.idempotency(tenant, key))
-        return self.get(_of_the_same(first, digest)) if first else None
+        return self.get(first_id_of(first, digest)) if first else None
 
     def restore_key(self, job: Job, now: int) -> None:
         """Know again the idempotency key of a job that the ledger has lost: the same request is not paid for anew."""
@@ -308,11 +297,3 @@ def _commit_of(
 ) -> Commit:
     operation = secrets.token_hex(6)
     return Commit(after.id, version, operation, record.encode(after, operation), writes, shut, wakes)
-
-
-def _of_the_same(first: str, digest: str) -> str:
-    """The id of the job that used the key first; raises Conflict where its body was another."""
-    first_id, _, first_digest = first.partition(" ")
-    if first_digest != digest:
-        raise Conflict(first_id)
-    return first_id

@@ -27,16 +27,35 @@ class MemoryStore(MemoryTables):
         name = keys.record(job_id)
         if name in self.strings:
             return ""
-        if once:
-            if once.key in self.strings:
-                return self.strings[once.key]
-            mark = writes.keys[once.mark - writes.first_key] if once.mark else None
-            marked = self.hashes[mark].get("server") if mark else self.server()
-            if marked != self.server():
-                return "elsewhere" if marked else "unmarked"
-            self.strings[once.key] = once.value
+        if first := self._first_of(once, writes):
+            return first
         self._write(writes.keys, writes.commands, writes.first_key)
         self.strings[name] = record
+        self.wake()
+        return ""
+
+    def _first_of(self, once: IdempotencyEntry | None, writes: Writes) -> str:
+        """What an idempotency key holds already, or why it cannot be known; empty where it is ours from now on."""
+        if once is None:
+            return ""
+        if once.key in self.strings:
+            return self.strings[once.key]
+        mark = writes.keys[once.mark - writes.first_key] if once.mark else None
+        marked = self.hashes[mark].get("server") if mark else self.server()
+        if marked != self.server():
+            return "elsewhere" if marked else "unmarked"
+        self.strings[once.key] = once.value
+        return ""
+
+    def create_batch(
+        self, batch_id: str, records: Mapping[str, str], writes: Writes, once: IdempotencyEntry | None = None
+    ) -> str:
+        if keys.record(batch_id) in self.strings:
+            return ""
+        if first := self._first_of(once, writes):
+            return first
+        self._write(writes.keys, writes.commands, writes.first_key)
+        self.strings.update({keys.record(record_id): record for record_id, record in records.items()})
         self.wake()
         return ""
 

@@ -23,18 +23,26 @@ class MemoryTables:
 
     def _write(self, names: Sequence[str], commands: Sequence[Sequence[Any]], first_key: int) -> None:
         for command, number, *arguments in commands:
-            self._command(command, names[number - first_key], arguments)
+            if command != "WHEN":
+                self._command(command, names[number - first_key], arguments)
+            elif self.hashes[names[number - first_key]].get(arguments[0]) == arguments[1]:
+                self._write(names, [arguments[2]], first_key)
 
     def _command(self, command: str, key: str, arguments: Sequence[Any]) -> None:
         does: dict[str, Callable[[], Any]] = {
-            "ZADD": lambda: self.zsets[key].update({arguments[1]: float(arguments[0])}),
+            "ZADD": lambda: self.zsets[key].update(zip(arguments[1::2], map(float, arguments[::2]), strict=True)),
             "ZREM": lambda: self.zsets[key].pop(arguments[0], None),
-            "SADD": lambda: self.sets[key].add(arguments[0]),
+            "SADD": lambda: self.sets[key].update(arguments),
+            "HSET": lambda: self.remember(key, {arguments[0]: arguments[1]}),
             "HINCRBY": lambda: self._increase(key, *arguments),
             "HDEL": lambda: self.forget(key, arguments),
-            "DEL": lambda: self.strings.pop(key, None),
+            "DEL": lambda: self._delete(key),
         }
         does[command]()
+
+    def _delete(self, key: str) -> None:
+        for table in (self.strings, self.zsets, self.hashes, self.sets):
+            table.pop(key, None)
 
     def _increase(self, key: str, field: str, step: int) -> None:
         self.hashes[key][field] = str(int(self.hashes[key].get(field, "0")) + int(step))
@@ -68,6 +76,9 @@ class MemoryTables:
 
     def text(self, key: str) -> str | None:
         return self.strings.get(key)
+
+    def texts(self, keys: Sequence[str]) -> list[str | None]:
+        return [self.strings.get(key) for key in keys]
 
     def counters(self, key: str) -> Mapping[str, str]:
         return dict(self.hashes[key])

@@ -112,7 +112,7 @@ def _job(body: dict[str, Any], **header: Any) -> Job:
     body["history"] = tuple(Note(**note) for note in body.get("history", ()))
     body["error"] = _made(Error, body.get("error"))
     body["result"] = _result(body.get("result"))
-    return Job(**_decimals(body, "estimated_usd"), **header)
+    return Job(**_decimals(body, "estimated_usd", "batch_budget_usd"), **header)
 
 
 def _attempt(body: dict[str, Any]) -> Attempt:

@@ -126,6 +126,16 @@ class RedisStore:
         commands = compact(writes.commands)
         return str(self.run("create", names, [pack(record), once.value, once.seconds, commands, once.mark]))
 
+    def create_batch(
+        self, batch_id: str, records: Mapping[str, str], writes: Writes, once: IdempotencyEntry | None = None
+    ) -> str:
+        """Write a batch and its jobs, by their ids; all in one program, for nothing less is either done or not."""
+        once, name = once or IdempotencyEntry("", "", 0), keys.record(batch_id)
+        job_ids = [record_id for record_id in records if record_id != batch_id]
+        names = [name, once.key or name, *map(keys.record, job_ids), *writes.keys, keys.BELL]
+        arguments = [pack(records[batch_id]), once.value, once.seconds, compact(writes.commands), once.mark]
+        return str(self.run("create_batch", names, [*arguments, *(pack(records[job_id]) for job_id in job_ids)]))
+
     def commit(self, commits: Sequence[Commit]) -> list[Verdict]:
         return [_verdict(*answer) for answer in self._run_all("commit", [_arguments(commit) for commit in commits])]
 
@@ -220,6 +230,9 @@ class RedisStore:
 
     def text(self, key: str) -> str | None:
         return cast(str | None, self._reach(lambda: self._client.get(key)))
+
+    def texts(self, keys: Sequence[str]) -> list[str | None]:
+        return cast(list[str | None], self._reach(lambda: self._client.mget(keys)) if keys else [])
 
     def counters(self, key: str) -> Mapping[str, str]:
         return cast(Mapping[str, str], self._reach(lambda: self._client.hgetall(key)))

@@ -32,7 +32,7 @@ def _programs(name: Callable[[str], str]) -> list[Program]:
     bell = name("bell")
     lane = [due, leased, hashed, name("window"), name("parked"), name("standby")]
     added = [["ZADD", 3, NOW, ID], ["ZADD", 4, 0, ID], ["SADD", 5, "index"], ["HINCRBY", 6, "count", 200]]
-    taken = [["ZREM", 2, ID], ["HDEL", 3, "other"]]
+    taken = [["ZREM", 2, ID], ["HDEL", 3, "other"], ["WHEN", 3, "other", "0", ["HSET", 3, "other", 1]]]
     gates = [
         ["lease", 2, ID, 3_000],
         ["whole", 4],
@@ -44,6 +44,11 @@ def _programs(name: Callable[[str], str]) -> list[Program]:
         ("check_writes", [name("check")], []),
         ("wake", [bell], []),
         ("create", [record, name("key"), due, index, name("set"), hashed, bell], [RECORD, ID, 60, compact(added), 0]),
+        (
+            "create_batch",
+            [name("batch"), name("batch key"), name("batch job"), hashed, bell],
+            [RECORD, ID, 60, compact([["HINCRBY", 4, "open", 0]]), 0, RECORD],
+        ),
         ("claim", [hashed, bell, *lane], [NOW, LEASE, 60_000, compact([[9, ID, 9, 9]])]),
         ("open_tickets", [leased, record], ["open", ID, LEASE, "2500"]),
         ("renew", [leased], [ID, "2500", "3000"]),
@@ -72,6 +77,7 @@ def _commands(store: RedisStore, name: Callable[[str], str]) -> list[Callable[[]
         lambda: store.forget(hashed, ["a"]),
         lambda: store.keep(name("key"), "value", 60),
         lambda: store.text(name("key")),
+        lambda: store.texts([name("key")]),
         lambda: store.records([ID]),
         lambda: store.newest([due], 1, ""),
         lambda: store.oldest([due], 1),

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
+
+from rushes.shared.domain.events import Event
+from rushes.shared.domain.job import Job
+
+MoveListener = Callable[[Job | None, Job, Event | None], None]
+"""Hears of a move: the job before and after it, and what happened."""
 
 
 class LedgerUnavailable(Exception):
@@ -18,14 +24,23 @@ class Writes:
     keys: list[str] = field(default_factory=list)
     commands: list[list[Any]] = field(default_factory=list)
     first_key: int = 2
+    _numbers: dict[str, int] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self._numbers.update((key, at) for at, key in enumerate(self.keys, self.first_key))
 
     def add(self, command: str, key: str, *arguments: Any) -> None:
         self.commands.append([command, self.number(key), *arguments])
 
+    def add_when(self, counts: str, field: str, value: str, command: str, key: str, *arguments: Any) -> None:
+        """Add a command that is carried out only if a field of a hash has this value by then."""
+        self.commands.append(["WHEN", self.number(counts), field, value, [command, self.number(key), *arguments]])
+
     def number(self, key: str) -> int:
-        if key not in self.keys:
+        if key not in self._numbers:
             self.keys.append(key)
-        return self.keys.index(key) + self.first_key
+            self._numbers[key] = len(self.keys) - 1 + self.first_key
+        return self._numbers[key]
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +131,10 @@ class Store(Protocol):
 
     def create(self, job_id: str, record: str, writes: Writes, once: IdempotencyEntry | None = None) -> str: ...
 
+    def create_batch(
+        self, batch_id: str, records: Mapping[str, str], writes: Writes, once: IdempotencyEntry | None = None
+    ) -> str: ...
+
     def commit(self, commits: Sequence[Commit]) -> list[Verdict]: ...
 
     def claim(
@@ -145,6 +164,8 @@ class Store(Protocol):
     def keep(self, key: str, value: str, seconds: int) -> bool: ...
 
     def text(self, key: str) -> str | None: ...
+
+    def texts(self, keys: Sequence[str]) -> list[str | None]: ...
 
     def counters(self, key: str) -> Mapping[str, str]: ...
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from rushes.shared.domain import counters, schedule
+from rushes.shared.domain import batch, counters, schedule
 from rushes.shared.domain.events import Event
 from rushes.shared.domain.job import Job
 from rushes.shared.ledger import keys
@@ -32,6 +32,8 @@ class Caps:
     """Most that the tenant may hold and spend in the days of this month, 10^-8 USD."""
     tenant_in_flight: int | None = None
     """Most of the tenant's jobs that gateways may have."""
+    batch_budget: int | None = None
+    """Most that the job's batch may hold and spend, 10^-8 USD."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,9 +48,10 @@ class Submit:
 
 
 class CapReached(Exception):
-    """`cap` is in the way: `pause`, `window`, `inflight`, `tenant`, `budget`, `month`, `whole` or `deadline`.
+    """`cap` is in the way, and `until` (ms) is when to try again.
 
-    `until` (ms) is when to try again.
+    One of `pause`, `window`, `inflight`, `tenant`, `budget`, `month`, `whole`, `deadline`; `batch` for the budget of
+    the job's batch, `stopped` for a batch of which nothing more is to be submitted.
     """
 
     def __init__(self, cap: str, until: int) -> None:
@@ -74,6 +77,12 @@ def gates(writes: Writes, submit: Submit, now: int) -> list[Sequence[object]]:
         conditions.append(["month", days[-1], job.tenant, caps.price, caps.monthly_budget, days])
     if caps.tenant_in_flight is not None:
         conditions.append(["tenant", writes.number(keys.TENANTS_IN_FLIGHT), job.tenant, 1, caps.tenant_in_flight])
+    if job.batch_id:
+        counts = writes.number(keys.batch_counts(job.batch_id))
+        conditions.append(["stopped", counts, batch.STOPPED, 1, 1])
+        if caps.batch_budget is not None:
+            # In the moment of the write, as the tenant's: of two submits at one instant one gets the last cent.
+            conditions.append(["batch", counts, batch.HELD, caps.price, caps.batch_budget])
     return conditions
 
 

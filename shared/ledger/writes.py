@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from typing import Any
 
+from rushes.shared.domain import batch
 from rushes.shared.domain.changes import SILENT, Change
 from rushes.shared.domain.counters import Line
 from rushes.shared.ledger import keys
@@ -16,6 +18,7 @@ COUNTERS: Mapping[str, Callable[[Line], tuple[str, str]]] = {
     "held": lambda line: (keys.committed(line[1]), line[2]),
     "usage": lambda line: (keys.usage(line[1]), "|".join(line[2:])),
     "tally": lambda line: (keys.TALLY, "|".join(line[1:])),
+    "batch": lambda line: (keys.batch_counts(line[1]), line[2]),
     "bills": lambda line: (keys.bills(line[1]), line[2]),
     "times": lambda line: (keys.times(line[1]), line[2]),
     SILENT: lambda line: (keys.gateway(line[1]), SILENT),
@@ -41,7 +44,48 @@ def write_change(writes: Writes, job_id: str, change: Change) -> Writes:
         writes.add("HINCRBY", key, field, step)
     for gateway, fields in change.forgotten.items():
         writes.add("HDEL", keys.gateway(gateway), *fields)
+    if change.batch_end:
+        write_batch_end(writes, *change.batch_end)
     return writes
+
+
+def write_batch_end(writes: Writes, batch_id: str, now: int) -> None:
+    """Make a batch due if no job of it is open any more; after the counters, and so once: an end is never left."""
+    counts = keys.batch_counts(batch_id)
+    writes.add_when(counts, batch.OPEN, "0", "HSET", counts, batch.ENDED_AT, now)
+    writes.add_when(counts, batch.OPEN, "0", "ZADD", keys.due(batch.LANE), now, batch_id)
+
+
+def gathered(writes: Writes) -> Writes:
+    """The same commands, those of one kind on one key joined: a thousand new jobs are a few commands."""
+    pairs: dict[tuple[str, int], dict[str, Any]] = {}
+    joined = Writes(writes.keys, [], writes.first_key)
+    for command, number, *arguments in writes.commands:
+        if command not in JOINED:
+            joined.commands.append([command, number, *arguments])
+            continue
+        members = pairs.setdefault((command, number), {})
+        if command == "ZADD":
+            members[arguments[1]] = arguments[0]
+        elif command == "SADD":
+            members[arguments[0]] = None
+        else:
+            members[arguments[0]] = members.get(arguments[0], 0) + arguments[1]
+    for (command, number), members in pairs.items():
+        joined.commands += [[command, number, *arguments] for arguments in JOINED[command](members)]
+    return joined
+
+
+def _increments(members: Mapping[str, Any]) -> list[list[Any]]:
+    return [[member, step] for member, step in members.items()]
+
+
+# The arguments of the joined commands. Lua unpacks at most some thousand values at once; JOBS_MAX members are fewer.
+JOINED: Mapping[str, Callable[[Mapping[str, Any]], list[list[Any]]]] = {
+    "ZADD": lambda members: [[value for member, score in members.items() for value in (score, member)]],
+    "SADD": lambda members: [list(members)],
+    "HINCRBY": _increments,
+}
 
 
 def _write_lanes(writes: Writes, job_id: str, change: Change) -> None:

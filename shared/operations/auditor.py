@@ -17,6 +17,7 @@ from rushes.shared.domain.job import Job
 from rushes.shared.ledger import keys
 from rushes.shared.ledger.inspection import Inspection
 from rushes.shared.ledger.writes import COUNTERS
+from rushes.shared.operations import batch_audit
 from rushes.shared.providers import PROVIDERS
 from rushes.shared.services import Services
 
@@ -33,7 +34,7 @@ class Finding:
     """Something that did not agree, and whether it was repaired."""
 
     what: str
-    """nowhere, twice, unindexed, stray, unreadable, in_flight, money, uploads"""
+    """nowhere, twice, unindexed, stray, unreadable, in_flight, batch, money, uploads"""
     where: str
     repaired: bool
 
@@ -48,6 +49,8 @@ def audit(services: Services, repair: bool = True) -> Iterator[list[Finding]]:
         for job_ids in inspection.misplaced(name, repair):
             yield [Finding("stray", f"{job_id} in {name}", repair) for job_id in job_ids]
     yield from _in_flight(inspection, repair)
+    for found in batch_audit.differences(services, repair):
+        yield [Finding(what, where, repair) for what, where in found]
     yield list(_money(services, totals))
     if repair:
         aborted = services.archive.abort_stale_uploads(STALE_UPLOAD_S, services.now())

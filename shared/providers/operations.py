@@ -14,7 +14,8 @@ SHOT_DURATION = "multi_prompt.duration"
 DEFAULTS: Mapping[str, Any] = {"watermark": False, "sound": False}
 # Fields of ours that no gateway is sent.
 RUSHES_FIELDS = frozenset(
-    {"model", "provider", "max_cost_usd", "priority", "not_before", "start_before", "callback_url", "metadata"}
+    {"model", "provider", "max_cost_usd", "priority", "not_before", "start_before", "batch", "callback_url"}
+    | {"metadata"}
 )
 
 

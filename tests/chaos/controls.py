@@ -15,6 +15,7 @@ from rushes.shared import credentials
 from rushes.shared.domain import events, schedule
 from rushes.shared.domain.job import AttemptStatus, State
 from rushes.shared.domain.transitions import TABLE
+from rushes.shared.ledger import ledger as ledger_module
 from rushes.shared.ledger.redis_store import RedisStore
 from rushes.shared.storage.archive import Archive
 from rushes.shared.storage.journal import Journal
@@ -105,6 +106,11 @@ def _not_asked(attempt: Any, key: str, services: Any) -> Any:
     return events.NotFound()
 
 
+def _without_batch_budget(*given: Any) -> Any:
+    return [gate for gate in GATES(*given) if gate[0] != "batch"]
+
+
+GATES = ledger_module.gates
 POST_AGAIN = own_id_query.post_again
 LEASE = (
     (
@@ -191,6 +197,18 @@ SAFEGUARDS: dict[str, Safeguard] = {
         ("answer lost, shown late", "lost"),
         "input_rejected.* for no cause",
         off=lambda: replaced((schedule, "NOT_FOUND_ANSWERS", 1), (schedule, "not_taken_at", lambda *_: 0)),
+    ),
+    "batch budget": Safeguard(
+        "no submit brings a batch over its budget",
+        ("a batch over its budget", "lost"),
+        "brings batch-0 over its budget",
+        off=lambda: replaced((ledger_module, "gates", _without_batch_budget)),
+    ),
+    "batch key": Safeguard(
+        "a batch that is asked for again is made once",
+        ("a batch over its budget", "die after"),
+        "was taken twice",
+        (("create_batch", "if first then return first end", ""),),
     ),
     "heartbeat": Safeguard(
         "a worker that lives keeps what it holds",

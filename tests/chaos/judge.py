@@ -8,11 +8,12 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator
 from typing import Any
 
+import batch_orders
 from ledger_steps import contents
 from model_gateways import Task, clip_of
 from simulation import Simulation, Violation
 
-from rushes.shared.domain import counters, schedule
+from rushes.shared.domain import batch, counters, schedule
 from rushes.shared.domain.job import Attempt, AttemptStatus, Job, State
 from rushes.shared.domain.moves.running import UNKNOWN_TASK_ANSWERS
 from rushes.shared.intake.job_document import document
@@ -30,6 +31,7 @@ CAUSES: dict[str, set[str]] = {
     "rate_limited": {"refused"},
     "provider_error": {"refused", "failed", "down"},
     "content_policy": {"refused", "failed"},
+    "budget_exceeded": {"budget"},
 }
 
 
@@ -57,6 +59,9 @@ class Judge:
         task.attempt = free[-1].number
         if not self._journalled(job.id, task.attempt):
             self.simulation.broke(f"{task.id} is paid for and is not in the journal")
+        for wanted in self.simulation.batches:
+            if wanted.budget_usd and batch_orders.held_usd(self.simulation, wanted) > wanted.budget_usd:
+                self.simulation.broke(f"{task.id} brings {wanted.marker} over its budget")
         doubtful = [a for a in job.attempts if a.number in billed and a.status in IN_DOUBT]
         if doubtful and not self.simulation.fault_plan.resubmit:
             self.simulation.broke(f"{task.id} is paid for while {doubtful} may be")
@@ -88,6 +93,8 @@ class Judge:
                 yield f"{marker} is lost"
                 continue
             yield from (f"{marker}: {what}" for what in self._wrong_with(job, marker))
+        for wanted in self.simulation.batches:
+            yield from batch_orders.wrong_with(self.simulation, wanted)
         yield from whole(self.simulation.parts.raw_store, list(self.simulation.jobs_seen.values()))
 
     def _wrong_with(self, job: Job, marker: str) -> Iterator[str]:
@@ -100,6 +107,7 @@ class Judge:
         if self.simulation.ends[job.id] != 1:
             yield f"finalized {self.simulation.ends[job.id]} times"
         causes = self.simulation.excuses[job.id] | self.simulation.excuses[marker]
+        causes |= {"budget"} if job.batch_budget_usd else set()
         if self.simulation.gateways.doubts[marker]:
             causes |= {"doubtful"}
         if job.error and not causes & CAUSES.get(job.error.code, set()):
@@ -207,7 +215,9 @@ def _wrong_counters(held: dict[str, Any], jobs: list[Job]) -> Iterator[str]:
             if line[0] in COUNTERS:
                 expected[COUNTERS[line[0]](line)] += count
     names = ("{rushes}:inflight", "{rushes}:held:", "{rushes}:usage:")
-    counted = {(n, field): int(count) for n in held if n.startswith(names) for field, count in held[n].items()}
+    tables = [n for n in held if n.startswith(names) or (n.startswith("{rushes}:batch:") and n.endswith(":counts"))]
+    own = {batch.STOPPED, batch.ENDED_AT}  # of a batch; no job counts for them
+    counted = {(n, field): int(count) for n in tables for field, count in held[n].items() if field not in own}
     for line in {*expected, *counted}:
         if expected[line] != counted.get(line, 0):
             yield f"{line} is {counted.get(line, 0)}, counted anew {expected[line]}"

@@ -17,6 +17,7 @@ import redis
 from rushes.shared import services as services_module
 from rushes.shared.domain import ids
 from rushes.shared.intake.intake import Intake
+from rushes.shared.ledger import batches as batches_module
 from rushes.shared.ledger import keys, record, redis_store
 from rushes.shared.ledger import ledger as ledger_module
 from rushes.shared.ledger.ledger import Ledger
@@ -53,7 +54,7 @@ ENVIRON = {
 # A scheduler that sleeps until something is due: idle seconds of virtual time need no turns.
 MAX_WAIT_S = 600.0
 READS = frozenset(
-    {"records", "newest", "sizes", "index_names", "counters", "heads", "count_since", "check_writes", "listen"}
+    {"records", "texts", "newest", "sizes", "index_names", "counters", "heads", "count_since", "check_writes", "listen"}
 )
 # As in RedisStore: these are not sent again when their answer is lost.
 ONCE = frozenset({"claim", "strike", "increase", "check_writes"})
@@ -312,6 +313,7 @@ def simulated_modules(simulation: SimulationPort) -> Iterator[None]:
         (callback_counts, "time", clock),
         (ids, "secrets", rng),
         (ledger_module, "secrets", rng),
+        (batches_module, "secrets", rng),
         (leases, "threading", locks),
         (leases, "ACTIVE", HELD_LEASES),
         (scheduler, "MAX_WAIT_S", MAX_WAIT_S),

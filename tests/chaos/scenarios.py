@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
+from batch_orders import BatchOrder
 from judge import Judge
 from model_gateways import SubmitCase
 from seeds import CALLER
@@ -30,6 +31,12 @@ class Scenario:
     cancel_at_ms: int = 0
     forge_at_ms: int = 0
     state: str = "completed"
+    batch_of: int = 0
+    """So many of these jobs in one batch, instead of one alone."""
+    terms: Mapping[str, Any] = field(default_factory=dict)
+    """The fields of the batch."""
+    ends: Mapping[str, int] = field(default_factory=dict)
+    """How many end in which state, where that is not one in `state`."""
 
 
 def order(make: Callable[..., Order], **fields: Any) -> Callable[[], Order]:
@@ -62,6 +69,12 @@ SCENARIOS: dict[str, Scenario] = {
     "canceled": Scenario(order(text, provider="newapi"), (SubmitCase("rate"),), cancel_at_ms=1500, state="canceled"),
     "archived at the second try": Scenario(order(text, provider="newapi"), odd=("download", "cut")),
     "link dead": Scenario(order(text, provider="newapi"), (SubmitCase(lasts_s=2, dead_links=1),)),
+    "a batch over its budget": Scenario(
+        order(text, provider="apimodels"),
+        batch_of=2,
+        terms={"max_cost_usd": "0.20", "callback_url": CALLER},
+        ends={"completed": 1, "canceled": 1},
+    ),
     "caller told at the second try": Scenario(order(text, provider="newapi", callback_url=CALLER), odd=("tell", "500")),
 }
 # What is done to one effect.
@@ -70,7 +83,7 @@ MODES = ("die before", "die after", "lost", "refused", "freeze", "slow")
 
 def prepared_scenario(scenario: Scenario, store: Any, fate: Callable[[str, str], str]) -> tuple[Simulation, Judge]:
     """The scenario, ready to run."""
-    simulation = Simulation(store, 7, FaultPlan(), [scenario.order()])
+    simulation = Simulation(store, 7, FaultPlan(), *_wanted(scenario))
     behaviours, odd = list(scenario.behaviours), [scenario.odd]
     simulation.fate, simulation.how_long = fate, max
     simulation.gateways.behaviour = lambda gateway, job: behaviours.pop(0) if behaviours else SOON
@@ -79,18 +92,27 @@ def prepared_scenario(scenario: Scenario, store: Any, fate: Callable[[str, str],
     simulation.broker = lambda: list(scenario.messages_after_ms)
     if any(behaviour.fails for behaviour in scenario.behaviours):
         simulation.excuses["order-0"].add("failed")
-    (order,) = simulation.orders
+    order = simulation.orders[0]
     for at_ms, act in ((scenario.cancel_at_ms, simulation.cancel), (scenario.forge_at_ms, simulation.forge)):
         if at_ms:
             simulation.at(simulation.now + at_ms, partial(act, order))
     return simulation, Judge(simulation)
 
 
+def _wanted(scenario: Scenario) -> tuple[list[Order], list[BatchOrder]]:
+    first = scenario.order()
+    if not scenario.batch_of:
+        return [first], []
+    markers = [f"order-{number}" for number in range(scenario.batch_of)]
+    orders = [Order(marker, {**first.body, "prompt": marker}) for marker in markers]
+    return [], [BatchOrder("batch-0", orders, dict(scenario.terms))]
+
+
 def effects(scenario: Scenario, store: Any) -> list[str]:
     """Every effect of the scenario where nothing goes wrong."""
     simulation, judge = prepared_scenario(scenario, store, lambda part, name: "")
     simulation.run()
-    assert judge.pass_judgement() == {scenario.state: 1}
+    assert judge.pass_judgement() == (dict(scenario.ends) or {scenario.state: 1})
     return simulation.trace
 
 

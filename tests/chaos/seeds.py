@@ -6,6 +6,7 @@ import random
 from collections import Counter
 from typing import Any
 
+from batch_orders import BatchOrder
 from judge import Judge
 from model_gateways import DOUBTFUL, REFUSALS, TAKEN_BEFORE, SubmitCase
 from simulation import FATES, FaultPlan, Order, Simulation, motion, text
@@ -37,6 +38,15 @@ def _order(rng: random.Random, marker: str) -> Order:
     routes: list[Any] = ["newapi", "apimodels", ["newapi", "apimodels"], ["apimodels", "newapi"]]
     routes += ["kling", ["kling", "apimodels"], ["newapi", "kling"]]
     return text(marker, provider=rng.choice(routes), **told)
+
+
+def batches(rng: random.Random, plan: FaultPlan) -> list[BatchOrder]:
+    """A batch in every fourth seed, with money for some of its jobs or for all."""
+    if rng.random() > 0.25 or plan.resubmit:  # a submit in doubt that is sent again may be canceled like any that waits
+        return []
+    wanted = [text(f"part-{number}", provider="apimodels") for number in range(rng.choice((2, 3, 4)))]
+    budget = {"max_cost_usd": rng.choice(("0.19", "0.40", "0.60"))} if rng.random() < 0.7 else {}
+    return [BatchOrder("batch-0", wanted, {**budget, **({"callback_url": CALLER} if rng.random() < 0.5 else {})})]
 
 
 class RandomBehaviour:
@@ -73,7 +83,8 @@ class RandomBehaviour:
 
 def prepared(seed: int, store: Any) -> tuple[Simulation, Judge]:
     rng = random.Random(f"seed {seed}")
-    simulation = Simulation(store, seed, fault_plan(rng), orders(rng))
+    plan = fault_plan(rng)
+    simulation = Simulation(store, seed, plan, orders(rng), batches(random.Random(f"batches of seed {seed}"), plan))
     random_behaviour = RandomBehaviour(simulation, rng)
     simulation.gateways.behaviour = random_behaviour.behaviour
     simulation.gateways.wrong_answer = random_behaviour.wrong_answer

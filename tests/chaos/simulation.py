@@ -10,8 +10,10 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import batch_orders
 import parts
 from actor_scheduler import Actor, ActorScheduler, Died
+from batch_orders import BatchOrder
 from model_bucket import Bucket
 from model_gateways import INPUTS, Gateways, Task
 
@@ -107,8 +109,12 @@ def _jobs(item: Any) -> list[Job]:
 class Simulation:
     """`orders` are wanted at the beginning; `fate` may be replaced to decide what befalls each effect."""
 
-    def __init__(self, store: Any, seed: int, fault_plan: FaultPlan, orders: list[Order]) -> None:
-        self.seed, self.fault_plan, self.orders = seed, fault_plan, orders
+    def __init__(
+        self, store: Any, seed: int, fault_plan: FaultPlan, orders: list[Order], batches: Sequence[BatchOrder] = ()
+    ) -> None:
+        self.seed, self.fault_plan, self.batches = seed, fault_plan, batches
+        self.orders = [*orders, *(order for wanted in batches for order in wanted.orders)]
+        self._alone = orders
         self.random = random.Random(seed)
         self.now = NOW
         self.trace: list[str] = []
@@ -145,8 +151,10 @@ class Simulation:
     def run(self) -> Simulation:
         """Run until every job has ended and nothing is left to do."""
         with parts.simulated_modules(self):
-            for number, order in enumerate(self.orders):
+            for number, order in enumerate(self._alone):
                 self.at(self.now + number * self.random.choice((0, 10, 3000)), lambda order=order: self._ask(order))  # type: ignore[misc]
+            for wanted in self.batches:
+                self.at(self.now, lambda wanted=wanted: self._ask_batch(wanted))  # type: ignore[misc]
             self.at(self.now, self._turn)
             try:
                 for _ in range(MOST_TURNS):
@@ -189,6 +197,8 @@ class Simulation:
         if self.actors or any(order.id is None for order in self.orders):
             return False
         if len(self.agenda) > 1:  # the scheduler's next turn is always on it
+            return False
+        if not all(batch_orders.has_come_to_rest(self, wanted) for wanted in self.batches):
             return False
         return all(job.chores == (Chore.RETIRE,) for job in self.jobs_seen.values())
 
@@ -290,7 +300,7 @@ class Simulation:
     def _done(self, part: str, name: str, function: Callable[[], Any]) -> Any:
         answer = function()
         if part == "store" and name not in parts.READS:
-            if name == "create":
+            if name in ("create", "create_batch"):
                 self._discover()
             self._watch()
         return answer
@@ -438,6 +448,9 @@ class Simulation:
 
     def _ask(self, order: Order) -> None:
         self.start(order.marker, "web", lambda: self._post_job(order))
+
+    def _ask_batch(self, wanted: BatchOrder) -> None:
+        self.start(wanted.marker, "web", lambda: batch_orders.ask(self, wanted))
 
     def _post_job(self, order: Order) -> None:
         """A caller insists until the job is taken."""

@@ -118,10 +118,15 @@ def contents(store: Store) -> dict[str, Any]:
     return {name: _plain(name, value) for name, value in held.items() if value}
 
 
+def is_record(name: str) -> bool:
+    """Whether a key holds the record of a job or of a batch."""
+    return name.startswith(("{rushes}:job:", "{rushes}:batch:")) and not name.endswith(":counts")
+
+
 def _value(store: RedisStore, name: str) -> Any:
     client: Any = store._client
-    if name.startswith("{rushes}:job:"):
-        return store.records([name.removeprefix("{rushes}:job:")])[0]
+    if is_record(name):
+        return store.records([name.rpartition(":")[2]])[0]
     reads: dict[str, Callable[[str], Any]] = {
         "none": lambda _: None,  # it lived for a second only ({rushes}:bell)
         "string": client.get,
@@ -133,7 +138,7 @@ def _value(store: RedisStore, name: str) -> Any:
 
 
 def _plain(name: str, value: Any) -> Any:
-    if not name.startswith("{rushes}:job:"):
+    if not is_record(name):
         return dict(value) if isinstance(value, dict) else value
     header, _, body = value.partition("\n")
     version, _, *rest = header.split(" ")
@@ -154,7 +159,7 @@ def score(store: Store, name: str, job_id: str) -> int | None:
 # --- stores that something happens to
 
 
-PROGRAMS = frozenset({"create", "commit", "open_tickets", "renew", "nudge", "quarantine"})
+PROGRAMS = frozenset({"create", "create_batch", "commit", "open_tickets", "renew", "nudge", "quarantine"})
 
 
 class Through:

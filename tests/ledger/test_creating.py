@@ -7,7 +7,8 @@ from factories import NOW, POLICY, job, job_in
 from ledger_steps import contents, created, places, repeating, score, submits
 
 from rushes.shared.domain.job import State
-from rushes.shared.ledger.ledger import Conflict, Ledger, NotWhole
+from rushes.shared.ledger.idempotency import Conflict, NotWhole
+from rushes.shared.ledger.ledger import Ledger
 from rushes.shared.ledger.redis_store import RedisStore
 from rushes.shared.ledger.store import Store
 

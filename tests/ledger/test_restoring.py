@@ -12,7 +12,8 @@ from ledger_steps import CAPS, contents, created, engage, engaged, plan, racing,
 from rushes.shared.domain import events
 from rushes.shared.domain.job import Job, State
 from rushes.shared.ledger import keys
-from rushes.shared.ledger.ledger import IDEMPOTENCY_S, Conflict, Ledger
+from rushes.shared.ledger.idempotency import IDEMPOTENCY_S, Conflict
+from rushes.shared.ledger.ledger import Ledger
 from rushes.shared.ledger.memory_store import MemoryStore
 from rushes.shared.ledger.redis_store import RedisStore
 from rushes.shared.ledger.store import Store

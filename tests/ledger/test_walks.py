@@ -17,7 +17,8 @@ from rushes.shared.domain import cheapest_wait, counters, events, schedule
 from rushes.shared.domain.events import Event, Reason
 from rushes.shared.domain.job import Chore, Error, Job, State
 from rushes.shared.ledger import keys
-from rushes.shared.ledger.ledger import Conflict, Ledger
+from rushes.shared.ledger.idempotency import Conflict
+from rushes.shared.ledger.ledger import Ledger
 from rushes.shared.ledger.memory_store import MemoryStore
 from rushes.shared.ledger.redis_store import RedisStore
 from rushes.shared.ledger.submits import CapReached, Caps

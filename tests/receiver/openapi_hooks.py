@@ -36,7 +36,12 @@ JOBS = {door: taken_in_turn(states) for door, states in STATES.items()}
 def map_path_parameters(context: Any, path_parameters: dict[str, Any] | None) -> dict[str, Any] | None:
     door = context.operation.path.rpartition("/")[2]
     # Ids are also taken from answers, hence no other for the events.
-    if not path_parameters or door not in JOBS or not (next(TURNS) or door == "events"):
+    if (
+        not path_parameters
+        or "batch_id" in path_parameters
+        or door not in JOBS
+        or not (next(TURNS) or door == "events")
+    ):
         return path_parameters
     _, provider, job_id, token = next(JOBS[door]).rsplit("/", 3)
     named = {"provider": provider, "job_id": job_id, "token": token}

@@ -13,6 +13,9 @@ from rushes.client import (
     ApiError,
     Attempt,
     Balance,
+    Batch,
+    BatchPage,
+    BatchSummary,
     Callbacks,
     Client,
     Conflict,
@@ -31,6 +34,7 @@ from rushes.client import (
     Price,
     PriceRow,
     RateLimited,
+    ReceiptLine,
     Result,
     RushesError,
     Status,
@@ -70,6 +74,14 @@ action: Action = "adopt"
 assert_type(client.resolve(job["id"], action, "task-7"), Job)
 assert_type(client.resolve(job["id"], "fail"), Job)
 client.resolve(job["id"], "forget")  # type: ignore[arg-type]
+
+# --- batches
+
+batch = assert_type(client.submit_batch([{"model": "kling-v3"}], "order-17", max_cost_usd="5"), Batch)
+assert_type(client.get_batch(batch["id"])["receipt"], list[ReceiptLine] | None)
+assert_type(client.cancel_batch(batch["id"]), Batch)
+batches = assert_type(client.batch_page(limit=20), BatchPage)
+assert_type(batches["data"], list[BatchSummary])
 
 # --- waiting
 

@@ -91,6 +91,8 @@ nudges = st.builds(Nudge, moments, st.integers(1, 99), maybe(anything.filter(boo
 notes = st.builds(Note, moments, anything, maybe(anything))
 JOB: dict[str, st.SearchStrategy[Any]] = {
     "idempotency": maybe(words),
+    "batch_id": maybe(words),
+    "batch_budget_usd": maybe(money),
     "id": words,
     "tenant": words,
     "request": objects,

@@ -16,7 +16,10 @@ from rushes.shared.operations.task_query import SECRET
 from rushes.webhook_receiver.auth import services
 from rushes.webhook_receiver.console import console, labels, session
 
-PAGES = [("Jobs", "/"), ("New", "/new"), ("Gateways", "/gateways"), ("Spend", "/spend"), ("Alerts", "/alerts")]
+PAGES = [
+    *(("Jobs", "/"), ("Batches", "/batches"), ("New", "/new"), ("Gateways", "/gateways"), ("Spend", "/spend")),
+    ("Alerts", "/alerts"),
+]
 UNITS = [(86_400, "d"), (3600, "h"), (60, "min"), (1, "s")]
 
 

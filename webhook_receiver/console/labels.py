@@ -93,9 +93,9 @@ FAILURES: dict[str, tuple[str, str]] = {
         "Lower its cap or send jobs more slowly, then retry. {retry}",
     ),
     "budget_exceeded": (
-        "The submit would have exceeded the tenant's budget of the day or month, so it was not sent.",
+        "The submit would have exceeded a budget, the tenant's of the day or month or its batch's, so it was not sent.",
         "Raise RUSHES_DAILY_BUDGET_USD or the budgets in RUSHES_TENANTS_FILE, or wait for the next day or month (UTC), "
-        "then retry. {retry}",
+        "then retry; of a batch send what is left as a new one. {retry}",
     ),
     "start_deadline_passed": (
         "No gateway took it before its `start_before`, so it was not sent, and nothing was paid.",
@@ -131,6 +131,9 @@ DONE_TEXTS = {
     "resumed": "Resumed. Jobs that waited for it go on.",
     "canceled": "Canceled. No gateway had it, and nothing was paid.",
     "retried": "This is the new job.",
+    "batch_canceled": "Canceled. What no gateway has yet is not submitted; what one has goes on.",
+    "batch_retried": "Each failed job is tried again, as a new job.",
+    "batch_retried_partly": "Not all could be tried again. Press once more for the rest: none is paid twice.",
     "resolved": "Decided. The timeline shows what happens next.",
     "callback_replayed": "The gateway is asked about the task that the callback named.",
     "callback_deleted": "Deleted.",

@@ -39,7 +39,12 @@ for _, gate in ipairs(gates) do
   end
 end
 for _, write in ipairs(cjson.decode(ARGV[5])) do
-  redis.call(write[1], KEYS[write[2]], unpack(write, 3))
+  local holds = true
+  if write[1] == 'WHEN' then -- field, value, command: carried out only where the counter has come to this
+    holds = redis.call('HGET', KEYS[write[2]], write[3]) == write[4]
+    write = write[5]
+  end
+  if holds then redis.call(write[1], KEYS[write[2]], unpack(write, 3)) end
 end
 if ARGV[3] == '' then redis.call('DEL', KEYS[1]) else redis.call('SET', KEYS[1], ARGV[3]) end
 -- It is written: a wake-up that may not be sent (an ACL without the channel) must not make that an error.
