@@ -22,18 +22,40 @@ class MemoryTables:
 
     def _write(self, names: Sequence[str], commands: Sequence[Sequence[Any]], first_key: int) -> None:
         for command, number, *arguments in commands:
-            self._command(command, names[number - first_key], arguments)
+            if command == "SETTLE":
+                turns, served, tenants, *settled = arguments
+                times = [names[time - first_key] for time in (turns, served)]
+                self._settle(names[number - first_key], times, names[tenants - first_key], *settled)
+            else:
+                self._command(command, names[number - first_key], arguments)
+
+    def _settle(self, charged: str, times: Sequence[str], tenants: str, job_id: str, tenant: str, cost: int) -> None:
+        had = self.hashes[charged].pop(job_id, None)
+        if had is None:
+            return
+        share = int(self.hashes[tenants].get(tenant, "1000:").partition(":")[0])
+        by = -(-cost * 1000 // share) - -(-int(had) * 1000 // share)
+        for name in times:
+            if tenant in self.zsets[name]:
+                self.zsets[name][tenant] += by
 
     def _command(self, command: str, key: str, arguments: Sequence[Any]) -> None:
         does: dict[str, Callable[[], Any]] = {
-            "ZADD": lambda: self.zsets[key].update({arguments[1]: float(arguments[0])}),
+            "ZADD": lambda: self._add(key, *arguments),
             "ZREM": lambda: self.zsets[key].pop(arguments[0], None),
             "SADD": lambda: self.sets[key].add(arguments[0]),
             "HINCRBY": lambda: self._increase(key, *arguments),
+            "HSET": lambda: self.remember(key, {arguments[0]: arguments[1]}),
             "HDEL": lambda: self.forget(key, arguments),
             "DEL": lambda: self.strings.pop(key, None),
         }
         does[command]()
+
+    def _add(self, key: str, *arguments: Any) -> None:
+        *flags, score, member = arguments
+        old = self.zsets[key].get(member)
+        if old is None or not flags or (flags == ["LT"] and score < old):
+            self.zsets[key][member] = float(score)
 
     def _increase(self, key: str, field: str, step: int) -> None:
         self.hashes[key][field] = str(int(self.hashes[key].get(field, "0")) + int(step))

@@ -26,6 +26,7 @@ def write_change(writes: Writes, job_id: str, change: Change) -> Writes:
     """Add the commands of a change to a program's."""
     _write_lanes(writes, job_id, change)
     _write_standby(writes, job_id, change)
+    _write_account(writes, job_id, change)
     if change.no_longer_start_before:
         writes.add("ZREM", keys.START_BEFORE, job_id)
     if change.start_before is not None:
@@ -52,10 +53,26 @@ def _write_lanes(writes: Writes, job_id: str, change: Change) -> None:
     if change.due:
         lane, due_at = change.due
         writes.add("ZADD", keys.due(lane), due_at, job_id)
+        kind, _, place = lane.partition(":")
+        gateway, _, line = place.partition(":")
+        if line:  # a line that is in none of these would be forgotten (lua/claim.lua)
+            writes.add("ZADD", keys.later(kind, gateway), *(("LT", due_at) if kind == "submit" else ("NX", 0)), line)
 
 
 def _write_standby(writes: Writes, job_id: str, change: Change) -> None:
     for gateway in change.no_longer_standby:
-        writes.add("ZREM", keys.standby(gateway), job_id)
+        writes.add("ZREM", keys.standby(gateway), job_id)  # of an older version
+        writes.add("ZREM", keys.standby_line(gateway, change.line), job_id)
     for gateway, since in change.standby.items():
-        writes.add("ZADD", keys.standby(gateway), since, job_id)
+        writes.add("ZADD", keys.standby_line(gateway, change.line), since, job_id)
+        writes.add("ZADD", keys.later("standby", gateway), "LT", since, change.line)
+
+
+def _write_account(writes: Writes, job_id: str, change: Change) -> None:
+    if change.no_longer_queued:
+        writes.add("HDEL", keys.QUEUED, job_id)
+    if change.queued is not None:
+        writes.add("HSET", keys.QUEUED, job_id, change.queued)
+    for gateway, cost in change.settled.items():
+        times = [keys.turns("submit", gateway), keys.served("submit", gateway), keys.TENANTS]
+        writes.add("SETTLE", keys.charged(gateway), *map(writes.number, times), job_id, change.tenant, cost)
