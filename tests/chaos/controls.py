@@ -15,6 +15,7 @@ from rushes.shared import credentials
 from rushes.shared.domain import events, schedule
 from rushes.shared.domain.job import AttemptStatus, State
 from rushes.shared.domain.transitions import TABLE
+from rushes.shared.ledger import writes
 from rushes.shared.ledger.redis_store import RedisStore
 from rushes.shared.storage.archive import Archive
 from rushes.shared.storage.journal import Journal
@@ -105,6 +106,13 @@ def _not_asked(attempt: Any, key: str, services: Any) -> Any:
     return events.NotFound()
 
 
+def _line_unknown(into: Any, job_id: str, change: Any) -> None:
+    """The job is put into its line, and nobody is told of the line."""
+    WRITE_LANES(into, job_id, change)
+    into.commands = [command for command in into.commands if command[2] not in ("LT", "NX")]
+
+
+WRITE_LANES = writes._write_lanes
 POST_AGAIN = own_id_query.post_again
 LEASE = (
     (
@@ -191,6 +199,12 @@ SAFEGUARDS: dict[str, Safeguard] = {
         ("answer lost, shown late", "lost"),
         "input_rejected.* for no cause",
         off=lambda: replaced((schedule, "NOT_FOUND_ANSWERS", 1), (schedule, "not_taken_at", lambda *_: 0)),
+    ),
+    "known line": Safeguard(
+        "a line with a job is known to the claim",
+        ("polled", "lost"),
+        "stuck: .*'queued'",
+        off=lambda: replaced((writes, "_write_lanes", _line_unknown)),
     ),
     "heartbeat": Safeguard(
         "a worker that lives keeps what it holds",
