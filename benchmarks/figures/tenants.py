@@ -1,4 +1,4 @@
-"""Many tenants at one gateway: what a turn of the scheduler costs, and how long a small one waits beside a large one."""
+"""Many tenants at one gateway: the cost of a turn, and how long a small tenant waits beside a large one."""
 
 from __future__ import annotations
 
