@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks import table
-from benchmarks.figures import archive, doors, jobs, ledger
+from benchmarks.figures import archive, doors, jobs, ledger, tenants
 from benchmarks.table import Row, Size
 
 FIGURES: Mapping[str, Callable[[Size], list[Row]]] = {
@@ -26,6 +26,8 @@ FIGURES: Mapping[str, Callable[[Size], list[Row]]] = {
     "post": doors.post,
     "memory": ledger.memory,
     "turn": ledger.turn,
+    "tenants": tenants.turn,
+    "fairness": tenants.waiting,
     "idle": ledger.idle,
     "recovery": ledger.recovery,
     "archive": archive.archive,

@@ -60,9 +60,18 @@ class Tenants:
     def __iter__(self) -> Iterator[str]:
         return iter(self.by_name)
 
+    def terms(self) -> dict[str, str]:
+        """What the claim has to know of them (tenant_terms.py); who has the defaults is left out."""
+        terms = {name: _terms(tenant) for name, tenant in self.by_name.items()}
+        return {name: text for name, text in terms.items() if text != _terms(Tenant())}
+
     def alert_urls(self, name: str) -> tuple[str, ...]:
         """Where a tenant is told of alerts; empty where it is told nowhere."""
         return self[name].alert_urls
+
+
+def _terms(tenant: Tenant) -> str:
+    return f"{round(tenant.share * 1000)}:{tenant.max_in_flight or ''}"
 
 
 def _read(text: str, default: Tenant) -> dict[str, Tenant]:

@@ -66,8 +66,10 @@ class Scheduler:
         return MAX_WAIT_S if soonest is None else min(max((soonest - now) / 1000, 0), MAX_WAIT_S)
 
     def _count_workers(self, now: int) -> None:
+        """Every few seconds, what changes rarely: the number of workers, and the terms of tenants."""
         if now - self._counted_at >= WORKER_COUNT_MS:
             self._workers = self._services.ledger.workers(now)
+            self._services.ledger.tenant_terms.keep(self._services.settings.tenants.terms())
             self._counted_at = now
 
 

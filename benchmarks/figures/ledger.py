@@ -24,7 +24,9 @@ from rushes.worker.scheduler import Scheduler
 
 MILLION = 1_000_000
 CHUNK = 10_000
-LANE = "submit:apimodels"
+GATEWAY = "apimodels"
+# The tenant of the rig's jobs, at the usual priority.
+LINE = "bench:5"
 CAP = 20
 IDLE_S, IDLE_QUICK_S = 20, 8
 
@@ -91,13 +93,18 @@ class Turner:
 
 
 def _fill(rig: Rig, mark: str, count: int, due_at: int) -> None:
-    """Ids of jobs, due one after the other from that moment; nothing but the lane knows of them."""
+    """Ids of jobs, due one after the other from that moment; nothing but the line knows of them."""
     client = _client(rig)
     client.config_set("appendfsync", "no")
     for start in range(0, count, CHUNK):
         numbers = range(start, min(start + CHUNK, count))
-        client.zadd(keys.due(LANE), {f"job_{mark}{number:025d}": due_at + number for number in numbers})
+        client.zadd(_line(), {f"job_{mark}{number:025d}": due_at + number for number in numbers})
+        client.zadd(keys.later("submit", GATEWAY), {LINE: due_at}, lt=True)
     client.config_set("appendfsync", "always")
+
+
+def _line() -> str:
+    return keys.due(f"submit:{GATEWAY}:{LINE}")
 
 
 def _take_back(client: Any, handed: list[tuple[str, str, int]]) -> None:
@@ -106,7 +113,7 @@ def _take_back(client: Any, handed: list[tuple[str, str, int]]) -> None:
     with client.pipeline() as pipe:
         for lane, job_id, _ in handed:
             pipe.zrem(keys.leased(lane), job_id)
-            pipe.zadd(keys.due(lane), {job_id: 1})
+            pipe.zadd(_line(), {job_id: 1})
         pipe.execute()
     handed.clear()
 

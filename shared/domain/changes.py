@@ -10,7 +10,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from rushes.shared.domain import bills, cheapest_wait, counters, metric_counters, schedule, start_deadline, timing
+from rushes.shared.domain import (
+    bills,
+    cheapest_wait,
+    counters,
+    fair_shares,
+    metric_counters,
+    schedule,
+    start_deadline,
+    timing,
+)
 from rushes.shared.domain.counters import Line
 from rushes.shared.domain.events import Accepted, Event, Failed, Succeeded
 from rushes.shared.domain.job import Job, State
@@ -39,6 +48,14 @@ class Change:
     """Lanes."""
     released: tuple[str, ...] = ()
     """Lanes whose lease on the job ends."""
+    line: str = ""
+    """Where the job stands in line at any gateway, if it does (fair_shares.py)."""
+    queued: str | None = None
+    """What the claim has to know of a job in line."""
+    no_longer_queued: bool = False
+    settled: Mapping[str, int] = field(default_factory=dict)
+    """Gateway → what a job that was handed out there counts for after all, 10^-6 USD: 0 where it was not submitted."""
+    tenant: str = ""
     standby: Mapping[str, int] = field(default_factory=dict)
     """Gateway → from when on (ms) it may take the job although another goes first."""
     no_longer_standby: tuple[str, ...] = ()
@@ -64,6 +81,8 @@ def created(job: Job, policy: Policy) -> Change:
     lane = schedule.lane(job)
     return Change(
         due=(lane, job.due_at) if lane and job.due_at is not None else None,
+        line=fair_shares.line(job),
+        queued=_queued(job),
         standby=cheapest_wait.standby(job, policy),
         start_before=start_deadline.of(job),
         index=index_of(job),
@@ -86,6 +105,11 @@ def moved(before: Job, after: Job, event: Event, now: int, policy: Policy) -> Ch
         due=(lane, after.due_at) if lane and after.due_at is not None else None,
         no_longer_due=tuple(name for name in schedule.places(before) if name != lane),
         released=schedule.leasing(before),
+        line=fair_shares.line(after),
+        queued=_queued(after),
+        no_longer_queued=_queued(before) is not None and _queued(after) is None,
+        settled=_settled(before, after),
+        tenant=after.tenant,
         standby=standby,
         no_longer_standby=no_longer_standby,
         start_before=start_deadline.of(after),
@@ -104,6 +128,11 @@ def submitted(before: Job, after: Job, policy: Policy) -> Change:
     standby, no_longer_standby = _standby(before, after, policy)
     index, no_longer_indexed = _index(before, after)
     return Change(
+        line=fair_shares.line(after),
+        queued=_queued(after),
+        no_longer_queued=_queued(before) is not None and _queued(after) is None,
+        settled=_settled(before, after),
+        tenant=after.tenant,
         standby=standby,
         no_longer_standby=no_longer_standby,
         no_longer_start_before=_has_begun(before, after),
@@ -138,6 +167,19 @@ def _standby(before: Job, after: Job, policy: Policy) -> tuple[dict[str, int], t
     """The further gateways of a job in line may take it, from the end of its wait for the first one on."""
     stands = cheapest_wait.standby(after, policy)
     return stands, tuple(name for name in cheapest_wait.standby(before, policy) if name not in stands)
+
+
+def _queued(job: Job) -> str | None:
+    return fair_shares.ticket(job) if job.state is State.QUEUED else None
+
+
+def _settled(before: Job, after: Job) -> dict[str, int]:
+    """What a job counts for at each gateway that may have been given it, once its step is known."""
+    if before.state is not State.QUEUED:
+        return {}
+    begun = after.provider if after.state is State.SUBMITTING else None
+    cost = fair_shares.cost(after.current.estimated_usd) if begun else 0
+    return {name: cost if name == begun else 0 for name in before.route}
 
 
 def _has_begun(before: Job, after: Job) -> bool:

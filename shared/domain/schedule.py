@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from zlib import crc32
 
-from rushes.shared.domain import ids, start_deadline
+from rushes.shared.domain import fair_shares, ids, start_deadline
 from rushes.shared.domain.job import Attempt, Job, State
 from rushes.shared.domain.timing import GAP_S, Timings
 
@@ -188,7 +188,7 @@ def kind_of(lane: str) -> str:
 def lane(job: Job) -> str | None:
     """Where the job waits for its due time; None once it owes nothing more."""
     if job.state is State.QUEUED:
-        return f"{'parked' if job.parked else 'submit'}:{job.route[0]}"
+        return f"{'parked' if job.parked else 'submit'}:{job.route[0]}:{fair_shares.line(job)}"
     if job.state is State.SUBMITTING:
         return f"submit:{job.provider}"
     if job.state in (State.UNCONFIRMED, State.RUNNING):
@@ -202,11 +202,17 @@ CHORE_LANES = {"manifest": "archive", "notice": "notify", "retire": "retire"}
 
 
 def places(job: Job) -> tuple[str, ...]:
-    """Every lane in which the job may be due: one that is parked is put back in line without its record being read."""
+    """Every lane in which the job may be due: one that is parked is put back in line without its record being read.
+
+    And one that an older version put in line stands in the one line of its gateway.
+    """
     here = lane(job)
     if here is None:
         return ()
-    return (here, f"submit:{job.route[0]}") if job.parked else (here,)
+    if job.state is not State.QUEUED:
+        return (here,)
+    kinds, gateway = ("parked", "submit") if job.parked else ("submit",), job.route[0]
+    return tuple(f"{kind}:{gateway}{line}" for line in (f":{fair_shares.line(job)}", "") for kind in kinds)
 
 
 def leasing(job: Job) -> tuple[str, ...]:

@@ -52,7 +52,7 @@ class GatewayHealth:
         """An operator says that it is well: its pauses end, and jobs that wait for any enabled gateway choose again."""
         self._store.forget(keys.gateway(gateway), (*HEALTH_FIELDS, "stopped_until", "stopped_why"))
         for name in enabled:
-            self._store.move(keys.due(f"parked:{name}"), keys.due(f"submit:{name}"))
+            self._unpark(name)
         self._store.wake()
 
     def end_pause(self, gateway: str, reason: Reason, enabled: Iterable[str], now: int) -> bool:
@@ -65,9 +65,13 @@ class GatewayHealth:
             return False
         self._store.forget(keys.gateway(gateway), ("paused_until",))
         for name in enabled:
-            self._store.move(keys.due(f"parked:{name}"), keys.due(f"submit:{name}"))
+            self._unpark(name)
         self._store.wake()
         return True
+
+    def _unpark(self, gateway: str) -> None:
+        self._store.move(keys.due(f"parked:{gateway}"), keys.due(f"submit:{gateway}"))  # of an older version
+        self._store.unpark(gateway)
 
     def in_flight(self, gateway: str) -> int:
         """How many jobs a gateway has."""

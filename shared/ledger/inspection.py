@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 
-from rushes.shared.domain import schedule, start_deadline
+from rushes.shared.domain import fair_shares, schedule, start_deadline
 from rushes.shared.domain.job import IN_FLIGHT, Job, State
 from rushes.shared.ledger import keys, record
-from rushes.shared.ledger.store import ExpectedPlaces, Store
+from rushes.shared.ledger.store import ExpectedLine, ExpectedPlaces, Store
 
 PAGE = 100
 # More submits in doubt than this are not counted one by one.
@@ -37,6 +37,16 @@ class Inspection:
         for ids in self._pages(name):
             records = zip(ids, self._store.records(ids), strict=True)
             yield [job_id for job_id, text in records if self._is_misplaced(name, job_id, text, repair)]
+
+    def line_places(self, gateways: Sequence[str]) -> Iterator[str]:
+        """Every place where jobs of a tenant stand in line, stand by or are parked, as far as the claim knows of it."""
+        for gateway in gateways:
+            prefixes = {kind: keys.due(f"{kind}:{gateway}") for kind in ("submit", "parked")}
+            prefixes["standby"] = keys.standby(gateway)
+            for kind, prefix in prefixes.items():
+                for name in (keys.later(kind, gateway), keys.waiting(kind, gateway)):
+                    for lines in self._pages(name):
+                        yield from (f"{prefix}:{line}" for line in lines)
 
     def index_names(self) -> list[str]:
         return self._store.index_names()
@@ -113,10 +123,20 @@ def _places(job: Job) -> tuple[str, ...]:
 
 
 def _belongs(job: Job) -> tuple[str, ...]:
-    standby = job.route[1:] if job.state is State.QUEUED else ()
+    further = job.route[1:] if job.state is State.QUEUED else ()
+    line = fair_shares.line(job)
+    standby = [name for gateway in further for name in (keys.standby(gateway), keys.standby_line(gateway, line))]
     deadline = () if start_deadline.of(job) is None else (keys.START_BEFORE,)
-    return (keys.index(job), *_places(job), *map(keys.standby, standby), *deadline)
+    return (keys.index(job), *_places(job), *standby, *deadline)
+
+
+def _line(job: Job) -> ExpectedLine | None:
+    if job.state is not State.QUEUED:
+        return None
+    kind, gateway = "parked" if job.parked else "submit", job.route[0]
+    lines = f"{keys.ROOT}:lines:{kind}:{gateway}"
+    return ExpectedLine(fair_shares.line(job), job.tenant, keys.later(kind, gateway), lines)
 
 
 def _standing(job: Job) -> ExpectedPlaces:
-    return ExpectedPlaces(job.id, job.version, keys.index(job), _places(job), job.due_at or job.updated_at)
+    return ExpectedPlaces(job.id, job.version, keys.index(job), _places(job), job.due_at or job.updated_at, _line(job))

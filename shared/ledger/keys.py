@@ -7,8 +7,21 @@
 | `{rushes}:batch:{id}:counts` | hash | state, `open`, `held` and more → what its jobs come to; `stopped`, `ended_at` |
 | `{rushes}:batches`, `…:{tenant}` | zset, all scores 0 | ids of batches, which sort by creation |
 | `{rushes}:due:{lane}` | zset | job id → when it is due, ms |
+| `{rushes}:due:submit:{gateway}:{tenant}:{priority}` | zset | the same of jobs in line; so with `parked:…` |
+| `{rushes}:standby:{gateway}:{tenant}:{priority}` | zset | job id in line at another gateway → from when on this one |
+| | | may take it, ms; `{rushes}:standby:{gateway}` holds those of an older version |
+| `{rushes}:later:{kind}:{gateway}` | zset | line (`tenant:priority`) → when it is to be looked at, ms; `kind` is |
+| | | `submit`, `standby` or `parked` |
+| `{rushes}:waiting:{kind}:{gateway}` | zset | line with due jobs → when the first of them was due, ms |
+| `{rushes}:turns:{kind}:{gateway}` | zset | tenant with due jobs → its virtual time, 10^-6 USD over its share |
+| `{rushes}:served:{kind}:{gateway}` | zset | the same of tenants without, while it is ahead of the others |
+| `{rushes}:lines:{kind}:{gateway}` | hash | tenant with due jobs → the priorities of its lines, the highest first |
+| `{rushes}:capped:{kind}:{gateway}` | zset | tenant with as much in flight as it may → when it is looked at again, ms |
+| `{rushes}:charged:{gateway}` | hash | job id that was handed out → what its tenant was charged, 10^-6 USD |
+| `{rushes}:queued` | hash | job id in line → `tenant:priority:cost`, cost in 10^-6 USD (domain/fair_shares.py) |
+| `{rushes}:tenants` | hash | tenant → `share:max_in_flight`, share in thousandths (tenant_terms.py) |
+| `{rushes}:tenants:digest` | hash | `digest` of all these |
 | `{rushes}:leased:{lane}` | zset | job id → when the lease on it ends, ms |
-| `{rushes}:standby:{gateway}` | zset | job id in line at another gateway → from when on this one may take it, ms |
 | `{rushes}:start_before` | zset | job id in line → from when on it ends there (domain/start_deadline.py), ms |
 | `{rushes}:index:{tenant}:{state}:{gateway}` | zset, all scores 0 | job ids, which sort by creation |
 | `{rushes}:indexes` | set | the names of the indexes that were ever used |
@@ -42,7 +55,7 @@
 | the same | string, 1 s | it was rung, and no scheduler has looked since |
 
 All begin with one hash tag, so that a cluster keeps them in one slot. A program touches only names that it is given
-as keys.
+as keys, save the lines of tenants, whose names begin with one that it is given.
 
 A lane is `submit:{gateway}`, `parked:{gateway}` (waits for a pause to end), `poll:{gateway}`, `archive`, `notify` or
 `retire`; or `expire`, where jobs are only leased. An unfinished job stands in exactly one of due and leased; every job
@@ -72,6 +85,9 @@ ALERTS = f"{ROOT}:alerts"
 BATCHES = f"{ROOT}:batches"
 CHECK = f"{ROOT}:check"
 TALLY = f"{ROOT}:tally"
+QUEUED = f"{ROOT}:queued"
+TENANTS = f"{ROOT}:tenants"
+TENANTS_DIGEST = f"{ROOT}:tenants:digest"
 START_BEFORE = f"{ROOT}:start_before"
 QUARANTINE = f"{ROOT}:quarantine"
 QUARANTINE_AT = f"{ROOT}:quarantine:at"
@@ -102,6 +118,38 @@ def leased(lane: str) -> str:
 
 def standby(gateway: str) -> str:
     return f"{ROOT}:standby:{gateway}"
+
+
+def standby_line(gateway: str, line: str) -> str:
+    return f"{standby(gateway)}:{line}"
+
+
+# What is known of the lines of a gateway, of each kind.
+LINE_SETS = ("later", "waiting", "turns", "served", "lines", "capped")
+
+
+def line_sets(kind: str, gateway: str) -> list[str]:
+    return [f"{ROOT}:{name}:{kind}:{gateway}" for name in LINE_SETS]
+
+
+def later(kind: str, gateway: str) -> str:
+    return f"{ROOT}:later:{kind}:{gateway}"
+
+
+def waiting(kind: str, gateway: str) -> str:
+    return f"{ROOT}:waiting:{kind}:{gateway}"
+
+
+def turns(kind: str, gateway: str) -> str:
+    return f"{ROOT}:turns:{kind}:{gateway}"
+
+
+def served(kind: str, gateway: str) -> str:
+    return f"{ROOT}:served:{kind}:{gateway}"
+
+
+def charged(gateway: str) -> str:
+    return f"{ROOT}:charged:{gateway}"
 
 
 def index(job: Job) -> str:

@@ -26,6 +26,7 @@ from rushes.shared.ledger.quarantine import Quarantine
 from rushes.shared.ledger.recent_bills import BillHistory
 from rushes.shared.ledger.store import Commit, IdempotencyEntry, LaneRoom, MoveListener, Store, Verdict, Writes
 from rushes.shared.ledger.submits import CapReached, Submit, gates, opens_at
+from rushes.shared.ledger.tenant_terms import TenantTerms
 from rushes.shared.ledger.tickets import LeaseLost, Ticket, extended, openings
 from rushes.shared.ledger.totals import Totals
 from rushes.shared.ledger.writes import write_change
@@ -50,6 +51,7 @@ class Ledger:
         self.alert_episodes = AlertEpisodes(store)
         self.totals = Totals(store)
         self.quarantine = Quarantine(store)
+        self.tenant_terms = TenantTerms(store)
         self.learned_times = LearnedTimes(store)
         self.batches = Batches(store, policy, on_move)
         self._on_move = on_move

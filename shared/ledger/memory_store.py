@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from rushes.shared.domain import start_deadline
-from rushes.shared.ledger import keys, memory_nudges
+from rushes.shared.domain import fair_shares, start_deadline
+from rushes.shared.ledger import keys, memory_lines, memory_nudges
+from rushes.shared.ledger.memory_lines import Lines, Terms, lowest
 from rushes.shared.ledger.memory_tables import MemoryTables
 from rushes.shared.ledger.store import (
     Commit,
@@ -122,37 +123,63 @@ class MemoryStore(MemoryTables):
         claimed: list[tuple[str, str]] = []
         soonest: list[float] = []
         left: list[tuple[LaneRoom, int, float | None]] = []
+        terms: dict[str, Terms] = {}
         for lane in lanes:
-            ids, room, opens = self._claim(lane, now, lease, window_ms, soonest)
+            ids, room, opens = self._claim(lane, now, lease, window_ms, soonest, terms)
             claimed += [(lane.lane, job_id) for job_id in ids]
             left.append((lane, 0 if self._paused_until(lane.gateway) > now else room, opens))
         for lane, room, opens in left:
-            claimed += [(lane.lane, job_id) for job_id in self._stand_in(lane, room, opens, now, lease, soonest)]
+            claimed += [(lane.lane, job_id) for job_id in self._stand_in(lane, room, opens, now, lease, soonest, terms)]
         return (int(min(soonest)) if soonest else None), claimed
 
     def _claim(
-        self, lane: LaneRoom, now: int, lease: int, window_ms: int, soonest: list[float]
+        self,
+        lane: LaneRoom,
+        now: int,
+        lease: int,
+        window_ms: int,
+        soonest: list[float],
+        terms: dict[str, Terms],
     ) -> tuple[list[str], int, float | None]:
         expires = lane.lane == start_deadline.LANE
         due = self.zsets[keys.START_BEFORE if expires else keys.due(lane.lane)]
         leased = self.zsets[keys.leased(lane.lane)]
         claimed = self._ripe(leased, now)[: lane.room]
         leased.update(dict.fromkeys(claimed, float(lease)))
-        self._unpark(lane, now)
+        if lane.gateway and self._paused_until(lane.gateway) <= now:
+            memory_lines.unpark(self, lane.gateway, now)
         room, opens = self._allowance(lane, now, window_ms, len(leased))
         taken = self._ripe(due, now)[: max(room, 0)]
         for job_id in taken:
             del due[job_id]
         taken = [job_id for job_id in taken if not expires or self._out_of_line(job_id)]
         leased.update(dict.fromkeys(taken, float(lease)))
-        head = min(due.values(), default=None)
-        if head is not None and head <= now and room <= len(taken):
+        left = max(room, 0) - len(taken)
+        head = lowest(due)
+        if head is not None and head <= now and left <= 0:
             head = opens
-        soonest += [at for at in (head, min(leased.values(), default=None)) if at is not None]
-        return claimed + taken, max(room, 0) - len(taken), opens
+        moments = [head]
+        if lane.gateway:
+            own = Lines(self, "submit", lane.gateway, now, terms)
+            own.ripen()
+            while left > 0 and (job := own.take()):
+                self._give_on_account(own, lane, *job, lease)
+                taken.append(job[0])
+                left -= 1
+            moments += _come_again(own, left, opens)
+        moments.append(lowest(leased))
+        soonest += [at for at in moments if at is not None]
+        return claimed + taken, left, opens
 
     def _stand_in(
-        self, lane: LaneRoom, room: int, opens: float | None, now: int, lease: int, soonest: list[float]
+        self,
+        lane: LaneRoom,
+        room: int,
+        opens: float | None,
+        now: int,
+        lease: int,
+        soonest: list[float],
+        terms: dict[str, Terms],
     ) -> list[str]:
         if not lane.gateway:
             return []
@@ -162,22 +189,37 @@ class MemoryStore(MemoryTables):
             if self._out_of_line(job_id):
                 self.zsets[keys.leased(lane.lane)][job_id] = float(lease)
                 claimed.append(job_id)
-        head = min(standby.values(), default=None)
-        if head is not None and head <= now and room <= len(claimed):
+        left = room - len(claimed)
+        head = lowest(standby)
+        if head is not None and head <= now and left <= 0:
             head = opens
-        soonest += [] if head is None else [head]
+        own, others = (Lines(self, kind, lane.gateway, now, terms) for kind in ("submit", "standby"))
+        others.ripen()
+        while left > 0 and (job := others.take()):
+            if self._out_of_line(job[0]):
+                others.charge(job[1], self._give_on_account(own, lane, *job, lease))
+                claimed.append(job[0])
+                left -= 1
+        soonest += [at for at in (head, *_come_again(others, left, opens)) if at is not None]
+        own.prune()
         return claimed
+
+    def _give_on_account(self, own: Lines, lane: LaneRoom, job_id: str, tenant: str, lease: int) -> int:
+        ticket = self.hashes[keys.QUEUED].get(job_id, f":{fair_shares.UNPRICED}")
+        cost, terms = int(ticket.rpartition(":")[2]), own.terms_of(tenant)
+        own.charge(tenant, cost)
+        self.hashes[keys.charged(lane.gateway)][job_id] = str(cost)
+        if terms.left is not None:
+            terms.left -= 1
+        self.zsets[keys.leased(lane.lane)][job_id] = float(lease)
+        return cost
 
     def _out_of_line(self, job_id: str) -> bool:
         lines = (keys.due("submit:"), keys.due("parked:"))
         return any(line.pop(job_id, None) for name, line in self.zsets.items() if name.startswith(lines))
 
-    def _unpark(self, lane: LaneRoom, now: int) -> None:
-        parked = self.zsets[keys.due(f"parked:{lane.gateway}")]
-        if not parked or self._paused_until(lane.gateway) > now:
-            return
-        for job_id in sorted(parked, key=lambda job_id: (parked[job_id], job_id))[:100]:
-            self.zsets[keys.due(lane.lane)][job_id] = parked.pop(job_id)
+    def unpark(self, gateway: str) -> None:
+        memory_lines.unpark_lines(self, gateway)
 
     def _paused_until(self, gateway: str) -> int:
         health = self.hashes[keys.gateway(gateway)]
@@ -281,10 +323,17 @@ class MemoryStore(MemoryTables):
             "unindexed": standing.job_id not in self.zsets[standing.index],
             "nowhere": bool(standing.places) and not places,
             "twice": len(places) > 1,
+            "unlined": self._is_unlined(standing, places),
         }
         if repair:
             self._put_right(standing, places, problems)
         return [name for name, is_so in problems.items() if is_so]
+
+    def _is_unlined(self, standing: ExpectedPlaces, places: list[str]) -> bool:
+        line = standing.line
+        if line is None or places[:1] != [standing.places[0]]:
+            return False
+        return line.name not in self.zsets[line.later] and line.tenant not in self.hashes[line.lines]
 
     def _put_right(self, standing: ExpectedPlaces, places: list[str], problems: Mapping[str, bool]) -> None:
         if problems["unindexed"]:
@@ -293,6 +342,8 @@ class MemoryStore(MemoryTables):
         if problems["nowhere"]:
             self.zsets[standing.places[0]][standing.job_id] = float(standing.due_at)
             self.bell.set()
+        if standing.line and (problems["unlined"] or problems["nowhere"]):
+            self._add(standing.line.later, ["LT", standing.due_at, standing.line.name])
         for place in places[:-1]:
             del self.zsets[place][standing.job_id]
 
@@ -306,6 +357,11 @@ class MemoryStore(MemoryTables):
         if repair:
             del self.zsets[name][job_id]
         return True
+
+
+def _come_again(lines: Lines, room: int, opens: float | None) -> list[float | None]:
+    """When to come again for a line."""
+    return [lowest(lines.later), lowest(lines.capped), opens if room <= 0 and lines.turns else None]
 
 
 GATES: dict[str, Callable[..., str | None]] = {

@@ -23,14 +23,28 @@ class MemoryTables:
 
     def _write(self, names: Sequence[str], commands: Sequence[Sequence[Any]], first_key: int) -> None:
         for command, number, *arguments in commands:
-            if command != "WHEN":
+            if command == "SETTLE":
+                turns, served, tenants, *settled = arguments
+                times = [names[time - first_key] for time in (turns, served)]
+                self._settle(names[number - first_key], times, names[tenants - first_key], *settled)
+            elif command != "WHEN":
                 self._command(command, names[number - first_key], arguments)
             elif self.hashes[names[number - first_key]].get(arguments[0]) == arguments[1]:
                 self._write(names, [arguments[2]], first_key)
 
+    def _settle(self, charged: str, times: Sequence[str], tenants: str, job_id: str, tenant: str, cost: int) -> None:
+        had = self.hashes[charged].pop(job_id, None)
+        if had is None:
+            return
+        share = int(self.hashes[tenants].get(tenant, "1000:").partition(":")[0])
+        by = -(-cost * 1000 // share) - -(-int(had) * 1000 // share)
+        for name in times:
+            if tenant in self.zsets[name]:
+                self.zsets[name][tenant] += by
+
     def _command(self, command: str, key: str, arguments: Sequence[Any]) -> None:
         does: dict[str, Callable[[], Any]] = {
-            "ZADD": lambda: self.zsets[key].update(zip(arguments[1::2], map(float, arguments[::2]), strict=True)),
+            "ZADD": lambda: self._add(key, arguments),
             "ZREM": lambda: self.zsets[key].pop(arguments[0], None),
             "SADD": lambda: self.sets[key].update(arguments),
             "HSET": lambda: self.remember(key, {arguments[0]: arguments[1]}),
@@ -43,6 +57,14 @@ class MemoryTables:
     def _delete(self, key: str) -> None:
         for table in (self.strings, self.zsets, self.hashes, self.sets):
             table.pop(key, None)
+
+    def _add(self, key: str, arguments: Sequence[Any]) -> None:
+        flag = arguments[0] if arguments[0] in ("LT", "NX") else ""
+        pairs = arguments[bool(flag) :]
+        for score, member in zip(pairs[::2], map(str, pairs[1::2]), strict=True):
+            old = self.zsets[key].get(member)
+            if old is None or not flag or (flag == "LT" and score < old):
+                self.zsets[key][member] = float(score)
 
     def _increase(self, key: str, field: str, step: int) -> None:
         self.hashes[key][field] = str(int(self.hashes[key].get(field, "0")) + int(step))

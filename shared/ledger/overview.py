@@ -11,6 +11,8 @@ from rushes.shared.ledger.store import Store
 
 # So many jobs of a lane are looked at to tell how long they wait.
 SAMPLE = 20
+# So many lines of tenants, and in each of them so many jobs.
+LINES = 5
 # So many jobs of one millisecond are looked at in a call; there are more only in a batch.
 FOUND_AT_ONCE = 32
 BEHIND_ALL = "~"
@@ -61,8 +63,26 @@ class Overview:
 
     def waiting_since(self, lanes: Sequence[str], now: int) -> dict[str, int]:
         """Lane → since when (ms) the job that waits longest there could have been handed out; of the first in line."""
-        samples = self._sample([(keys.due(lane), now) for lane in lanes])
-        return _earliest(lanes, [[schedule.ripe_since(job, now) for job, _ in sample] for sample in samples])
+        lines = self._lines(lanes, now)
+        places = [(lane, place) for lane in lanes for place in (keys.due(lane), *lines.get(lane, ()))]
+        samples = self._sample([(place, now) for _, place in places])
+        waits: dict[str, list[int]] = {lane: [] for lane in lanes}
+        for (lane, _), sample in zip(places, samples, strict=True):
+            waits[lane] += [schedule.ripe_since(job, now) for job, _ in sample]
+        return _earliest(lanes, [waits[lane] for lane in lanes])
+
+    def _lines(self, lanes: Sequence[str], now: int) -> dict[str, set[str]]:
+        """Lane → the places of those lines of tenants in it whose first job waits longest."""
+        sets = []
+        for lane in lanes:
+            kind, _, gateway = lane.partition(":")
+            known = {"submit": (keys.later, keys.waiting), "parked": (keys.later,)}.get(kind, ())
+            sets += [(lane, name(kind, gateway)) for name in known]
+        lines: dict[str, set[str]] = {}
+        found = self._store.ripe([(name, now) for _, name in sets], LINES)
+        for (lane, _), entries in zip(sets, found, strict=True):
+            lines.setdefault(lane, set()).update(keys.due(f"{lane}:{line}") for line, _ in entries)
+        return lines
 
     def unopened_since(self, lanes: Sequence[str], now: int) -> dict[str, int]:
         """The same of jobs that were handed out and that nobody works at: their ticket is unused or ran out.

@@ -13,7 +13,7 @@ import redis
 import structlog
 
 from rushes.shared.compact_json import compact
-from rushes.shared.domain import start_deadline
+from rushes.shared.domain import fair_shares, start_deadline
 from rushes.shared.ledger import keys, refusals
 from rushes.shared.ledger.cluster import follow
 from rushes.shared.ledger.compression import pack, unpack
@@ -35,6 +35,8 @@ LUA = Path(__file__).with_name("lua")
 # not be repeated, or need not be, pass 0.
 RETRIES = 2
 RETRY_PAUSE_S = 0.05
+# So many lines of tenants are moved in one program: others wait for it.
+UNPARKED_LINES = 100
 # Where the server refuses wake-ups, it is asked again after this long: rights are changed while processes run.
 DEAF_S = 30
 
@@ -143,7 +145,7 @@ class RedisStore:
         self, lanes: Sequence[LaneRoom], now: int, lease: int, window_ms: int
     ) -> tuple[int | None, list[tuple[str, str]]]:
         """Lease due jobs. Returns when the next job is due, if any is, and the lane and id of each leased job."""
-        names = [keys.IN_FLIGHT, keys.BELL]
+        names = [keys.IN_FLIGHT, keys.BELL, keys.QUEUED, keys.TENANTS, keys.TENANTS_IN_FLIGHT]
         for lane in lanes:
             gateway = lane.gateway
             expires = lane.lane == start_deadline.LANE
@@ -151,12 +153,16 @@ class RedisStore:
             if gateway:
                 parked = keys.due(f"parked:{gateway}")
                 names += [keys.gateway(gateway), keys.window(gateway), parked, keys.standby(gateway)]
+                names += [keys.later("parked", gateway), keys.charged(gateway)]
+                names += [*keys.line_sets("submit", gateway), *keys.line_sets("standby", gateway)]
         rooms = [
             [lane.room, lane.gateway, lane.max_in_flight, lane.submits_per_minute, lane.lane == start_deadline.LANE]
             for lane in lanes
         ]
         # Not sent again when its answer is lost: what it leased is offered again when the leases run out.
-        soonest, *pairs = self.run("claim", names, [now, lease, window_ms, compact(rooms)], again=0)
+        soonest, *pairs = self.run(
+            "claim", names, [now, lease, window_ms, compact(rooms), fair_shares.UNPRICED], again=0
+        )
         claimed = [
             (lanes[int(number) - 1].lane, job_id) for number, job_id in zip(pairs[::2], pairs[1::2], strict=True)
         ]
@@ -277,6 +283,13 @@ class RedisStore:
 
         self._reach(write)
 
+    def unpark(self, gateway: str) -> None:
+        """Bring all jobs of a gateway that wait for the end of a pause back to their places in line."""
+        names = [keys.due(f"submit:{gateway}"), keys.due(f"parked:{gateway}")]
+        names += [keys.later("parked", gateway), keys.later("submit", gateway)]
+        while self.run("unpark", names, [UNPARKED_LINES]) == UNPARKED_LINES:
+            pass
+
     def ripe(self, places: Sequence[tuple[str, int]], limit: int) -> list[list[tuple[str, int]]]:
         """For each sorted set and time: the jobs in it that are due by then, at most `limit`, with their times."""
 
@@ -382,6 +395,9 @@ class RedisStore:
                 for standing in standings:
                     names = [keys.record(standing.job_id), standing.index, keys.INDEXES, keys.BELL, *standing.places]
                     arguments: list[str | int] = [standing.version, standing.job_id, standing.due_at, int(repair)]
+                    if line := standing.line:
+                        names += [line.later, line.lines]
+                        arguments += [line.name, line.tenant]
                     self._scripts["repair"](keys=names, args=arguments, client=pipe)
                 return cast(list[list[str]], pipe.execute())
 

@@ -30,8 +30,11 @@ def _programs(name: Callable[[str], str]) -> list[Program]:
     """Each program, its keys and its arguments, in an order in which each finds what it works on."""
     record, due, leased, index, hashed = (name(word) for word in ("record", "due", "leased", "index", "hash"))
     bell = name("bell")
-    lane = [due, leased, hashed, name("window"), name("parked"), name("standby")]
+    lane = [due, leased, hashed, name("window"), name("parked"), name("standby"), name("parked_lines"), name("charged")]
+    sets = [name(f"{word}{kind}") for kind in ("", "_standby") for word in keys.LINE_SETS]
+    accounts = [name(word) for word in ("queued", "tenants", "tenants_in_flight")]
     added = [["ZADD", 3, NOW, ID], ["ZADD", 4, 0, ID], ["SADD", 5, "index"], ["HINCRBY", 6, "count", 200]]
+    added.append(["ZADD", 7, NOW, "line"])
     taken = [["ZREM", 2, ID], ["HDEL", 3, "other"], ["WHEN", 3, "other", "0", ["HSET", 3, "other", 1]]]
     gates = [
         ["lease", 2, ID, 3_000],
@@ -43,13 +46,18 @@ def _programs(name: Callable[[str], str]) -> list[Program]:
     return [
         ("check_writes", [name("check")], []),
         ("wake", [bell], []),
-        ("create", [record, name("key"), due, index, name("set"), hashed, bell], [RECORD, ID, 60, compact(added), 0]),
+        (
+            "create",
+            [record, name("key"), due, index, name("set"), hashed, name("parked_lines"), bell],
+            [RECORD, ID, 60, compact(added), 0],
+        ),
         (
             "create_batch",
             [name("batch"), name("batch key"), name("batch job"), hashed, bell],
             [RECORD, ID, 60, compact([["HINCRBY", 4, "open", 0]]), 0, RECORD],
         ),
-        ("claim", [hashed, bell, *lane], [NOW, LEASE, 60_000, compact([[9, ID, 9, 9]])]),
+        ("unpark", [due, name("parked"), name("parked_lines"), name("later")], [1]),
+        ("claim", [hashed, bell, *accounts, *lane, *sets], [NOW, LEASE, 60_000, compact([[9, ID, 9, 9]]), 1]),
         ("open_tickets", [leased, record], ["open", ID, LEASE, "2500"]),
         ("renew", [leased], [ID, "2500", "3000"]),
         ("nudge", [record, due, leased, bell], [ID, f"{NOW}:1:task", NOW]),

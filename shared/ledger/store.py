@@ -101,6 +101,16 @@ class QuarantineLimits:
 
 
 @dataclass(frozen=True, slots=True)
+class ExpectedLine:
+    """A line is known while it is in `later` or its tenant in `lines`; otherwise its jobs would be forgotten."""
+
+    name: str
+    tenant: str
+    later: str
+    lines: str
+
+
+@dataclass(frozen=True, slots=True)
 class ExpectedPlaces:
     """Where a job must be found: in its index, and in exactly one of these places, the first if in none."""
 
@@ -109,6 +119,8 @@ class ExpectedPlaces:
     index: str
     places: tuple[str, ...]
     due_at: int
+    line: ExpectedLine | None = None
+    """Of a job that waits in line: how its line is found."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,6 +188,8 @@ class Store(Protocol):
     def increase(self, key: str, steps: Mapping[str, int]) -> None: ...
 
     def forget(self, key: str, fields: Sequence[str]) -> None: ...
+
+    def unpark(self, gateway: str) -> None: ...
 
     def move(self, source: str, target: str) -> None: ...
 

@@ -29,6 +29,7 @@ def write_change(writes: Writes, job_id: str, change: Change) -> Writes:
     """Add the commands of a change to a program's."""
     _write_lanes(writes, job_id, change)
     _write_standby(writes, job_id, change)
+    _write_account(writes, job_id, change)
     if change.no_longer_start_before:
         writes.add("ZREM", keys.START_BEFORE, job_id)
     if change.start_before is not None:
@@ -58,34 +59,48 @@ def write_batch_end(writes: Writes, batch_id: str, now: int) -> None:
 
 def gathered(writes: Writes) -> Writes:
     """The same commands, those of one kind on one key joined: a thousand new jobs are a few commands."""
-    pairs: dict[tuple[str, int], dict[str, Any]] = {}
+    groups: dict[tuple[str, int, str], dict[str, Any]] = {}
     joined = Writes(writes.keys, [], writes.first_key)
     for command, number, *arguments in writes.commands:
         if command not in JOINED:
             joined.commands.append([command, number, *arguments])
             continue
-        members = pairs.setdefault((command, number), {})
-        if command == "ZADD":
-            members[arguments[1]] = arguments[0]
-        elif command == "SADD":
-            members[arguments[0]] = None
-        else:
-            members[arguments[0]] = members.get(arguments[0], 0) + arguments[1]
-    for (command, number), members in pairs.items():
-        joined.commands += [[command, number, *arguments] for arguments in JOINED[command](members)]
+        flag = arguments.pop(0) if arguments[0] in FLAGS else ""
+        members = groups.setdefault((command, number, flag), {})
+        JOINED[command](members, flag, *arguments)
+    for (command, number, flag), members in groups.items():
+        joined.commands += _commands(command, number, flag, members)
     return joined
 
 
-def _increments(members: Mapping[str, Any]) -> list[list[Any]]:
-    return [[member, step] for member, step in members.items()]
+FLAGS = ("LT", "NX")
 
 
-# The arguments of the joined commands. Lua unpacks at most some thousand values at once; JOBS_MAX members are fewer.
-JOINED: Mapping[str, Callable[[Mapping[str, Any]], list[list[Any]]]] = {
-    "ZADD": lambda members: [[value for member, score in members.items() for value in (score, member)]],
-    "SADD": lambda members: [list(members)],
-    "HINCRBY": _increments,
+def _join_score(members: dict[str, Any], flag: str, score: int, member: str) -> None:
+    known = members.get(member)
+    if known is None or not flag or (flag == "LT" and score < known):
+        members[member] = score
+
+
+def _join_step(members: dict[str, Any], flag: str, field: str, step: int) -> None:
+    members[field] = members.get(field, 0) + step
+
+
+JOINED: Mapping[str, Callable[..., None]] = {
+    "ZADD": _join_score,
+    "SADD": lambda members, flag, member: members.update({member: None}),
+    "HINCRBY": _join_step,
 }
+
+
+def _commands(command: str, number: int, flag: str, members: Mapping[str, Any]) -> list[list[Any]]:
+    """Lua unpacks at most some thousand values at once; members are fewer than JOBS_MAX."""
+    if command == "HINCRBY":
+        return [[command, number, field, step] for field, step in members.items()]
+    if command == "SADD":
+        return [[command, number, *members]]
+    pairs = [value for member, score in members.items() for value in (score, member)]
+    return [[command, number, *([flag] if flag else []), *pairs]]
 
 
 def _write_lanes(writes: Writes, job_id: str, change: Change) -> None:
@@ -96,10 +111,26 @@ def _write_lanes(writes: Writes, job_id: str, change: Change) -> None:
     if change.due:
         lane, due_at = change.due
         writes.add("ZADD", keys.due(lane), due_at, job_id)
+        kind, _, place = lane.partition(":")
+        gateway, _, line = place.partition(":")
+        if line:  # a line that is in none of these would be forgotten (lua/claim.lua)
+            writes.add("ZADD", keys.later(kind, gateway), *(("LT", due_at) if kind == "submit" else ("NX", 0)), line)
 
 
 def _write_standby(writes: Writes, job_id: str, change: Change) -> None:
     for gateway in change.no_longer_standby:
-        writes.add("ZREM", keys.standby(gateway), job_id)
+        writes.add("ZREM", keys.standby(gateway), job_id)  # of an older version
+        writes.add("ZREM", keys.standby_line(gateway, change.line), job_id)
     for gateway, since in change.standby.items():
-        writes.add("ZADD", keys.standby(gateway), since, job_id)
+        writes.add("ZADD", keys.standby_line(gateway, change.line), since, job_id)
+        writes.add("ZADD", keys.later("standby", gateway), "LT", since, change.line)
+
+
+def _write_account(writes: Writes, job_id: str, change: Change) -> None:
+    if change.no_longer_queued:
+        writes.add("HDEL", keys.QUEUED, job_id)
+    if change.queued is not None:
+        writes.add("HSET", keys.QUEUED, job_id, change.queued)
+    for gateway, cost in change.settled.items():
+        times = [keys.turns("submit", gateway), keys.served("submit", gateway), keys.TENANTS]
+        writes.add("SETTLE", keys.charged(gateway), *map(writes.number, times), job_id, change.tenant, cost)

@@ -34,7 +34,7 @@ class Finding:
     """Something that did not agree, and whether it was repaired."""
 
     what: str
-    """nowhere, twice, unindexed, stray, unreadable, in_flight, batch, money, uploads"""
+    """nowhere, twice, unindexed, unlined, stray, unreadable, in_flight, batch, money, uploads"""
     where: str
     repaired: bool
 
@@ -45,7 +45,8 @@ def audit(services: Services, repair: bool = True) -> Iterator[list[Finding]]:
     yield from _records(inspection, totals, repair)
     sets = [place(lane) for lane in LANES for place in (keys.due, keys.leased)]
     sets += [*(keys.standby(name) for name in PROVIDERS), keys.START_BEFORE]
-    for name in (*sets, *inspection.index_names()):
+    lines = dict.fromkeys(inspection.line_places(list(PROVIDERS)))
+    for name in (*sets, *lines, *inspection.index_names()):
         for job_ids in inspection.misplaced(name, repair):
             yield [Finding("stray", f"{job_id} in {name}", repair) for job_id in job_ids]
     yield from _in_flight(inspection, repair)

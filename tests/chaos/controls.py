@@ -16,6 +16,7 @@ from rushes.shared.domain import events, schedule
 from rushes.shared.domain.job import AttemptStatus, State
 from rushes.shared.domain.transitions import TABLE
 from rushes.shared.ledger import ledger as ledger_module
+from rushes.shared.ledger import writes
 from rushes.shared.ledger.redis_store import RedisStore
 from rushes.shared.storage.archive import Archive
 from rushes.shared.storage.journal import Journal
@@ -111,6 +112,15 @@ def _without_batch_budget(*given: Any) -> Any:
 
 
 GATES = ledger_module.gates
+
+
+def _line_unknown(into: Any, job_id: str, change: Any) -> None:
+    """The job is put into its line, and nobody is told of the line."""
+    WRITE_LANES(into, job_id, change)
+    into.commands = [command for command in into.commands if command[2] not in ("LT", "NX")]
+
+
+WRITE_LANES = writes._write_lanes
 POST_AGAIN = own_id_query.post_again
 LEASE = (
     (
@@ -209,6 +219,12 @@ SAFEGUARDS: dict[str, Safeguard] = {
         ("a batch over its budget", "die after"),
         "was taken twice",
         (("create_batch", "if first then return first end", ""),),
+    ),
+    "known line": Safeguard(
+        "a line with a job is known to the claim",
+        ("polled", "lost"),
+        "stuck: .*'queued'",
+        off=lambda: replaced((writes, "_write_lanes", _line_unknown)),
     ),
     "heartbeat": Safeguard(
         "a worker that lives keeps what it holds",

@@ -13,10 +13,11 @@ from ledger_steps import contents
 from model_gateways import Task, clip_of
 from simulation import Simulation, Violation
 
-from rushes.shared.domain import batch, counters, schedule
+from rushes.shared.domain import batch, counters, fair_shares, schedule
 from rushes.shared.domain.job import Attempt, AttemptStatus, Job, State
 from rushes.shared.domain.moves.running import UNKNOWN_TASK_ANSWERS
 from rushes.shared.intake.job_document import document
+from rushes.shared.ledger import keys
 from rushes.shared.ledger.writes import COUNTERS
 
 IN_DOUBT = (AttemptStatus.SUBMITTING, AttemptStatus.UNCONFIRMED, AttemptStatus.RUNNING)
@@ -205,7 +206,18 @@ def whole(store: Any, jobs: list[Job]) -> Iterator[str]:
         places = [{index, f"{{rushes}}:{kind}:{lane}"} for kind in ("due", "leased")]
         if set(where[job.id]) not in places or len(where[job.id]) != 2:
             yield f"{job.id} stands in {where[job.id]}, not in one of {places}"
+    yield from _wrong_accounts(held, jobs)
     yield from _wrong_counters(held, jobs)
+
+
+def _wrong_accounts(held: dict[str, Any], jobs: list[Job]) -> Iterator[str]:
+    """What the claim knows of jobs is known of those in line alone, and charged to those that are handed out there."""
+    queued = {job.id: fair_shares.ticket(job) for job in jobs if job.state is State.QUEUED}
+    if held.get(keys.QUEUED, {}) != queued:
+        yield f"in line are {queued}, the claim knows of {held.get(keys.QUEUED)}"
+    charged = {member for name in held if name.startswith("{rushes}:charged:") for member in held[name]}
+    if not charged <= queued.keys():
+        yield f"{charged - queued.keys()} are on an account and not in line"
 
 
 def _wrong_counters(held: dict[str, Any], jobs: list[Job]) -> Iterator[str]:

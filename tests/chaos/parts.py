@@ -8,6 +8,7 @@ import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
+from decimal import Decimal
 from functools import cache
 from types import SimpleNamespace
 from typing import Any, Protocol
@@ -28,6 +29,7 @@ from rushes.shared.ledger.tickets import Ticket
 from rushes.shared.services import Services
 from rushes.shared.storage.archive import Archive
 from rushes.shared.storage.journal import Journal
+from rushes.shared.tenants import Tenant, Tenants
 from rushes.webhook_receiver import callback_counts
 from rushes.webhook_receiver.app import create_app
 from rushes.worker import leases, scheduler, steps, submit
@@ -39,7 +41,7 @@ ENVIRON = {
     "REDIS_URL": "redis://127.0.0.1:1/0",
     "RUSHES_S3_BUCKET": "rushes-chaos",
     "RUSHES_SECRET_KEY": "a secret of the simulation",
-    "RUSHES_API_KEYS": "acme:acme-key",
+    "RUSHES_API_KEYS": "acme:acme-key,zenith:zenith-key",
     "RUSHES_PUBLIC_URL": "https://rushes.example",
     "RUSHES_REQUESTS_PER_MINUTE": "100000",
     "RUSHES_POLL_FIRST_S": "3",
@@ -51,6 +53,8 @@ ENVIRON = {
     **{f"{name}_BASE_URL": f"https://{name.lower()}.example" for name in GATEWAYS},
     **{f"{name}_API_KEY": "key" for name in GATEWAYS},
 }
+# One of two tenants has three times the share of the other, and no two jobs in flight.
+TENANTS = Tenants({"zenith": Tenant(share=Decimal(3), max_in_flight=1)})
 # A scheduler that sleeps until something is due: idle seconds of virtual time need no turns.
 MAX_WAIT_S = 600.0
 READS = frozenset(
@@ -182,7 +186,9 @@ def assemble(
         if isinstance(raw_store, MemoryStore)
         else SimulatedRedisStore(raw_store, simulation)
     )
-    settings = replace(built.settings, policy=replace(built.settings.policy, resubmit_unconfirmed=resubmit))
+    settings = replace(
+        built.settings, tenants=TENANTS, policy=replace(built.settings.policy, resubmit_unconfirmed=resubmit)
+    )
     ledger = Ledger(store, settings.policy)
     services = replace(
         built,

@@ -54,6 +54,11 @@ class Order:
     id: str | None = None
     canceled: bool = False
 
+    @property
+    def tenant(self) -> str:
+        """Every other order is the second tenant's."""
+        return "zenith" if self.marker[-1] in "13579" else "acme"
+
 
 @dataclass(frozen=True)
 class FaultPlan:
@@ -456,7 +461,7 @@ class Simulation:
         """A caller insists until the job is taken."""
         heard = False
         try:
-            answer = self._call("/v1/jobs", order.body, {"Idempotency-Key": order.marker})
+            answer = self._call("/v1/jobs", order.body, {"Idempotency-Key": order.marker}, order.tenant)
             heard = answer.status_code in (200, 202)
             if heard:
                 self._taken(order, answer.json["id"])
@@ -471,14 +476,14 @@ class Simulation:
         if job_id not in self.jobs_seen:
             self.broke(f"{job_id} was promised and is not there")
 
-    def _call(self, path: str, body: Any, headers: dict[str, str]) -> Any:
-        return self.parts.web_client.post(path, json=body, headers={"Authorization": "Bearer acme-key", **headers})
+    def _call(self, path: str, body: Any, headers: dict[str, str], tenant: str = "acme") -> Any:
+        return self.parts.web_client.post(path, json=body, headers={"Authorization": f"Bearer {tenant}-key", **headers})
 
     def cancel(self, order: Order) -> None:
         """The caller does not want it any more."""
 
         def ask() -> None:
-            if order.id and self._call(f"/v1/jobs/{order.id}/cancel", None, {}).status_code == 200:
+            if order.id and self._call(f"/v1/jobs/{order.id}/cancel", None, {}, order.tenant).status_code == 200:
                 order.canceled = True
 
         self.start(order.marker, "web", ask)

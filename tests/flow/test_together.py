@@ -24,7 +24,7 @@ from rushes.worker import leases, steps, submit
 from rushes.worker.scheduler import Scheduler
 from rushes.worker.thread_pools import Sequential, ThreadPools, WorkerThreads
 
-DUE, LEASED = "{rushes}:due:submit:newapi", "{rushes}:leased:submit:newapi"
+DUE, LEASED = "{rushes}:due:submit:newapi:acme:5", "{rushes}:leased:submit:newapi"
 
 
 class AtOnce(Sequential):

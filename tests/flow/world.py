@@ -43,7 +43,6 @@ DAY_MS = 86_400_000
 WRITES = ("PutObject", "CompleteMultipartUpload", "CopyObject", "DeleteObject")
 WAITING = ("pending", "processing")
 PLACES = [place(lane) for lane in lanes() for place in (keys.due, keys.leased)]
-PARKED = {name: keys.due(f"parked:{name}") for name in PROVIDERS}
 
 
 class Died(BaseException):
@@ -299,14 +298,21 @@ class World:
     def next_due_at(self) -> int | None:
         """When the next job comes due or may go elsewhere, the next lease ends, or the next pause that holds a job."""
         with self.redis.pipeline() as pipe:
-            for name in PLACES:
+            for name in (*self._due(), keys.START_BEFORE):
                 pipe.zrange(name, 0, 0, withscores=True)
             heads = [int(head[0][1]) for head in pipe.execute() if head]
         now = self.clock()
-        for name in PROVIDERS:  # who may go elsewhere by now goes when there is room
-            heads += [int(at) for _, at in self.redis.zrange(keys.standby(name), 0, -1, withscores=True) if at > now]
-        ends = [self.ledger.gateways.paused_until(name) for name in PROVIDERS if self.redis.exists(PARKED[name])]
-        return min([*heads, *ends], default=None)
+        for name in self.redis.keys(keys.standby("*")):  # who may go elsewhere by now goes when there is room
+            heads += [int(at) for _, at in self.redis.zrange(name, 0, -1, withscores=True) if at > now]
+        parked = {name.removeprefix(keys.due("parked:")).partition(":")[0] for name in self._parked()}
+        return min([*heads, *(self.ledger.gateways.paused_until(name) for name in parked)], default=None)
+
+    def _parked(self) -> list[str]:
+        return [str(name) for name in self.redis.keys(keys.due("parked:*"))]
+
+    def _due(self) -> list[str]:
+        """Every set in which a job may be due or leased, save those of parked jobs."""
+        return sorted({*PLACES, *self.redis.keys(keys.due("submit:*"))})
 
     def _told(self, job: Job) -> str:
         return (
@@ -440,7 +446,7 @@ class World:
     def audit(self) -> None:
         """Every unfinished job is due or leased once, the counters add up, and no gateway's rule was broken."""
         jobs = self.ledger.overview.newest(None, 1000)
-        places = Counter(job for name in [*PLACES, *PARKED.values()] for job in self.redis.zrange(name, 0, -1))
+        places = Counter(job for name in [*self._due(), *self._parked()] for job in self.redis.zrange(name, 0, -1))
         batches = self.ledger.batches.newest(None, 100)
         closed = [batch.id for batch in batches if not self.ledger.batches.counts(batch.id)["open"]]
         assert places == Counter([*(job.id for job in jobs if schedule.lane(job)), *closed])

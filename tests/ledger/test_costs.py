@@ -115,7 +115,7 @@ def test_units_of_packages_are_kept_as_units(ledger):
 def test_a_pause_for_balance_ends_and_its_strikes_stay(ledger: Ledger, store: Store) -> None:
     ledger.gateways.strike("apimart", Reason.BALANCE, None, NOW)
     job_id = created(ledger)[0].id
-    store.move(keys.due("submit:apimart"), keys.due("parked:apimart"))
+    store.move(keys.due("submit:apimart:acme:5"), keys.due("parked:apimart"))
     ended = ledger.gateways.end_pause("apimart", Reason.BALANCE, ["apimart"], NOW)
 
     assert ended

@@ -17,8 +17,8 @@ def test_a_new_job_is_due_in_the_lane_of_its_first_gateway(ledger: Ledger, store
     subject = job()
     assert ledger.create(subject) is None
     assert ledger.get(subject.id) == subject
-    assert places(store, subject.id) == ["{rushes}:due:submit:apimart"]
-    assert score(store, "due:submit:apimart", subject.id) == NOW
+    assert places(store, subject.id) == ["{rushes}:due:submit:apimart:acme:5"]
+    assert score(store, "due:submit:apimart:acme:5", subject.id) == NOW
 
 
 def test_a_job_that_adopts_a_task_begins_where_that_task_is(ledger: Ledger, store: Store) -> None:

@@ -175,7 +175,7 @@ def test_a_redis_that_takes_no_writes_is_out_of_reach(
 
 
 def test_a_fault_of_ours_is_not_taken_for_an_outage(redis_store: RedisStore) -> None:
-    redis_store._client.set("{rushes}:due:submit:apimart", "no zset")
+    redis_store._client.set("{rushes}:due:submit:apimart:acme:5", "no zset")
     with pytest.raises(redis.ResponseError, match="WRONGTYPE"):
         Ledger(redis_store, POLICY).create(job())
 

@@ -29,7 +29,7 @@ def test_a_parked_job_is_not_handed_out_while_the_pause_lasts(ledger: Ledger, st
     paused(ledger)
     subject = parked(ledger, NOW)
     assert claim(ledger, submits(), NOW + 2 * SECOND) == []
-    assert places(store, subject.id) == ["{rushes}:due:parked:apimart"]
+    assert places(store, subject.id) == ["{rushes}:due:parked:apimart:acme:5"]
 
 
 def test_the_end_of_a_pause_by_hand_puts_it_back_before_later_jobs(ledger: Ledger) -> None:
@@ -108,7 +108,7 @@ def test_a_job_waits_out_a_pause_by_hand_and_comes_back_with_the_resume(ledger: 
     stopped(ledger)
     subject = parked(ledger, NOW)
     assert claim(ledger, submits(), NOW + 2 * SECOND) == []
-    assert places(store, subject.id) == ["{rushes}:due:parked:apimart"]
+    assert places(store, subject.id) == ["{rushes}:due:parked:apimart:acme:5"]
 
     ledger.gateways.resume("apimart", ["apimart"])
     given = claim(ledger, submits(), NOW + 3 * SECOND)
@@ -125,7 +125,7 @@ def test_what_waits_at_another_gateway_looks_around_when_one_is_resumed(ledger: 
     paused(ledger)
     subject = parked(ledger, NOW)
     ledger.gateways.resume("evolink", ["apimart", "evolink"])
-    assert places(store, subject.id) == ["{rushes}:due:submit:apimart"]
+    assert places(store, subject.id) == ["{rushes}:due:submit:apimart:acme:5"]
     assert [ticket.job_id for ticket in claim(ledger, submits(), NOW + 2 * SECOND)] == [subject.id]
 
 

@@ -32,7 +32,7 @@ def tickets(ledger: Ledger, now: int, *rooms: LaneRoom) -> list[Ticket]:
 
 
 def stands_by(store: Store, gateway: str) -> list[str]:
-    return [job_id for job_id, _ in store.ripe([(keys.standby(gateway), NOW * 2)], 99)[0]]
+    return [job_id for job_id, _ in store.ripe([(keys.standby_line(gateway, "acme:5"), NOW * 2)], 99)[0]]
 
 
 def test_within_its_wait_a_job_stays_in_line_and_then_a_further_gateway_with_room_takes_it(
@@ -125,7 +125,7 @@ def rerouted(ledger: Ledger, now: int) -> Job:
 def test_who_has_moved_on_stands_in_one_line_and_by_for_the_others(ledger: Ledger, store: Store) -> None:
     created(ledger, route=ROUTE)
     moved = rerouted(ledger, OVER)
-    assert places(store, moved.id) == ["{rushes}:due:submit:evolink"]
+    assert places(store, moved.id) == ["{rushes}:due:submit:evolink:acme:5"]
     assert {name: stands_by(store, name) for name in ROUTE} == {
         "apimart": [moved.id],
         "evolink": [],

@@ -13,7 +13,7 @@ import pytest
 from factories import DAY, HOUR, MINUTE, NOW, POLICY, SECOND, job, link, result
 from ledger_steps import ALL_ROOMS, GATEWAYS, LANES, Both, Twice, contents, engage, plan
 
-from rushes.shared.domain import cheapest_wait, counters, events, schedule
+from rushes.shared.domain import cheapest_wait, counters, events, fair_shares, schedule
 from rushes.shared.domain.events import Event, Reason
 from rushes.shared.domain.job import Chore, Error, Job, State
 from rushes.shared.ledger import keys
@@ -208,7 +208,26 @@ def stands_in_one_place(held: dict[str, Any], jobs: list[Job]) -> None:
         due, leased = map(keys.due, schedule.places(each)), map(keys.leased, schedule.leasing(each))
         assert places[each.id] in {*due, *leased}
     stands_by = {(member, name) for name, zset in held.items() if name.startswith(keys.standby("")) for member in zset}
-    assert stands_by <= {(each.id, keys.standby(name)) for each in jobs for name in cheapest_wait.standby(each, POLICY)}
+    assert stands_by <= {
+        (each.id, keys.standby_line(name, fair_shares.line(each)))
+        for each in jobs
+        for name in cheapest_wait.standby(each, POLICY)
+    }
+
+
+def no_line_is_forgotten(held: dict[str, Any], jobs: list[Job]) -> None:
+    """A job in a line that the claim does not know of would wait for ever."""
+    for kind, prefix in (("submit", "due:submit"), ("standby", "standby"), ("parked", "due:parked")):
+        for gateway in GATEWAYS:
+            line = held.get(f"{{rushes}}:{prefix}:{gateway}:acme:5", {})
+            later = held.get(keys.later(kind, gateway), {}).get("acme:5")
+            has_turn = "acme" in held.get(f"{{rushes}}:lines:{kind}:{gateway}", {})
+            assert not line or has_turn or (later is not None and (kind == "parked" or later <= min(line.values())))
+    queued = {each.id: fair_shares.ticket(each) for each in jobs if each.state is State.QUEUED}
+    assert held.get(keys.QUEUED, {}) == queued
+    charged = {member for name, zset in held.items() if name.startswith("{rushes}:charged:") for member in zset}
+    leased = {member for name, zset in held.items() if name.startswith("{rushes}:leased:submit") for member in zset}
+    assert charged <= leased & queued.keys()
 
 
 def is_in_one_index(held: dict[str, Any], jobs: list[Job]) -> None:
@@ -234,6 +253,7 @@ def ledger_is_whole(walk: Walk) -> None:
     ids = [name.removeprefix("{rushes}:job:") for name in held if name.startswith("{rushes}:job:")]
     jobs = [each for each in walk.ledger.get_many(ids) if each]
     stands_in_one_place(held, jobs)
+    no_line_is_forgotten(held, jobs)
     is_in_one_index(held, jobs)
     counters_can_be_counted_anew(held, jobs + walk.left)
     assert all(sum(attempt.paid for attempt in each.attempts) <= 3 for each in jobs)

@@ -143,7 +143,7 @@ def test_a_lease_outlives_two_renewals_that_failed() -> None:
 
 
 LANES = {
-    State.QUEUED: "submit:apimart",
+    State.QUEUED: "submit:apimart:acme:5",
     State.SUBMITTING: "submit:apimart",
     State.UNCONFIRMED: "poll:apimart",
     State.RUNNING: "poll:apimart",
@@ -171,7 +171,7 @@ def test_a_job_that_owes_nothing_waits_nowhere() -> None:
 
 def test_a_queued_job_waits_for_the_first_of_its_route() -> None:
     moved = transition(job_in(State.QUEUED), events.Rerouted(("newapi",), "paused"), NOW, POLICY)
-    assert schedule.lane(moved) == "submit:newapi"
+    assert schedule.lane(moved) == "submit:newapi:acme:5"
     assert schedule.kind_of("submit:newapi") == "submit"
 
 

@@ -17,6 +17,7 @@ from rushes.shared.ledger.ledger import Ledger
 from rushes.shared.ledger.memory_store import MemoryStore
 from rushes.shared.ledger.store import LedgerUnavailable
 from rushes.shared.ledger.tickets import Ticket
+from rushes.shared.tenants import Tenants
 from rushes.worker import scheduler as schedulers
 from rushes.worker.broker_sender import BrokerUnavailable
 from rushes.worker.lane_capacity import CALLS, SHARES
@@ -69,7 +70,7 @@ class Stand:
         self.now = NOW
         self.handed: list[list[tuple[str, str, int]]] = []
         self.ledger = Ledger(MemoryStore(), POLICY)
-        settings = SimpleNamespace(gateways={})
+        settings = SimpleNamespace(gateways={}, tenants=Tenants({}))
         services: Any = SimpleNamespace(ledger=self.ledger, settings=settings, now=lambda: self.now)
         self.scheduler = Scheduler(services, lambda tickets: self.handed.append(list(tickets)))
 

@@ -38,13 +38,30 @@ for _, gate in ipairs(gates) do
     if count + gate[4] > gate[5] then return {'shut', kind, tostring(count)} end
   end
 end
+
+-- The claim charged the tenant what was known then (claim.lua). What the job counts for after all corrects that.
+local function settle(charged, turns, served, tenants, id, tenant, cost)
+  local had = redis.call('HGET', charged, id)
+  if not had then return end
+  redis.call('HDEL', charged, id)
+  local share = tonumber(string.match(redis.call('HGET', tenants, tenant) or '', '^(%d+):') or '1000')
+  local by = math.ceil(cost * 1000 / share) - math.ceil(tonumber(had) * 1000 / share)
+  for _, times in ipairs({turns, served}) do
+    if by ~= 0 and redis.call('ZSCORE', times, tenant) then redis.call('ZINCRBY', times, string.format('%.0f', by), tenant) end
+  end
+end
+
 for _, write in ipairs(cjson.decode(ARGV[5])) do
   local holds = true
   if write[1] == 'WHEN' then -- field, value, command: carried out only where the counter has come to this
     holds = redis.call('HGET', KEYS[write[2]], write[3]) == write[4]
     write = write[5]
   end
-  if holds then redis.call(write[1], KEYS[write[2]], unpack(write, 3)) end
+  if write[1] == 'SETTLE' then
+    settle(KEYS[write[2]], KEYS[write[3]], KEYS[write[4]], KEYS[write[5]], unpack(write, 6))
+  elseif holds then
+    redis.call(write[1], KEYS[write[2]], unpack(write, 3))
+  end
 end
 if ARGV[3] == '' then redis.call('DEL', KEYS[1]) else redis.call('SET', KEYS[1], ARGV[3]) end
 -- It is written: a wake-up that may not be sent (an ACL without the channel) must not make that an error.
