@@ -23,15 +23,16 @@ from rushes.shared.intake.catalog import price_document
 from rushes.shared.intake.estimates import Estimate
 from rushes.shared.intake.intake import KEY_CHARS, Receipt, Unacceptable, length_s
 from rushes.shared.intake.job_document import document
+from rushes.shared.intake.job_filters import parse_filter
 from rushes.shared.intake.schema import JobRequest
 from rushes.shared.ledger.store import LedgerUnavailable
 from rushes.shared.media.probe import InputRejected, InputUnreachable, probe_inputs
 from rushes.shared.operations.retry import retry
 from rushes.shared.providers import PROVIDERS
 from rushes.shared.providers.base import Submission
-from rushes.webhook_receiver import openapi_responses
+from rushes.webhook_receiver import job_list_parameters, openapi_responses
 from rushes.webhook_receiver.auth import Caller, authenticate, services
-from rushes.webhook_receiver.list_query import PAGE, PAGE_MAX, bad_query, page_size, query_value
+from rushes.webhook_receiver.list_query import bad_query, page_size, query_value
 from rushes.webhook_receiver.openapi import (
     LOCATION,
     NOTICES,
@@ -39,7 +40,6 @@ from rushes.webhook_receiver.openapi import (
     blueprint,
     describes,
     header,
-    query,
     refuses,
     takes,
 )
@@ -74,12 +74,6 @@ TRACEPARENT = {
 }
 REPLAYED = {"Idempotent-Replayed": header("true.")}
 STREAM = "Events `status` and `progress`, each with the job document at that moment; the stream ends with the job."
-PAGING = [
-    query("status", "Only jobs in these states.", type="array", items={"type": "string", "enum": [*State]}),
-    query("provider", "Only jobs at this gateway.", type="string", enum=[*PROVIDERS]),
-    query("limit", "Jobs on a page.", type="integer", minimum=1, maximum=PAGE_MAX, default=PAGE),
-    query("cursor", "`next_cursor` of the page before.", type="string", pattern=openapi_responses.JOB_ID),
-]
 
 
 @jobs_api.post("/v1/jobs")
@@ -109,27 +103,19 @@ def receipt_response(receipt: Receipt) -> Response:
 @jobs_api.get("/v1/jobs")
 @answers(200, openapi_responses.Jobs, "A page of jobs.")
 @refuses(401, 422, 429, 503)
-@describes(parameters=PAGING)
+@describes(parameters=job_list_parameters.PARAMETERS)
 def list_jobs() -> Response:
-    """Jobs, newest first, a page at a time."""
+    """Jobs, newest first, a page at a time. Every filter holds over all jobs in the ledger.
+
+    A search by model, error code or time reads at most 5,000 jobs for a page: a page may be short, or empty, although
+    more follows. `next_cursor` is null on the last page only.
+    """
     caller = authenticate()
-    limit, provider, cursor = page_size(), query_value("provider"), query_value("cursor")
-    states = parse_states(query_value("status"))
-    if provider and provider not in PROVIDERS:
-        raise bad_query("provider", f"Not one of {', '.join(PROVIDERS)}.")
+    limit, cursor, wanted = page_size(), query_value("cursor"), parse_filter(request.args)
     if cursor and not JOB_ID.fullmatch(cursor):
         raise bad_query("cursor", "Not the next_cursor of a page.")
-    jobs = services().ledger.overview.newest(caller.scope, limit + 1, cursor, states, provider or None)
-    page = jobs[:limit]
-    next_cursor = page[-1].id if len(jobs) > limit else None
-    return jsonify({"data": [document(job, presign) for job in page], "next_cursor": next_cursor})
-
-
-def parse_states(text: str) -> list[State]:
-    names = [name for name in text.split(",") if name]
-    if not set(names) <= set(State):
-        raise bad_query("status", f"Not one of {', '.join(State)}.")
-    return [State(name) for name in names]
+    page = services().ledger.search.page(caller.scope, wanted, limit, cursor)
+    return jsonify({"data": [document(job, presign) for job in page.jobs], "next_cursor": page.cursor})
 
 
 @jobs_api.get("/v1/jobs/<job_id>")

@@ -110,6 +110,7 @@ RULES: dict[str, dict[str, Any]] = {
         "description": "Not submitted by this moment, the job ends `canceled` with `start_deadline_passed`, and nothing"
         " is paid. Later than `not_before`."
     },
+    "batch": {"description": "A word to find the job by, also among others that have it: `GET /v1/jobs?batch=`."},
     "callback_url": {"description": "Gets the notification of the end; https, no internal address."},
     "metadata": {"description": f"Returned in every job document; {schema.METADATA_BYTES} bytes at most."},
 }

@@ -10,7 +10,8 @@ import click
 
 from rushes.shared.cli import short_forms
 from rushes.shared.cli.batch_command import is_batch, wait_for_batch
-from rushes.shared.cli.job_options import completions, job_options, request_of
+from rushes.shared.cli.filter_options import filter_options, filters_of, full_page
+from rushes.shared.cli.job_options import job_options, request_of
 from rushes.shared.cli.output import json_option, print_result
 from rushes.shared.cli.progress import changes, handle_ctrl_c, wait_for_end
 from rushes.shared.cli.tables import Column, is_whole, print_table, table_options
@@ -84,14 +85,13 @@ JOB_COLUMNS = (
 
 
 @click.command("list")
-@click.option("--status", shell_complete=completions("status"), help="One status, or several separated by commas.")
-@click.option("--provider", shell_complete=completions("provider"))
+@filter_options
 @click.option("--limit", default=20, show_default=True)
 @click.option("--cursor", help="`next_cursor` of the previous page.")
 @table_options
-def list_jobs(**query: Any) -> None:
-    """List jobs, newest first."""
-    page = Client.connect().page(**query)
+def list_jobs(limit: int, cursor: str | None, **flags: Any) -> None:
+    """List jobs, newest first. Every filter holds over all jobs that the service still knows."""
+    page = full_page(Client.connect(), filters_of(flags), limit, cursor)
     rows = [_job_row(job) for job in page["data"]]
     print_table(page, JOB_COLUMNS, rows, empty="There are no such jobs. To submit one: rushes submit --help")
 

@@ -28,6 +28,7 @@ FLAGS: dict[str, Callable[[str], Any]] = {
     "priority": int,
     "not-before": str,
     "start-before": str,
+    "batch": str,
     "callback-url": str,
 }
 # Words for shell completion only; the service validates.

@@ -108,7 +108,8 @@ class Client:
     def list(self, **filters: str | int | None) -> Iterator[Job]:
         """All jobs, newest first, fetched page by page, without those that arrive meanwhile.
 
-        The filters are those of GET /v1/jobs: `status`, `provider`, …
+        The filters are those of GET /v1/jobs: `status`, `provider`, `model`, `error`, `batch`; `from` and
+        `metadata.KEY` are no names in Python, so they are given as `**{"from": "2026-12-01", "metadata.order": "17"}`.
         """
         cursor: str | None = ""
         while cursor is not None:

@@ -1,7 +1,8 @@
 """All that one move of a job writes, as one value. It is computed here and nowhere else; the ledger sends it.
 
 A move writes the record, one due entry, one index entry, the counters, what the end of a task teaches, and a wake-up.
-An unfinished job stands in exactly one of due and leased, and every job in exactly one index: both are kept here.
+An unfinished job stands in exactly one of due and leased, every job in exactly one index, and under each of its labels:
+all of this is kept here.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from rushes.shared.domain import (
 from rushes.shared.domain.counters import Line
 from rushes.shared.domain.events import Accepted, Event, Failed, Succeeded
 from rushes.shared.domain.job import Job, State
+from rushes.shared.domain.labels import Label, labels
 from rushes.shared.domain.schedule import Policy
 
 # What a gateway's own answers say of its health, as against what an operator decided.
@@ -66,6 +68,9 @@ class Change:
     index: Index | None = None
     """Where the job is listed from now on; None where nothing changes."""
     no_longer_indexed: Index | None = None
+    labels: tuple[Label, ...] = ()
+    """What the job can be found by from now on."""
+    no_longer_labels: tuple[Label, ...] = ()
     counts: Mapping[Line, int] = field(default_factory=dict)
     """What is added to the counters."""
     forgotten: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
@@ -86,6 +91,7 @@ def created(job: Job, policy: Policy) -> Change:
         standby=cheapest_wait.standby(job, policy),
         start_before=start_deadline.of(job),
         index=index_of(job),
+        labels=labels(job),
         counts=_counts(None, job),
         wakes=True,
     )
@@ -96,6 +102,7 @@ def moved(before: Job, after: Job, event: Event, now: int, policy: Policy) -> Ch
     lane, counts = schedule.lane(after), _counts(before, after)
     standby, no_longer_standby = _standby(before, after, policy)
     index, no_longer_indexed = _index(before, after)
+    kept_labels, lost_labels = _labels(before, after)
     learned, forgotten = _learned(before, after, event)
     if isinstance(event, Accepted) and after.provider and after.state is State.RUNNING:
         forgotten[after.provider] = HEALTH_FIELDS  # it took a job, so it is well
@@ -116,6 +123,8 @@ def moved(before: Job, after: Job, event: Event, now: int, policy: Policy) -> Ch
         no_longer_start_before=_has_begun(before, after),
         index=index,
         no_longer_indexed=no_longer_indexed,
+        labels=kept_labels,
+        no_longer_labels=lost_labels,
         counts=counts | learned,
         forgotten=forgotten,
         wakes=frees_a_place or is_due,
@@ -144,7 +153,9 @@ def submitted(before: Job, after: Job, policy: Policy) -> Change:
 
 def retired(job: Job) -> Change:
     """What is written when an ended job leaves the ledger: its counters stay."""
-    return Change(no_longer_due=("retire",), released=("retire",), no_longer_indexed=index_of(job))
+    return Change(
+        no_longer_due=("retire",), released=("retire",), no_longer_indexed=index_of(job), no_longer_labels=labels(job)
+    )
 
 
 def index_of(job: Job) -> Index:
@@ -156,6 +167,17 @@ def _index(before: Job, after: Job) -> tuple[Index | None, Index | None]:
     """Where the job is listed from now on, and where no longer; None and None where nothing changes."""
     old, new = index_of(before), index_of(after)
     return (None, None) if old == new else (new, old)
+
+
+def _labels(before: Job, after: Job) -> tuple[tuple[Label, ...], tuple[Label, ...]]:
+    """The labels that a move leaves and those that it takes away; none and none where the request stays as it is.
+
+    Those that stay are written again: the ledger may keep them in the same set as one that is taken away.
+    """
+    if before.request is after.request:
+        return (), ()
+    kept = labels(after)
+    return kept, tuple(label for label in labels(before) if label not in kept)
 
 
 def _counts(before: Job | None, after: Job) -> dict[Line, int]:

@@ -18,7 +18,7 @@ CLIP_MODELS = ("kling-v3", "kling-v2-6")
 MODELS = (*MOTION_MODELS, *CLIP_MODELS)
 COMMON = {"model", "prompt", "mode", "image_url", "watermark"}
 RUSHES_FIELDS = {
-    *("provider", "max_cost_usd", "priority", "not_before", "start_before", "callback_url", "metadata"),
+    *("provider", "max_cost_usd", "priority", "not_before", "start_before", "batch", "callback_url", "metadata"),
 }
 MOTION_FIELDS = COMMON | RUSHES_FIELDS | {"video_url", "character_orientation", "keep_original_sound", "element_ids"}
 CLIP_FIELDS = (
@@ -30,6 +30,7 @@ CLIP_FIELDS = (
 # A presigned link of AWS that holds a session token has 1,200 to 4,000 characters; browsers and CDNs take 8,192.
 INPUT_URL_CHARS, CALLBACK_URL_CHARS = 8192, 2048
 METADATA_KEYS, METADATA_BYTES = 16, 4096
+BATCH_CHARS = 64
 TEXT_CHARS, ID_CHARS = 2500, 128
 # Lengths of a clip by model, in seconds. A motion clip is as long as its reference.
 DURATIONS_S: Mapping[str, Sequence[int]] = {"kling-v3": range(3, 16), "kling-v2-6": (5, 10)}
@@ -245,6 +246,7 @@ class JobRequest(Schema):
     priority = Whole(validate=validate.Range(0, 9))
     not_before = Moment()
     start_before = Moment()
+    batch = Text(validate=[validate.Length(1, BATCH_CHARS), CHECK_NOT_BLANK])
     callback_url = CallbackUrl()
     metadata = Metadata()
 

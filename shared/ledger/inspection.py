@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 from rushes.shared.domain import fair_shares, schedule, start_deadline
 from rushes.shared.domain.job import IN_FLIGHT, Job, State
+from rushes.shared.domain.labels import labels
 from rushes.shared.ledger import keys, record
 from rushes.shared.ledger.store import ExpectedLine, ExpectedPlaces, Store
 
@@ -50,6 +51,15 @@ class Inspection:
 
     def index_names(self) -> list[str]:
         return self._store.index_names()
+
+    def label_names(self) -> Iterator[str]:
+        """The sets of the labels."""
+        cursor = 0
+        while True:
+            cursor, names = self._store.names(keys.LABELS, cursor, PAGE)
+            yield from names
+            if cursor == 0:
+                return
 
     def in_flight(self, gateways: Sequence[str]) -> dict[str, int]:
         """By how much the counters of jobs in flight are off, from the indexes; of gateways where that can be told."""
@@ -127,7 +137,8 @@ def _belongs(job: Job) -> tuple[str, ...]:
     line = fair_shares.line(job)
     standby = [name for gateway in further for name in (keys.standby(gateway), keys.standby_line(gateway, line))]
     deadline = () if start_deadline.of(job) is None else (keys.START_BEFORE,)
-    return (keys.index(job), *_places(job), *standby, *deadline)
+    found_by = map(keys.label, labels(job))
+    return (keys.index(job), *found_by, *_places(job), *standby, *deadline)
 
 
 def _line(job: Job) -> ExpectedLine | None:
@@ -139,4 +150,12 @@ def _line(job: Job) -> ExpectedLine | None:
 
 
 def _standing(job: Job) -> ExpectedPlaces:
-    return ExpectedPlaces(job.id, job.version, keys.index(job), _places(job), job.due_at or job.updated_at, _line(job))
+    return ExpectedPlaces(
+        job_id=job.id,
+        version=job.version,
+        index=keys.index(job),
+        places=_places(job),
+        due_at=job.due_at or job.updated_at,
+        line=_line(job),
+        labels=tuple(dict.fromkeys(map(keys.label, labels(job)))),
+    )

@@ -25,6 +25,7 @@
 | `{rushes}:start_before` | zset | job id in line → from when on it ends there (domain/start_deadline.py), ms |
 | `{rushes}:index:{tenant}:{state}:{gateway}` | zset, all scores 0 | job ids, which sort by creation |
 | `{rushes}:indexes` | set | the names of the indexes that were ever used |
+| `{rushes}:label:{bucket}` | zset, all scores 0 | ids of jobs that have a label (domain/labels.py) of this bucket |
 | `{rushes}:idem:{tenant}:{digest}` | string, 7 days | job id and digest of the body |
 | `{rushes}:inflight` | hash | gateway → jobs that it has |
 | `{rushes}:inflight:tenants` | hash | tenant → jobs of it that gateways have |
@@ -69,10 +70,12 @@ from hashlib import sha256
 from rushes.shared.domain import batch, changes
 from rushes.shared.domain.changes import Index
 from rushes.shared.domain.job import Job
+from rushes.shared.domain.labels import Label
 
 ROOT = "{rushes}"
 BELL = f"{ROOT}:bell"
 INDEXES = f"{ROOT}:indexes"
+LABELS = f"{ROOT}:label:"
 IN_FLIGHT = f"{ROOT}:inflight"
 TENANTS_IN_FLIGHT = f"{ROOT}:inflight:tenants"
 WORKERS = f"{ROOT}:workers"
@@ -158,6 +161,20 @@ def index(job: Job) -> str:
 
 def index_name(index: Index) -> str:
     return f"{ROOT}:index:{index.tenant}:{index.state.value}:{index.gateway or '-'}"
+
+
+def tenant_of_index(name: str) -> str:
+    """The tenant of an index by its name. A tenant's name may hold colons."""
+    return name.removeprefix(f"{ROOT}:index:").rsplit(":", 2)[0]
+
+
+def label(label: Label) -> str:
+    """The set of the jobs that have this label, and of a few that have another: the records decide.
+
+    65,536 sets hold the labels of all: most labels are on one job (an order's number), and a key of its own costs
+    Redis four times what an entry of a small set does.
+    """
+    return f"{LABELS}{sha256(chr(0).join(label).encode('utf-8', 'surrogatepass')).hexdigest()[:4]}"
 
 
 def idempotency(tenant: str, key: str) -> str:

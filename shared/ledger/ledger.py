@@ -24,6 +24,7 @@ from rushes.shared.ledger.learned_times import LearnedTimes
 from rushes.shared.ledger.overview import Overview
 from rushes.shared.ledger.quarantine import Quarantine
 from rushes.shared.ledger.recent_bills import BillHistory
+from rushes.shared.ledger.search import Search
 from rushes.shared.ledger.store import Commit, IdempotencyEntry, LaneRoom, MoveListener, Store, Verdict, Writes
 from rushes.shared.ledger.submits import CapReached, Submit, gates, opens_at
 from rushes.shared.ledger.tenant_terms import TenantTerms
@@ -43,6 +44,7 @@ class Ledger:
         """`on_move` hears of each move once it is written; it must not raise."""
         self.store = store
         self.overview = Overview(store)
+        self.search = Search(store, self.overview)
         self.gateways = GatewayHealth(store)
         self.balances = Balances(store)
         self.bill_history = BillHistory(store)

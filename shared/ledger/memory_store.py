@@ -320,7 +320,7 @@ class MemoryStore(MemoryTables):
             return []
         places = [place for place in standing.places if standing.job_id in self.zsets[place]]
         problems = {
-            "unindexed": standing.job_id not in self.zsets[standing.index],
+            "unindexed": any(standing.job_id not in self.zsets[name] for name in (standing.index, *standing.labels)),
             "nowhere": bool(standing.places) and not places,
             "twice": len(places) > 1,
             "unlined": self._is_unlined(standing, places),
@@ -337,7 +337,8 @@ class MemoryStore(MemoryTables):
 
     def _put_right(self, standing: ExpectedPlaces, places: list[str], problems: Mapping[str, bool]) -> None:
         if problems["unindexed"]:
-            self.zsets[standing.index][standing.job_id] = 0.0
+            for name in (standing.index, *standing.labels):
+                self.zsets[name][standing.job_id] = 0.0
             self.sets[keys.INDEXES].add(standing.index)
         if problems["nowhere"]:
             self.zsets[standing.places[0]][standing.job_id] = float(standing.due_at)

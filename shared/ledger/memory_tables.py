@@ -78,8 +78,9 @@ class MemoryTables:
     def records(self, job_ids: Sequence[str]) -> list[str | None]:
         return [self.strings.get(keys.record(job_id)) for job_id in job_ids]
 
-    def newest(self, indexes: Sequence[str], limit: int, before: str) -> list[str]:
-        ids = {job_id for name in indexes for job_id in self.zsets[name] if not before or job_id < before}
+    def newest(self, indexes: Sequence[str], limit: int, before: str, since: str = "") -> list[str]:
+        held = {job_id for name in indexes for job_id in self.zsets[name]}
+        ids = {job_id for job_id in held if since <= job_id and (not before or job_id < before)}
         return sorted(ids, reverse=True)[:limit]
 
     def oldest(self, indexes: Sequence[str], limit: int) -> list[str]:
@@ -160,6 +161,10 @@ class MemoryTables:
         prefix = keys.record("")
         ids = [key.removeprefix(prefix) for key in self.strings if key.startswith(prefix)]
         return 0, sorted(ids if name is None else self.zsets[name])
+
+    def names(self, prefix: str, cursor: int, count: int) -> tuple[int, list[str]]:
+        tables = (self.strings, self.zsets, self.hashes, self.sets)
+        return 0, sorted(name for table in tables for name, held in table.items() if name.startswith(prefix) and held)
 
     def tally(self, key: str, indexes: Sequence[str]) -> tuple[Mapping[str, str], dict[str, int]]:
         return self.counters(key), dict(zip(indexes, self.sizes(indexes), strict=True))

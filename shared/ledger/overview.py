@@ -34,7 +34,7 @@ class Overview:
         provider: str | None = None,
     ) -> list[Job]:
         """Jobs newest first; of one tenant or of all, in some states, at one gateway, older than `before`."""
-        names = self._indexes(tenant, set(states), provider)
+        names = self.indexes(tenant, set(states), provider)
         return self._jobs(self._store.newest(names, limit, before))
 
     def find(self, tenant: str | None, short: str, now: int) -> Job | None:
@@ -51,11 +51,11 @@ class Overview:
 
     def oldest(self, state: State, limit: int) -> list[Job]:
         """Jobs of all tenants that stand in a state, oldest first."""
-        return self._jobs(self._store.oldest(self._indexes(None, {state}, None), limit))
+        return self._jobs(self._store.oldest(self.indexes(None, {state}, None), limit))
 
     def counts(self, tenant: str | None) -> dict[State, int]:
         """How many jobs stand in each state; of one tenant or of all."""
-        names = self._indexes(tenant, set(), None)
+        names = self.indexes(tenant, set(), None)
         totals = dict.fromkeys(State, 0)
         for name, size in zip(names, self._store.sizes(names), strict=True):
             totals[State(name.rsplit(":", 2)[1])] += size
@@ -97,6 +97,10 @@ class Overview:
         """How many tickets of a lane are handed out, or worked at."""
         return self._store.sizes([keys.leased(lane)])[0]
 
+    def tenants(self) -> list[str]:
+        """Every tenant that ever had a job here."""
+        return sorted({keys.tenant_of_index(name) for name in self._store.index_names()})
+
     def _jobs(self, job_ids: Sequence[str]) -> list[Job]:
         return [record.decode(text) for text in self._store.records(job_ids) if text]
 
@@ -105,7 +109,8 @@ class Overview:
         jobs = {job.id: job for job in self._jobs(sorted({job_id for sample in samples for job_id, _ in sample}))}
         return [[(jobs[job_id], at) for job_id, at in sample if job_id in jobs] for sample in samples]
 
-    def _indexes(self, tenant: str | None, states: set[State], provider: str | None) -> list[str]:
+    def indexes(self, tenant: str | None, states: set[State], provider: str | None) -> list[str]:
+        """The names of the indexes of one tenant or of all, of some states or all, of one gateway or all."""
         return [name for name in self._store.index_names() if _matches(name, tenant, states, provider)]
 
 

@@ -6,6 +6,7 @@ import heapq
 import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache
+from itertools import groupby, islice
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
@@ -197,17 +198,18 @@ class RedisStore:
 
         return self._reach(write)
 
-    def newest(self, indexes: Sequence[str], limit: int, before: str) -> list[str]:
-        top = f"({before}" if before else "+"
+    def newest(self, indexes: Sequence[str], limit: int, before: str, since: str = "") -> list[str]:
+        top, bottom = f"({before}" if before else "+", f"[{since}" if since else "-"
 
         def read() -> list[list[str]]:
             # In one transaction: a job that moves on between two reads would be on the page twice, or not at all.
             with self._client.pipeline(transaction=True) as pipe:
                 for name in indexes:
-                    pipe.zrevrangebylex(name, top, "-", 0, limit)
+                    pipe.zrevrangebylex(name, top, bottom, 0, limit)
                 return cast(list[list[str]], pipe.execute())
 
-        return list(heapq.merge(*self._reach(read), reverse=True))[:limit]
+        # A job may stand under several names; it is one all the same.
+        return list(islice((job_id for job_id, _ in groupby(heapq.merge(*self._reach(read), reverse=True))), limit))
 
     def oldest(self, indexes: Sequence[str], limit: int) -> list[str]:
         def read() -> list[list[str]]:
@@ -373,19 +375,23 @@ class RedisStore:
 
     def page(self, name: str | None, cursor: int, count: int) -> tuple[int, list[str]]:
         """A page of the ids in a set, or of all jobs; the cursor is 0 at the end."""
-        prefix = keys.record("")
         if name is None:
-
-            def scan() -> tuple[int, list[str]]:
-                with self._client.pipeline(transaction=False) as pipe:
-                    pipe.scan(cursor, f"{prefix}*", count)
-                    pipe.exists(keys.MARK)  # names a key, as above: another node would find nothing
-                    return cast(tuple[int, list[str]], pipe.execute()[0])
-
-            after, names = self._reach(scan)
-            return int(after), [str(key).removeprefix(prefix) for key in names]
+            after, names = self.names(keys.record(""), cursor, count)
+            return after, [key.removeprefix(keys.record("")) for key in names]
         after, entries = self._reach(lambda: self._client.zscan(name, cursor, count=count))
         return int(after), [str(job_id) for job_id, _ in entries]
+
+    def names(self, prefix: str, cursor: int, count: int) -> tuple[int, list[str]]:
+        """A page of the keys that begin so; the cursor is 0 at the end."""
+
+        def scan() -> tuple[int, list[str]]:
+            with self._client.pipeline(transaction=False) as pipe:
+                pipe.scan(cursor, f"{prefix}*", count)
+                pipe.exists(keys.MARK)  # names a key, as above: another node would find nothing
+                return cast(tuple[int, list[str]], pipe.execute()[0])
+
+        after, names = self._reach(scan)
+        return int(after), list(map(str, names))
 
     def repair(self, standings: Sequence[ExpectedPlaces], repair: bool) -> list[list[str]]:
         """Report for each job which of its places in the indexes are wrong; correct them only if `repair` is True."""
@@ -393,8 +399,10 @@ class RedisStore:
         def run() -> list[list[str]]:
             with self._client.pipeline(transaction=False) as pipe:
                 for standing in standings:
-                    names = [keys.record(standing.job_id), standing.index, keys.INDEXES, keys.BELL, *standing.places]
+                    names = [keys.record(standing.job_id), standing.index, keys.INDEXES, keys.BELL]
+                    names += [*standing.labels, *standing.places]
                     arguments: list[str | int] = [standing.version, standing.job_id, standing.due_at, int(repair)]
+                    arguments.append(len(standing.labels))
                     if line := standing.line:
                         names += [line.later, line.lines]
                         arguments += [line.name, line.tenant]

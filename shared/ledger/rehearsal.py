@@ -61,7 +61,7 @@ def _programs(name: Callable[[str], str]) -> list[Program]:
         ("open_tickets", [leased, record], ["open", ID, LEASE, "2500"]),
         ("renew", [leased], [ID, "2500", "3000"]),
         ("nudge", [record, due, leased, bell], [ID, f"{NOW}:1:task", NOW]),
-        ("repair", [record, index, name("set"), bell, due, leased], [3, ID, NOW, 1]),
+        ("repair", [record, index, name("set"), bell, index, due, leased], [3, ID, NOW, 1, 1]),
         (
             "commit",
             [record, leased, hashed, name("mark"), name("window"), bell],

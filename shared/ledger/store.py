@@ -112,7 +112,10 @@ class ExpectedLine:
 
 @dataclass(frozen=True, slots=True)
 class ExpectedPlaces:
-    """Where a job must be found: in its index, and in exactly one of these places, the first if in none."""
+    """Where a job must be found: in its index, under its labels, and in exactly one of these places.
+
+    Where it is in none of them, the first is right.
+    """
 
     job_id: str
     version: int
@@ -121,6 +124,7 @@ class ExpectedPlaces:
     due_at: int
     line: ExpectedLine | None = None
     """Of a job that waits in line: how its line is found."""
+    labels: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,7 +169,7 @@ class Store(Protocol):
 
     def release(self, callback_id: str) -> bool: ...
 
-    def newest(self, indexes: Sequence[str], limit: int, before: str) -> list[str]: ...
+    def newest(self, indexes: Sequence[str], limit: int, before: str, since: str = "") -> list[str]: ...
 
     def oldest(self, indexes: Sequence[str], limit: int) -> list[str]: ...
 
@@ -210,6 +214,8 @@ class Store(Protocol):
     def time_ms(self) -> int: ...
 
     def page(self, name: str | None, cursor: int, count: int) -> tuple[int, list[str]]: ...
+
+    def names(self, prefix: str, cursor: int, count: int) -> tuple[int, list[str]]: ...
 
     def repair(self, standings: Sequence[ExpectedPlaces], repair: bool) -> list[list[str]]: ...
 

@@ -40,6 +40,10 @@ def write_change(writes: Writes, job_id: str, change: Change) -> Writes:
         name = keys.index_name(change.index)
         writes.add("ZADD", name, 0, job_id)
         writes.add("SADD", keys.INDEXES, name)
+    for label in change.no_longer_labels:
+        writes.add("ZREM", keys.label(label), job_id)
+    for label in change.labels:
+        writes.add("ZADD", keys.label(label), 0, job_id)
     for line, step in change.counts.items():
         key, field = COUNTERS[line[0]](line)
         writes.add("HINCRBY", key, field, step)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from itertools import chain
 
 import structlog
 
@@ -46,7 +47,7 @@ def audit(services: Services, repair: bool = True) -> Iterator[list[Finding]]:
     sets = [place(lane) for lane in LANES for place in (keys.due, keys.leased)]
     sets += [*(keys.standby(name) for name in PROVIDERS), keys.START_BEFORE]
     lines = dict.fromkeys(inspection.line_places(list(PROVIDERS)))
-    for name in (*sets, *lines, *inspection.index_names()):
+    for name in chain(sets, lines, inspection.index_names(), inspection.label_names()):
         for job_ids in inspection.misplaced(name, repair):
             yield [Finding("stray", f"{job_id} in {name}", repair) for job_id in job_ids]
     yield from _in_flight(inspection, repair)

@@ -11,7 +11,7 @@ from urllib.parse import parse_qs, urlsplit
 import boto3
 import pytest
 from factories import result
-from receiver_steps import KEYS, TEXT, Away, Web, parts_over, refused
+from receiver_steps import KEYS, TEXT, TEXT_26, Away, Web, parts_over, refused
 
 from rushes.shared.domain import events
 from rushes.shared.domain.job import AttemptStatus, Job, State
@@ -541,3 +541,51 @@ def test_with_the_ledger_away_every_look_is_a_503() -> None:
         refused(web.acme.get(f"/v1/jobs{path}"), 503, "unavailable")
     for path in DECISIONS:
         refused(web.acme.post(f"/v1/jobs/job_1{path}", json={"action": "fail"}), 503, "unavailable")
+
+
+# --- filters
+
+
+FILTERS = [
+    "model=kling-v2-6",
+    "batch=autumn",
+    "metadata.order=17",
+    "metadata.order=17&batch=autumn&status=queued",
+    "from=2026-09-21&to=2026-09-21&batch=autumn",
+]
+
+
+@pytest.mark.parametrize("query", FILTERS)
+def test_a_filter_of_the_list_finds_its_jobs(web_on_each: Web, query: str) -> None:
+    web = web_on_each
+    mine = [web.submitted({**TEXT_26, "batch": "autumn", "metadata": {"order": "17"}})["id"] for _ in range(3)]
+    web.submitted({**TEXT, "metadata": {"order": "18"}})
+    web.submitted({**TEXT, "batch": "winter"}, "other")
+
+    page = web.acme.get(f"/v1/jobs?limit=2&{query}")
+    rest = web.acme.get(f"/v1/jobs?limit=2&{query}&cursor={page.json['next_cursor']}")
+    assert ids(page) + ids(rest) == mine[::-1]
+    assert rest.json["next_cursor"] is None
+
+
+WRONG = {
+    "status=done": "status",
+    "provider=nobody": "provider",
+    "model=kling-v9": "model",
+    "error=bad": "error",
+    "batch=" + "x" * 65: "batch",
+    "from=yesterday": "from",
+    "to=2026-13-01": "to",
+    "from=2026-12-01T08:00:00": "from",
+}
+
+
+@pytest.mark.parametrize("query", WRONG)
+def test_a_filter_that_means_nothing_is_named(web: Web, query: str) -> None:
+    assert list(refused(web.acme.get(f"/v1/jobs?{query}"), 422)["fields"]) == [WRONG[query]]
+
+
+def test_a_batch_is_a_word_of_64_characters(web: Web) -> None:
+    assert web.submitted({**TEXT, "batch": "x" * 64})["request"]["batch"] == "x" * 64
+    for word in ("x" * 65, "", " ", 7):
+        refused(web.acme.post("/v1/jobs", json={**TEXT, "batch": word}), 422, "invalid_request")

@@ -39,6 +39,7 @@ SAMPLES: Mapping[str, Any] = {
     "priority": 5,
     "not_before": "2026-12-01T08:00:00Z",
     "start_before": "2026-12-02T08:00:00Z",
+    "batch": "autumn",
     "callback_url": "https://example.com/",
     "metadata": {},
 }

@@ -95,6 +95,7 @@ def facts(job: Job) -> list[tuple[str, str]]:
         ("Priority", accepted.get("priority")),
         ("Not before", accepted.get("not_before")),
         ("Not begun after", accepted.get("start_before")),
+        ("Batch", accepted.get("batch")),
         ("Usually done", usual_duration(job)),
         ("Notifies", urlsplit(job.callback_url).hostname if job.callback_url else None),
         ("Size", f"{result.width} × {result.height}" if result and result.width else None),

@@ -4,26 +4,25 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
-from dataclasses import dataclass
-from urllib.parse import urlencode
 
-from flask import abort, redirect, render_template, request, url_for
+from flask import abort, redirect, render_template, url_for
 from werkzeug.exceptions import NotFound
 
 from rushes.shared.domain import ids
-from rushes.shared.domain.job import ENDED, Job, State
-from rushes.shared.providers import PROVIDERS
+from rushes.shared.domain.job import Job, State
+from rushes.shared.intake.job_filters import ERROR_CODES
+from rushes.shared.intake.schema import MODELS
 from rushes.shared.settings import ADMIN
 from rushes.shared.storage.archive import ArchiveUnavailable
 from rushes.webhook_receiver.auth import Caller, services
 from rushes.webhook_receiver.console import console, content_security_policy, labels
+from rushes.webhook_receiver.console.list_filters import OPEN, Filters
 from rushes.webhook_receiver.console.session import require_sign_in
 from rushes.webhook_receiver.jobs_api import JOB_ID, visible_job
 
 PAGE = 40
 # A text is searched in the records themselves, so only the newest are read.
 SEARCH_LIMIT = 400
-OPEN = tuple(state for state in State if state not in ENDED and state is not State.UNCONFIRMED)
 # The four numbers at the top of the page: name, key of the filter, states, tone.
 STATE_GROUPS: list[tuple[str, str, tuple[State, ...], str]] = [
     ("Running", "open", OPEN, "busy"),
@@ -33,43 +32,6 @@ STATE_GROUPS: list[tuple[str, str, tuple[State, ...], str]] = [
 ]
 # A link that expires sooner than this is shown as urgent.
 URGENT_MS = 3_600_000
-
-
-@dataclass(frozen=True, slots=True)
-class Filters:
-    """The filters of the query; unknown values are ignored."""
-
-    state: str
-    gateway: str
-    tenant: str
-    text: str
-    before: str
-
-    @classmethod
-    def from_query(cls, visitor: Caller) -> Filters:
-        def value_of(name: str) -> str:
-            return request.args.get(name, "").strip()
-
-        return cls(
-            value_of("state") if value_of("state") in ("open", *State) else "",
-            value_of("gateway") if value_of("gateway") in PROVIDERS else "",
-            value_of("tenant") if visitor.is_admin else "",
-            value_of("text")[:200],
-            value_of("before") if JOB_ID.fullmatch(value_of("before")) else "",
-        )
-
-    @property
-    def states(self) -> tuple[State, ...]:
-        if not self.state:
-            return ()
-        return OPEN if self.state == "open" else (State(self.state),)
-
-    def page_url(self, **changes: str) -> str:
-        """The path of the page with these filters, some of them changed."""
-        names = ("state", "gateway", "tenant", "text")
-        values = {**{name: getattr(self, name) for name in names}, **changes}
-        query = urlencode({name: value for name, value in values.items() if value})
-        return f"/?{query}" if query else "/"
 
 
 @console.get("/")
@@ -89,6 +51,8 @@ def jobs_page() -> str:
         older=older,
         state_counts=state_counts(visitor, filters),
         states=labels.STATES,
+        models=MODELS,
+        error_codes=ERROR_CODES,
         gateways=sorted({*services().settings.gateways, *(job.provider for job in jobs if job.provider)}),
         tenants=sorted({name for name, _ in services().settings.api_keys} - {ADMIN}),
         search_limit=SEARCH_LIMIT,
@@ -108,11 +72,10 @@ def _redirect_to_job(text: str, visitor: Caller) -> None:
 def find_jobs(filters: Filters, visitor: Caller) -> tuple[list[Job], str | None]:
     """The jobs of the page, and the id before which the next page starts, if there is one."""
     tenant = filters.tenant or visitor.scope
-    limit = SEARCH_LIMIT if filters.text else PAGE + 1
-    jobs = services().ledger.overview.newest(tenant, limit, filters.before, filters.states, filters.gateway or None)
+    page = services().ledger.search.page(tenant, filters.wanted, SEARCH_LIMIT if filters.text else PAGE, filters.before)
     if filters.text:
-        return [job for job in jobs if matches_text(job, filters.text)][:PAGE], None
-    return jobs[:PAGE], jobs[PAGE - 1].id if len(jobs) > PAGE else None
+        return [job for job in page.jobs if matches_text(job, filters.text)][:PAGE], None
+    return page.jobs, page.cursor
 
 
 def matches_text(job: Job, text: str) -> bool:
