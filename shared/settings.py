@@ -284,6 +284,7 @@ class Environment(Schema):
     job_timeout_s = seconds(86_400, "RUSHES_JOB_TIMEOUT_S")
     result_ttl_s = seconds(86_400, "RUSHES_RESULT_TTL_S")
     retention_s = seconds(604_800, "RUSHES_RETENTION_S")
+    erase_after_days = fields.Float(load_default=None, data_key="RUSHES_ERASE_AFTER_DAYS", validate=POSITIVE)
     wait_for_cheapest_s = fields.Float(
         load_default=30, data_key="RUSHES_WAIT_FOR_CHEAPEST_S", validate=validate.Range(min=0)
     )
@@ -384,7 +385,12 @@ def _settings(values: dict[str, Any], gateways: dict[str, GatewaySettings]) -> S
         "wait_for_cheapest_s",
     )
     durations_s = {name: values.pop(name) for name in names}
-    policy = Policy(**durations_s, resubmit_unconfirmed=values.pop("unconfirmed") == "resubmit")
+    erase_after_days = values.pop("erase_after_days")
+    policy = Policy(
+        **durations_s,
+        resubmit_unconfirmed=values.pop("unconfirmed") == "resubmit",
+        erase_after_s=None if erase_after_days is None else erase_after_days * 86_400,
+    )
     secrets: dict[str, tuple[str, ...]] = {}
     for tenant, secret in values.pop("webhook_secrets"):
         secrets[tenant] = (*secrets.get(tenant, ()), secret)

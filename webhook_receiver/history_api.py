@@ -48,6 +48,8 @@ def request_notification(job_id: str, caller: Caller) -> Job:
     job = visible_job(job_id, caller)
     if not job.ended:
         raise Unacceptable("not_ended", f"The job is {job.state.value}; it has not ended yet.", 409)
+    if job.erase_asked_at is not None:
+        raise Unacceptable("erased", "The job is erased: nobody is known who could be notified.", 409)
     if job.callback_url is None:
         raise Unacceptable("no_callback_url", "The job names no callback_url.", 409)
     return services().ledger.apply(job.id, events.Recalled(), services().now()) or job

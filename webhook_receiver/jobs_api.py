@@ -126,12 +126,31 @@ def show_job(job_id: str) -> Response:
     return job_response(visible_job(job_id, authenticate()))
 
 
+@jobs_api.delete("/v1/jobs/<job_id>")
+@answers(202, openapi_responses.Job, "Its content is gone here; `erased_at` is set once bucket and journal follow.")
+@refuses(401, 404, 409, 429, 503)
+def erase(job_id: str) -> Response:
+    """Erase an ended job: clip, thumbnail, prompts, addresses of inputs, metadata. Ids, times, gateway, money stay."""
+    response = job_response(erase_job(visible_job(job_id, authenticate())))
+    response.status_code = 202
+    return response
+
+
+def erase_job(job: Job) -> Job:
+    """Have the job erased and return it; raises Unacceptable 409 where it has not ended. A repeat changes nothing."""
+    if not job.ended:
+        raise Unacceptable("not_ended", f"The job is {job.state.value}; it can be erased once it has ended.", 409)
+    return services().ledger.apply(job.id, events.ErasureRequested("caller"), services().now()) or job
+
+
 @jobs_api.get("/v1/jobs/<job_id>/content")
 @answers(302, description="To the clip in the bucket, by a link that is signed for an hour.", headers=LOCATION)
-@refuses(401, 404, 409, 429, 503)
+@refuses(401, 404, 409, 410, 429, 503)
 def content(job_id: str) -> AnyResponse:
     """Redirect to the clip."""
     job = visible_job(job_id, authenticate())
+    if job.erase_asked_at is not None:
+        raise Unacceptable("erased", "The job is erased, and its clip with it.", 410)
     if job.state is not State.COMPLETED or job.result is None:
         raise Unacceptable("not_completed", f"The job is {job.state.value}; it has no clip yet.", 409)
     return redirect(presign(job.result.key), 302)

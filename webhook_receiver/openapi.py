@@ -52,6 +52,7 @@ ERRORS: dict[int, tuple[str, Headers]] = {
     403: ("Only the admin key may do this.", {}),
     404: ("There is no such thing, or it is another tenant's.", {}),
     409: ("Its state does not allow this.", {}),
+    410: ("The job is erased.", {}),
     413: ("The body is over 1 MiB.", {}),
     415: ("The Content-Type is not JSON.", {}),
     422: ("The request is invalid; `fields` says where.", {}),

@@ -136,6 +136,10 @@ class Job(OpenSchema):
     updated_at = moment(null=False)
     ended_at = moment()
     metadata = always(fields.Dict, keys=fields.String(), values=fields.String())
+    erased_at = fields.DateTime(
+        allow_none=True,
+        metadata={"description": "Only of an erased job: when the last of its content went; null while that goes on."},
+    )
     retry_of = fields.String(metadata={"description": "The failed job that this one tries again."})
 
 

@@ -29,6 +29,7 @@ SHARES: dict[str, Share] = {
     "archive": Share(max_tickets=24, batch=8, threads=24),
     "notify": Share(max_tickets=16, batch=8, threads=16),
     "expire": Share(max_tickets=64, batch=64, threads=2),
+    "erase": Share(max_tickets=8, batch=4, threads=4),
     "retire": Share(max_tickets=64, batch=64, threads=2),
 }
 
@@ -41,7 +42,7 @@ def lanes(gateways: Iterable[str] = PROVIDERS) -> list[str]:
     """All lanes, those of disabled gateways included: their jobs must not be forgotten."""
     names = list(gateways)
     return [
-        *("archive", "notify", "retire", start_deadline.LANE),
+        *("archive", "notify", "erase", "retire", start_deadline.LANE),
         *(f"{kind}:{name}" for kind in ("submit", "poll") for name in names),
     ]
 

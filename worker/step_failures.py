@@ -53,6 +53,8 @@ def failure_event(job: Job, services: Services) -> Event:
         return events.Deferred(schedule.after(services.now(), min(2.0**job.tries, 300)), message, broke=True)
     if job.chores[:1] == (Chore.NOTICE,):
         return events.NoticeFailed(message)
+    if job.chores[:1] in ((Chore.ERASE,), (Chore.RETIRE,)):
+        return events.ErasureDelayed(message)
     if job.state is State.ARCHIVING or job.ended:
         return events.ArchiveFailed("archive_failed", message)
     return events.Lost(message)
@@ -66,6 +68,8 @@ def crash_limit_event(job: Job, services: Services) -> Event:
         return events.Barred(Error("input_rejected", message))
     if job.chores[:1] == (Chore.NOTICE,):
         return events.NoticeFailed(message, final=True)
+    if job.chores[:1] in ((Chore.ERASE,), (Chore.RETIRE,)):
+        return events.ErasureDelayed(message)
     if job.state is State.ARCHIVING or job.ended:
         return events.ArchiveFailed("archive_failed", message, final=True)
     return events.Lost(message)

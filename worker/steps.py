@@ -21,6 +21,7 @@ from rushes.shared.providers import PROVIDERS
 from rushes.shared.services import Services
 from rushes.worker import archive
 from rushes.worker.archive import CopiedClip, write_empty_manifest
+from rushes.worker.erase import before_leaving, erase
 from rushes.worker.group_commit import LeasedJob, commit_and_release
 from rushes.worker.leases import Lease, acquire
 from rushes.worker.notify import notify
@@ -257,12 +258,15 @@ def run_chore(job: Job, lease: Lease, services: Services) -> Event | None:
     return CHORES[job.chores[0]](job, services)
 
 
-def retire(job: Job, services: Services) -> None:
-    """Remove an ended job, or a batch, from the ledger; clips and manifests stay in the bucket."""
+def retire(job: Job, services: Services) -> Event | None:
+    """Remove an ended job, or a batch, from the ledger; what is in the bucket stays. An erasure comes first."""
     if batch.is_batch(job.id):
         services.ledger.batches.retire(job)
-    else:
-        services.ledger.retire(job)
+        return None
+    if event := before_leaving(job, services):
+        return event
+    services.ledger.retire(job)
+    return None
 
 
 BATCHES = {"poll": poll_all, "submit": submit_all, "archive": archive_all}
@@ -279,5 +283,6 @@ STEPS: dict[State, Step] = {
 CHORES: dict[Chore, Callable[[Job, Services], Event | None]] = {
     Chore.MANIFEST: write_empty_manifest,
     Chore.NOTICE: notify,
+    Chore.ERASE: erase,
     Chore.RETIRE: retire,
 }

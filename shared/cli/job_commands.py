@@ -139,6 +139,16 @@ def cancel(job_id: str) -> None:
 
 @click.command(short_help="Decide about an unconfirmed submit.")
 @JOB
+@click.confirmation_option(prompt="Its clip, prompts and metadata go for good. Erase it?")
+@json_option
+def erase(job_id: str) -> None:
+    """Erase an ended job; its ids, times and costs stay."""
+    job = Client.connect().erase(job_id)
+    print_result(job, f"{job['id']} is erased" if job.get("erased_at") else f"{job['id']} is being erased")
+
+
+@click.command()
+@JOB
 @click.argument("action", type=click.Choice(["resubmit", "fail", "adopt"]))
 @click.argument("task_id", required=False)
 @json_option
@@ -173,4 +183,4 @@ def _estimate_row(item: Estimate) -> tuple[Any, ...]:
     return item["provider"], "yes" if item["able"] else "no", usd, notes, sent
 
 
-COMMANDS = (submit, list_jobs, show, watch, events, retry, cancel, resolve, estimate)
+COMMANDS = (submit, list_jobs, show, watch, events, retry, cancel, erase, resolve, estimate)

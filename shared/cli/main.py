@@ -192,6 +192,20 @@ def recover(since: datetime | None, dry_run: bool, as_json: bool) -> None:
     show_table("In the journal", ("", "jobs"), [(name, str(count)) for name, count in totals.items()])
 
 
+@main.command(short_help="Print lifecycle rules for the bucket.")
+@click.option("--prefix", envvar="RUSHES_S3_PREFIX", default="", help="As RUSHES_S3_PREFIX.")
+@click.option("--erase-after-days", envvar="RUSHES_ERASE_AFTER_DAYS", type=click.FloatRange(min=0, min_open=True))
+def lifecycle(prefix: str, erase_after_days: float | None) -> None:
+    """Print lifecycle rules for the bucket, for `aws s3api put-bucket-lifecycle-configuration`.
+
+    They abort uploads that were left half done, and expire old versions and the journal. With RUSHES_ERASE_AFTER_DAYS
+    all of a job expires a day later.
+    """
+    from rushes.shared.storage.lifecycle import rules
+
+    click.echo(json.dumps(rules(prefix, erase_after_days), indent=2))
+
+
 @main.command(short_help="Compare counters and indexes with all records, and repair.")
 @click.option("--repair/--dry-run", default=True, show_default=True)
 @click.option("--json", "as_json", is_flag=True)

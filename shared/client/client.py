@@ -136,6 +136,10 @@ class Client:
         """Cancel a job that was not sent to a gateway yet."""
         return cast(Job, self._post(_path(job_id, "/cancel")))
 
+    def erase(self, job_id: str) -> Job:
+        """Erase an ended job: clip, prompts, inputs, metadata. `erased_at` is set once all of it is gone."""
+        return cast(Job, self._transport.call(Call("DELETE", _path(job_id))))
+
     def notify(self, job_id: str) -> Job:
         """Send the notification of an ended job to its `callback_url` once more."""
         return cast(Job, self._post(_path(job_id, "/notify")))

@@ -69,6 +69,7 @@ class Job(TypedDict):
     ended_at: str | None
     metadata: dict[str, str]
     retry_of: NotRequired[str]
+    erased_at: NotRequired[str | None]
 
 
 class Page(TypedDict):

@@ -34,7 +34,7 @@ class Forbidden(ApiError):
 
 
 class NotFound(ApiError):
-    """404: it does not exist, or is another tenant's."""
+    """404 or 410: it does not exist, is another tenant's, or is erased."""
 
 
 class Conflict(ApiError):
@@ -61,7 +61,7 @@ OF_STATUS: Mapping[int, type[ApiError]] = {
     **dict.fromkeys((400, 413, 415, 422), InvalidRequest),
     401: Unauthorized,
     403: Forbidden,
-    404: NotFound,
+    **dict.fromkeys((404, 410), NotFound),
     409: Conflict,
     429: RateLimited,
 }

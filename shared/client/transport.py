@@ -57,7 +57,7 @@ class Call:
     @property
     def repeatable(self) -> bool:
         """Whether it may safely be sent again although it may have been accepted."""
-        return self.method == "GET" or self.idempotency_key is not None
+        return self.method in ("GET", "DELETE") or self.idempotency_key is not None
 
     def headers(self) -> dict[str, str | bytes]:
         headers: dict[str, str | bytes] = {"User-Agent": USER_AGENT, "Accept": self.accept}

@@ -247,6 +247,28 @@ class Recalled(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class ErasureRequested(Event):
+    """The content of the ended job is to go: `by` says who wants it, for the job's history."""
+
+    by: str
+
+
+@dataclass(frozen=True, slots=True)
+class Erased(Event):
+    """The content has left bucket, journal and quarantine; `at` is what the manifest says, in ms."""
+
+    at: int
+    remark: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ErasureDelayed(Event):
+    """Not all could be erased, and why; without a message: its time has not come."""
+
+    message: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class NoticeFailed(Event):
     """The caller could not be told; `final` where it wants no more."""
 

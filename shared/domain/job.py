@@ -59,6 +59,7 @@ class Chore(StrEnum):
 
     MANIFEST = "manifest"
     NOTICE = "notice"
+    ERASE = "erase"
     RETIRE = "retire"
 
 
@@ -215,6 +216,10 @@ class Job:
     """The batch that it was taken with (batch.py): counted there, and under its budget."""
     batch_budget_usd: Decimal | None = None
     """The most that all jobs of the batch may hold and spend together."""
+    erase_asked_at: int | None = None
+    """When its content left this record; from then on nobody can read it here."""
+    erased_at: int | None = None
+    """When its content had left bucket, journal and quarantine too."""
 
     @property
     def attempt(self) -> Attempt | None:

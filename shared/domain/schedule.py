@@ -27,6 +27,7 @@ CRASHES = 12
 # Pauses after a setback: doubled each time, from the first to the last.
 RETRY_FIRST_S, RETRY_MAX_S = 2, 300
 ARCHIVE_FIRST_S, ARCHIVE_MAX_S = 2, 120
+ERASE_FIRST_S, ERASE_MAX_S = 5, 3600
 # Standard Webhooks, "retry schedule", cut at 24 h; the last pause repeats.
 NOTICE_PAUSES_S = (5, 30, 120, 600, 1800, 3600, 7200, 10800)
 NOTICE_GIVE_UP_S = 86_400
@@ -62,6 +63,7 @@ class Policy:
     retention_s: float = 604_800
     wait_for_cheapest_s: float = 30
     resubmit_unconfirmed: bool = False
+    erase_after_s: float | None = None
     timings: Timings = field(default_factory=Timings, compare=False)
     """What finished jobs have taught."""
 
@@ -147,6 +149,11 @@ def archive_retry(job: Job, now: int) -> int:
     return after(now, backoff_s(job, ARCHIVE_FIRST_S, ARCHIVE_MAX_S))
 
 
+def erase_retry(job: Job, now: int) -> int:
+    """When to try again what could not be erased."""
+    return after(now, backoff_s(job, ERASE_FIRST_S, ERASE_MAX_S))
+
+
 def archive_due(expires_at: int | None, now: int, policy: Policy) -> int:
     """When a clip should be fetched: at once, and before clips whose links live longer."""
     if expires_at is None:
@@ -198,7 +205,7 @@ def lane(job: Job) -> str | None:
     return CHORE_LANES[job.chores[0]] if job.chores else None
 
 
-CHORE_LANES = {"manifest": "archive", "notice": "notify", "retire": "retire"}
+CHORE_LANES = {"manifest": "archive", "notice": "notify", "erase": "erase", "retire": "retire"}
 
 
 def places(job: Job) -> tuple[str, ...]:

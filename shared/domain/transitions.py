@@ -8,8 +8,8 @@
 Theory. An event is a fact; facts arrive late, twice and out of order, so a pair that is not in TABLE changes nothing:
 late news is no news. `Lost` while submitting leads to `unconfirmed`, because the call may have been paid for; `Lost` or
 `Unclear` while running only waits. No answer of any kind ends a job by itself save the gateway's own word that the task
-failed. An ended job is never left; it may still owe chores (its manifest, a notice to the caller), which is why it may
-still be due. An event that names another attempt than the newest only fills in what is known of that attempt.
+failed. An ended job is never left; it may still owe chores (its manifest, a notice to the caller, its erasure), so it
+may still be due. An event that names another attempt than the newest only fills in what is known of that one.
 
 A doubt settles itself where the gateway can be asked by our own id of the attempt, and takes one id once. Nothing is
 sent again before it was asked: a task that is found is adopted; `NotFound` to the last (schedule.not_taken_at) means
@@ -27,7 +27,7 @@ from rushes.shared.domain import events
 from rushes.shared.domain.events import Event
 from rushes.shared.domain.frozen import replace
 from rushes.shared.domain.job import Chore, Job, State
-from rushes.shared.domain.moves import archiving, ended, queued, running, submitting
+from rushes.shared.domain.moves import archiving, ended, erasing, queued, running, submitting
 from rushes.shared.domain.schedule import Policy
 
 
@@ -121,6 +121,9 @@ MOVES: dict[type[Event], dict[State, Move]] = {
     events.Notified: dict.fromkeys(ENDS, ended.notified),
     events.Recalled: dict.fromkeys(ENDS, ended.recall),
     events.NoticeFailed: dict.fromkeys(ENDS, ended.notice_failed),
+    events.ErasureRequested: dict.fromkeys(ENDS, erasing.request),
+    events.Erased: dict.fromkeys(ENDS, erasing.finish),
+    events.ErasureDelayed: dict.fromkeys(ENDS, erasing.delay),
 }
 
 TABLE: dict[tuple[State, type[Event]], Move] = {

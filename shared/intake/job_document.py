@@ -24,7 +24,7 @@ def document(job: Job, presign: Callable[[str], str] | None = None) -> dict[str,
         "attempts": [_attempt(attempt) for attempt in job.attempts],
         "estimated_cost_usd": money.text(job.estimated_usd),
         "cost_usd": money.text(money.spent(job.attempts)),
-        "result": _result(job.result, presign),
+        "result": _result(job.result, presign) if job.erase_asked_at is None else None,
         "error": _error(job.error),
         "result_expires_at": _expiry(job),
         "created_at": moment(job.created_at),
@@ -32,6 +32,7 @@ def document(job: Job, presign: Callable[[str], str] | None = None) -> dict[str,
         "ended_at": moment(job.ended_at),
         "metadata": dict(job.request.get("metadata", {})),
         **({"retry_of": job.retry_of} if job.retry_of else {}),
+        **({"erased_at": moment(job.erased_at)} if job.erase_asked_at is not None else {}),
     }
 
 

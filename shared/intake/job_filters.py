@@ -41,13 +41,14 @@ def parse_filter(values: Mapping[str, Any], where: str = "query", strict: bool =
         except ValueError as problem:
             problems[name] = [str(problem)]
 
+    pairs = {name.removeprefix(METADATA): read(name, _text(4096)) for name in values if _is_metadata(name)}
     wanted = JobFilter(
         states=read("status", _states) or frozenset(),
         provider=read("provider", _one_of(PROVIDERS)),
         model=read("model", _one_of(MODELS)),
         error=read("error", _one_of(ERROR_CODES)),
         batch=read("batch", _text(BATCH_CHARS)),
-        metadata={name.removeprefix(METADATA): read(name, _text(4096)) for name in values if _is_metadata(name)},
+        metadata={name: value for name, value in pairs.items() if value is not None},
         since=read("from", lambda text: _moment(text, last=False)),
         until=read("to", lambda text: _moment(text, last=True)),
     )

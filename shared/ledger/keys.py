@@ -58,9 +58,9 @@
 All begin with one hash tag, so that a cluster keeps them in one slot. A program touches only names that it is given
 as keys, save the lines of tenants, whose names begin with one that it is given.
 
-A lane is `submit:{gateway}`, `parked:{gateway}` (waits for a pause to end), `poll:{gateway}`, `archive`, `notify` or
-`retire`; or `expire`, where jobs are only leased. An unfinished job stands in exactly one of due and leased; every job
-stands in exactly one index.
+A lane is `submit:{gateway}`, `parked:{gateway}` (waits for a pause to end), `poll:{gateway}`, `archive`, `notify`,
+`erase` or `retire`; or `expire`, where jobs are only leased. An unfinished job stands in exactly one of due and leased;
+every job stands in exactly one index.
 """
 
 from __future__ import annotations

@@ -66,6 +66,12 @@ class Quarantine:
         """Forget one; False where it is not there."""
         return self._store.release(callback_id)
 
+    def drop_all(self, job_id: str) -> None:
+        """Forget all of a job."""
+        for callback_id in self._store.counters(keys.QUARANTINE):
+            if callback_id.startswith(f"{job_id}-"):
+                self._store.release(callback_id)
+
     def counts(self) -> Mapping[str, str]:
         """Gateway → how many different ones came, kept or not."""
         return self._store.counters(keys.QUARANTINE_COUNT)

@@ -25,7 +25,7 @@ from rushes.shared.services import Services
 log = structlog.get_logger()
 
 KINDS = ("submit", "parked", "poll")
-LANES = (*(f"{kind}:{name}" for kind in KINDS for name in PROVIDERS), "archive", "notify", "retire", "expire")
+LANES = (*(f"{kind}:{name}" for kind in KINDS for name in PROVIDERS), "archive", "notify", "erase", "retire", "expire")
 STALE_UPLOAD_S = 86_400
 MONEY = frozenset({"held", "usage"})
 

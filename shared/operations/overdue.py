@@ -18,11 +18,11 @@ from rushes.shared.ledger.ledger import Ledger
 from rushes.shared.providers import PROVIDERS
 from rushes.shared.settings import GatewaySettings
 
-KINDS = ("submit", "poll", "archive", "notify", "retire")
+KINDS = ("submit", "poll", "archive", "notify", "erase", "retire")
 # Nobody waits for a job to leave the ledger (`retire`).
 URGENT = ("submit", "poll", "archive", "notify")
 LANES = [
-    *("archive", "notify", "retire"),
+    *("archive", "notify", "erase", "retire"),
     *(f"{kind}:{name}" for kind in ("submit", "parked", "poll") for name in PROVIDERS),
 ]
 

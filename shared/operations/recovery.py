@@ -140,11 +140,11 @@ def compare(
         journal.add(services.journal.read(since))
     behind = [(intent, job) for intent, job in behind if is_behind(job, intent, journal)]
     with ThreadPoolExecutor(MANIFEST_THREADS, thread_name_prefix="recovery") as pool:
-        ended = list(pool.map(lambda intent: has_manifest(intent.job, services), lost))
-    missing = [intent for intent, has_ended in zip(lost, ended, strict=True) if not has_ended]
+        ended = list(pool.map(lambda intent: has_ended(intent.job, services), lost))
+    missing = [intent for intent, is_over in zip(lost, ended, strict=True) if not is_over]
     report.ended += sum(ended)
-    for intent, has_ended in zip(lost, ended, strict=True):
-        if has_ended and not dry_run:
+    for intent, is_over in zip(lost, ended, strict=True):
+        if is_over and not dry_run:
             services.ledger.restore_key(intent.job, services.now())
     report.known += len(intents) - len(lost) - len(behind)
     for intent in (*missing, *(intent for intent, _ in behind)):
@@ -157,7 +157,10 @@ def is_behind(job: Job, intent: Intent, journal: JournalContent) -> bool:
     return not (job.ended or is_withdrawn or job.knows(intent.job.current))
 
 
-def has_manifest(job: Job, services: Services) -> bool:
+def has_ended(job: Job, services: Services) -> bool:
+    """Whether it was erased, which only an ended job is, or its manifest is in the bucket."""
+    if job.erase_asked_at is not None:
+        return True
     folder = services.archive.folder(job.id, job.created_at)
     return services.archive.head(folder + "manifest.json") is not None
 

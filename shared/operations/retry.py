@@ -35,6 +35,8 @@ def retry(job: Job, services: Services, now: int, key: str | None = None) -> Rec
     services.intake.check_key(key)
     if first := services.intake.first_job(job.tenant, key, digest({"retry_of": job.id})):
         return Receipt(first, replayed=True)
+    if job.erase_asked_at is not None:
+        raise Unacceptable("erased", "The job is erased: what it asked for is not known any more.", 409)
     if job.state is not State.FAILED:
         raise Unacceptable("not_retryable", f"The job is {job.state.value}; only a failed one can be tried again.", 409)
     attempt = adoptable_attempt(job, services)

@@ -13,7 +13,7 @@ import hashlib
 import json
 from base64 import b64encode
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
@@ -165,6 +165,18 @@ class Archive:
         puts = [(key, body, self._put_headers(content_type, metadata)) for key, body, content_type, metadata in objects]
         return [written is not None for written in self._curl_put.put_all(puts)]
 
+    def replace_manifest(self, key: str, manifest: Mapping[str, Any]) -> bool:
+        """Put the manifest of an erased job over the old one; False if older versions of it may remain."""
+        self._bucket.overwrite(key, *_manifest_object(manifest))
+        return self._bucket.delete_older(key)
+
+    def erase(self, key: str) -> bool:
+        """Delete an object, all its versions and its unfinished uploads; False if older versions may remain."""
+        with suppress(Denied):
+            for upload in self._bucket.uploads(key):
+                self._abort(upload["Key"], upload["UploadId"])
+        return self._bucket.delete_all(key)
+
     def read_json(self, key: str) -> Any | None:
         """Return the content of the JSON object at `key`; None if there is none, or the credentials may not see it.
 
@@ -202,6 +214,21 @@ class Archive:
         """Return the text of one object of the journal."""
         with self._bucket.open(f"{self._prefix}journal/{name}") as response:
             return response["Body"].read().decode(errors="replace")
+
+    def rewrite_journal(self, name: str, edit: Callable[[str], str]) -> bool:
+        """Edit the text of an object of the journal; False if older versions of it may remain.
+
+        Two that edit the same object do not undo each other, where the store honours If-Match (see Bucket.overwrite).
+        """
+        key = f"{self._prefix}journal/{name}"
+        while True:
+            with self._bucket.open(key) as response:
+                text, etag = response["Body"].read().decode(errors="replace"), response["ETag"]
+            edited = edit(text)
+            if edited == text:
+                return True
+            if self._bucket.overwrite(key, edited.encode(), "application/x-ndjson", {}, etag):
+                return self._bucket.delete_older(key)
 
     def presign(self, key: str, expires_s: int = 3600) -> str:
         """Return a URL at which anybody can read the object for `expires_s`."""

@@ -16,7 +16,7 @@ from urllib.parse import quote
 
 from rushes.shared.storage import extra_args
 from rushes.shared.storage.clip_check import BLOCK_BYTES, UploadPart
-from rushes.shared.storage.errors import AlreadyExists, Denied, Missing, translate_errors
+from rushes.shared.storage.errors import AlreadyExists, ArchiveUnavailable, Conflict, Denied, Missing, translate_errors
 from rushes.shared.storage.extra_args import ExtraArgs
 
 if TYPE_CHECKING:
@@ -93,6 +93,55 @@ class Bucket:
     def delete(self, key: str) -> bool:
         """Delete an object; True if S3 did."""
         return bool(self.call(self.s3.delete_object, Key=key))
+
+    def overwrite(self, key: str, body: bytes, content_type: str, metadata: Mapping[str, str], etag: str = "") -> bool:
+        """Put one object over another; False, and nothing is changed, if that one has not this ETag any more.
+
+        A store that knows no If-Match on a put ignores it, or refuses it as not implemented: then it is put without.
+        """
+        arguments = {**_body_arguments(body), **_object_arguments(content_type, metadata)}
+        try:
+            self._write("put_object", key, **arguments, **({"IfMatch": etag} if etag else {}))
+        except (AlreadyExists, Conflict):
+            return False
+        except ArchiveUnavailable as refusal:
+            if not etag or refusal.transient:
+                raise
+            self._write("put_object", key, **arguments)
+        return True
+
+    def delete_all(self, key: str) -> bool:
+        """Delete an object and its older versions; False if versions may remain, which the credentials may not see."""
+        versions = self._versions(key)
+        for version, _ in versions or ():
+            self.call(self.s3.delete_object, Key=key, VersionId=version)
+        if not versions:
+            self.delete(key)
+        return versions is not None
+
+    def delete_older(self, key: str) -> bool:
+        """Delete the versions of an object that are not its newest; False as above."""
+        versions = self._versions(key)
+        for version, is_newest in versions or ():
+            if not is_newest:
+                self.call(self.s3.delete_object, Key=key, VersionId=version)
+        return versions is not None
+
+    def _versions(self, key: str) -> list[tuple[str, bool]] | None:
+        """Each version and delete marker of an object, and whether it is the newest; None if they may not be listed."""
+        pages = self.s3.get_paginator("list_object_versions")
+        try:
+            with translate_errors(self.name):
+                return [
+                    (entry["VersionId"], entry["IsLatest"])
+                    for page in pages.paginate(Bucket=self.name, Prefix=key)
+                    for entry in (*page.get("Versions", ()), *page.get("DeleteMarkers", ()))
+                    if entry["Key"] == key
+                ]
+        except ArchiveUnavailable as refusal:  # a store without versions may not know the call
+            if refusal.transient and not isinstance(refusal, Denied):
+                raise
+            return None
 
     # --- reading
 

@@ -21,6 +21,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 import structlog
@@ -33,6 +34,7 @@ from rushes.shared.domain.job import Job
 from rushes.shared.ledger import record
 from rushes.shared.single_flight import SingleFlight
 from rushes.shared.storage.archive import Archive, ArchiveUnavailable
+from rushes.shared.storage.journal_erasure import without_content
 
 log = structlog.get_logger()
 
@@ -234,6 +236,15 @@ class Journal:
     def entries(self, job: Job) -> list[Entry]:
         """Return what was sent and answered for each of the job's attempts, as far as the journal has it."""
         return [entry for attempt in job.attempts for entry in self._entry(job, attempt.number, attempt.submitted_at)]
+
+    def erase(self, job_id: str, since: int, until: int, at: int) -> bool:
+        """Take the content out of a job's lines between two moments (ms); False if older versions may remain."""
+        self.flush()
+        names = self._archive.journal_names(_object_name(since, bare=True), _object_name(until, bare=True))
+        rewrite = partial(self._archive.rewrite_journal, edit=partial(without_content, job_id=job_id, at=at))
+        with ThreadPoolExecutor(READERS, thread_name_prefix="journal-erase") as pool:
+            results = [is_all for batch in _batches(names, READERS * 4) for is_all in pool.map(rewrite, batch)]
+        return all(results)
 
     def _entry(self, job: Job, number: int, submitted_at: int) -> list[Entry]:
         entry: Entry | None = None

@@ -34,7 +34,7 @@ def polls(room: int = 100, gateway: str = "apimart") -> LaneRoom:
 ALL_ROOMS = [
     *[submits(gateway=gateway) for gateway in GATEWAYS],
     *[polls(gateway=gateway) for gateway in GATEWAYS],
-    *[LaneRoom(lane, 100) for lane in ("archive", "notify", "retire")],
+    *[LaneRoom(lane, 100) for lane in ("archive", "notify", "erase", "retire")],
 ]
 LANES = [room.lane for room in ALL_ROOMS]
 

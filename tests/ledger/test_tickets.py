@@ -123,7 +123,7 @@ def test_two_deliveries_of_a_ticket_in_the_same_moment_do_not_collide(ledger: Le
 def test_a_chore_can_be_opened_like_any_step(ledger: Ledger, chore: Chore) -> None:
     subject = job_in(State.FAILED, chores=(chore,))
     ledger.create(subject)
-    lane = {"manifest": "archive", "notice": "notify", "retire": "retire"}[chore]
+    lane = {"manifest": "archive", "notice": "notify", "erase": "erase", "retire": "retire"}[chore]
     assert taken(ledger, LaneRoom(lane, 1), NOW)[0].id == subject.id
 
 

@@ -70,6 +70,7 @@ assert_type(client.content_url(job["id"]), str)
 assert_type(client.retry(job["id"], "again-17"), Job)
 assert_type(client.cancel(job["id"]), Job)
 assert_type(client.notify(job["id"]), Job)
+assert_type(client.erase(job["id"]), Job)
 action: Action = "adopt"
 assert_type(client.resolve(job["id"], action, "task-7"), Job)
 assert_type(client.resolve(job["id"], "fail"), Job)

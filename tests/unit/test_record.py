@@ -118,6 +118,8 @@ JOB: dict[str, st.SearchStrategy[Any]] = {
     "retry_of": maybe(words),
     "trace": maybe(words),
     "history": st.lists(notes, max_size=3).map(tuple),
+    "erase_asked_at": maybe(moments),
+    "erased_at": maybe(moments),
 }
 
 

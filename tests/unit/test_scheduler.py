@@ -23,7 +23,7 @@ from rushes.worker.broker_sender import BrokerUnavailable
 from rushes.worker.lane_capacity import CALLS, SHARES
 from rushes.worker.scheduler import BATCH_DELAY_MAX_S, BATCH_DELAY_S, MAX_WAIT_S, Scheduler, messages
 
-LANES = ("submit:apimart", "submit:newapi", "poll:apimart", "poll:evolink", "archive", "notify", "retire")
+LANES = ("submit:apimart", "submit:newapi", "poll:apimart", "poll:evolink", "archive", "notify", "erase", "retire")
 many_tickets = st.lists(st.sampled_from(LANES), max_size=300).map(
     lambda lanes: [Ticket(lane, f"job_{number}", NOW) for number, lane in enumerate(lanes)]
 )

@@ -68,6 +68,9 @@ EVENTS: dict[str, Event] = {
     "notice failed": events.NoticeFailed("500"),
     "replayed": events.Replayed(task_id="task-7"),
     "recalled": events.Recalled(),
+    "erasure requested": events.ErasureRequested("caller"),
+    "erased": events.Erased(LATER),
+    "erasure delayed": events.ErasureDelayed("S3 is away"),
 }
 
 # The whole life of a job. What is not written here changes nothing.
@@ -122,13 +125,19 @@ LIFE: dict[str, dict[str, str]] = {
         "archived": "completed",
         "archive failed": "archiving",
     },
-    "completed": {"notified": "completed", "notice failed": "completed", "recalled": "completed"},
+    "completed": {
+        "notified": "completed",
+        "notice failed": "completed",
+        "recalled": "completed",
+        "erasure requested": "completed",
+    },
     "failed": {
         "archive failed": "failed",
         "manifested": "failed",
         "notified": "failed",
         "notice failed": "failed",
         "recalled": "failed",
+        "erasure requested": "failed",
     },
     "canceled": {
         "archive failed": "canceled",
@@ -136,6 +145,7 @@ LIFE: dict[str, dict[str, str]] = {
         "notified": "canceled",
         "notice failed": "canceled",
         "recalled": "canceled",
+        "erasure requested": "canceled",
     },
 }
 
@@ -981,3 +991,35 @@ def test_ids_sort_by_the_time_of_their_making() -> None:
     ids: list[Any] = [job(created_at=NOW + step).id for step in range(0, 50_000, 777)]
     assert ids == sorted(ids)
     assert {len(one) for one in ids} == {30}
+
+
+# --- erasure
+
+
+def test_what_is_erased_owes_no_manifest_and_no_notice_and_leaves_after_the_retention() -> None:
+    over = after(ended(State.FAILED, told=True), events.ErasureRequested("caller"))
+    assert (over.chores, over.due_at, over.request.get("prompt")) == ((Chore.ERASE, RETIRE), LATER, None)
+    gone = after(over, events.Erased(LATER + HOUR), now=LATER + HOUR)
+    assert (gone.chores, gone.due_at, gone.erased_at) == ((RETIRE,), LATER + WEEK, LATER + HOUR)
+
+
+def test_a_second_erasure_and_a_recall_change_nothing() -> None:
+    over = after(ended(State.COMPLETED, told=True), events.ErasureRequested("caller"))
+    for event in (events.ErasureRequested("caller"), events.Recalled()):
+        assert after(over, event, now=LATER + HOUR) is over
+
+
+def test_an_erasure_that_fails_is_tried_again_for_ever_and_noted_once() -> None:
+    over, now = after(ended(State.COMPLETED, told=False), events.ErasureRequested("caller")), LATER
+    for _ in range(30):
+        now = over.due_at or 0
+        over = after(over, events.ErasureDelayed("S3 is away"), now=now)
+    assert 0.9 * HOUR <= (over.due_at or 0) - now <= 1.1 * HOUR
+    assert [note.what for note in over.history].count("erasure delayed") == 1
+
+
+def test_an_erased_job_keeps_only_what_is_known_to_tell_nothing() -> None:
+    request = {"model": "kling-v3", "batch": "autumn", "prompt": "x", "metadata": {"a": "b"}, "a later field": "y"}
+    over = after(job_in(State.FAILED, request=request), events.ErasureRequested("caller"))
+    assert over.request == {"model": "kling-v3", "batch": "autumn"}
+    assert over.error == Error("provider_error", "(erased)", ROUTE[0])

@@ -19,7 +19,7 @@ from rushes.webhook_receiver.console.formatting import redacted, span
 from rushes.webhook_receiver.console.jobs import expiring_link, presigned_url, thumbnail_url
 from rushes.webhook_receiver.console.session import require_sign_in
 from rushes.webhook_receiver.history_api import request_notification
-from rushes.webhook_receiver.jobs_api import cancel_job, resolve_job, visible_job
+from rushes.webhook_receiver.jobs_api import cancel_job, erase_job, resolve_job, visible_job
 
 REFRESH_S, REFRESH_ENDED_S = 2, 10
 REFERENCES = [("image_url", "Reference picture"), ("last_image_url", "Last frame"), ("video_url", "Reference clip")]
@@ -46,11 +46,11 @@ def job_page(job_id: str) -> str:
         job=job,
         now=now,
         visitor=visitor,
-        explanation=explanations.explain(job, services(), now),
+        explanation=explanations.explain(job, services(), now) if job.erase_asked_at is None else None,
         retry_effect=explanations.retry_effect(job),
         lines=timeline.lines(job),
         upcoming=timeline.upcoming(job),
-        clip=presigned_url(job.result.key) if job.result else None,
+        clip=presigned_url(job.result.key) if job.result and not job.erase_asked_at else None,
         thumbnail_url=thumbnail_url(job),
         expiring_link=expiring_link(job),
         references=references(job, visitor),
@@ -88,7 +88,7 @@ def view_url(address: str, visitor: Caller) -> str | None:
 
 def facts(job: Job) -> list[tuple[str, str]]:
     """Facts of the job, as name and value."""
-    accepted, result = job.request, job.result
+    accepted, result = job.request, job.result if job.erase_asked_at is None else None
     facts = [
         ("Model", f"{accepted.get('model')}, {accepted.get('mode', 'std')}"),
         ("Route", ", then ".join(job.route) or None),
@@ -135,6 +135,15 @@ def resolve(job_id: str) -> AnyResponse:
         message = f"Look the task up at {job.provider} first, then tick the box."
         raise Unacceptable("invalid_request", message, 422)
     return _redirect_to_job(resolve_job(job, form.get("action"), form.get("task_id", "").strip() or None), "resolved")
+
+
+@console.post("/jobs/<job_id>/erase")
+def erase(job_id: str) -> AnyResponse:
+    """Erase the job. The form asks for a confirmation: there is no way back."""
+    job = visible_job(job_id, require_sign_in())
+    if not request.form.get("sure"):
+        raise Unacceptable("invalid_request", "Tick the box: what is erased cannot be brought back.", 422)
+    return _redirect_to_job(erase_job(job), "erased")
 
 
 @console.post("/jobs/<job_id>/notify")

@@ -112,13 +112,13 @@ def _states_text(states: Iterable[State], counts: dict[State, int]) -> str:
 def row_media(job: Job) -> dict[str, object]:
     """Thumbnail of a job, else its clip for the first frame; and the gateway's link while it can still expire."""
     thumbnail = thumbnail_url(job)
-    clip = presigned_url(job.result.key) if job.result and not thumbnail else None
+    clip = presigned_url(job.result.key) if job.result and not thumbnail and job.erase_asked_at is None else None
     return {"thumbnail": thumbnail, "clip": clip, "expiring_link": expiring_link(job)}
 
 
 def thumbnail_url(job: Job) -> str | None:
     """The presigned address of the thumbnail, if there is one."""
-    key = job.result.thumbnail_key if job.result else None
+    key = job.result.thumbnail_key if job.result and job.erase_asked_at is None else None
     return presigned_url(key) if key else None
 
 

@@ -63,6 +63,7 @@ NEXT: dict[State, str] = {
 CHORES: dict[Chore, str] = {
     Chore.MANIFEST: "Next: write the manifest to the bucket",
     Chore.NOTICE: "Next: notify the caller",
+    Chore.ERASE: "Next: erase the clip in the bucket, and the job in the journal",
     Chore.RETIRE: "Next: leave the ledger; the objects in the bucket stay",
 }
 
@@ -137,6 +138,7 @@ DONE_TEXTS = {
     "resolved": "Decided. The timeline shows what happens next.",
     "callback_replayed": "The gateway is asked about the task that the callback named.",
     "callback_deleted": "Deleted.",
+    "erased": "It is being erased. The timeline shows when all of it is gone.",
     "notified": "The notification is sent again. The timeline shows the result.",
 }
 

@@ -33,8 +33,15 @@ def end(job: Job, state: State, now: int, error: Error | None = None) -> Job:
 
 
 def next_chore_at(job: Job, now: int, policy: Policy) -> int:
-    """When the next chore is due: at once, save that leaving the ledger waits for the retention to pass."""
-    return schedule.after(job.ended_at or now, policy.retention_s) if job.chores == (Chore.RETIRE,) else now
+    """When the next chore is due: at once, save that leaving the ledger waits for the retention to pass.
+
+    With RUSHES_ERASE_AFTER_DAYS a job leaves only once it is erased, for nothing else would remember that it has to be.
+    """
+    if job.chores != (Chore.RETIRE,):
+        return now
+    is_to_be_erased = policy.erase_after_s is not None and job.erase_asked_at is None
+    wait_s = policy.erase_after_s if is_to_be_erased else policy.retention_s
+    return schedule.after(job.ended_at or now, wait_s or 0)
 
 
 def strike_off(chore: Chore) -> Callable[[Job, Event, int, Policy], Job]:
@@ -77,7 +84,7 @@ RECALLED = "to be notified again"
 
 
 def recall(job: Job, event: events.Recalled, now: int, _: Policy) -> Job:
-    if not job.callback_url:
+    if not job.callback_url or job.erase_asked_at is not None:
         return job
     chores = tuple(chore for chore in Chore if chore in (*job.chores, Chore.NOTICE))
     return replace(job, chores=chores, due_at=now, setbacks=0, tries=0).noted(now, RECALLED)
