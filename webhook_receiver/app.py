@@ -14,6 +14,7 @@ from rushes.shared import public_url
 from rushes.shared.services import Services
 from rushes.webhook_receiver import errors
 from rushes.webhook_receiver.batches_api import batches_api
+from rushes.webhook_receiver.bulk_api import bulk_api
 from rushes.webhook_receiver.callback_counts import CallbackCounts
 from rushes.webhook_receiver.callbacks import callbacks
 from rushes.webhook_receiver.console import console, error_pages, session
@@ -30,7 +31,7 @@ from rushes.webhook_receiver.rate_limits import RateLimits
 
 BLUEPRINTS = (
     *(callbacks, jobs_api, gateways_api, models_api, health, metrics, docs, assets, console),
-    *(quarantine_api, history_api, batches_api),
+    *(quarantine_api, history_api, batches_api, bulk_api),
 )
 
 DEFAULT_HEADERS = (

@@ -15,7 +15,7 @@ from flask import Response, jsonify, redirect, request
 from werkzeug.exceptions import NotFound
 from werkzeug.wrappers import Response as AnyResponse
 
-from rushes.shared.domain import bills, events, money
+from rushes.shared.domain import bills, bulk, events, money
 from rushes.shared.domain.batch import is_batch
 from rushes.shared.domain.ids import CROCKFORD
 from rushes.shared.domain.job import Job, State
@@ -340,9 +340,8 @@ def body_to_send(provider: str, body: dict[str, Any], seconds: Decimal | None) -
 def visible_job(job_id: str, caller: Caller) -> Job:
     """The job of an id, whole or short, if the caller may see it; 404 for an unknown job and another tenant's alike."""
     ledger = services().ledger
-    job = (None if is_batch(job_id) else ledger.get(job_id)) or ledger.overview.find(
-        caller.scope, job_id, services().now()
-    )
+    is_job = not (is_batch(job_id) or job_id.startswith(bulk.PREFIX))
+    job = (ledger.get(job_id) if is_job else None) or ledger.overview.find(caller.scope, job_id, services().now())
     if job is None or caller.scope not in (None, job.tenant):
         raise NotFound("There is no such job.")
     return job

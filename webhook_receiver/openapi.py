@@ -65,6 +65,7 @@ IN_PATH: dict[str, dict[str, Any]] = {
     "batch_id": {"description": "The batch's `id`.", "schema": {"type": "string"}},
     "name": {"description": "The gateway.", "schema": {"type": "string"}},
     "callback_id": {"description": "The `id` of the callback in the quarantine.", "schema": {"type": "string"}},
+    "bulk_id": {"description": "The `id` of the bulk action.", "schema": {"type": "string"}},
     "token": {"description": "Proves that Rushes gave this address to the gateway.", "schema": {"type": "string"}},
 }
 

@@ -5,10 +5,13 @@ These schemas only describe; documents are written by shared/intake/job_document
 
 from __future__ import annotations
 
-from marshmallow import fields
+from marshmallow import Schema, fields, validate
 
+from rushes.shared.domain.bulk import Action
+from rushes.shared.domain.bulk import Status as BulkStatus
 from rushes.shared.domain.ids import CROCKFORD
 from rushes.shared.domain.job import AttemptStatus, CostSource, State
+from rushes.shared.intake.schema import MODELS
 from rushes.webhook_receiver.openapi_fields import (
     OpenSchema,
     always,
@@ -26,6 +29,7 @@ from rushes.webhook_receiver.openapi_models import Price
 from rushes.webhook_receiver.openapi_request import GATEWAYS, AcceptedRequest
 
 JOB_ID = f"^job_[{CROCKFORD}]{{26}}$"
+BULK_ID = f"^bulk_[{CROCKFORD}]{{26}}$"
 
 
 # --- decisions
@@ -156,6 +160,61 @@ class Event(OpenSchema):
     id = text("Position in the stream: send the last one as `Last-Event-ID` to get only newer events.")
     event = choice_of(["status", "progress"])
     data = text("The job document at that moment.", contentMediaType="application/json")
+
+
+class BulkFilter(Schema):
+    """The filters of GET /v1/jobs, at least one of them; also `metadata.KEY`."""
+
+    status = fields.String(metadata={"description": "One status, or several separated by commas."})
+    provider = fields.String(validate=validate.OneOf(GATEWAYS))
+    model = fields.String(validate=validate.OneOf(MODELS))
+    error = fields.String()
+    batch = fields.String()
+    since = fields.String(data_key="from")
+    until = fields.String(data_key="to")
+
+
+class BulkRequest(Schema):
+    """What is done to every job that fits the filter."""
+
+    action = fields.String(required=True, validate=validate.OneOf([*Action]))
+    filter = fields.Nested(BulkFilter, required=True)
+    dry_run = fields.Boolean()
+
+
+class Bulk(OpenSchema):
+    """A bulk action, and how far it is."""
+
+    id = text(pattern=BULK_ID)
+    object = choice_of(["bulk"])
+    tenant = text("The name of the key that asked for it.")
+    action = choice_of(Action)
+    filter = always(fields.Dict)
+    status = choice_of(BulkStatus)
+    matched = number("How many jobs there were at its beginning; null where these were too many to count.", null=True)
+    done = number("How many jobs it is done with.")
+    outcomes = always(fields.Dict, "What came of them: a word, and how many jobs.")
+    created_at = moment(null=False)
+    ended_at = moment()
+
+
+class BulkForecast(OpenSchema):
+    """What a bulk action would do; nothing was done."""
+
+    object = choice_of(["bulk"])
+    dry_run = always(fields.Boolean)
+    action = choice_of(Action)
+    filter = always(fields.Dict)
+    count = number("Jobs that fit and to which the action can do something.")
+    complete = always(fields.Boolean, "False where the count stopped: then there are more.")
+    estimated_cost_usd = usd("What the retries would cost at the jobs' own estimates, at most.", null=False)
+    unpriced_jobs = number("Jobs among them whose price is not known.")
+
+
+class Bulks(OpenSchema):
+    """Newest first."""
+
+    data = many(Bulk)
 
 
 class Line(OpenSchema):

@@ -29,17 +29,19 @@ SHARES: dict[str, Share] = {
     "archive": Share(max_tickets=24, batch=8, threads=24),
     "notify": Share(max_tickets=16, batch=8, threads=16),
     "expire": Share(max_tickets=64, batch=64, threads=2),
+    "bulk": Share(max_tickets=4, batch=1, threads=4),
     "erase": Share(max_tickets=8, batch=4, threads=4),
     "retire": Share(max_tickets=64, batch=64, threads=2),
 }
 
 
+BULK = "bulk"
 # Threads for the calls of a batch; the thread that runs the batch waits for them.
 CALLS = {"send": 32, "copy": 16}
 
 
 def lanes(gateways: Iterable[str] = PROVIDERS) -> list[str]:
-    """All lanes, those of disabled gateways included: their jobs must not be forgotten."""
+    """All lanes of jobs, those of disabled gateways included: their jobs must not be forgotten."""
     names = list(gateways)
     return [
         *("archive", "notify", "erase", "retire", start_deadline.LANE),
@@ -49,7 +51,7 @@ def lanes(gateways: Iterable[str] = PROVIDERS) -> list[str]:
 
 def lane_limits(gateways: Mapping[str, GatewaySettings], workers: int) -> list[LaneRoom]:
     """The lanes with their limits. Archives come first, because links expire."""
-    return [_limit(lane, gateways, max(workers, 1)) for lane in lanes()]
+    return [_limit(lane, gateways, max(workers, 1)) for lane in (*lanes(), BULK)]
 
 
 def _limit(lane: str, gateways: Mapping[str, GatewaySettings], workers: int) -> LaneRoom:

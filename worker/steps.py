@@ -21,8 +21,10 @@ from rushes.shared.providers import PROVIDERS
 from rushes.shared.services import Services
 from rushes.worker import archive
 from rushes.worker.archive import CopiedClip, write_empty_manifest
+from rushes.worker.bulk_turn import run_bulk
 from rushes.worker.erase import before_leaving, erase
 from rushes.worker.group_commit import LeasedJob, commit_and_release
+from rushes.worker.lane_capacity import BULK
 from rushes.worker.leases import Lease, acquire
 from rushes.worker.notify import notify
 from rushes.worker.poll import event_for_job, is_too_soon, poll, task_id_of
@@ -42,6 +44,8 @@ def run(tickets: Sequence[Ticket], services: Services, pools: ThreadPools | None
     """
     pools = pools or Sequential()
     unique = list(dict.fromkeys(tickets))  # a ticket that is twice in one message must open its job once
+    pools.start(BULK, partial(run_bulk, services=services), [ticket for ticket in unique if ticket.lane == BULK])
+    unique = [ticket for ticket in unique if ticket.lane != BULK]
     try:
         opened = services.ledger.open_tickets(unique, services.now())
     except LedgerUnavailable as outage:

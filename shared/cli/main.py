@@ -19,7 +19,7 @@ from rich.console import Console
 from rich.table import Table
 
 from rushes.shared import __version__
-from rushes.shared.cli import batch_command, job_commands, service_commands
+from rushes.shared.cli import batch_command, bulk_commands, job_commands, service_commands
 from rushes.shared.cli.output import (
     EXIT_CODES_HELP,
     FAILED,
@@ -133,7 +133,10 @@ def logs(data: Path, follow: bool, lines: int) -> None:
                     click.echo(line, nl=False)
 
 
-for command in (*job_commands.COMMANDS, *batch_command.COMMANDS, *service_commands.COMMANDS):
+for command in (
+    *(*job_commands.COMMANDS, *batch_command.COMMANDS, *bulk_commands.COMMANDS),
+    *service_commands.COMMANDS,
+):
     main.add_command(command)
 
 

@@ -16,6 +16,9 @@ from rushes.shared.client.documents import (
     Action,
     Batch,
     BatchPage,
+    Bulk,
+    BulkAction,
+    BulkForecast,
     Estimate,
     Event,
     Gateway,
@@ -34,6 +37,7 @@ SILENCE_S = 40.0
 PAGE_SIZE = 100
 
 Lines = list[Line]
+Bulks = list[Bulk]
 Estimates = list[Estimate]
 Gateways = list[Gateway]
 Models = list[Model]
@@ -172,6 +176,28 @@ class Client:
     def cancel_batch(self, batch_id: str) -> Batch:
         """Cancel the jobs of a batch that were not sent to a gateway yet."""
         return cast(Batch, self._post(_batch_path(batch_id, "/cancel")))
+
+    # --- many at once
+
+    def bulk_dry_run(self, action: BulkAction, **filters: str) -> BulkForecast:
+        """How many jobs a bulk action would be done to, and what it would cost; nothing is done. See `bulk`."""
+        return cast(BulkForecast, self._post("/v1/bulk", {"action": action, "filter": filters, "dry_run": True}))
+
+    def bulk(self, action: BulkAction, *, idempotency_key: str | None = None, **filters: str) -> Bulk:
+        """Cancel, retry, notify or erase every job that fits; the filters are those of `list`, at least one."""
+        return cast(Bulk, self._post("/v1/bulk", {"action": action, "filter": filters}, idempotency_key))
+
+    def get_bulk(self, bulk_id: str) -> Bulk:
+        """A bulk action, its progress, and what came of its jobs."""
+        return cast(Bulk, self._get(f"/v1/bulk/{quote(bulk_id, safe='')}"))
+
+    def list_bulk(self, limit: int = 20) -> Bulks:
+        """The bulk actions of 30 days, newest first."""
+        return cast(Bulks, self._get("/v1/bulk", {"limit": limit})["data"])
+
+    def abort_bulk(self, bulk_id: str) -> Bulk:
+        """Do nothing to further jobs of a bulk action."""
+        return cast(Bulk, self._post(f"/v1/bulk/{quote(bulk_id, safe='')}/abort"))
 
     # --- the service
 

@@ -129,6 +129,38 @@ class BatchPage(TypedDict):
     next_cursor: str | None
 
 
+BulkAction = Literal["cancel", "retry", "notify", "erase"]
+
+
+class Bulk(TypedDict):
+    """A bulk action, and how far it is. `outcomes` says what came of how many jobs."""
+
+    id: str
+    object: str
+    tenant: str
+    action: BulkAction
+    filter: dict[str, str]
+    status: Literal["running", "completed", "aborted"]
+    matched: int | None
+    done: int
+    outcomes: dict[str, int]
+    created_at: str
+    ended_at: str | None
+
+
+class BulkForecast(TypedDict):
+    """What a bulk action would do; `complete` is False where there are more jobs than were counted."""
+
+    object: str
+    dry_run: bool
+    action: BulkAction
+    filter: dict[str, str]
+    count: int
+    complete: bool
+    estimated_cost_usd: str
+    unpriced_jobs: int
+
+
 class Line(TypedDict):
     """One line of a job's history."""
 

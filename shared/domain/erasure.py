@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterator
 
+from rushes.shared.domain.bulk import NOTE
 from rushes.shared.domain.frozen import replace
 from rushes.shared.domain.job import HISTORY_LIMIT, Attempt, Error, Job
 
@@ -18,7 +19,7 @@ KEPT = (
 PLAIN_NOTES = frozenset(
     {
         *("queued", "adopted", "submitting", "accepted", "confirmed", "refused", "finished", "sent again"),
-        *("completed", "failed", "canceled"),
+        *("completed", "failed", "canceled", NOTE),
     }
 )
 BLANK = "(erased)"

@@ -188,9 +188,13 @@ class Failed(Event):
 
 @dataclass(frozen=True, slots=True)
 class Canceled(Event):
-    """The caller does not want it any more; or it may not begin, as `error` says, and nothing was sent."""
+    """The caller does not want it any more; or it may not begin, as `error` says, and nothing was sent.
+
+    `by` is the id of a bulk action.
+    """
 
     error: Error | None = None
+    by: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -243,7 +247,9 @@ class Notified(Event):
 
 @dataclass(frozen=True, slots=True)
 class Recalled(Event):
-    """The caller is to be told of the end once more."""
+    """The caller is to be told of the end once more; `by` is the id of a bulk action."""
+
+    by: str = ""
 
 
 @dataclass(frozen=True, slots=True)

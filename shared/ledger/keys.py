@@ -6,6 +6,8 @@
 | `{rushes}:batch:{id}` | string | the record of a batch (domain/batch.py) |
 | `{rushes}:batch:{id}:counts` | hash | state, `open`, `held` and more → what its jobs come to; `stopped`, `ended_at` |
 | `{rushes}:batches`, `…:{tenant}` | zset, all scores 0 | ids of batches, which sort by creation |
+| `{rushes}:bulk:{id}` | string | the record of a bulk action (bulk_actions.py) |
+| `{rushes}:bulks` | zset, all scores 0 | ids of bulk actions, kept for 30 days |
 | `{rushes}:due:{lane}` | zset | job id → when it is due, ms |
 | `{rushes}:due:submit:{gateway}:{tenant}:{priority}` | zset | the same of jobs in line; so with `parked:…` |
 | `{rushes}:standby:{gateway}:{tenant}:{priority}` | zset | job id in line at another gateway → from when on this one |
@@ -59,15 +61,15 @@ All begin with one hash tag, so that a cluster keeps them in one slot. A program
 as keys, save the lines of tenants, whose names begin with one that it is given.
 
 A lane is `submit:{gateway}`, `parked:{gateway}` (waits for a pause to end), `poll:{gateway}`, `archive`, `notify`,
-`erase` or `retire`; or `expire`, where jobs are only leased. An unfinished job stands in exactly one of due and leased;
-every job stands in exactly one index.
+`erase` or `retire`; or `expire`, where jobs are only leased; `bulk` is the lane of bulk actions. An unfinished job stands
+in exactly one of due and leased, and every job in exactly one index.
 """
 
 from __future__ import annotations
 
 from hashlib import sha256
 
-from rushes.shared.domain import batch, changes
+from rushes.shared.domain import batch, bulk, changes
 from rushes.shared.domain.changes import Index
 from rushes.shared.domain.job import Job
 from rushes.shared.domain.labels import Label
@@ -92,14 +94,16 @@ QUEUED = f"{ROOT}:queued"
 TENANTS = f"{ROOT}:tenants"
 TENANTS_DIGEST = f"{ROOT}:tenants:digest"
 START_BEFORE = f"{ROOT}:start_before"
+BULKS = f"{ROOT}:bulks"
 QUARANTINE = f"{ROOT}:quarantine"
 QUARANTINE_AT = f"{ROOT}:quarantine:at"
 QUARANTINE_COUNT = f"{ROOT}:quarantine:count"
 
 
 def record(record_id: str) -> str:
-    """The key of the record of a job or of a batch: the programs treat both alike."""
-    return f"{ROOT}:batch:{record_id}" if batch.is_batch(record_id) else f"{ROOT}:job:{record_id}"
+    """The key of the record of a job, a batch or a bulk action: the programs treat them alike."""
+    kind = "batch" if batch.is_batch(record_id) else "bulk" if record_id.startswith(bulk.PREFIX) else "job"
+    return f"{ROOT}:{kind}:{record_id}"
 
 
 def batch_counts(batch_id: str) -> str:

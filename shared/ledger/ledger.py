@@ -17,6 +17,7 @@ from rushes.shared.ledger.alert_episodes import AlertEpisodes
 from rushes.shared.ledger.balances import Balances
 from rushes.shared.ledger.batches import Batches
 from rushes.shared.ledger.broker_reports import BrokerReports
+from rushes.shared.ledger.bulk_actions import BulkActions
 from rushes.shared.ledger.continuity import Continuity
 from rushes.shared.ledger.gateway_health import WINDOW_MS, GatewayHealth
 from rushes.shared.ledger.idempotency import IDEMPOTENCY_S, NOT_WHOLE, Conflict, NotWhole, first_id_of
@@ -54,6 +55,7 @@ class Ledger:
         self.totals = Totals(store)
         self.quarantine = Quarantine(store)
         self.tenant_terms = TenantTerms(store)
+        self.bulk_actions = BulkActions(store)
         self.learned_times = LearnedTimes(store)
         self.batches = Batches(store, policy, on_move)
         self._on_move = on_move

@@ -57,6 +57,12 @@ class Search:
                 return Page(found, before)
         return Page(found, None)
 
+    def count(self, tenant: str | None, wanted: JobFilter) -> int | None:
+        """How many jobs fit, where the indexes alone know it; else None."""
+        if not wanted.is_by_index_only or wanted.since is not None or wanted.until is not None:
+            return None
+        return sum(self._store.sizes(self._sets(tenant, wanted)))
+
     def _sets(self, tenant: str | None, wanted: JobFilter) -> list[str]:
         """The sets that hold every job that can fit, the fewest ids that are to be had."""
         if not wanted.possible_states:

@@ -16,6 +16,8 @@ from rushes.client import (
     Batch,
     BatchPage,
     BatchSummary,
+    Bulk,
+    BulkForecast,
     Callbacks,
     Client,
     Conflict,
@@ -83,6 +85,15 @@ assert_type(client.get_batch(batch["id"])["receipt"], list[ReceiptLine] | None)
 assert_type(client.cancel_batch(batch["id"]), Batch)
 batches = assert_type(client.batch_page(limit=20), BatchPage)
 assert_type(batches["data"], list[BatchSummary])
+
+# --- many at once
+
+assert_type(client.bulk_dry_run("retry", status="failed"), BulkForecast)
+bulk = assert_type(client.bulk("retry", idempotency_key="again-17", status="failed", **{"metadata.order": "17"}), Bulk)
+assert_type(client.get_bulk(bulk["id"]), Bulk)
+assert_type(client.list_bulk(), list[Bulk])
+assert_type(client.abort_bulk(bulk["id"]), Bulk)
+client.bulk("burn", status="failed")  # type: ignore[arg-type]
 
 # --- waiting
 

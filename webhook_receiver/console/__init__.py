@@ -12,6 +12,7 @@ console = Blueprint(
 from rushes.webhook_receiver.console import (
     alerts,
     batches,
+    bulk,
     content_security_policy,
     error_pages,
     gateway_calls,

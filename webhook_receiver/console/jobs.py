@@ -16,6 +16,7 @@ from rushes.shared.settings import ADMIN
 from rushes.shared.storage.archive import ArchiveUnavailable
 from rushes.webhook_receiver.auth import Caller, services
 from rushes.webhook_receiver.console import console, content_security_policy, labels
+from rushes.webhook_receiver.console.bulk import offered_actions
 from rushes.webhook_receiver.console.list_filters import OPEN, Filters
 from rushes.webhook_receiver.console.session import require_sign_in
 from rushes.webhook_receiver.jobs_api import JOB_ID, visible_job
@@ -56,6 +57,7 @@ def jobs_page() -> str:
         gateways=sorted({*services().settings.gateways, *(job.provider for job in jobs if job.provider)}),
         tenants=sorted({name for name, _ in services().settings.api_keys} - {ADMIN}),
         search_limit=SEARCH_LIMIT,
+        bulk_actions=offered_actions(filters),
     )
 
 

@@ -138,6 +138,7 @@ DONE_TEXTS = {
     "resolved": "Decided. The timeline shows what happens next.",
     "callback_replayed": "The gateway is asked about the task that the callback named.",
     "callback_deleted": "Deleted.",
+    "aborted": "Aborted. What it did stays done.",
     "erased": "It is being erased. The timeline shows when all of it is gone.",
     "notified": "The notification is sent again. The timeline shows the result.",
 }

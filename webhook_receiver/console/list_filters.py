@@ -65,8 +65,12 @@ class Filters:
 
     def page_url(self, **changes: str) -> str:
         """The path of the page with these filters, some of them changed."""
+        return self.path("/", **changes)
+
+    def path(self, page: str, **changes: str) -> str:
+        """The path of a page with these filters in its query."""
         query = urlencode({name: value for name, value in {**self.values, **changes}.items() if value})
-        return f"/?{query}" if query else "/"
+        return f"{page}?{query}" if query else page
 
 
 def _api_values(values: Mapping[str, str]) -> dict[str, str]:

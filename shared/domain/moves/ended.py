@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import UTC, datetime
 
-from rushes.shared.domain import events, schedule
+from rushes.shared.domain import bulk, events, schedule
 from rushes.shared.domain.events import Event
 from rushes.shared.domain.frozen import replace
 from rushes.shared.domain.job import Chore, Error, Job, State
@@ -80,12 +80,18 @@ def notice_failed(job: Job, event: events.NoticeFailed, now: int, policy: Policy
     return replace(job, due_at=due_at, setbacks=job.setbacks + 1, tries=0)
 
 
+def noted_bulk(job: Job, by: str, now: int) -> Job:
+    """The job with a line that says which bulk action moved it: the action knows by it that it was here."""
+    return job.noted(now, bulk.NOTE, by) if by else job
+
+
 RECALLED = "to be notified again"
 
 
 def recall(job: Job, event: events.Recalled, now: int, _: Policy) -> Job:
-    if not job.callback_url or job.erase_asked_at is not None:
+    if not job.callback_url or job.erase_asked_at is not None or bulk.touched(job, event.by):
         return job
+    job = noted_bulk(job, event.by, now)
     chores = tuple(chore for chore in Chore if chore in (*job.chores, Chore.NOTICE))
     return replace(job, chores=chores, due_at=now, setbacks=0, tries=0).noted(now, RECALLED)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from rushes.shared.domain import erasure, events, schedule
+from rushes.shared.domain import bulk, erasure, events, schedule
 from rushes.shared.domain.frozen import replace
 from rushes.shared.domain.job import Chore, Job
 from rushes.shared.domain.moves import ended
@@ -22,6 +22,8 @@ def request(job: Job, event: events.ErasureRequested, now: int, _: Policy) -> Jo
         tries=0,
         setbacks=0,
     )
+    if event.by.startswith(bulk.PREFIX):
+        asked = ended.noted_bulk(asked, event.by, now)
     return asked.noted(now, "erasure requested", f"by {event.by}")
 
 

@@ -68,4 +68,4 @@ def expire(job: Job, event: Event, now: int, _: Policy) -> Job:
 
 
 def cancel(job: Job, event: events.Canceled, now: int, _: Policy) -> Job:
-    return ended.end(job, State.CANCELED, now, event.error)
+    return ended.end(ended.noted_bulk(job, event.by, now), State.CANCELED, now, event.error)
