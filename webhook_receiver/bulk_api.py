@@ -16,7 +16,7 @@ from rushes.shared.intake.job_filters import filter_values, parse_filter
 from rushes.shared.ledger import keys
 from rushes.shared.ledger.ledger import IDEMPOTENCY_S
 from rushes.shared.operations.bulk import begin, forecast, new_bulk_id
-from rushes.webhook_receiver import openapi_responses
+from rushes.webhook_receiver import openapi_filters, openapi_responses
 from rushes.webhook_receiver.auth import Caller, authenticate, services
 from rushes.webhook_receiver.jobs_api import IDEMPOTENCY_KEY
 from rushes.webhook_receiver.list_query import page_size
@@ -33,7 +33,7 @@ LIMIT = [query("limit", "At most so many.", type="integer", minimum=1, maximum=1
 @bulk_api.post("/v1/bulk")
 @answers(202, openapi_responses.Bulk, "It has begun.", LOCATION)
 @answers(200, openapi_responses.BulkForecast, "With `dry_run`: what it would do. Or it began before, under this key.")
-@takes(openapi_responses.BulkRequest, **EXAMPLE)
+@takes(openapi_filters.BULK_REQUEST, **EXAMPLE)
 @refuses(400, 401, 409, 413, 415, 422, 429, 503)
 @describes(parameters=[IDEMPOTENCY_KEY])
 def create() -> Response:
@@ -41,11 +41,12 @@ def create() -> Response:
 
     Jobs that are accepted after it began are left alone. Progress and results are at its `Location`.
     """
-    caller, body = authenticate(), json_body()
+    caller, body, key = authenticate(), json_body(), request.headers.get("Idempotency-Key")
+    services().intake.check_key(key)
     action, wanted, dry_run = parse_bulk(body)
     if dry_run:
         return jsonify(forecast_document(action, wanted, caller.scope))
-    begun, is_new = begin_once(action, wanted, caller, request.headers.get("Idempotency-Key"), digest(body))
+    begun, is_new = begin_once(action, wanted, caller, key, digest(body))
     response = jsonify(bulk_document(begun))
     response.status_code = 202 if is_new else 200
     response.headers["Location"] = f"/v1/bulk/{begun.id}"

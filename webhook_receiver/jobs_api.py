@@ -30,7 +30,7 @@ from rushes.shared.media.probe import InputRejected, InputUnreachable, probe_inp
 from rushes.shared.operations.retry import retry
 from rushes.shared.providers import PROVIDERS
 from rushes.shared.providers.base import Submission
-from rushes.webhook_receiver import job_list_parameters, openapi_responses
+from rushes.webhook_receiver import openapi_filters, openapi_responses
 from rushes.webhook_receiver.auth import Caller, authenticate, services
 from rushes.webhook_receiver.list_query import bad_query, page_size, query_value
 from rushes.webhook_receiver.openapi import (
@@ -103,7 +103,7 @@ def receipt_response(receipt: Receipt) -> Response:
 @jobs_api.get("/v1/jobs")
 @answers(200, openapi_responses.Jobs, "A page of jobs.")
 @refuses(401, 422, 429, 503)
-@describes(parameters=job_list_parameters.PARAMETERS)
+@describes(parameters=openapi_filters.PARAMETERS)
 def list_jobs() -> Response:
     """Jobs, newest first, a page at a time. Every filter holds over all jobs in the ledger.
 

@@ -5,13 +5,12 @@ These schemas only describe; documents are written by shared/intake/job_document
 
 from __future__ import annotations
 
-from marshmallow import Schema, fields, validate
+from marshmallow import fields
 
 from rushes.shared.domain.bulk import Action
 from rushes.shared.domain.bulk import Status as BulkStatus
 from rushes.shared.domain.ids import CROCKFORD
 from rushes.shared.domain.job import AttemptStatus, CostSource, State
-from rushes.shared.intake.schema import MODELS
 from rushes.webhook_receiver.openapi_fields import (
     OpenSchema,
     always,
@@ -160,26 +159,6 @@ class Event(OpenSchema):
     id = text("Position in the stream: send the last one as `Last-Event-ID` to get only newer events.")
     event = choice_of(["status", "progress"])
     data = text("The job document at that moment.", contentMediaType="application/json")
-
-
-class BulkFilter(Schema):
-    """The filters of GET /v1/jobs, at least one of them; also `metadata.KEY`."""
-
-    status = fields.String(metadata={"description": "One status, or several separated by commas."})
-    provider = fields.String(validate=validate.OneOf(GATEWAYS))
-    model = fields.String(validate=validate.OneOf(MODELS))
-    error = fields.String()
-    batch = fields.String()
-    since = fields.String(data_key="from")
-    until = fields.String(data_key="to")
-
-
-class BulkRequest(Schema):
-    """What is done to every job that fits the filter."""
-
-    action = fields.String(required=True, validate=validate.OneOf([*Action]))
-    filter = fields.Nested(BulkFilter, required=True)
-    dry_run = fields.Boolean()
 
 
 class Bulk(OpenSchema):

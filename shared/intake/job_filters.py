@@ -29,12 +29,15 @@ FIRST, LAST = datetime(1970, 1, 1, tzinfo=UTC), datetime(9999, 12, 30, tzinfo=UT
 def parse_filter(values: Mapping[str, Any], where: str = "query", strict: bool = False) -> JobFilter:
     """The filter that these values name; empty ones are none. Raises Unacceptable 422 that names the wrong fields.
 
-    `strict` refuses names that are no filters; in a query the others are `limit` and `cursor`.
+    `strict` refuses empty values, for one that is lost on the way must not make an action wider, and names that are no
+    filters; in a query the others are `limit` and `cursor`.
     """
     problems: dict[str, list[str]] = {}
 
     def read(name: str, reader: Callable[[Any], Any]) -> Any:
         if values.get(name) in (None, "", []):
+            if strict and name in values:
+                problems[name] = ["Empty."]
             return None
         try:
             return reader(values[name])

@@ -282,7 +282,8 @@ def test_the_same_request_under_the_same_key_begins_once(world: World) -> None:
 
 WRONG: list[tuple[dict[str, Any], str]] = [
     ({"action": "retry", "filter": {}}, "filter"),
-    ({"action": "retry", "filter": {"status": "", "batch": ""}}, "filter"),
+    ({"action": "retry", "filter": {"status": "failed", "batch": ""}}, "filter.batch"),
+    ({"action": "retry", "filter": {"status": "failed", "metadata.order": ""}}, "filter.metadata.order"),
     ({"action": "retry"}, "filter"),
     ({"action": "burn", "filter": {"batch": "x"}}, "action"),
     ({"action": "retry", "filter": {"batch": 7}}, "filter.batch"),

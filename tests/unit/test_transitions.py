@@ -1023,3 +1023,10 @@ def test_an_erased_job_keeps_only_what_is_known_to_tell_nothing() -> None:
     over = after(job_in(State.FAILED, request=request), events.ErasureRequested("caller"))
     assert over.request == {"model": "kling-v3", "batch": "autumn"}
     assert over.error == Error("provider_error", "(erased)", ROUTE[0])
+
+
+def test_a_bulk_action_recalls_a_job_once_and_another_may_do_it_again() -> None:
+    over = after(ended(State.COMPLETED, told=True), events.Recalled(by="bulk_1"))
+    assert after(over, events.Recalled(by="bulk_1"), now=LATER + HOUR) is over
+    assert after(over, events.Recalled(by="bulk_2"), now=LATER + HOUR) is not over
+    assert after(over, events.Recalled(), now=LATER + HOUR) is not over

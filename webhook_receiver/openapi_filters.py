@@ -1,9 +1,10 @@
-"""The query parameters of a list of jobs, as /openapi.json describes them; intake/job_filters.py reads them."""
+"""The filters of jobs in a query and in a body, as /openapi.json describes them; intake/job_filters.py reads them."""
 
 from __future__ import annotations
 
 from typing import Any
 
+from rushes.shared.domain.bulk import Action
 from rushes.shared.domain.job import State
 from rushes.shared.intake.job_filters import ERROR_CODES, EXAMPLE
 from rushes.shared.intake.schema import BATCH_CHARS, MODELS
@@ -28,3 +29,30 @@ PARAMETERS = [
     query("limit", "Jobs on a page.", type="integer", minimum=1, maximum=PAGE_MAX, default=PAGE),
     query("cursor", "`next_cursor` of the page before.", type="string", pattern=openapi_responses.JOB_ID),
 ]
+STATUS = f"({'|'.join(State)})"
+FILTER: dict[str, Any] = {
+    "type": "object",
+    "description": "The filters of GET /v1/jobs, at least one of them; several statuses are separated by commas.",
+    "minProperties": 1,
+    "properties": {
+        "status": {"type": "string", "pattern": f"^{STATUS}(,{STATUS})*$"},
+        "provider": {"type": "string", "enum": [*PROVIDERS]},
+        "model": {"type": "string", "enum": [*MODELS]},
+        "error": {"type": "string", "enum": [*ERROR_CODES]},
+        "batch": {"type": "string", "minLength": 1, "maxLength": BATCH_CHARS},
+        "from": WHEN,
+        "to": WHEN,
+    },
+    "patternProperties": {r"^metadata\..": {"type": "string", "minLength": 1, "maxLength": 4096}},
+    "additionalProperties": False,
+}
+BULK_REQUEST: dict[str, Any] = {
+    "type": "object",
+    "required": ["action", "filter"],
+    "properties": {
+        "action": {"type": "string", "enum": [*Action]},
+        "filter": FILTER,
+        "dry_run": {"type": "boolean", "default": False},
+    },
+    "additionalProperties": False,
+}
