@@ -385,12 +385,8 @@ def _settings(values: dict[str, Any], gateways: dict[str, GatewaySettings]) -> S
         "wait_for_cheapest_s",
     )
     durations_s = {name: values.pop(name) for name in names}
-    erase_after_days = values.pop("erase_after_days")
-    policy = Policy(
-        **durations_s,
-        resubmit_unconfirmed=values.pop("unconfirmed") == "resubmit",
-        erase_after_s=None if erase_after_days is None else erase_after_days * 86_400,
-    )
+    resubmits, erase_days = values.pop("unconfirmed") == "resubmit", values.pop("erase_after_days")
+    policy = Policy(**durations_s, resubmit_unconfirmed=resubmits, erase_after_s=erase_days and erase_days * 86_400)
     secrets: dict[str, tuple[str, ...]] = {}
     for tenant, secret in values.pop("webhook_secrets"):
         secrets[tenant] = (*secrets.get(tenant, ()), secret)

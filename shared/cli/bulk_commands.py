@@ -9,7 +9,8 @@ from typing import Any
 import click
 
 from rushes.shared.cli.filter_options import filter_options, filters_of
-from rushes.shared.cli.output import FAILED, as_json, json_option, print_result, print_table
+from rushes.shared.cli.output import FAILED, as_json, json_option, print_result
+from rushes.shared.cli.tables import Column, print_table, table_options
 from rushes.shared.client import Client
 from rushes.shared.client.documents import Bulk, BulkAction, BulkForecast
 
@@ -76,13 +77,18 @@ def report(shown: Bulk) -> None:
         sys.exit(FAILED)
 
 
+COLUMNS = (
+    *(Column("id"), Column("action"), Column("filter", importance=1, wraps=True), Column("status")),
+    *(Column("done", right=True), Column("matched", right=True)),
+)
+
+
 @bulk.command("list")
 @click.option("--limit", default=20, show_default=True)
-@json_option
+@table_options
 def list_bulk(limit: int) -> None:
     """List bulk actions, newest first."""
     found = Client.connect().list_bulk(limit)
-    names = ("id", "action", "filter", "status", "done", "matched")
     rows = [
         (
             *(each["id"], each["action"], " ".join(f"{name}={text}" for name, text in each["filter"].items())),
@@ -90,7 +96,7 @@ def list_bulk(limit: int) -> None:
         )
         for each in found
     ]
-    print_table(found, names, rows)
+    print_table(found, COLUMNS, rows, empty="There are no bulk actions. To begin one: rushes bulk --help")
 
 
 @bulk.command()

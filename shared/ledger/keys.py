@@ -61,8 +61,8 @@ All begin with one hash tag, so that a cluster keeps them in one slot. A program
 as keys, save the lines of tenants, whose names begin with one that it is given.
 
 A lane is `submit:{gateway}`, `parked:{gateway}` (waits for a pause to end), `poll:{gateway}`, `archive`, `notify`,
-`erase` or `retire`; or `expire`, where jobs are only leased; `bulk` is the lane of bulk actions. An unfinished job stands
-in exactly one of due and leased, and every job in exactly one index.
+`erase` or `retire`; or `expire`, where jobs are only leased; `bulk` is the lane of bulk actions. An unfinished job
+stands in exactly one of due and leased, and every job in exactly one index.
 """
 
 from __future__ import annotations

@@ -43,7 +43,7 @@ class Overview:
         if parts is None:
             return None
         begin, end = parts
-        names, before, found = self._indexes(tenant, set(), None), begin + BEHIND_ALL, list[str]()
+        names, before, found = self.indexes(tenant, set(), None), begin + BEHIND_ALL, list[str]()
         while page := [name for name in self._store.newest(names, FOUND_AT_ONCE, before) if name.startswith(begin)]:
             found += [name for name in page if name.endswith(end)]
             before = page[-1]

@@ -40,10 +40,7 @@ def write_change(writes: Writes, job_id: str, change: Change) -> Writes:
         name = keys.index_name(change.index)
         writes.add("ZADD", name, 0, job_id)
         writes.add("SADD", keys.INDEXES, name)
-    for label in change.no_longer_labels:
-        writes.add("ZREM", keys.label(label), job_id)
-    for label in change.labels:
-        writes.add("ZADD", keys.label(label), 0, job_id)
+    _write_labels(writes, job_id, change)
     for line, step in change.counts.items():
         key, field = COUNTERS[line[0]](line)
         writes.add("HINCRBY", key, field, step)
@@ -119,6 +116,13 @@ def _write_lanes(writes: Writes, job_id: str, change: Change) -> None:
         gateway, _, line = place.partition(":")
         if line:  # a line that is in none of these would be forgotten (lua/claim.lua)
             writes.add("ZADD", keys.later(kind, gateway), *(("LT", due_at) if kind == "submit" else ("NX", 0)), line)
+
+
+def _write_labels(writes: Writes, job_id: str, change: Change) -> None:
+    for label in change.no_longer_labels:
+        writes.add("ZREM", keys.label(label), job_id)
+    for label in change.labels:
+        writes.add("ZADD", keys.label(label), 0, job_id)
 
 
 def _write_standby(writes: Writes, job_id: str, change: Change) -> None:

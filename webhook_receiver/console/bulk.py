@@ -73,7 +73,7 @@ def begin_bulk() -> Response:
     once, scope = request.form.get("once") or None, filters.tenant or None
     about = digest([action.value, filter_values(filters.wanted), scope])
     begun, _ = begin_once(action, filters.wanted, visitor, once and f"console:{once}", about, scope)
-    return redirect(f"/bulk/{begun.id}", 303)
+    return redirect(f"{request.script_root}/bulk/{begun.id}", 303)
 
 
 @console.get("/bulk/<bulk_id>")
@@ -94,7 +94,7 @@ def one_bulk(bulk_id: str) -> str:
 def abort_one(bulk_id: str) -> Response:
     """Abort a bulk action."""
     abort_bulk(visible_bulk(bulk_id, require_sign_in()))
-    return redirect(f"/bulk/{bulk_id}?done=aborted", 303)
+    return redirect(f"{request.script_root}/bulk/{bulk_id}?done=aborted", 303)
 
 
 def _asked_for(filters: Filters) -> tuple[Filters, Action]:
