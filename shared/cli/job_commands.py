@@ -137,7 +137,7 @@ def cancel(job_id: str) -> None:
     print_result(job, f"{job['id']} is {job['status']}")
 
 
-@click.command(short_help="Decide about an unconfirmed submit.")
+@click.command(short_help="Erase an ended job; its ids, times and costs stay.")
 @JOB
 @click.confirmation_option(prompt="Its clip, prompts and metadata go for good. Erase it?")
 @json_option
@@ -147,7 +147,7 @@ def erase(job_id: str) -> None:
     print_result(job, f"{job['id']} is erased" if job.get("erased_at") else f"{job['id']} is being erased")
 
 
-@click.command()
+@click.command(short_help="Decide about an unconfirmed submit.")
 @JOB
 @click.argument("action", type=click.Choice(["resubmit", "fail", "adopt"]))
 @click.argument("task_id", required=False)

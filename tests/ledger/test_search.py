@@ -119,6 +119,8 @@ def test_another_label_in_the_same_set_is_no_hit(ledger: Ledger, monkeypatch: An
     monkeypatch.setattr(keys, "label", lambda label: keys.LABELS + "0000")
     created(ledger, 2, request=request(batch="winter", metadata={"batch": "autumn"}))
     (mine,) = created(ledger, at=LATER, request=request(batch="autumn"))
+    created(ledger, at=LATER + 1, tenant="zenith", request=request(batch="autumn"))
+    created(ledger, 5, LATER + 2)  # so that the labels are the shorter set
 
     assert every(ledger, JobFilter(batch="autumn")) == [mine.id]
 

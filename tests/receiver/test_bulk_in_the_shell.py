@@ -82,3 +82,8 @@ def test_a_job_is_erased_once_it_has_ended(rushes: Rushes, client: Client, batch
 
     assert (early.exit_code, gone.stdout) == (2, f"{job['id']} is being erased\n")
     assert "prompt" not in client.get(job["id"])["request"]
+
+
+def test_every_bulk_command_speaks_json() -> None:
+    commands = main.commands["bulk"].commands  # type: ignore[attr-defined]
+    assert [name for name, command in commands.items() if not any("--json" in o.opts for o in command.params)] == []
