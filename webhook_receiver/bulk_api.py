@@ -14,7 +14,7 @@ from rushes.shared.intake.intake import CONFLICT, Unacceptable, digest
 from rushes.shared.intake.job_document import moment
 from rushes.shared.intake.job_filters import filter_values, parse_filter
 from rushes.shared.ledger import keys
-from rushes.shared.ledger.ledger import IDEMPOTENCY_S
+from rushes.shared.ledger.idempotency import IDEMPOTENCY_S
 from rushes.shared.operations.bulk import begin, forecast, new_bulk_id
 from rushes.webhook_receiver import openapi_filters, openapi_responses
 from rushes.webhook_receiver.auth import Caller, authenticate, services

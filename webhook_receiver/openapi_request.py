@@ -8,8 +8,6 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from marshmallow import fields
-
 from rushes.shared.domain.job import PRIORITY
 from rushes.shared.http.address_guard import INTERNAL_NAMES
 from rushes.shared.intake import schema
@@ -131,8 +129,6 @@ def field_rules(_: Any, field: Any, **__: Any) -> dict[str, Any]:
 
 class AcceptedRequest(schema.JobRequest):
     """The request as it was accepted, with its defaults."""
-
-    batch = fields.String(metadata={"description": "The batch that it was taken with, or a word to find it by."})
 
 
 # --- the rules that span fields: one schema for each valid combination
