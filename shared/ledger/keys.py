@@ -16,7 +16,6 @@
 | | | `submit`, `standby` or `parked` |
 | `{rushes}:waiting:{kind}:{gateway}` | zset | line with due jobs → when the first of them was due, ms |
 | `{rushes}:turns:{kind}:{gateway}` | zset | tenant with due jobs → its virtual time, 10^-6 USD over its share |
-| `{rushes}:served:{kind}:{gateway}` | zset | the same of tenants without, while it is ahead of the others |
 | `{rushes}:lines:{kind}:{gateway}` | hash | tenant with due jobs → the priorities of its lines, the highest first |
 | `{rushes}:capped:{kind}:{gateway}` | zset | tenant with as much in flight as it may → when it is looked at again, ms |
 | `{rushes}:charged:{gateway}` | hash | job id that was handed out → what its tenant was charged, 10^-6 USD |
@@ -132,7 +131,7 @@ def standby_line(gateway: str, line: str) -> str:
 
 
 # What is known of the lines of a gateway, of each kind.
-LINE_SETS = ("later", "waiting", "turns", "served", "lines", "capped")
+LINE_SETS = ("later", "waiting", "turns", "lines", "capped")
 
 
 def line_sets(kind: str, gateway: str) -> list[str]:
@@ -149,10 +148,6 @@ def waiting(kind: str, gateway: str) -> str:
 
 def turns(kind: str, gateway: str) -> str:
     return f"{ROOT}:turns:{kind}:{gateway}"
-
-
-def served(kind: str, gateway: str) -> str:
-    return f"{ROOT}:served:{kind}:{gateway}"
 
 
 def charged(gateway: str) -> str:

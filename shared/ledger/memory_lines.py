@@ -40,10 +40,10 @@ class Lines:
     def __init__(self, tables: MemoryTables, kind: str, gateway: str, now: int, terms: dict[str, Terms]) -> None:
         self._tables, self._now, self._terms = tables, now, terms
         self._prefix = keys.standby(gateway) if kind == "standby" else keys.due(f"{kind}:{gateway}")
-        later, waiting, turns, served, lines, capped = keys.line_sets(kind, gateway)
+        later, waiting, turns, lines, capped = keys.line_sets(kind, gateway)
         zsets = tables.zsets
         self.later, self.waiting, self.turns = zsets[later], zsets[waiting], zsets[turns]
-        self.served, self.capped, self.lines = zsets[served], zsets[capped], tables.hashes[lines]
+        self.capped, self.lines = zsets[capped], tables.hashes[lines]
 
     def terms_of(self, tenant: str) -> Terms:
         if tenant not in self._terms:
@@ -72,32 +72,23 @@ class Lines:
     def take(self) -> tuple[str, str] | None:
         """Take the next job out of the line: its id and tenant; None where nobody waits."""
         while head := first(self.turns):
-            tenant, time = head
+            tenant = head[0]
             left = self.terms_of(tenant).left
             if left is not None and left <= 0:
-                self._set_aside(tenant, time)
+                self._set_aside(tenant)
                 continue
             for line in self._lines_of(tenant):
                 job = first(self._jobs(line))
                 if job and job[1] <= self._now:
                     self._remove(line, job[0])
                     return job[0], tenant
-            self._leave(tenant, time)
+            self._leave(tenant)
         return None
 
     def charge(self, tenant: str, cost: int) -> None:
         """Let the tenant's virtual time go on by what a job costs over its share."""
-        by, now = charged_for(cost, self.terms_of(tenant).share), lowest(self.turns)
         if tenant in self.turns:
-            self.turns[tenant] += by
-        elif now is not None:
-            self.served[tenant] = max(now, self.served.get(tenant, 0)) + by
-
-    def prune(self) -> None:
-        """Forget what is no longer ahead of those who wait."""
-        now = lowest(self.turns)
-        for tenant in [tenant for tenant, time in self.served.items() if now is not None and time <= now]:
-            del self.served[tenant]
+            self.turns[tenant] += charged_for(cost, self.terms_of(tenant).share)
 
     def _jobs(self, line: str) -> dict[str, float]:
         return self._tables.zsets[f"{self._prefix}:{line}"]
@@ -120,30 +111,21 @@ class Lines:
         self.lines[tenant] = "".join(sorted({*(known or ""), priority}, reverse=True))
 
     def _join(self, tenant: str) -> None:
-        now = lowest(self.turns)
-        if now is None:
-            self.served.clear()
-        self.turns[tenant] = max(now or 0, self.served.pop(tenant, 0))
+        self.turns[tenant] = lowest(self.turns) or 0
 
-    def _leave_turns(self, tenant: str, time: float) -> None:
-        del self.turns[tenant]
-        now = lowest(self.turns)
-        if now is not None and time > now:
-            self.served[tenant] = time
-
-    def _leave(self, tenant: str, time: float) -> None:
+    def _leave(self, tenant: str) -> None:
         for line in self._lines_of(tenant):
             self.waiting.pop(line, None)
             head = lowest(self._jobs(line))
             if head is not None:
                 self.later[line] = min(head, self.later.get(line, head))
         self.lines.pop(tenant, None)
-        self._leave_turns(tenant, time)
+        del self.turns[tenant]
 
-    def _set_aside(self, tenant: str, time: float) -> None:
+    def _set_aside(self, tenant: str) -> None:
         for line in self._lines_of(tenant):
             self.waiting.pop(line, None)
-        self._leave_turns(tenant, time)
+        del self.turns[tenant]
         self.capped[tenant] = self._now + CAPPED_MS
 
     def _come_back(self, tenant: str) -> None:

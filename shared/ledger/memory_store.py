@@ -201,7 +201,6 @@ class MemoryStore(MemoryTables):
                 claimed.append(job[0])
                 left -= 1
         soonest += [at for at in (head, *_come_again(others, left, opens)) if at is not None]
-        own.prune()
         return claimed
 
     def _give_on_account(self, own: Lines, lane: LaneRoom, job_id: str, tenant: str, lease: int) -> int:

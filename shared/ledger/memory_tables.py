@@ -24,23 +24,22 @@ class MemoryTables:
     def _write(self, names: Sequence[str], commands: Sequence[Sequence[Any]], first_key: int) -> None:
         for command, number, *arguments in commands:
             if command == "SETTLE":
-                turns, served, tenants, *settled = arguments
-                times = [names[time - first_key] for time in (turns, served)]
-                self._settle(names[number - first_key], times, names[tenants - first_key], *settled)
+                charged, (turns, tenants, *settled) = number, arguments
+                places = [names[place - first_key] for place in (charged, turns, tenants)]
+                self._settle(*places, *settled)
             elif command != "WHEN":
                 self._command(command, names[number - first_key], arguments)
             elif self.hashes[names[number - first_key]].get(arguments[0]) == arguments[1]:
                 self._write(names, [arguments[2]], first_key)
 
-    def _settle(self, charged: str, times: Sequence[str], tenants: str, job_id: str, tenant: str, cost: int) -> None:
+    def _settle(self, charged: str, turns: str, tenants: str, job_id: str, tenant: str, cost: int) -> None:
         had = self.hashes[charged].pop(job_id, None)
         if had is None:
             return
         share = int(self.hashes[tenants].get(tenant, "1000:").partition(":")[0])
         by = -(-cost * 1000 // share) - -(-int(had) * 1000 // share)
-        for name in times:
-            if tenant in self.zsets[name]:
-                self.zsets[name][tenant] += by
+        if tenant in self.zsets[turns]:
+            self.zsets[turns][tenant] += by
 
     def _command(self, command: str, key: str, arguments: Sequence[Any]) -> None:
         does: dict[str, Callable[[], Any]] = {

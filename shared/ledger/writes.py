@@ -140,5 +140,5 @@ def _write_account(writes: Writes, job_id: str, change: Change) -> None:
     if change.queued is not None:
         writes.add("HSET", keys.QUEUED, job_id, change.queued)
     for gateway, cost in change.settled.items():
-        times = [keys.turns("submit", gateway), keys.served("submit", gateway), keys.TENANTS]
+        times = [keys.turns("submit", gateway), keys.TENANTS]
         writes.add("SETTLE", keys.charged(gateway), *map(writes.number, times), job_id, change.tenant, cost)

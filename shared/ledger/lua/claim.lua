@@ -1,7 +1,7 @@
 -- Lease what is due: nothing is popped, a crash is a lease that ran out.
 -- KEYS[1] in-flight, KEYS[2] bell, KEYS[3] queued, KEYS[4] tenants, KEYS[5] tenants in flight, then per lane: due, leased, and
 -- for a submit lane gateway, window, parked, standby, parked lines, charged, and for its own line and for standby each: later,
--- waiting, turns, served, lines, capped. The line of a tenant is `due:tenant:priority`, and so with parked and standby.
+-- waiting, turns, lines, capped. The line of a tenant is `due:tenant:priority`, and so with parked and standby.
 -- ARGV[1] now, ARGV[2] lease ends, ARGV[3] window ms, ARGV[4] lanes as JSON: [[room, gateway, cap in flight, submits a window,
 -- whether the jobs stand in line elsewhere: start deadlines]], ARGV[5] cost of a job without a price
 -- Answers {when to come again or '', lane number, id, lane number, id, ...}.
@@ -52,21 +52,8 @@ end
 
 local function whole(number) return string.format('%.0f', number) end
 
--- Who comes back begins where the others are: what it left unused is not saved up, and what it had is not forgotten.
-local function join(l, tenant)
-  local first = lowest(l.turns)
-  if not first then redis.call('DEL', l.served) end -- nobody waits: what each had is of no account
-  local had = tonumber(redis.call('ZSCORE', l.served, tenant) or '0')
-  redis.call('ZREM', l.served, tenant)
-  redis.call('ZADD', l.turns, whole(math.max(first or 0, had)), tenant)
-end
-
--- Its virtual time counts for as long as that is ahead of the others.
-local function leave_turns(l, tenant, time)
-  redis.call('ZREM', l.turns, tenant)
-  local first = lowest(l.turns)
-  if first and time > first then redis.call('ZADD', l.served, whole(time), tenant) end
-end
+-- Who comes (back) begins where the others are: what it left unused is not saved up.
+local function join(l, tenant) redis.call('ZADD', l.turns, whole(lowest(l.turns) or 0), tenant) end
 
 local function lines_of(l, tenant)
   local lines = {}
@@ -76,22 +63,23 @@ local function lines_of(l, tenant)
   return lines
 end
 
--- Nothing of it is due: its lines come due later, or when a job is written into them.
-local function leave(l, tenant, time)
+-- Nothing of it is due: its lines come due later, or when a job is written into them. It leaves only when its turn has come:
+-- until then its virtual time is ahead of the others', and who writes one job after another goes on with it.
+local function leave(l, tenant)
   for _, line in ipairs(lines_of(l, tenant)) do
     redis.call('ZREM', l.waiting, line)
     local id, at = head_of(l, line)
     if id then redis.call('ZADD', l.later, 'LT', whole(at), line) end
   end
   redis.call('HDEL', l.lines, tenant)
-  leave_turns(l, tenant, time)
+  redis.call('ZREM', l.turns, tenant)
 end
 
 -- It has as many jobs in flight as it may: it is looked at again soon, and until then it holds up nobody.
 local CAPPED_MS = 500
-local function set_aside(l, tenant, time)
+local function set_aside(l, tenant)
   for _, line in ipairs(lines_of(l, tenant)) do redis.call('ZREM', l.waiting, line) end
-  leave_turns(l, tenant, time)
+  redis.call('ZREM', l.turns, tenant)
   redis.call('ZADD', l.capped, now + CAPPED_MS, tenant)
 end
 
@@ -136,17 +124,17 @@ end
 -- The tenant, line and id of the job that is next; nothing where nobody waits.
 local function next_job(l)
   while true do
-    local tenant, time = unpack(redis.call('ZRANGE', l.turns, 0, 0, 'WITHSCORES'))
+    local tenant = redis.call('ZRANGE', l.turns, 0, 0)[1]
     if not tenant then return end
     local left = terms_of(tenant).left
     if left and left <= 0 then
-      set_aside(l, tenant, tonumber(time))
+      set_aside(l, tenant)
     else
       for _, line in ipairs(lines_of(l, tenant)) do
         local id, at = head_of(l, line)
         if id and at <= now then return tenant, line, id end
       end
-      leave(l, tenant, tonumber(time))
+      leave(l, tenant)
     end
   end
 end
@@ -161,16 +149,10 @@ local function take(l)
   return id, tenant
 end
 
--- The tenant's virtual time goes on by what the job costs over its share.
+-- The tenant's virtual time goes on by what the job costs over its share. Who has none there waited where nobody else did.
 local function charge(l, tenant, cost)
   local by = math.ceil(cost * 1000 / terms_of(tenant).share)
-  if redis.call('ZSCORE', l.turns, tenant) then
-    redis.call('ZINCRBY', l.turns, whole(by), tenant)
-  else
-    local first = lowest(l.turns)
-    local had = tonumber(redis.call('ZSCORE', l.served, tenant) or '0')
-    if first then redis.call('ZADD', l.served, whole(math.max(first, had) + by), tenant) end
-  end
+  if redis.call('ZSCORE', l.turns, tenant) then redis.call('ZINCRBY', l.turns, whole(by), tenant) end
 end
 
 -- --- lanes
@@ -178,7 +160,7 @@ end
 local lanes, rooms, opens = cjson.decode(ARGV[4]), {}, {}
 local keys, first = {}, 6
 local NAMES = {'due', 'leased', 'health', 'window', 'parked', 'standby', 'parked_lines', 'charged'}
-local LINE = {'later', 'waiting', 'turns', 'served', 'lines', 'capped'}
+local LINE = {'later', 'waiting', 'turns', 'lines', 'capped'}
 local function named(into, names)
   for _, name in ipairs(names) do
     into[name] = KEYS[first]
@@ -318,8 +300,6 @@ for number = 1, #lanes do
       if out_of_line(id) then charge(of.others, tenant, give_on_account(number, id, tenant)) end
     end
     come_again_for(of.others, number)
-    local first_turn = lowest(of.own.turns)
-    if first_turn then redis.call('ZREMRANGEBYSCORE', of.own.served, '-inf', whole(first_turn)) end
   end
 end
 if soonest then answer[1] = string.format('%.0f', soonest) end

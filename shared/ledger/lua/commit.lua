@@ -40,15 +40,13 @@ for _, gate in ipairs(gates) do
 end
 
 -- The claim charged the tenant what was known then (claim.lua). What the job counts for after all corrects that.
-local function settle(charged, turns, served, tenants, id, tenant, cost)
+local function settle(charged, turns, tenants, id, tenant, cost)
   local had = redis.call('HGET', charged, id)
   if not had then return end
   redis.call('HDEL', charged, id)
   local share = tonumber(string.match(redis.call('HGET', tenants, tenant) or '', '^(%d+):') or '1000')
   local by = math.ceil(cost * 1000 / share) - math.ceil(tonumber(had) * 1000 / share)
-  for _, times in ipairs({turns, served}) do
-    if by ~= 0 and redis.call('ZSCORE', times, tenant) then redis.call('ZINCRBY', times, string.format('%.0f', by), tenant) end
-  end
+  if by ~= 0 and redis.call('ZSCORE', turns, tenant) then redis.call('ZINCRBY', turns, string.format('%.0f', by), tenant) end
 end
 
 for _, write in ipairs(cjson.decode(ARGV[5])) do
@@ -58,7 +56,7 @@ for _, write in ipairs(cjson.decode(ARGV[5])) do
     write = write[5]
   end
   if write[1] == 'SETTLE' then
-    settle(KEYS[write[2]], KEYS[write[3]], KEYS[write[4]], KEYS[write[5]], unpack(write, 6))
+    settle(KEYS[write[2]], KEYS[write[3]], KEYS[write[4]], unpack(write, 5))
   elseif holds then
     redis.call(write[1], KEYS[write[2]], unpack(write, 3))
   end
