@@ -86,7 +86,8 @@ def _introduction(provider: Provider) -> Iterator[str]:
     address = f"`{provider.address}`" if provider.address else f"no address of its own: `{name}_BASE_URL` gives it"
     # One with a path for each operation has no `submit_path`.
     submit = f" `POST {path}`," if (path := getattr(provider, "submit_path", None)) else ""
-    yield f"Address: {address}. Key: `{name}_API_KEY`. Calls:{submit} `GET {provider.query_path}`."
+    keys = f"Key: `{name}_API_KEY`, or several: `{name}_API_KEYS`."
+    yield f"Address: {address}. {keys} Calls:{submit} `GET {provider.query_path}`."
     yield ""
     yield " ".join((import_module(type(provider).__module__).__doc__ or "").split())
     yield ""

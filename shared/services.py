@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +9,7 @@ from pathlib import Path
 from rushes.shared import __version__, logs, tracing
 from rushes.shared import credentials as credentials_module
 from rushes.shared.domain.job import Attempt, Job
+from rushes.shared.gateway_settings import AccountMissing as AccountMissing
 from rushes.shared.http import HttpClient, certificate_bundle
 from rushes.shared.intake.intake import Intake
 from rushes.shared.ledger.connection import connect
@@ -51,11 +51,16 @@ class Services:
     journal: Journal
 
     def access(self, provider: str, attempt: Attempt | None = None) -> Access:
-        """A gateway's address and key; for an attempt its own ones, which a changed setting does not change."""
+        """An attempt's own address and key, which a changed setting does not change; raises AccountMissing.
+
+        Without an attempt only the address: enough to read what the gateway says, and no call can be made with it.
+        """
         gateway = self.settings.gateways.get(provider)
-        key = gateway.key if gateway else os.environ.get(attempt.key_name if attempt else "", "")
-        base_url = attempt.base_url if attempt else (gateway.base_url if gateway else "")
-        return Access(base_url, key, gateway.quota_per_usd) if gateway else Access(base_url, key)
+        if attempt is None:
+            return Access(gateway.base_url, "", gateway.quota_per_usd) if gateway else Access("", "")
+        if gateway is None:
+            raise AccountMissing(provider, attempt.account)
+        return gateway.access(gateway.account(attempt.account), attempt.base_url)
 
     def callback_url(self, job: Job, provider: str, attempt: int) -> str | None:
         """The address for this attempt's callbacks; None if the gateway makes none there, or we have no address."""

@@ -15,6 +15,8 @@ from marshmallow import EXCLUDE, Schema, ValidationError, fields, validate
 
 from rushes.shared import alert_addresses, credentials, public_url
 from rushes.shared.domain.schedule import Policy
+from rushes.shared.gateway_settings import AccountKeys, single
+from rushes.shared.gateway_settings import GatewaySettings as GatewaySettings
 from rushes.shared.http import Proxy, check_certificates
 from rushes.shared.ledger import connection
 from rushes.shared.ledger.address import SCHEMES, SENTINELS
@@ -29,21 +31,6 @@ Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 TENANT = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 ADMIN = "admin"
 HASH = re.compile(r"sha256\$[0-9a-f]{64}")
-
-
-@dataclass(frozen=True, slots=True)
-class GatewaySettings:
-    """The settings of an enabled gateway."""
-
-    name: str
-    key: str = field(repr=False)
-    base_url: str
-    max_in_flight: int
-    submits_per_minute: int
-    webhook_secret: str | None = field(default=None, repr=False)
-    """What it signs its callbacks with; None where it signs none."""
-    quota_per_usd: Decimal = Decimal(500_000)
-    """What a New-API site counts for a dollar; of no meaning for other gateways."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -311,6 +298,7 @@ class GatewayEnvironment(Schema):
         unknown = EXCLUDE
 
     key = fields.String(load_default=None, data_key="API_KEY", validate=HEADER_SAFE)
+    accounts = AccountKeys(load_default=None, data_key="API_KEYS")
     base_url = fields.String(load_default=None, data_key="BASE_URL", validate=url_check("https", "http"))
     max_in_flight = fields.Integer(load_default=20, data_key="MAX_IN_FLIGHT", validate=validate.Range(min=1))
     submits_per_minute = fields.Integer(load_default=60, data_key="SUBMITS_PER_MINUTE", validate=validate.Range(min=1))
@@ -351,7 +339,11 @@ def _gateways(variables: Mapping[str, str], problems: dict[str, Any]) -> dict[st
     for name, provider in PROVIDERS.items():
         prefix = f"{name.upper()}_"
         values = _load_schema(GatewayEnvironment(), variables, prefix, problems)
-        if values.get("key") is None:
+        key, accounts = values.get("key"), values.get("accounts")
+        if key is None and accounts is None:
+            continue
+        if key is not None and accounts is not None:
+            problems[f"{prefix}API_KEYS"] = f"give this or {prefix}API_KEY, not both"
             continue
         base_url = values["base_url"] or provider.address
         if base_url is None:
@@ -360,12 +352,13 @@ def _gateways(variables: Mapping[str, str], problems: dict[str, Any]) -> dict[st
         secret = values["webhook_secret"] if provider.signs else None
         gateways[name] = GatewaySettings(
             name,
-            values["key"],
+            accounts or single(str(key)),
             base_url,
             values["max_in_flight"],
             values["submits_per_minute"],
             secret,
             values["quota_per_usd"],
+            provider.key_name if accounts is None else f"{prefix}API_KEYS",
         )
     return gateways
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import date, timedelta
 from typing import Any
 
@@ -11,9 +11,11 @@ from flask import Response, jsonify, request
 from werkzeug.exceptions import NotFound
 
 from rushes.shared.domain import counters, gateway_pauses, money, schedule
+from rushes.shared.domain.accounts import label
 from rushes.shared.intake.intake import Unacceptable
 from rushes.shared.intake.job_document import moment
 from rushes.shared.operations import balances
+from rushes.shared.operations.accounts import MissingAccount, missing_among
 from rushes.shared.operations.balances import Standing
 from rushes.shared.settings import GatewaySettings
 from rushes.webhook_receiver import openapi_responses
@@ -46,31 +48,84 @@ def gateway_documents(gateways: Iterable[GatewaySettings]) -> list[dict[str, Any
     """Gateways, as they are now."""
     found = {gateway.name: gateway for gateway in gateways}
     standings = balances.standings(services().ledger, found, services().now())
-    return [gateway_document(gateway, standings.get(name)) for name, gateway in found.items()]
+    jobs = services().ledger.overview.jobs_by_account()
+    return [gateway_document(gateway, standings, jobs) for gateway in found.values()]
 
 
-def gateway_document(gateway: GatewaySettings, standing: Standing | None) -> dict[str, Any]:
-    """A gateway, as it is now, and what is known of the balance there."""
+def gateway_document(
+    gateway: GatewaySettings, standings: Mapping[str, Standing], jobs: Mapping[str, int]
+) -> dict[str, Any]:
+    """A gateway, as it is now; `standings` and `jobs` are of each account (accounts.label)."""
     ledger, now = services().ledger, services().now()
-    health = ledger.gateways.health(gateway.name)
-    until = int(health.get("paused_until", 0))
-    why = health.get("why") if until > now else None
-    submits = ledger.gateways.submits_last_minute(gateway.name, now)
+    accounts = account_documents(gateway, standings, jobs, now)
+    taking = [account for account in accounts if account["state"] == "open"]
+    pause = ledger.gateways.pause_of(gateway.name, gateway.open_names)
+    standing = balances.first_to_end(standings, gateway)
     return {
         "name": gateway.name,
-        "paused_until": moment(until) if until > now else None,
-        "why": why,
-        "advice": gateway_pauses.advice(gateway.name, why) if why else None,
-        "in_flight": ledger.gateways.in_flight(gateway.name),
-        "max_in_flight": gateway.max_in_flight,
-        "submits_left_this_minute": max(gateway.submits_per_minute - submits, 0),
+        **pause_fields(gateway, pause.until, pause.why, now),
+        "in_flight": sum(account["in_flight"] for account in accounts),
+        "max_in_flight": gateway.max_in_flight * len(taking),
+        "submits_left_this_minute": sum(account["submits_left_this_minute"] for account in taking),
         "callbacks": {
             **callback_counts(gateway.name),
             "silent": ledger.learned_times.timings(now).is_silent(gateway.name),
         },
         "finish_s": finish_times(gateway.name, now),
         "balance": standing and balance_document(standing),
+        "accounts": accounts,
         "price_table_version": services().prices.version,
+    }
+
+
+def pause_fields(gateway: GatewaySettings, until: int, why: str | None, now: int) -> dict[str, Any]:
+    """Until when and why nothing new goes there, and what to do about it."""
+    if until <= now:
+        return {"paused_until": None, "why": None, "advice": None}
+    advice = gateway_pauses.advice(gateway.name, why, gateway.key_name) if why else None
+    return {"paused_until": moment(until), "why": why, "advice": advice}
+
+
+def account_documents(
+    gateway: GatewaySettings, standings: Mapping[str, Standing], jobs: Mapping[str, int], now: int
+) -> list[dict[str, Any]]:
+    """The accounts of a gateway, and those that have jobs and are in no setting. No key is shown."""
+    names = [account.name for account in gateway.accounts]
+    documents = []
+    found = services().ledger.gateways.standings(gateway.name, names, now)
+    for account, each in zip(gateway.accounts, found, strict=True):
+        name = label(gateway.name, account.name)
+        balance = standings.get(name)
+        documents.append(
+            {
+                "name": account.name,
+                "state": "drain" if account.drain else "open",
+                "jobs": jobs.get(name, 0),
+                **pause_fields(gateway, each.paused_until, each.why, now),
+                "in_flight": each.in_flight,
+                "max_in_flight": gateway.max_in_flight,
+                "submits_left_this_minute": max(gateway.submits_per_minute - each.submits, 0),
+                "balance": balance and balance_document(balance),
+            }
+        )
+    missing = missing_among(jobs, services().settings.gateways)
+    return documents + [missing_document(each) for each in missing if each.gateway == gateway.name]
+
+
+def missing_document(missing: MissingAccount) -> dict[str, Any]:
+    """An account that has jobs and is in no setting."""
+    ledger = services().ledger
+    return {
+        "name": missing.account,
+        "state": "missing",
+        "jobs": missing.jobs,
+        "paused_until": None,
+        "why": None,
+        "advice": missing.advice,
+        "in_flight": ledger.gateways.in_flight(missing.gateway, missing.account),
+        "max_in_flight": 0,
+        "submits_left_this_minute": 0,
+        "balance": None,
     }
 
 
@@ -136,7 +191,8 @@ def pause(name: str) -> Response:
 def resume_gateway(name: str) -> dict[str, Any]:
     """End the pause of a gateway and return it; raises 404."""
     gateway = enabled_gateway(name)
-    services().ledger.gateways.resume(name, services().settings.gateways)
+    accounts = [account.name for account in gateway.accounts]
+    services().ledger.gateways.resume(name, services().settings.gateways, accounts)
     return gateway_documents([gateway])[0]
 
 

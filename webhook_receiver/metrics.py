@@ -6,11 +6,11 @@ Every web process returns the same numbers: over several, aggregate with `max`, 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 
 from flask import Response
 from prometheus_client import CollectorRegistry, generate_latest
-from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.core import Metric
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 
 from rushes.shared import __version__
@@ -19,8 +19,15 @@ from rushes.shared.domain.job import State
 from rushes.shared.intake import catalog
 from rushes.shared.operations import balances, overdue, submit_hold
 from rushes.shared.services import Services
+from rushes.webhook_receiver.account_metrics import (
+    account_balance_metrics,
+    account_metrics,
+    account_standings,
+    open_ones,
+)
 from rushes.webhook_receiver.auth import services
 from rushes.webhook_receiver.callback_counts import callback_counts
+from rushes.webhook_receiver.gauges import gauge
 from rushes.webhook_receiver.metric_families import counter_families
 from rushes.webhook_receiver.openapi import OPEN, answers, blueprint, describes, refuses
 
@@ -30,8 +37,6 @@ metrics = blueprint("metrics", "For Prometheus.")
 RUNNING_LOOKED_AT = 100
 # The link that expires first is searched among so many of the oldest archiving jobs.
 LINKS_LOOKED_AT = 100
-
-Samples = Iterable[tuple[tuple[str, ...], float]]
 
 
 @metrics.get("/metrics")
@@ -61,14 +66,6 @@ class LedgerCollector:
         yield alert_metric(parts, now)
         ledger = parts.ledger
         yield from counter_families(ledger.totals.metrics(), ledger.gateways.unknown_words(), parts.settings.gateways)
-
-
-def gauge(name: str, help_text: str, samples: Samples, *labels: str) -> Metric:
-    """A gauge with its samples; without samples its name and help text are still written."""
-    family = GaugeMetricFamily(f"rushes_{name}", help_text, labels=labels)
-    for values, number in samples:
-        family.add_metric(values, number)
-    return family
 
 
 def job_metrics(parts: Services, now: int) -> Iterator[Metric]:
@@ -103,12 +100,17 @@ def job_metrics(parts: Services, now: int) -> Iterator[Metric]:
 def gateway_metrics(parts: Services, now: int) -> Iterator[Metric]:
     """Load and health of each gateway."""
     gateways, ledger = parts.settings.gateways, parts.ledger
-    healths = {name: ledger.gateways.health(name) for name in gateways}
-    pauses = {
-        name: max(int(health.get("paused_until", 0)) - now, 0) / schedule.SECOND for name, health in healths.items()
+    accounts = {name: account_standings(gateway, ledger, now) for name, gateway in gateways.items()}
+    found = {
+        name: ledger.gateways.pause_of(name, gateway.open_names, open_ones(gateway, accounts[name]))
+        for name, gateway in gateways.items()
     }
-    why = {name: health.get("why", "") for name, health in healths.items()}
-    caps = {name: (gateway.max_in_flight, gateway.submits_per_minute) for name, gateway in gateways.items()}
+    pauses = {name: max(pause.until - now, 0) / schedule.SECOND for name, pause in found.items()}
+    why = {name: pause.why or "" for name, pause in found.items()}
+    caps = {
+        name: (gateway.max_in_flight * len(gateway.open_names), gateway.submits_per_minute * len(gateway.open_names))
+        for name, gateway in gateways.items()
+    }
     unknown = catalog.unknown_prices(gateways, parts.prices)
     yield gauge(
         "prices_unknown",
@@ -118,14 +120,17 @@ def gateway_metrics(parts: Services, now: int) -> Iterator[Metric]:
         "model",
     )
     gauges: dict[str, tuple[str, dict[str, float]]] = {
-        "in_flight": ("Jobs that a gateway has.", {name: ledger.gateways.in_flight(name) for name in gateways}),
+        "in_flight": (
+            "Jobs that a gateway has.",
+            {name: sum(each.in_flight for each in standings) for name, standings in accounts.items()},
+        ),
         "in_flight_max": (
             "The most jobs that it is given at once.",
             {name: cap for name, (cap, _) in caps.items()},
         ),
         "submits_last_minute": (
             "Submits of the last minute.",
-            {name: ledger.gateways.submits_last_minute(name, now) for name in gateways},
+            {name: sum(each.submits for each in standings) for name, standings in accounts.items()},
         ),
         "submits_per_minute_max": (
             "The most submits in a minute.",
@@ -144,15 +149,23 @@ def gateway_metrics(parts: Services, now: int) -> Iterator[Metric]:
     paused = {(name, why[name] if left_s else ""): float(left_s > 0) for name, left_s in pauses.items()}
     yield gauge("gateway_paused", "1 while the gateway gets no new jobs, and why.", paused.items(), "gateway", "why")
     yield from balance_metrics(parts, now)
-    strikes = {(name, why[name]): float(health.get("strikes", 0)) for name, health in healths.items()}
+    strikes = {
+        (name, why[name]): float(min((each.strikes for each in standings), default=0))
+        for name, standings in accounts.items()
+    }
     yield gauge(
         "gateway_strikes", "Refusals in a row for a reason of the gateway itself.", strikes.items(), "gateway", "why"
     )
+    yield from account_metrics(gateways, accounts, ledger, now)
 
 
 def balance_metrics(parts: Services, now: int) -> Iterator[Metric]:
     """The balances of our accounts at the gateways that tell them."""
-    standings = balances.standings(parts.ledger, parts.settings.gateways, now)
+    by_account = balances.standings(parts.ledger, parts.settings.gateways, now)
+    yield from account_balance_metrics(by_account)
+    # Of several accounts the one that ends first.
+    ends = {name: balances.first_to_end(by_account, gateway) for name, gateway in parts.settings.gateways.items()}
+    standings = {name: each for name, each in ends.items() if each}
     read = {name: each.balance.usd for name, each in standings.items() if each.balance}
     usd_left = {(name,): float(usd) for name, usd in read.items() if usd is not None}
     yield gauge("gateway_balance_usd", "What is left of the balance, as it was read last.", usd_left.items(), "gateway")

@@ -93,6 +93,7 @@ class Attempt(OpenSchema):
     submitted_at = moment(null=False)
     ended_at = moment()
     heard_by = choice_of(["callback", "poll"], "How Rushes learned of its end.", null=True)
+    account = text("The account that submitted it; `default` is that of the gateway's single key.")
     estimated_cost_usd = usd()
     cost_usd = usd()
     cost_source = choice_of(
@@ -287,7 +288,10 @@ class FinishTimes(OpenSchema):
 
 
 class Balance(OpenSchema):
-    """The balance of our account at a gateway, as it was read last; it is asked for every ten minutes."""
+    """The balance of our account at a gateway, as it was read last; it is asked for every ten minutes.
+
+    A gateway with several accounts shows the one that ends first.
+    """
 
     usd = usd("Null where the account has no limit or counts units, or the balance was never read.")
     units = text("What is left of its packages, in units, where the gateway counts so; 0 may mean cash.", null=True)
@@ -301,8 +305,26 @@ class Balance(OpenSchema):
     problem = text("Why it could not be read the last time.", null=True)
 
 
+class Account(OpenSchema):
+    """One of our accounts at a gateway."""
+
+    name = text("`default` is that of the gateway's single key.")
+    state = choice_of(
+        ["open", "drain", "missing"],
+        "`drain`: it takes no new submit. `missing`: it has jobs and is in no setting; they wait until it is back.",
+    )
+    jobs = number("That have not ended.")
+    paused_until = moment()
+    why = text("Why it is paused.", null=True)
+    advice = text("What to do about the pause, or about the setting.", null=True)
+    in_flight = number()
+    max_in_flight = number()
+    submits_left_this_minute = number()
+    balance = nested(Balance, null=True)
+
+
 class Gateway(OpenSchema):
-    """An enabled gateway, as it is now."""
+    """An enabled gateway, as it is now: its accounts that take submits together, and each account by itself."""
 
     name = choice_of(GATEWAYS)
     paused_until = moment()
@@ -314,6 +336,7 @@ class Gateway(OpenSchema):
     callbacks = nested(Callbacks)
     finish_s = many(FinishTimes)
     balance = nested(Balance, null=True)
+    accounts = many(Account)
     price_table_version = text()
 
 

@@ -24,7 +24,8 @@ from rushes.shared.media import formats
 from rushes.shared.media.formats import OTHER_VIDEO_FORMATS
 from rushes.shared.operations.task_query import check_link, query_task
 from rushes.shared.providers import PROVIDERS
-from rushes.shared.services import Services
+from rushes.shared.providers.base import Access
+from rushes.shared.services import AccountMissing, Services
 from rushes.shared.storage.archive import ArchivedClip, ArchiveUnavailable, ClipSource, InvalidClip, StoredFile
 from rushes.worker.step_failures import guard_step
 from rushes.worker.thread_pools import ThreadPools
@@ -175,7 +176,7 @@ def copy_clip(job: Job, folder: str, services: Services) -> CopiedClip:
 
 def open_link(attempt: Attempt, url: str, services: Services, stack: ExitStack) -> ResponseStream:
     """Open a link. An http link that we may not fetch (RUSHES_EGRESS_ALLOW) is opened over https."""
-    request = PROVIDERS[attempt.provider].download_request(url, services.access(attempt.provider, attempt))
+    request = download_request(attempt, url, services)
     try:
         download = services.http_client.stream(request, deadline_s=ARCHIVE_DEADLINE_S, stall_s=STALL_S)
         return stack.enter_context(download)
@@ -186,6 +187,18 @@ def open_link(attempt: Attempt, url: str, services: Services, stack: ExitStack) 
             return open_link(attempt, with_https(url), services, stack)
         except NotSent as unsent:
             raise Forbidden(f"{forbidden}, and over https: {unsent}") from None
+
+
+def download_request(attempt: Attempt, url: str, services: Services) -> Request:
+    """The download of a link. A link that needs no key is fetched also where the account is missing: it expires."""
+    provider = PROVIDERS[attempt.provider]
+    try:
+        access = services.access(attempt.provider, attempt)
+    except AccountMissing:
+        if provider.keyed_content and Access(attempt.base_url, "").owns(url):
+            raise
+        access = Access(attempt.base_url, "")
+    return provider.download_request(url, access)
 
 
 def with_https(url: str) -> str:

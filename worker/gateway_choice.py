@@ -6,13 +6,14 @@ from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from typing import Any
 
-from rushes.shared.domain import cheapest_wait, events
+from rushes.shared.domain import cheapest_wait, events, schedule
 from rushes.shared.domain.events import Event, Reason
 from rushes.shared.domain.job import Error, Job
 from rushes.shared.intake.estimates import Estimate, with_known_price
 from rushes.shared.intake.intake import length_s
-from rushes.shared.ledger.submits import CapReached
+from rushes.shared.ledger.submits import ACCOUNT_CAPS, CapReached
 from rushes.shared.services import Services
+from rushes.worker.account_choice import bound_account
 
 
 def duration_s(request: Mapping[str, Any], inputs: Mapping[str, Any]) -> Decimal | None:
@@ -59,15 +60,23 @@ def reroute(job: Job, able: Sequence[Estimate], gateway: str, services: Services
 
 
 def has_room(name: str, services: Services) -> bool:
-    """Whether a gateway can take a job now: it is healthy, and no cap is reached."""
-    ledger, now, caps = services.ledger, services.now(), services.settings.gateways[name]
-    health = ledger.gateways.health(name)
-    if int(health.get("paused_until", 0)) > now or int(health.get("strikes", 0)):
+    """Whether a gateway can take a job now: an account of it is healthy and below its caps."""
+    health, now, gateway = services.ledger.gateways, services.now(), services.settings.gateways[name]
+    standings = health.standings(name, gateway.open_names, now)
+    if health.pause_of(name, gateway.open_names, standings).until > now:
         return False
-    return (
-        ledger.gateways.in_flight(name) < caps.max_in_flight
-        and ledger.gateways.submits_last_minute(name, now) < caps.submits_per_minute
-    )
+    caps = gateway.max_in_flight, gateway.submits_per_minute
+    return any(not standing.strikes and standing.has_room(*caps, now) for standing in standings)
+
+
+# A job that is bound to an account looks again after this long, where nothing tells when the account has room.
+BOUND_RETRY_S = 5
+
+
+def deciding_cap(reached: Sequence[CapReached]) -> CapReached:
+    """Of the caps of several accounts the one that says what the job waits for: the gateway is paused if all are."""
+    last = reached[-1]
+    return next((each for each in reached if each.cap != "pause"), last) if last.cap in ACCOUNT_CAPS else last
 
 
 # The caps that are budgets, and of what.
@@ -76,8 +85,6 @@ BUDGETS = {"budget": "day", "month": "month"}
 
 def defer_for_cap(job: Job, reached: CapReached, able: Sequence[Estimate], services: Services) -> Event:
     """The event of a reached cap: the job waits at its old place in the queue. An exceeded budget ends it instead."""
-    if reached.cap == "pause":
-        return avoid_pause(job, tuple(estimate.provider for estimate in able), services)
     if reached.cap in BUDGETS:
         period = BUDGETS[reached.cap]
         return events.Barred(Error("budget_exceeded", f"this submit would pass the tenant's budget of the {period}"))
@@ -89,7 +96,18 @@ def defer_for_cap(job: Job, reached: CapReached, able: Sequence[Estimate], servi
         return events.Canceled()
     if reached.cap == "whole":
         return events.Deferred(reached.until, "waits until the ledger was compared with the journal")
+    if account := bound_to_one_of_several(job, able[0].provider, services):
+        # Not at its old place: the gateway may have room, and the job would be handed out again and again.
+        until = max(reached.until, schedule.after(services.now(), BOUND_RETRY_S))
+        return events.Deferred(until, f"waits for account {account} of {able[0].provider}: {reached.cap}")
+    if reached.cap in ("pause", "stop"):
+        return avoid_pause(job, tuple(estimate.provider for estimate in able), services)
     return events.Deferred(job.due_at or job.created_at, f"waits for the {reached.cap} cap")
+
+
+def bound_to_one_of_several(job: Job, gateway: str, services: Services) -> str | None:
+    """The account that a job must go through although the gateway has others."""
+    return bound_account(job, gateway) if len(services.settings.gateways[gateway].accounts) > 1 else None
 
 
 def avoid_pause(job: Job, able: tuple[str, ...], services: Services) -> Event:
@@ -97,9 +115,10 @@ def avoid_pause(job: Job, able: tuple[str, ...], services: Services) -> Event:
 
     For a gateway over its rate it waits at most RUSHES_WAIT_FOR_CHEAPEST_S.
     """
-    ledger, now, first = services.ledger, services.now(), able[0]
-    paused_until = {name: max(ledger.gateways.paused_until(name), now) for name in able}
-    is_throttled = ledger.gateways.health(first).get("why") == Reason.RATE
+    health, now, first = services.ledger.gateways, services.now(), able[0]
+    pauses = {name: health.pause_of(name, services.settings.gateways[name].open_names) for name in able}
+    paused_until = {name: max(pause.until, now) for name, pause in pauses.items()}
+    is_throttled = pauses[first].why == Reason.RATE
     if is_throttled and (len(able) == 1 or paused_until[first] <= cheapest_wait.until(job, services.settings.policy)):
         return events.Parked(able)
     soonest = min(able, key=paused_until.__getitem__)  # among those that are not paused the first of the route

@@ -60,6 +60,7 @@ def _limit(lane: str, gateways: Mapping[str, GatewaySettings], workers: int) -> 
     if kind != "submit":
         return LaneRoom(lane, max_tickets)
     gateway = gateways.get(name)
-    if gateway is None:  # it is disabled: its jobs, parked ones included, are handed out to be rerouted
+    # One that takes none has its jobs, parked ones included, handed out to be rerouted.
+    if gateway is None or not gateway.open_accounts:
         return LaneRoom(lane, max_tickets, name, max_tickets, max_tickets)
-    return LaneRoom(lane, max_tickets, name, gateway.max_in_flight, gateway.submits_per_minute)
+    return LaneRoom(lane, max_tickets, name, gateway.max_in_flight, gateway.submits_per_minute, gateway.open_names)

@@ -12,9 +12,9 @@ from rushes.shared.domain.job import Job
 from rushes.shared.domain.moves.submitting import is_not_taken
 from rushes.shared.operations.task_query import query_by_key
 from rushes.shared.services import Services
-from rushes.worker.submit import post_again
+from rushes.worker.repeated_calls import post_again
 
-# While the gateway is paused nothing is sent there; somebody may end the pause at any time.
+# While the account is paused nothing is sent there; somebody may end the pause at any time.
 PAUSED_S = 60
 
 
@@ -32,8 +32,8 @@ def query_by_own_id(job: Job, services: Services) -> Event | None:
 def send_again(job: Job, services: Services) -> Event | None:
     """Make the paid call again, once, under its own id; None where another worker does."""
     attempt, now = job.current, services.now()
-    if services.ledger.gateways.paused_until(attempt.provider) > now:
-        return events.Deferred(schedule.after(now, PAUSED_S), f"{attempt.provider} is paused")
+    if services.ledger.gateways.paused_until(attempt.provider, attempt.account) > now:
+        return events.Deferred(schedule.after(now, PAUSED_S), f"{attempt.account_label} is paused")
     resent = events.Resent(attempt.last_sent_at, attempt=attempt.number)
     # Written down before the first byte: whoever asks from now on waits for this call too before a third is made.
     after = services.ledger.apply(job.id, resent, now, known=job)

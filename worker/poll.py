@@ -14,12 +14,13 @@ from rushes.shared.operations.task_query import check_link, query_task
 from rushes.shared.services import Services
 from rushes.worker.leases import Lease
 from rushes.worker.own_id_query import query_by_own_id
-from rushes.worker.submit import repeat_call
+from rushes.worker.repeated_calls import repeat_call
 
 
 def poll(job: Job, lease: Lease, services: Services) -> Event | None:
     """Query the job's task. If a lost response left it without a task id, find out about the submit instead."""
     attempt, now = job.current, services.now()
+    services.access(attempt.provider, attempt)  # raises AccountMissing: nothing is decided, and nothing sent again
     if is_too_soon(job, now):
         return events.Deferred(attempt.asked_at + schedule.NUDGE_GAP_S * schedule.SECOND, "asked a moment ago")
     task_id = task_id_of(job)

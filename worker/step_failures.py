@@ -12,9 +12,11 @@ from rushes.shared.domain import events, schedule
 from rushes.shared.domain.events import Event
 from rushes.shared.domain.job import Chore, Error, Job, State
 from rushes.shared.ledger.store import LedgerUnavailable
-from rushes.shared.services import Services
+from rushes.shared.services import AccountMissing, Services
 
 log = structlog.get_logger()
+# A job whose account is missing waits, however long, and looks again after this long.
+ACCOUNT_RETRY_S = 60
 T = TypeVar("T")
 R = TypeVar("R")
 
@@ -25,6 +27,8 @@ def guard_step(job: Job, step: Callable[[], T], services: Services) -> T | Event
         return step()
     except LedgerUnavailable:
         raise
+    except AccountMissing as missing:
+        return events.Deferred(schedule.after(services.now(), ACCOUNT_RETRY_S), str(missing))
     except Exception:
         log.exception("step broke", job=job.id, state=job.state.value, tries=job.tries)
         return failure_event(job, services)

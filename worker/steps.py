@@ -194,11 +194,11 @@ Queries = list[tuple[list[int], Request]]
 def batched_queries(requests: Mapping[int, Request], jobs: Mapping[int, Job], services: Services) -> Queries:
     """The queries to send, each with the jobs it is about: several at a gateway that supports it, else one."""
     queries: Queries = [([number], request) for number, request in requests.items() if not is_batchable(jobs[number])]
-    by_account = defaultdict[tuple[str, str, str], list[int]](list)
+    by_account = defaultdict[tuple[str, ...], list[int]](list)
     for number in requests:
         if is_batchable(jobs[number]):
             attempt = jobs[number].current
-            by_account[attempt.provider, attempt.base_url, attempt.key_name].append(number)
+            by_account[attempt.provider, attempt.base_url, attempt.key_name, attempt.account].append(number)
     for numbers in by_account.values():
         attempt = jobs[numbers[0]].current
         provider, access = PROVIDERS[attempt.provider], services.access(attempt.provider, attempt)

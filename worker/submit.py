@@ -14,23 +14,31 @@ import structlog
 from rushes.shared.domain import events, gateway_pauses, money, schedule, start_deadline
 from rushes.shared.domain.events import Event, Reason
 from rushes.shared.domain.http_messages import Request
-from rushes.shared.domain.job import Attempt, Error, Job, attempt_key
+from rushes.shared.domain.job import Attempt, Error, Job, State, attempt_key
 from rushes.shared.domain.transitions import transition
+from rushes.shared.gateway_settings import Account, GatewaySettings
 from rushes.shared.http import AnswerLost, Forbidden, NotSent
 from rushes.shared.intake.estimates import Estimate
 from rushes.shared.ledger.store import LedgerUnavailable
-from rushes.shared.ledger.submits import CapReached, Caps, Submit
+from rushes.shared.ledger.submits import ACCOUNT_CAPS, CapReached, Caps, Submit
 from rushes.shared.ledger.tickets import Ticket
 from rushes.shared.media.probe import InputRejected, InputUnreachable, probe_inputs
 from rushes.shared.operations.task_query import INPUTS, redacted
 from rushes.shared.providers import PROVIDERS
 from rushes.shared.providers.base import Submission
 from rushes.shared.services import Services
-from rushes.shared.settings import GatewaySettings
 from rushes.shared.storage.archive import ArchiveUnavailable
 from rushes.shared.storage.journal import MAX_ANSWER_CHARS
 from rushes.worker import leases
-from rushes.worker.gateway_choice import choose_gateways, defer_for_cap, duration_s, reroute, route_estimates
+from rushes.worker.account_choice import AccountChoice, with_other_account
+from rushes.worker.gateway_choice import (
+    choose_gateways,
+    deciding_cap,
+    defer_for_cap,
+    duration_s,
+    reroute,
+    route_estimates,
+)
 from rushes.worker.group_commit import LeasedJob, commit
 from rushes.worker.leases import Lease
 from rushes.worker.step_failures import guard_batch, guard_step
@@ -55,6 +63,10 @@ class Plan:
     attempt: Attempt
     request: Request
     caps: Caps
+    further: Sequence[Account] = ()
+    """The accounts that are tried next, where this one takes no submit."""
+    reached: tuple[CapReached, ...] = ()
+    """The caps of the accounts that were tried before."""
 
 
 Outcomes = list[Plan | Event | None]
@@ -81,21 +93,27 @@ def prepare_all(leased_jobs: Sequence[LeasedJob], services: Services) -> Outcome
 
     Raises LedgerUnavailable; then no attempt was recorded, and none may be sent.
     """
-    outcomes = [guard_step(job, partial(plan_submit, job, lease, services), services) for job, lease in leased_jobs]
+    plan = partial(plan_submit, choice=AccountChoice(services), services=services)
+    outcomes = [guard_step(job, partial(plan, job, lease), services) for job, lease in leased_jobs]
     return _with_plans(journal_attempts, _with_plans(record_attempts, outcomes, services), services)
 
 
 def _with_plans(
-    function: Callable[..., Outcomes], outcomes: Sequence[Plan | Event | None], services: Services
+    function: Callable[..., Outcomes],
+    outcomes: Sequence[Plan | Event | None],
+    services: Services,
+    only: Callable[[Plan], bool] = lambda plan: True,
 ) -> Outcomes:
-    """The outcomes, with each plan replaced by the function's outcome for it."""
-    plans = [outcome for outcome in outcomes if isinstance(outcome, Plan)]
-    results = iter(guard_batch(partial(function, services=services), plans, attrgetter("job"), services))
-    return [next(results) if isinstance(outcome, Plan) else outcome for outcome in outcomes]
+    """The outcomes, with each plan, or `only` some, replaced by the function's outcome for it."""
+    numbers = [number for number, each in enumerate(outcomes) if isinstance(each, Plan) and only(each)]
+    plans = [outcomes[number] for number in numbers]
+    results = guard_batch(partial(function, services=services), plans, attrgetter("job"), services) if plans else ()
+    replaced = dict(zip(numbers, results, strict=True))
+    return [replaced.get(number, each) for number, each in enumerate(outcomes)]
 
 
-def plan_submit(job: Job, lease: Lease, services: Services) -> Plan | Event:
-    """The plan for the job's next gateway, or the event if there is none."""
+def plan_submit(job: Job, lease: Lease, choice: AccountChoice, services: Services) -> Plan | Event:
+    """The plan for the job's next gateway and its best account, or the event if there is none."""
     if stopped := stop_at_deadline(job, lease, services):
         return stopped
     able = choose_gateways(job, services)
@@ -104,8 +122,17 @@ def plan_submit(job: Job, lease: Lease, services: Services) -> Plan | Event:
     if lease.gateway != able[0].provider:
         return reroute(job, able, lease.gateway, services)
     gateway = services.settings.gateways[able[0].provider]
-    attempt, request = build_attempt(job, able[0], gateway, services)
-    return Plan(job, lease, able, attempt, request, submit_caps(job, able[0], gateway, services))
+    return plan_through(choice.candidates(job, gateway), job, lease, able, services)
+
+
+def plan_through(
+    accounts: Sequence[Account], job: Job, lease: Lease, able: Sequence[Estimate], services: Services
+) -> Plan:
+    """The plan for a submit through the first of these accounts."""
+    gateway = services.settings.gateways[able[0].provider]
+    attempt, request = build_attempt(job, able[0], gateway, accounts[0], services)
+    caps = submit_caps(job, able[0], gateway, accounts[0], services)
+    return Plan(job, lease, able, attempt, request, caps, accounts[1:])
 
 
 def stop_at_deadline(job: Job, lease: Lease, services: Services) -> Event | None:
@@ -118,7 +145,10 @@ def stop_at_deadline(job: Job, lease: Lease, services: Services) -> Event | None
 
 
 def record_attempts(plans: Sequence[Plan], services: Services) -> Outcomes:
-    """Record the attempts in the ledger; a job whose lease is lost is left to its new worker."""
+    """Record the attempts in the ledger; a job whose lease is lost is left to its new worker.
+
+    Where an account takes no submit, the gateway's next one is tried; nothing was written or sent for the first.
+    """
     by_job, now = {plan.job.id: plan for plan in plans}, services.now()
 
     def write(tickets: Sequence[Ticket]) -> Sequence[Job | Exception]:
@@ -132,14 +162,25 @@ def record_attempts(plans: Sequence[Plan], services: Services) -> Outcomes:
         # They may have been recorded, and only this worker knows that nothing was sent: withdraw them.
         commit_outcomes([(plan, events.Withdrawn(plan.attempt.submitted_at)) for plan in plans], services)
         return [None] * len(plans)
-    return [_after_record(plan, outcome, services) for plan, outcome in zip(plans, written, strict=True)]
+    outcomes = [_after_record(plan, outcome, services) for plan, outcome in zip(plans, written, strict=True)]
+    return _with_plans(record_attempts, outcomes, services, only=_is_unrecorded)
 
 
 def _after_record(plan: Plan, outcome: Job | Exception | None, services: Services) -> Plan | Event | None:
     if isinstance(outcome, CapReached):
+        reached = (*plan.reached, outcome)
+        if outcome.cap in ACCOUNT_CAPS and plan.further:
+            following = plan_through(plan.further, plan.job, plan.lease, plan.able, services)
+            return replace(following, reached=reached)
+        cap = deciding_cap(reached)
         with suppress(LedgerUnavailable):  # other plans are recorded already and must be sent
-            return guard_step(plan.job, lambda: defer_for_cap(plan.job, outcome, plan.able, services), services)
+            return guard_step(plan.job, lambda: defer_for_cap(plan.job, cap, plan.able, services), services)
     return replace(plan, job=outcome) if isinstance(outcome, Job) else None
+
+
+def _is_unrecorded(plan: Plan) -> bool:
+    """Whether a plan is still to be recorded, through the next account."""
+    return plan.job.state is State.QUEUED
 
 
 def needs_measuring(job: Job) -> bool:
@@ -175,7 +216,7 @@ def retry_unreachable(job: Job, message: str, services: Services) -> Event:
 
 
 def build_attempt(
-    job: Job, estimate: Estimate, gateway: GatewaySettings, services: Services
+    job: Job, estimate: Estimate, gateway: GatewaySettings, account: Account, services: Services
 ) -> tuple[Attempt, Request]:
     """The attempt to record, and the request exactly as it will be sent."""
     provider = PROVIDERS[estimate.provider]
@@ -184,12 +225,13 @@ def build_attempt(
     input_urls = {name: services.fetchable_url(job.request[name]) for name in INPUTS if job.request.get(name)}
     seconds = duration_s(job.request, job.inputs)
     submission = Submission({**job.request, **input_urls}, attempt_key(job.id, number), callback_url, seconds)
-    request = provider.submit_request(submission, services.access(provider.name))
+    request = provider.submit_request(submission, gateway.access(account))
     attempt = Attempt(
         number=number,
         provider=provider.name,
         base_url=gateway.base_url,
-        key_name=provider.key_name,
+        key_name=gateway.key_name,
+        account=account.name,
         submitted_at=services.now(),
         callback=callback_url is not None,
         body=request.json if provider.idempotent or provider.askable else None,
@@ -199,7 +241,7 @@ def build_attempt(
     return attempt, request
 
 
-def submit_caps(job: Job, estimate: Estimate, gateway: GatewaySettings, services: Services) -> Caps:
+def submit_caps(job: Job, estimate: Estimate, gateway: GatewaySettings, account: Account, services: Services) -> Caps:
     """The caps that this submit must keep."""
     tenant = services.settings.tenants[job.tenant]
     daily, monthly = tenant.daily_budget_usd, tenant.monthly_budget_usd
@@ -212,6 +254,8 @@ def submit_caps(job: Job, estimate: Estimate, gateway: GatewaySettings, services
         None if monthly is None else money.units(monthly),
         tenant.max_in_flight,
         None if job.batch_budget_usd is None else money.units(job.batch_budget_usd),
+        account.name,
+        has_others=len(gateway.accounts) > 1,
     )
 
 
@@ -309,10 +353,11 @@ def post(request: Request, provider: str, services: Services) -> tuple[Event, st
 
 def commit_outcomes(outcomes: Sequence[tuple[Plan, Event]], services: Services) -> None:
     """Write the outcomes to the ledger, and wait for it if need be: they are known nowhere else yet."""
+    outcomes = [(plan, with_other_account(outcome, plan.job, services)) for plan, outcome in outcomes]
     changes = [(plan.job, replace(outcome, attempt=plan.attempt.number)) for plan, outcome in outcomes]
     give_up_at = time.monotonic() + LEDGER_WAIT_S
     writes = [partial(commit, changes, services)]
-    writes += [partial(count_refusal, outcome, plan.attempt.provider, services) for plan, outcome in outcomes]
+    writes += [partial(count_refusal, outcome, plan.attempt, services) for plan, outcome in outcomes]
     while True:
         try:
             while writes:
@@ -327,49 +372,15 @@ def commit_outcomes(outcomes: Sequence[tuple[Plan, Event]], services: Services) 
             time.sleep(1)
 
 
-def count_refusal(outcome: Event, provider: str, services: Services) -> None:
-    """Count a refusal or a lost response against the gateway; enough of them pause it."""
+def count_refusal(outcome: Event, attempt: Attempt, services: Services) -> None:
+    """Count a refusal or a lost response against the account; enough of them pause it."""
     reason = outcome.reason if isinstance(outcome, events.Refused) else None
     reason = Reason.DOWN if isinstance(outcome, events.Lost) else reason
     if reason in gateway_pauses.PAUSES:
         retry_after_s = outcome.retry_after_s if isinstance(outcome, events.Refused) else None
         try:
-            services.ledger.gateways.strike(provider, reason, retry_after_s, services.now())
+            services.ledger.gateways.strike(attempt.provider, reason, retry_after_s, services.now(), attempt.account)
         except LedgerUnavailable:
             raise
         except Exception:  # the outcomes of other jobs must still be written
-            log.exception("refusal not counted", provider=provider)
-
-
-def repeat_call(job: Job, services: Services) -> Event:
-    """Send a submit whose response was lost again, under the same idempotency key, so that it is not paid for twice."""
-    attempt = job.current
-    if attempt.body is None or job.setbacks >= schedule.ASK_AGAIN_TRIES:
-        return wait_or_resubmit(job, services)
-    return post_again(job, services)
-
-
-def post_again(job: Job, services: Services) -> Event:
-    """Make the paid call of the newest attempt again, exactly as it was sent: under the same id it is paid for once."""
-    attempt = job.current
-    submission = Submission(job.request, job.idempotency_key(attempt))
-    request = PROVIDERS[attempt.provider].submit_request(submission, services.access(attempt.provider, attempt))
-    repeated, now = replace(request, json=attempt.body), services.now()
-    try:  # the first worker may have died before it wrote the journal: this may be the call that is paid for
-        services.journal.record_intents([(job, repeated)], now)
-    except ArchiveUnavailable as unavailable:
-        return events.Deferred(schedule.after(now, JOURNAL_RETRY_S), str(unavailable))
-    outcome, text = post(repeated, attempt.provider, services)
-    if isinstance(outcome, events.Accepted):  # a refusal of this call says nothing of the first
-        services.journal.record_outcome(job, outcome, text, services.now())
-    return outcome
-
-
-def wait_or_resubmit(job: Job, services: Services) -> Event:
-    """The event of an unconfirmed submit that cannot be repeated: a callback, an operator or the policy decides."""
-    is_grace_over = services.now() >= schedule.after(
-        job.current.submitted_at, services.settings.policy.callback_grace_s
-    )
-    if services.settings.policy.resubmit_unconfirmed and is_grace_over:
-        return events.Resolved("resubmit", by="policy")
-    return events.Unclear("no answer and no callback yet")
+            log.exception("refusal not counted", account=attempt.account_label)

@@ -13,7 +13,8 @@ from rushes.shared.cli import short_forms
 from rushes.shared.cli.job_options import completions
 from rushes.shared.cli.output import json_option, print_result
 from rushes.shared.cli.tables import Column, is_csv, print_table, table_options
-from rushes.shared.client import Balance, Client, Gateway, Model, ModelAtGateway, PriceRow, Used
+from rushes.shared.client import Account, Balance, Client, Gateway, Model, ModelAtGateway, PriceRow, Used
+from rushes.shared.domain.accounts import DEFAULT
 from rushes.shared.domain.balances import duration_text
 
 NAME = click.argument("name", shell_complete=completions("provider"))
@@ -65,16 +66,20 @@ GATEWAY_COLUMNS = (
 def gateways() -> None:
     """List the enabled gateways: pauses, jobs in flight, submits left this minute, callbacks received, balances."""
     rows = Client.connect().gateways()
-    print_table(rows, GATEWAY_COLUMNS, [_gateway_row(gateway) for gateway in rows])
+    lines = [line for gateway in rows for line in (_gateway_row(gateway), *_account_rows(gateway))]
+    print_table(rows, GATEWAY_COLUMNS, lines)
 
 
 def _gateway_row(gateway: Gateway) -> tuple[Any, ...]:
-    paused_until = gateway["paused_until"]
-    status = f"paused for {short_forms.time_left(paused_until)}: {gateway['why']}" if paused_until else "ready"
+    status = _status(gateway["paused_until"], gateway["why"])
     in_flight = f"{gateway['in_flight']} of {gateway['max_in_flight']}"
     callbacks = f"{gateway['callbacks']['heard']} of {gateway['callbacks']['asked']}"
     left = gateway["submits_left_this_minute"]
     return gateway["name"], status, in_flight, left, callbacks, *_balance_cells(gateway["balance"])
+
+
+def _status(paused_until: str | None, why: str | None) -> str:
+    return f"paused for {short_forms.time_left(paused_until)}: {why}" if paused_until else "ready"
 
 
 def _balance_cells(balance: Balance | None) -> tuple[str | None, str | None]:
@@ -87,6 +92,26 @@ def _balance_cells(balance: Balance | None) -> tuple[str | None, str | None]:
     amount = f"{units} units" if units is not None else balance["usd"] and f"{balance['usd']} USD"
     days = balance["days_left"]
     return amount or "not read", None if days is None else duration_text(days)
+
+
+def _account_rows(gateway: Gateway) -> list[tuple[Any, ...]]:
+    """A line for each account, where there is more than the one of a single key."""
+    accounts = gateway.get("accounts", [])  # a service of an earlier release tells none
+    if [account["name"] for account in accounts] == [DEFAULT]:
+        return []
+    return [_account_row(gateway["name"], account) for account in accounts]
+
+
+def _account_row(gateway: str, account: Account) -> tuple[Any, ...]:
+    name, jobs = f"{gateway}/{account['name']}", account["jobs"]
+    if account["state"] == "missing":
+        return name, f"missing in the settings: {jobs} of its jobs wait", account["in_flight"], None, None, None, None
+    status = _status(account["paused_until"], account["why"])
+    if account["state"] == "drain":
+        status = f"takes no new jobs, has {jobs}"
+    in_flight = f"{account['in_flight']} of {account['max_in_flight']}"
+    left = account["submits_left_this_minute"]
+    return name, status, in_flight, left, None, *_balance_cells(account["balance"])
 
 
 @click.command()

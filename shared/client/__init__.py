@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from rushes.shared.client.client import ENDED, Client
 from rushes.shared.client.documents import (
+    Account,
     Action,
     Attempt,
     Balance,
@@ -52,6 +53,7 @@ from rushes.shared.client.errors import (
 
 __all__ = [
     "ENDED",
+    "Account",
     "Action",
     "ApiError",
     "Attempt",

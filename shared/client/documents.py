@@ -26,6 +26,7 @@ class Attempt(TypedDict):
     submitted_at: str
     ended_at: str | None
     heard_by: str | None
+    account: str
     estimated_cost_usd: str | None
     cost_usd: str | None
     cost_source: str | None
@@ -253,8 +254,23 @@ class Balance(TypedDict):
     problem: str | None
 
 
+class Account(TypedDict):
+    """One of our accounts at a gateway; a `missing` one is in no setting, and its jobs wait."""
+
+    name: str
+    state: Literal["open", "drain", "missing"]
+    jobs: int
+    paused_until: str | None
+    why: str | None
+    advice: str | None
+    in_flight: int
+    max_in_flight: int
+    submits_left_this_minute: int
+    balance: Balance | None
+
+
 class Gateway(TypedDict):
-    """The state of an enabled gateway."""
+    """The state of an enabled gateway: of all its accounts together, and of each."""
 
     name: str
     paused_until: str | None
@@ -265,6 +281,7 @@ class Gateway(TypedDict):
     callbacks: Callbacks
     finish_s: list[dict[str, Any]]
     balance: Balance | None
+    accounts: list[Account]
     price_table_version: str
 
 

@@ -28,16 +28,16 @@ from rushes.shared.domain.labels import Label, labels
 from rushes.shared.domain.schedule import Policy
 
 # What a gateway's own answers say of its health, as against what an operator decided.
-HEALTH_FIELDS = ("paused_until", "why", "strikes")
+HEALTH_FIELDS = ("paused_until", "why", "strikes", "trial_until")
 SILENT = "silent"
 
 
 class Index(NamedTuple):
-    """Where a job is listed: by tenant, state and gateway (None before its first submit)."""
+    """Where a job is listed: by tenant, state, and account (accounts.label; None before its first submit)."""
 
     tenant: str
     state: State
-    gateway: str | None
+    account: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +74,7 @@ class Change:
     counts: Mapping[Line, int] = field(default_factory=dict)
     """What is added to the counters."""
     forgotten: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    """Gateway → what is no longer true of it."""
+    """Gateway or account (accounts.label) → what is no longer true of it."""
     wakes: bool = False
     """Whether the scheduler has something to do now."""
     batch_end: tuple[str, int] | None = None
@@ -104,9 +104,9 @@ def moved(before: Job, after: Job, event: Event, now: int, policy: Policy) -> Ch
     index, no_longer_indexed = _index(before, after)
     kept_labels, lost_labels = _labels(before, after)
     learned, forgotten = _learned(before, after, event)
-    if isinstance(event, Accepted) and after.provider and after.state is State.RUNNING:
-        forgotten[after.provider] = HEALTH_FIELDS  # it took a job, so it is well
-    frees_a_place = counts.get(("inflight", before.provider or ""), 0) < 0
+    if isinstance(event, Accepted) and after.account_label and after.state is State.RUNNING:
+        forgotten[after.account_label] = HEALTH_FIELDS  # it took a job, so it is well
+    frees_a_place = counts.get(("inflight", before.account_label or ""), 0) < 0
     is_due = after.due_at is not None and after.due_at <= now
     return Change(
         due=(lane, after.due_at) if lane and after.due_at is not None else None,
@@ -160,7 +160,7 @@ def retired(job: Job) -> Change:
 
 def index_of(job: Job) -> Index:
     """The one index in which a job is listed."""
-    return Index(job.tenant, job.state, job.provider)
+    return Index(job.tenant, job.state, job.account_label)
 
 
 def _index(before: Job, after: Job) -> tuple[Index | None, Index | None]:

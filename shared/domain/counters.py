@@ -9,12 +9,14 @@ from functools import lru_cache
 from itertools import takewhile
 from operator import attrgetter
 
-from rushes.shared.domain import batch, bills, money
+from rushes.shared.domain import accounts, batch, bills, money
 from rushes.shared.domain.job import Attempt, AttemptStatus, CostSource, Job, State
 
 HOLDS_A_PLACE = frozenset({State.SUBMITTING, State.UNCONFIRMED, State.RUNNING})
 
 DIFFERS = "differs."
+# What an account spent of a gateway's `actual`; the rest is the default account's.
+SPENT = "spent:"
 DAY_MS = 86_400_000
 EPOCH = date(1970, 1, 1).toordinal()
 
@@ -48,7 +50,7 @@ def _day(number: int) -> str:
 def entries(job: Job) -> Counter[Line]:
     """What the job counts for.
 
-    (inflight, gateway), (tenant_inflight, tenant), (held, day, tenant), (usage, day, tenant, gateway, what),
+    (inflight, account), (tenant_inflight, tenant), (held, day, tenant), (usage, day, tenant, gateway, what),
     (batch, id, what).
     """
     lines: dict[Line, int] = {}
@@ -58,8 +60,8 @@ def entries(job: Job) -> Counter[Line]:
 
 def _add(lines: dict[Line, int], job: Job, sign: int, settled: int = 0) -> None:
     """Add a job, or take it away; the attempts before `settled` count for nothing."""
-    if job.state in HOLDS_A_PLACE and job.provider and not job.current.let_go:
-        places: tuple[Line, ...] = (("inflight", job.provider), ("tenant_inflight", job.tenant))
+    if job.state in HOLDS_A_PLACE and job.account_label and not job.current.let_go:
+        places: tuple[Line, ...] = (("inflight", job.account_label), ("tenant_inflight", job.tenant))
         for line in places:
             lines[line] = lines.get(line, 0) + sign
     if job.batch_id:
@@ -78,6 +80,9 @@ def _attempt(job: Job, attempt: Attempt) -> dict[Line, int]:
         for what, count in usage(attempt).items():
             lines["usage", day, job.tenant, attempt.provider, what] = count
         lines["usage", day, job.tenant, attempt.provider, "wasted"] = batch.wasted(job, attempt)
+        if attempt.account != accounts.DEFAULT:
+            spent = f"{SPENT}{attempt.account}"
+            lines["usage", day, job.tenant, attempt.provider, spent] = money.units(attempt.cost_usd)
         for what, count in differences(job, attempt).items():
             lines["usage", day, job.tenant, attempt.provider, what] = count
     if job.batch_id:
@@ -121,6 +126,13 @@ def differences_by_kind(counts: Mapping[str, int]) -> dict[bills.Kind, dict[str,
     return {kind: sums for kind, sums in sorted(kinds.items()) if sums.get("jobs")}
 
 
+def spent_by_account(gateway: str, counts: Mapping[str, int]) -> dict[str, int]:
+    """Account (accounts.label) → units spent, of the usage of one gateway."""
+    named = {name.removeprefix(SPENT): count for name, count in counts.items() if name.startswith(SPENT)}
+    default = counts.get("actual", 0) - sum(named.values())
+    return {accounts.label(gateway, name): count for name, count in {**named, accounts.DEFAULT: default}.items()}
+
+
 def by_gateway(counters: Mapping[str, str], tenant: str | None) -> dict[tuple[str, str], Counter[str]]:
     """A day's counters by tenant and gateway; of one tenant, or of all."""
     totals: defaultdict[tuple[str, str], Counter[str]] = defaultdict(Counter)
@@ -144,7 +156,7 @@ def difference(old: Job | None, new: Job | None) -> dict[Line, int]:
 
 # All that an attempt counts by: a poll that only was one more changes none of it.
 COUNTED = attrgetter(
-    *("submitted_at", "provider", "status", "adopted", "estimated_usd", "made_s"),
+    *("submitted_at", "provider", "account", "status", "adopted", "estimated_usd", "made_s"),
     *("cost_usd", "cost_source", "reserved_usd"),
 )
 

@@ -104,6 +104,8 @@ class Refused(Event):
     reason: Reason
     message: str
     retry_after_s: float | None = None
+    other_account: bool = False
+    """Whether the gateway has another account of ours that may take it."""
 
 
 @dataclass(frozen=True, slots=True)

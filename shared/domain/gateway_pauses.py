@@ -18,7 +18,7 @@ OPERATOR = "operator"
 # Who has to do something about a pause, by why it is.
 ADVICE: dict[str, str] = {
     OPERATOR: "Nothing new goes there until somebody resumes it.",
-    Reason.KEY.value: "Check {name}_API_KEY and restart; it is tried again by itself.",
+    Reason.KEY.value: "Check {key} and restart; it is tried again by itself.",
     Reason.BALANCE.value: "Top it up; it is tried again by itself.",
     Reason.MOVED.value: "It answers submits with a redirect: set {name}_BASE_URL to where it leads and restart.",
     Reason.RATE.value: "Nothing to do: it goes on by itself.",
@@ -26,9 +26,10 @@ ADVICE: dict[str, str] = {
 }
 
 
-def advice(gateway: str, why: str) -> str:
-    """What to do about a pause of this gateway."""
-    return ADVICE.get(why, "It is tried again by itself.").format(name=gateway.upper())
+def advice(gateway: str, why: str, key_name: str = "") -> str:
+    """What to do about a pause of this gateway; `key_name` is the setting that holds its keys."""
+    name = gateway.upper()
+    return ADVICE.get(why, "It is tried again by itself.").format(name=name, key=key_name or f"{name}_API_KEY")
 
 
 def pause_s(reason: Reason, strikes: int, retry_after_s: float | None = None) -> float:

@@ -12,6 +12,7 @@ from decimal import Decimal
 from enum import StrEnum
 from typing import Any
 
+from rushes.shared.domain import accounts
 from rushes.shared.domain.frozen import replace
 
 
@@ -85,7 +86,8 @@ class Link:
 class Attempt:
     """One submit of a job to one gateway.
 
-    Gateway, address and the name of the key are frozen here, so that a changed setting never asks the wrong host.
+    Gateway, address, account and the name of the key are frozen here, so that a changed setting never asks the wrong
+    host, or with another account's key.
     """
 
     number: int
@@ -118,10 +120,16 @@ class Attempt:
     link: Link | None = None
     bad_downloads: int = 0  # of its clip, that were no whole clip
     error: Error | None = None
+    account: str = accounts.DEFAULT
+    """The account that submitted it; a record without it is of a time when a gateway had one key."""
 
     @property
     def last_sent_at(self) -> int:
         return max(self.submitted_at, self.resent_at)
+
+    @property
+    def account_label(self) -> str:
+        return accounts.label(self.provider, self.account)
 
     @property
     def paid(self) -> bool:
@@ -250,6 +258,11 @@ class Job:
     def provider(self) -> str | None:
         """The gateway that has, or last had, the job."""
         return self.attempts[-1].provider if self.attempts else None
+
+    @property
+    def account_label(self) -> str | None:
+        """The account that has, or last had, the job, as the ledger calls it."""
+        return self.attempts[-1].account_label if self.attempts else None
 
     @property
     def callback_url(self) -> str | None:

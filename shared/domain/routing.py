@@ -36,6 +36,10 @@ HOPELESS = frozenset({Reason.INPUT, Reason.POLICY})
 PATIENT = frozenset({Reason.BALANCE, Reason.KEY, Reason.MOVED, Reason.DOWN, Reason.RATE})
 
 
+# What an account is refused for, and another account of the same gateway need not be.
+OF_ACCOUNT = frozenset({Reason.BALANCE, Reason.KEY, Reason.RATE})
+
+
 def after_refusal(job: Job, reason: Reason, patient: bool = True) -> Move:
     """The move after a submit that was surely not accepted; who is not `patient` waits for no gateway's rate."""
     if reason in HOPELESS:

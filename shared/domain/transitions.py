@@ -87,7 +87,7 @@ ENDS = (State.COMPLETED, State.FAILED, State.CANCELED)
 MOVES: dict[type[Event], dict[State, Move]] = {
     events.Measured: {Q: queued.measure},
     events.Begun: {Q: queued.begin_submit},
-    events.Deferred: {Q: queued.defer, U: queued.defer, R: queued.defer},
+    events.Deferred: {Q: queued.defer, U: queued.defer, R: queued.defer, A: queued.defer},
     events.Rerouted: {Q: queued.reroute},
     events.Parked: {Q: queued.park},
     events.Barred: {Q: queued.reject},

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import Any
 
+from rushes.shared.gateway_settings import GatewaySettings
 from rushes.shared.providers import PROVIDERS
 from rushes.shared.providers.prices import Price, PriceTable
 from rushes.shared.tenants import Tenant
@@ -43,7 +44,7 @@ def gateway_estimates(
     tenant: Tenant = ANYBODY,
 ) -> list[Estimate]:
     """An estimate of every enabled gateway. The able ones come first, in the order in which they would be tried."""
-    estimates = [_estimate(name, request, prices, duration_s, tenant) for name in enabled]
+    estimates = [_estimate(name, request, prices, duration_s, tenant, gateway) for name, gateway in enabled.items()]
     ranked = sorted(estimates, key=lambda estimate: _rank(estimate, request, prices))
     return sorted(ranked, key=lambda estimate: not estimate.able)
 
@@ -55,7 +56,7 @@ def with_known_price(estimates: Iterable[Estimate]) -> list[Estimate]:
 
 
 def _estimate(
-    name: str, request: Mapping[str, Any], prices: PriceTable, duration_s: Decimal | None, tenant: Tenant
+    name: str, request: Mapping[str, Any], prices: PriceTable, duration_s: Decimal | None, tenant: Tenant, gateway: Any
 ) -> Estimate:
     provider = PROVIDERS[name]
     estimated_usd = prices.estimate(provider, request, duration_s)
@@ -63,6 +64,7 @@ def _estimate(
     why_not = (
         tenant.why_not(name)
         or _why_not_requested(name, request)
+        or _why_drained(gateway)
         or provider.why_not(request)
         or _why_too_expensive(request, estimated_usd, assumed_usd)
     )
@@ -91,6 +93,12 @@ def _why_not_requested(name: str, request: Mapping[str, Any]) -> str | None:
     if preference == "auto" or name == preference or (isinstance(preference, list) and name in preference):
         return None
     return "not among the gateways asked for"
+
+
+def _why_drained(gateway: Any) -> str | None:
+    if isinstance(gateway, GatewaySettings) and not gateway.open_accounts:
+        return "takes no new jobs: each of its accounts is to go (drain)"
+    return None
 
 
 def _why_too_expensive(

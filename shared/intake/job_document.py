@@ -51,6 +51,7 @@ def _attempt(attempt: Attempt) -> dict[str, Any]:
         "submitted_at": moment(attempt.submitted_at),
         "ended_at": moment(attempt.ended_at),
         "heard_by": attempt.heard_by,
+        "account": attempt.account,
         "estimated_cost_usd": money.text(attempt.estimated_usd),
         "cost_usd": money.text(attempt.cost_usd),
         "cost_source": attempt.cost_source.value if attempt.cost_source else None,

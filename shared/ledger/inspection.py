@@ -62,9 +62,12 @@ class Inspection:
                 return
 
     def in_flight(self, gateways: Sequence[str]) -> dict[str, int]:
-        """By how much the counters of jobs in flight are off, from the indexes; of gateways where that can be told."""
-        off = self._off(keys.IN_FLIGHT, _gateway, lambda job: job.provider or "")
-        return {name: off.get(name, 0) for name in gateways} if off is not None else {}
+        """By how much the counters of jobs in flight are off, from the indexes; of each account where that can be told.
+
+        Of these gateways, and of every other account (accounts.label) that has a counter or a job.
+        """
+        off = self._off(keys.IN_FLIGHT, _account, lambda job: job.account_label or "")
+        return {**dict.fromkeys(gateways, 0), **off} if off is not None else {}
 
     def tenants_in_flight(self) -> dict[str, int]:
         """The same of every tenant, where that can be told."""
@@ -85,9 +88,9 @@ class Inspection:
         standing.subtract(part_of(job) for job in jobs if job and job.attempts and job.current.let_go)
         return {name: int(counters.get(name, 0)) - standing[name] for name in {*counters, *standing}}
 
-    def set_right(self, gateway: str, off_by: int) -> None:
-        """Correct the counter of a gateway's jobs in flight."""
-        self._store.increase(keys.IN_FLIGHT, {gateway: -off_by})
+    def set_right(self, account: str, off_by: int) -> None:
+        """Correct the counter of an account's jobs in flight."""
+        self._store.increase(keys.IN_FLIGHT, {account: -off_by})
 
     def set_tenant_right(self, tenant: str, off_by: int) -> None:
         """Correct the counter of a tenant's jobs in flight."""
@@ -120,7 +123,7 @@ def _state(index: str) -> State:
     return State(index.rsplit(":", 2)[1])
 
 
-def _gateway(index: str) -> str:
+def _account(index: str) -> str:
     return index.rpartition(":")[2]
 
 

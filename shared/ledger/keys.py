@@ -24,20 +24,21 @@
 | `{rushes}:tenants:digest` | hash | `digest` of all these |
 | `{rushes}:leased:{lane}` | zset | job id → when the lease on it ends, ms |
 | `{rushes}:start_before` | zset | job id in line → from when on it ends there (domain/start_deadline.py), ms |
-| `{rushes}:index:{tenant}:{state}:{gateway}` | zset, all scores 0 | job ids, which sort by creation |
+| `{rushes}:index:{tenant}:{state}:{account}` | zset, all scores 0 | job ids, which sort by creation |
 | `{rushes}:indexes` | set | the names of the indexes that were ever used |
 | `{rushes}:label:{bucket}` | zset, all scores 0 | ids of jobs that have a label (domain/labels.py) of this bucket |
 | `{rushes}:idem:{tenant}:{digest}` | string, 7 days | job id and digest of the body |
-| `{rushes}:inflight` | hash | gateway → jobs that it has |
+| `{rushes}:inflight` | hash | account → jobs that it has |
 | `{rushes}:inflight:tenants` | hash | tenant → jobs of it that gateways have |
-| `{rushes}:window:{gateway}` | zset | submits of the last minute |
-| `{rushes}:gateway:{gateway}` | hash | `paused_until`, `why`, `strikes`; an operator: `stopped_until`, `stopped_why`; |
+| `{rushes}:window:{account}` | zset | submits of the last minute |
+| `{rushes}:gateway:{account}` | hash | `paused_until`, `why`, `strikes`, `trial_until` (domain/accounts.py) |
+| `{rushes}:gateway:{gateway}` | hash | by an operator `stopped_until`, `stopped_why`; |
 | | | `silent`: how many ends in a row came without their callback |
 | `{rushes}:times:{gateway}` | hash | `model|mode|length|bucket` → how many jobs took so long (domain/timing.py) |
 | `{rushes}:bills:{gateway}` | hash | `model|mode|sound|weight`, `…|ratio`: how many bills, and the sum of what each |
 | | | was in estimates, both 10^-6 (domain/bills.py) |
-| `{rushes}:balance:{gateway}` | hash | `usd` (`unlimited`, `7 units`), `at`, `asked_at`, ms, its `problem`; `tried` |
-| `{rushes}:balance:{gateway}:{asked_at}` | string, 1 min | somebody asks for the balance that follows this one |
+| `{rushes}:balance:{account}` | hash | `usd` (`unlimited`, `7 units`), `at`, `asked_at`, ms, its `problem`; `tried` |
+| `{rushes}:balance:{account}:{asked_at}` | string, 1 min | somebody asks for the balance that follows this one |
 | `{rushes}:workers` | hash | worker → when it last showed itself, ms |
 | `{rushes}:drift` | hash | `gateway|word` → how often this status word came, which no document knows |
 | `{rushes}:quarantine` | hash | id → a callback that named another task (quarantine.py), as JSON |
@@ -58,6 +59,8 @@
 
 All begin with one hash tag, so that a cluster keeps them in one slot. A program touches only names that it is given
 as keys, save the lines of tenants, whose names begin with one that it is given.
+
+An account is named `apimart/b`; the one of a gateway's single key, `default`, by the gateway's name alone.
 
 A lane is `submit:{gateway}`, `parked:{gateway}` (waits for a pause to end), `poll:{gateway}`, `archive`, `notify`,
 `erase` or `retire`; or `expire`, where jobs are only leased; `bulk` is the lane of bulk actions. An unfinished job
@@ -159,7 +162,7 @@ def index(job: Job) -> str:
 
 
 def index_name(index: Index) -> str:
-    return f"{ROOT}:index:{index.tenant}:{index.state.value}:{index.gateway or '-'}"
+    return f"{ROOT}:index:{index.tenant}:{index.state.value}:{index.account or '-'}"
 
 
 def tenant_of_index(name: str) -> str:

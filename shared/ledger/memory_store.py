@@ -107,6 +107,14 @@ class MemoryStore(MemoryTables):
         until = max(int(self.hashes[key].get(name, "0")) for name in ("paused_until", "stopped_until"))
         return str(until) if until > now else None
 
+    def _stop_gate(self, key: str, now: int) -> str | None:
+        until = self.hashes[key].get("stopped_until", "0")
+        return until if int(until) > now else None
+
+    def _trial_gate(self, key: str, now: int) -> str | None:
+        strikes, trial = (int(self.hashes[key].get(name, "0")) for name in ("strikes", "trial_until"))
+        return str(trial) if strikes > 0 and trial > now else None
+
     def _window_gate(self, key: str, limit: int, since: int) -> str | None:
         self._drop_before(key, since)
         if len(self.zsets[key]) < limit:
@@ -127,7 +135,7 @@ class MemoryStore(MemoryTables):
         for lane in lanes:
             ids, room, opens = self._claim(lane, now, lease, window_ms, soonest, terms)
             claimed += [(lane.lane, job_id) for job_id in ids]
-            left.append((lane, 0 if self._paused_until(lane.gateway) > now else room, opens))
+            left.append((lane, 0 if self._paused_until(lane) > now else room, opens))
         for lane, room, opens in left:
             claimed += [(lane.lane, job_id) for job_id in self._stand_in(lane, room, opens, now, lease, soonest, terms)]
         return (int(min(soonest)) if soonest else None), claimed
@@ -146,7 +154,7 @@ class MemoryStore(MemoryTables):
         leased = self.zsets[keys.leased(lane.lane)]
         claimed = self._ripe(leased, now)[: lane.room]
         leased.update(dict.fromkeys(claimed, float(lease)))
-        if lane.gateway and self._paused_until(lane.gateway) <= now:
+        if lane.gateway and self._paused_until(lane) <= now:
             memory_lines.unpark(self, lane.gateway, now)
         room, opens = self._allowance(lane, now, window_ms, len(leased))
         taken = self._ripe(due, now)[: max(room, 0)]
@@ -220,25 +228,39 @@ class MemoryStore(MemoryTables):
     def unpark(self, gateway: str) -> None:
         memory_lines.unpark_lines(self, gateway)
 
-    def _paused_until(self, gateway: str) -> int:
-        health = self.hashes[keys.gateway(gateway)]
-        return max(int(health.get("paused_until", 0)), int(health.get("stopped_until", 0)))
+    def _paused_until(self, lane: LaneRoom) -> int:
+        if not lane.gateway:
+            return 0
+        paused = [int(self.hashes[keys.gateway(name)].get("paused_until", 0)) for name in lane.labels]
+        return max(min(paused, default=0), int(self.hashes[keys.gateway(lane.gateway)].get("stopped_until", 0)))
 
     def _allowance(self, lane: LaneRoom, now: int, window_ms: int, out: int) -> tuple[int, float | None]:
         room = lane.room - out
         if not lane.gateway:
             return room, None
-        health = self.hashes[keys.gateway(lane.gateway)]
-        if self._paused_until(lane.gateway) > now:
+        if self._paused_until(lane) > now:
             return min(room, 50), None
-        window = keys.window(lane.gateway)
+        found = [self._room_of(lane, name, now, window_ms) for name in lane.labels]
+        free = min(sum(max(given, 0) for _, given, _, _ in found), sum(more for more, _, _, _ in found) - out)
+        open_ = [on_trial for _, _, on_trial, opens in found if opens is None]
+        if all(open_):  # one job each shows whether they are well again
+            free = min(free, len(open_) - out)
+        return min(room, free), min((opens for *_, opens in found if opens is not None), default=None)
+
+    def _room_of(self, lane: LaneRoom, name: str, now: int, window_ms: int) -> tuple[int, int, bool, float | None]:
+        """As `room_of` in claim.lua."""
+        health, window = self.hashes[keys.gateway(name)], keys.window(name)
+        paused, strikes, trial = (int(health.get(field, 0)) for field in ("paused_until", "strikes", "trial_until"))
+        if paused > now:
+            return 0, 0, strikes > 0, paused
         self._drop_before(window, now - window_ms)
         left = lane.submits_per_minute - len(self.zsets[window])
         if left <= 0:
-            return 0, min(self.zsets[window].values(), default=now) + window_ms + 1
-        busy = int(self.hashes[keys.IN_FLIGHT].get(lane.gateway, "0"))
-        free = min(room, left, lane.max_in_flight - busy - out)
-        return (min(free, 1 - out) if int(health.get("strikes", 0)) > 0 else free), None
+            return 0, 0, strikes > 0, min(self.zsets[window].values(), default=now) + window_ms + 1
+        places = lane.max_in_flight - int(self.hashes[keys.IN_FLIGHT].get(name, "0"))
+        if strikes == 0:
+            return places, min(left, places), False, None
+        return (0, 0, True, trial) if trial > now else (places, min(1, left, places), True, None)
 
     def open_tickets(self, openings: Sequence[LeaseRequest], operation: str) -> list[str | None]:
         return [self._open(opening, operation) for opening in openings]
@@ -368,5 +390,7 @@ GATES: dict[str, Callable[..., str | None]] = {
     "lease": MemoryStore._lease_gate,
     "whole": MemoryStore._whole_gate,
     "pause": MemoryStore._pause_gate,
+    "stop": MemoryStore._stop_gate,
+    "trial": MemoryStore._trial_gate,
     "window": MemoryStore._window_gate,
 }

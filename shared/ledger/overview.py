@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 
 from rushes.shared.domain import ids, schedule
+from rushes.shared.domain.accounts import of_label
 from rushes.shared.domain.job import Job, State
 from rushes.shared.ledger import keys, record
 from rushes.shared.ledger.store import Store
@@ -17,6 +19,7 @@ LINES = 5
 FOUND_AT_ONCE = 32
 BEHIND_ALL = "~"
 """Sorts behind every letter of an id."""
+AT_AN_ACCOUNT = {State.SUBMITTING, State.UNCONFIRMED, State.RUNNING, State.ARCHIVING}
 
 
 class Overview:
@@ -60,6 +63,14 @@ class Overview:
         for name, size in zip(names, self._store.sizes(names), strict=True):
             totals[State(name.rsplit(":", 2)[1])] += size
         return totals
+
+    def jobs_by_account(self) -> dict[str, int]:
+        """Account (accounts.label) → how many jobs it has that have not ended: those that it must be asked about."""
+        names = [name for name in self._store.index_names() if _matches(name, None, AT_AN_ACCOUNT, None)]
+        jobs: Counter[str] = Counter()
+        for name, size in zip(names, self._store.sizes(names), strict=True):
+            jobs[name.rpartition(":")[2]] += size
+        return {account: count for account, count in jobs.items() if count}
 
     def waiting_since(self, lanes: Sequence[str], now: int) -> dict[str, int]:
         """Lane → since when (ms) the job that waits longest there could have been handed out; of the first in line."""
@@ -119,9 +130,9 @@ def _earliest(lanes: Sequence[str], moments: Sequence[Sequence[int]]) -> dict[st
 
 
 def _matches(name: str, tenant: str | None, states: set[State], provider: str | None) -> bool:
-    head, state, gateway = name.rsplit(":", 2)
+    head, state, account = name.rsplit(":", 2)
     return (
         (tenant is None or head == f"{keys.ROOT}:index:{tenant}")
         and (not states or State(state) in states)
-        and (provider is None or gateway == provider)
+        and (provider is None or of_label(account)[0] == provider)
     )

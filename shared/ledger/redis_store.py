@@ -57,6 +57,13 @@ def _arguments(commit: Commit) -> tuple[list[str], list[Any]]:
     return names, [commit.version, commit.operation, body, gates, commands, int(commit.wakes)]
 
 
+def _room(lane: LaneRoom) -> list[Any]:
+    """A lane as the program claim.lua reads it."""
+    accounts = lane.labels if lane.gateway else []
+    expires = lane.lane == start_deadline.LANE
+    return [lane.room, lane.gateway, lane.max_in_flight, lane.submits_per_minute, expires, accounts]
+
+
 def _verdict(kind: bytes, *details: bytes) -> Verdict:
     if kind == b"conflict":
         return Verdict("conflict", unpack(details[0]))
@@ -153,13 +160,11 @@ class RedisStore:
             names += [keys.START_BEFORE if expires else keys.due(lane.lane), keys.leased(lane.lane)]
             if gateway:
                 parked = keys.due(f"parked:{gateway}")
-                names += [keys.gateway(gateway), keys.window(gateway), parked, keys.standby(gateway)]
+                names += [keys.gateway(gateway), parked, keys.standby(gateway)]
                 names += [keys.later("parked", gateway), keys.charged(gateway)]
                 names += [*keys.line_sets("submit", gateway), *keys.line_sets("standby", gateway)]
-        rooms = [
-            [lane.room, lane.gateway, lane.max_in_flight, lane.submits_per_minute, lane.lane == start_deadline.LANE]
-            for lane in lanes
-        ]
+                names += [name for label in lane.labels for name in (keys.gateway(label), keys.window(label))]
+        rooms = [_room(lane) for lane in lanes]
         # Not sent again when its answer is lost: what it leased is offered again when the leases run out.
         soonest, *pairs = self.run(
             "claim", names, [now, lease, window_ms, compact(rooms), fair_shares.UNPRICED], again=0

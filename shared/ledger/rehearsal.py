@@ -30,8 +30,8 @@ def _programs(name: Callable[[str], str]) -> list[Program]:
     """Each program, its keys and its arguments, in an order in which each finds what it works on."""
     record, due, leased, index, hashed = (name(word) for word in ("record", "due", "leased", "index", "hash"))
     bell = name("bell")
-    lane = [due, leased, hashed, name("window"), name("parked"), name("standby"), name("parked_lines"), name("charged")]
-    sets = [name(f"{word}{kind}") for kind in ("", "_standby") for word in keys.LINE_SETS]
+    lane = [due, leased, hashed, name("parked"), name("standby"), name("parked_lines"), name("charged")]
+    sets = [name(f"{word}{kind}") for kind in ("", "_standby") for word in keys.LINE_SETS] + [hashed, name("window")]
     accounts = [name(word) for word in ("queued", "tenants", "tenants_in_flight")]
     added = [["ZADD", 3, NOW, ID], ["ZADD", 4, 0, ID], ["SADD", 5, "index"], ["HINCRBY", 6, "count", 200]]
     added.append(["ZADD", 7, NOW, "line"])
@@ -40,6 +40,8 @@ def _programs(name: Callable[[str], str]) -> list[Program]:
         ["lease", 2, ID, 3_000],
         ["whole", 4],
         ["pause", 3, NOW],
+        ["stop", 3, NOW],
+        ["trial", 3, NOW],
         ["window", 5, 9, 0],
         ["count", 3, "count", 1, 999],
     ]
@@ -57,7 +59,11 @@ def _programs(name: Callable[[str], str]) -> list[Program]:
             [RECORD, ID, 60, compact([["HINCRBY", 4, "open", 0]]), 0, RECORD],
         ),
         ("unpark", [due, name("parked"), name("parked_lines"), name("later")], [1]),
-        ("claim", [hashed, bell, *accounts, *lane, *sets], [NOW, LEASE, 60_000, compact([[9, ID, 9, 9]]), 1]),
+        (
+            "claim",
+            [hashed, bell, *accounts, *lane, *sets],
+            [NOW, LEASE, 60_000, compact([[9, ID, 9, 9, False, [ID]]]), 1],
+        ),
         ("open_tickets", [leased, record], ["open", ID, LEASE, "2500"]),
         ("renew", [leased], [ID, "2500", "3000"]),
         ("nudge", [record, due, leased, bell], [ID, f"{NOW}:1:task", NOW]),

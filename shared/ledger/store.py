@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from rushes.shared.domain.accounts import DEFAULT, label
 from rushes.shared.domain.events import Event
 from rushes.shared.domain.job import Job
 
@@ -53,6 +54,12 @@ class LaneRoom:
     gateway: str = ""
     max_in_flight: int = 0
     submits_per_minute: int = 0
+    accounts: tuple[str, ...] = (DEFAULT,)
+    """Those that take submits; the caps are of each."""
+
+    @property
+    def labels(self) -> list[str]:
+        return [label(self.gateway, account) for account in self.accounts]
 
 
 @dataclass(frozen=True, slots=True)

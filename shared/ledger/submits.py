@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from rushes.shared.domain import batch, counters, schedule
+from rushes.shared.domain.accounts import DEFAULT, label
 from rushes.shared.domain.events import Event
 from rushes.shared.domain.job import Job
 from rushes.shared.ledger import keys
@@ -13,6 +14,8 @@ from rushes.shared.ledger.gateway_health import WINDOW_MS
 from rushes.shared.ledger.store import Writes
 from rushes.shared.ledger.tickets import Ticket
 
+# Caps of one account: another account of the gateway may have room.
+ACCOUNT_CAPS = frozenset({"pause", "window", "inflight", "trial"})
 # A submit that met a ledger not known to be whole is tried again after this long.
 WHOLE_S = 2
 
@@ -34,6 +37,13 @@ class Caps:
     """Most of the tenant's jobs that gateways may have."""
     batch_budget: int | None = None
     """Most that the job's batch may hold and spend, 10^-8 USD."""
+    account: str = DEFAULT
+    has_others: bool = False
+    """Whether the gateway has several accounts: then one that refused of late gets one call at a time (`trial`)."""
+
+    @property
+    def label(self) -> str:
+        return label(self.gateway, self.account)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +60,7 @@ class Submit:
 class CapReached(Exception):
     """`cap` is in the way, and `until` (ms) is when to try again.
 
-    One of `pause`, `window`, `inflight`, `tenant`, `budget`, `month`, `whole`, `deadline`; `batch` for the budget of
+    One of ACCOUNT_CAPS, `stop`, `tenant`, `budget`, `month`, `whole`, `deadline`; `batch` for the budget of
     the job's batch, `stopped` for a batch of which nothing more is to be submitted.
     """
 
@@ -65,10 +75,14 @@ def gates(writes: Writes, submit: Submit, now: int) -> list[Sequence[object]]:
     conditions: list[Sequence[object]] = [
         ["lease", writes.number(keys.leased(ticket.lane)), job.id, ticket.lease],
         ["whole", writes.number(keys.MARK)],
-        ["pause", writes.number(keys.gateway(caps.gateway)), now],
-        ["inflight", writes.number(keys.IN_FLIGHT), caps.gateway, 1, caps.max_in_flight],
-        ["window", writes.number(keys.window(caps.gateway)), caps.submits_per_minute, now - WINDOW_MS],
+        ["pause", writes.number(keys.gateway(caps.label)), now],
+        ["inflight", writes.number(keys.IN_FLIGHT), caps.label, 1, caps.max_in_flight],
+        ["window", writes.number(keys.window(caps.label)), caps.submits_per_minute, now - WINDOW_MS],
     ]
+    if caps.account != DEFAULT:  # the default account is kept where the operator's pause of the gateway is
+        conditions.append(["stop", writes.number(keys.gateway(caps.gateway)), now])
+    if caps.has_others:
+        conditions.append(["trial", writes.number(keys.gateway(caps.label)), now])
     if caps.budget is not None:
         day = writes.number(keys.committed(counters.day_of(now)))
         conditions.append(["budget", day, job.tenant, caps.price, caps.budget])
@@ -88,7 +102,7 @@ def gates(writes: Writes, submit: Submit, now: int) -> list[Sequence[object]]:
 
 def opens_at(cap: str, value: str, now: int) -> int:
     """When a gate that was shut may be tried again (ms); `value` is what the gate said."""
-    if cap == "pause":
+    if cap in ("pause", "stop", "trial"):
         return int(value)
     if cap == "whole":
         return schedule.after(now, WHOLE_S)

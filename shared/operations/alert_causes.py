@@ -7,12 +7,12 @@ from decimal import Decimal
 
 from rushes.shared.domain import balances as balance_rules
 from rushes.shared.domain import bills, counters, gateway_pauses, money, schedule
+from rushes.shared.domain.accounts import DEFAULT, of_label
 from rushes.shared.domain.alerts import CRITICAL, INFO, WARNING, Alert
 from rushes.shared.domain.events import Reason
 from rushes.shared.domain.job import State
 from rushes.shared.intake import catalog
-from rushes.shared.operations import balances, overdue
-from rushes.shared.providers import PROVIDERS
+from rushes.shared.operations import accounts, balances, overdue
 from rushes.shared.services import Services
 
 GATEWAYS, SPEND = "/gateways", "/spend"
@@ -53,24 +53,25 @@ def _budget(tenant: str, period: str, limit_usd: Decimal | None, units: Sequence
 
 
 def pauses(services: Services, now: int) -> Iterator[Alert]:
-    for name in services.settings.gateways:
-        health = services.ledger.gateways.health(name)
-        if int(health.get("paused_until", 0)) <= now:
+    for name, gateway in services.settings.gateways.items():
+        pause = services.ledger.gateways.pause_of(name, gateway.open_names)
+        if pause.until <= now:
             continue
-        why = health.get("why", "")
+        why = pause.why or ""
         severity = INFO if why == gateway_pauses.OPERATOR else CRITICAL if why in NEEDS_OPERATOR else WARNING
         after_s = 0 if why in NEEDS_OPERATOR else PAUSE_LASTS_S
-        text = f"{name} gets no new jobs: {why}. {gateway_pauses.advice(name, why)}"
+        text = f"{name} gets no new jobs: {why}. {gateway_pauses.advice(name, why, gateway.key_name)}"
         yield Alert("gateway_paused", severity, text, why, gateway=name, detail=why, path=GATEWAYS, after_s=after_s)
 
 
 def missing_accounts(services: Services, now: int) -> Iterator[Alert]:
-    """Gateways that have jobs of ours, and whose key is in the settings no more."""
-    for name in PROVIDERS.keys() - services.settings.gateways.keys():
-        jobs = services.ledger.gateways.in_flight(name)
-        if jobs > 0:
-            text = f"{name} has {jobs} jobs of ours, and its key is not in the settings. They wait for it."
-            yield Alert("account_missing", CRITICAL, text, str(jobs), gateway=name, path=GATEWAYS)
+    """Accounts that have jobs of ours, and whose key is in the settings no more."""
+    for each in accounts.missing_accounts(services.ledger, services.settings.gateways):
+        jobs = "1 job of ours" if each.jobs == 1 else f"{each.jobs} jobs of ours"
+        name = f"Account {each.account} of {each.gateway}"
+        text = f"{name} has {jobs}, and its key is not in the settings. They wait for it."
+        value, detail = str(each.jobs), each.account
+        yield Alert("account_missing", CRITICAL, text, value, gateway=each.gateway, detail=detail, path=GATEWAYS)
 
 
 def low_balances(services: Services, now: int) -> Iterator[Alert]:
@@ -83,8 +84,10 @@ def low_balances(services: Services, now: int) -> Iterator[Alert]:
             )
             value = "0" if is_empty else f"{days:g}"
             text = f"The balance at {name} {lasts}. Top it up."
-            limit = str(balance_rules.LOW_DAYS)
-            yield Alert("balance_low", CRITICAL if is_empty else WARNING, text, value, limit, name, path=GATEWAYS)
+            limit, severity = str(balance_rules.LOW_DAYS), CRITICAL if is_empty else WARNING
+            gateway, account = of_label(name)
+            detail = "" if account == DEFAULT else account
+            yield Alert("balance_low", severity, text, value, limit, gateway, detail=detail, path=GATEWAYS)
 
 
 def drifting_costs(services: Services, now: int) -> Iterator[Alert]:

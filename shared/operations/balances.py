@@ -10,9 +10,11 @@ from decimal import Decimal
 import structlog
 
 from rushes.shared.domain import balances, counters, money
+from rushes.shared.domain.accounts import label
 from rushes.shared.domain.balances import Balance
 from rushes.shared.domain.events import Reason
 from rushes.shared.domain.http_messages import Response
+from rushes.shared.gateway_settings import Account, GatewaySettings
 from rushes.shared.http import AnswerLost, HttpClient, NotSent
 from rushes.shared.ledger.ledger import Ledger
 from rushes.shared.providers import PROVIDERS
@@ -38,23 +40,29 @@ class Standing:
 
 
 def ask_due(services: Services) -> list[str]:
-    """Ask for the balances that are due, each in one process only; the gateways that were asked.
+    """Ask for the balances that are due, each in one process only; the accounts (accounts.label) that were asked.
 
     A balance that cannot be had or read is logged and kept as a problem, and changes nothing else. Raises
     LedgerUnavailable.
     """
-    gateways = []
-    for name in services.settings.gateways:
-        access, balance_store = services.access(name), services.ledger.balances
-        now = services.now()
-        if not PROVIDERS[name].balance_requests(access, now):
-            continue
-        reading = balance_store.read(name)
-        health = services.ledger.gateways.health(name)
-        if balances.is_due(reading, health, now) and balance_store.take_lease(name, reading):
-            _keep(name, ask(PROVIDERS[name], access, services.http_client, now), services)
-            gateways.append(name)
-    return gateways
+    return [
+        label(gateway.name, account.name)
+        for gateway in services.settings.gateways.values()
+        for account in gateway.accounts
+        if _ask_if_due(gateway, account, services)
+    ]
+
+
+def _ask_if_due(gateway: GatewaySettings, account: Account, services: Services) -> bool:
+    provider, access, now = PROVIDERS[gateway.name], gateway.access(account), services.now()
+    if not provider.balance_requests(access, now):
+        return False
+    name, balance_store = label(gateway.name, account.name), services.ledger.balances
+    reading, health = balance_store.read(name), services.ledger.gateways.health(gateway.name, account.name)
+    if not balances.is_due(reading, health, now) or not balance_store.take_lease(name, reading):
+        return False
+    _keep(gateway.name, account.name, ask(provider, access, services.http_client, now), services)
+    return True
 
 
 def ask(provider: Provider, access: Access, http_client: HttpClient, now: int) -> Balance | str:
@@ -84,29 +92,29 @@ def read(provider: Provider, response: Response, access: Access) -> Balance | st
     return provider.read_balance(payload, access) or "the answer names no balance"
 
 
-def _keep(name: str, answer: Balance | str, services: Services) -> None:
-    ledger, now = services.ledger, services.now()
+def _keep(gateway: str, account: str, answer: Balance | str, services: Services) -> None:
+    ledger, now, name = services.ledger, services.now(), label(gateway, account)
     if isinstance(answer, str):
-        log.warning("balance not read", gateway=name, problem=answer)
+        log.warning("balance not read", gateway=gateway, account=account, problem=answer)
         ledger.balances.keep_problem(name, answer, now)
         return
     ledger.balances.keep(name, answer, now)
     tried = ledger.balances.read(name).tried
-    if not balances.is_paused(ledger.gateways.health(name), now):
+    if not balances.is_paused(ledger.gateways.health(gateway, account), now):
         if tried:
             ledger.balances.keep_tried(name, None)
     elif balances.is_enough(answer, tried):
         # Written before the pause ends: were it lost in between, every pause would end at once.
         ledger.balances.keep_tried(name, answer)
-        ledger.gateways.end_pause(name, Reason.BALANCE, services.settings.gateways, now)
-        log.info("balance is there again: the pause ends", gateway=name)
+        ledger.gateways.end_pause(gateway, Reason.BALANCE, services.settings.gateways, now, account)
+        log.info("balance is there again: the pause ends", gateway=gateway, account=account)
 
 
-def standings(ledger: Ledger, gateways: Mapping[str, object], now: int) -> dict[str, Standing]:
-    """What is known of each gateway's balance; of those that tell one. Raises LedgerUnavailable."""
-    spent = _spent_by_gateway(ledger, now)
+def standings(ledger: Ledger, gateways: Mapping[str, GatewaySettings], now: int) -> dict[str, Standing]:
+    """Account (accounts.label) → what is known of its balance, where one is told. Raises LedgerUnavailable."""
+    spent = _spent_by_account(ledger, now)
     found = {}
-    for name in gateways:
+    for name in [label(gateway.name, account.name) for gateway in gateways.values() for account in gateway.accounts]:
         reading = ledger.balances.read(name)
         if reading.asked_at:
             left = balances.days_left(reading.balance, money.from_units(spent[name]))
@@ -114,16 +122,28 @@ def standings(ledger: Ledger, gateways: Mapping[str, object], now: int) -> dict[
     return found
 
 
-def spent_in_a_week(ledger: Ledger, now: int, gateway: str) -> Decimal:
-    """What was spent at a gateway in the last seven UTC days, today included, US dollars."""
-    return money.from_units(_spent_by_gateway(ledger, now)[gateway])
+def first_to_end(standings: Mapping[str, Standing], gateway: GatewaySettings) -> Standing | None:
+    """Of the accounts of a gateway the balance that ends first; None where none is told."""
+    names = [label(gateway.name, account.name) for account in gateway.accounts]
+    return min((standings[name] for name in names if name in standings), key=_rank, default=None)
 
 
-def _spent_by_gateway(ledger: Ledger, now: int) -> Counter[str]:
-    """Gateway → the same, in counter units."""
+def _rank(standing: Standing) -> tuple[float, float]:
+    usd = standing.balance.usd if standing.balance else None
+    far = float("inf")
+    return far if standing.days_left is None else standing.days_left, far if usd is None else float(usd)
+
+
+def spent_in_a_week(ledger: Ledger, now: int, account: str) -> Decimal:
+    """What an account (accounts.label) spent in the last seven UTC days, today included, US dollars."""
+    return money.from_units(_spent_by_account(ledger, now)[account])
+
+
+def _spent_by_account(ledger: Ledger, now: int) -> Counter[str]:
+    """Account → the same, in counter units."""
     spent: Counter[str] = Counter()
     for days_ago in range(balances.WEEK_DAYS):
         day = counters.day_of(now - days_ago * counters.DAY_MS)
         for (_, gateway), counts in counters.by_gateway(ledger.totals.usage(day), None).items():
-            spent[gateway] += counts["actual"]
+            spent.update(counters.spent_by_account(gateway, counts))
     return spent

@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 import structlog
 
 from rushes.shared.credentials import HASHED, webhook_secret
+from rushes.shared.gateway_settings import Account
 from rushes.shared.http import certificate_bundle
 from rushes.shared.ledger import server_info
 from rushes.shared.ledger.connection import connect
@@ -102,9 +103,7 @@ def check_settings(settings: Settings) -> Iterator[Finding]:
         )
     for tenant, secrets in settings.webhook_secrets.items():
         yield from (_webhook(tenant, secret) for secret in secrets)
-    yield from (_gateway_key(name, gateway.key) for name, gateway in settings.gateways.items())
-    if not settings.gateways:
-        yield Finding("gateways", BAD, "no gateway is enabled", "set the key of a gateway, such as EVOLINK_API_KEY")
+    yield from _gateways(settings)
     if any(network.prefixlen == 0 for network in settings.egress_allow):
         yield Finding(
             "egress", BAD, "RUSHES_EGRESS_ALLOW allows every address", "list only the networks that must be reached"
@@ -175,8 +174,19 @@ def _webhook(tenant: str, secret: str) -> Finding:
     )
 
 
-def _gateway_key(gateway: str, key: str) -> Finding:
-    name, prefix = f"gateway.{gateway}", KEY_PREFIXES.get(gateway, "")
+def _gateways(settings: Settings) -> Iterator[Finding]:
+    for gateway in settings.gateways.values():
+        yield from (_gateway_key(gateway.name, account) for account in gateway.accounts)
+        if not gateway.open_accounts:
+            advice = f"unset {gateway.key_name} once its last job has ended"
+            yield Finding(f"gateway.{gateway.name}.drain", WARN, "takes no new jobs: each account is to go", advice)
+    if not settings.gateways:
+        yield Finding("gateways", BAD, "no gateway is enabled", "set the key of a gateway, such as EVOLINK_API_KEY")
+
+
+def _gateway_key(gateway: str, account: Account) -> Finding:
+    key, prefix = account.key, KEY_PREFIXES.get(gateway, "")
+    name = gateway_checks.finding_name(gateway, account.name)
     if PLACEHOLDER.search(key):
         return Finding(name, BAD, "the key is an example", f"copy the key from {gateway}'s own page")
     if len(key) < GATEWAY_KEY_CHARS or not key.startswith(prefix):
@@ -286,6 +296,7 @@ def check_gateways(settings: Settings, environ: Mapping[str, str], has_redis: bo
     ledger = Ledger(RedisStore(connect(settings.redis_url, timeout_s=2)), settings.policy) if has_redis else None
     if ledger:
         yield from gateway_checks.check_pauses(settings, ledger, wall_clock())
+        yield from gateway_checks.check_accounts(settings, ledger)
     client, authorities = http_client(environ, settings), certificate_bundle(environ, settings.ca_file)
     yield from gateway_checks.check_reach(settings, client, authorities)
     yield from gateway_checks.check_balances(settings, client, ledger, wall_clock())

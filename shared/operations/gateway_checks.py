@@ -7,19 +7,21 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 
 from rushes.shared.domain import gateway_pauses
+from rushes.shared.domain.accounts import label
 from rushes.shared.domain.balances import LOW_DAYS, Balance, days_left, duration_text
 from rushes.shared.domain.events import Reason
 from rushes.shared.domain.http_messages import Request
 from rushes.shared.domain.money import text
+from rushes.shared.gateway_settings import Account, GatewaySettings
 from rushes.shared.http import AnswerLost, Forbidden, HttpClient, NotSent
 from rushes.shared.ledger.ledger import Ledger
 from rushes.shared.ledger.store import LedgerUnavailable
 from rushes.shared.operations import balances
+from rushes.shared.operations.accounts import MissingAccount, missing_accounts
 from rushes.shared.operations.connection_diagnosis import Cause, Diagnosis, diagnose, endpoints
 from rushes.shared.operations.finding import BAD, OK, WARN, Finding
 from rushes.shared.providers import PROVIDERS
-from rushes.shared.providers.base import Access
-from rushes.shared.settings import GatewaySettings, Settings
+from rushes.shared.settings import Settings
 
 REACH_S = 5
 # What a server answers to plain HTTP on its port for TLS.
@@ -71,28 +73,49 @@ def _diagnose(gateway: GatewaySettings, authorities: str) -> Diagnosis | None:
 
 
 def check_pauses(settings: Settings, ledger: Ledger, now: int) -> Iterator[Finding]:
-    """Report the gateways that are paused, why, and what to do."""
-    for name in settings.gateways:
+    """Report the accounts that are paused, why, and what to do."""
+    for gateway, account in _accounts(settings):
         health: Mapping[str, str] = {}
         with suppress(LedgerUnavailable):
-            health = ledger.gateways.health(name)
+            health = ledger.gateways.health(gateway.name, account.name)
         if int(health.get("paused_until", 0)) > now:
             why = health.get("why", "")
             verdict = BAD if why in NEEDS_OPERATOR else WARN
-            yield Finding(f"gateway.{name}.pause", verdict, f"paused: {why}", gateway_pauses.advice(name, why))
+            advice = gateway_pauses.advice(gateway.name, why, gateway.key_name)
+            yield Finding(f"{finding_name(gateway.name, account.name)}.pause", verdict, f"paused: {why}", advice)
+
+
+def check_accounts(settings: Settings, ledger: Ledger) -> Iterator[Finding]:
+    """Report the accounts that have jobs and are in no setting."""
+    missing: list[MissingAccount] = []
+    with suppress(LedgerUnavailable):
+        missing = missing_accounts(ledger, settings.gateways)
+    for each in missing:
+        jobs = "1 job of it waits" if each.jobs == 1 else f"{each.jobs} jobs of it wait"
+        name, what = f"gateway.{each.gateway}.accounts", f"account {each.account} is in no setting: {jobs}"
+        yield Finding(name, BAD, what, each.advice)
+
+
+def _accounts(settings: Settings) -> Iterator[tuple[GatewaySettings, Account]]:
+    return ((gateway, account) for gateway in settings.gateways.values() for account in gateway.accounts)
+
+
+def finding_name(gateway: str, account: str) -> str:
+    """What the findings of an account begin with."""
+    return f"gateway.{label(gateway, account)}"
 
 
 def check_balances(settings: Settings, http_client: HttpClient, ledger: Ledger | None, now: int) -> Iterator[Finding]:
     """Ask each gateway that tells it for the balance; without a ledger nothing is known of how long it lasts."""
-    for name, gateway in settings.gateways.items():
-        access = Access(gateway.base_url, gateway.key, gateway.quota_per_usd)
-        if PROVIDERS[name].balance_requests(access, now):
-            answer = balances.ask(PROVIDERS[name], access, http_client, now)
-            yield _balance(gateway, answer, ledger, now)
+    for gateway, account in _accounts(settings):
+        provider, access = PROVIDERS[gateway.name], gateway.access(account)
+        if provider.balance_requests(access, now):
+            answer = balances.ask(provider, access, http_client, now)
+            yield _balance(label(gateway.name, account.name), answer, ledger, now)
 
 
-def _balance(gateway: GatewaySettings, answer: Balance | str, ledger: Ledger | None, now: int) -> Finding:
-    name = f"gateway.{gateway.name}.balance"
+def _balance(account: str, answer: Balance | str, ledger: Ledger | None, now: int) -> Finding:
+    name = f"gateway.{account}.balance"
     if isinstance(answer, str):
         return Finding(name, WARN, f"could not be read: {answer}", "check its key and address; jobs are not affected")
     if answer.is_unlimited:
@@ -100,12 +123,12 @@ def _balance(gateway: GatewaySettings, answer: Balance | str, ledger: Ledger | N
     if answer.units == 0:
         return Finding(name, WARN, "no package with units left", "buy one, unless the account pays in cash")
     amount = f"{text(answer.units)} units" if answer.units else f"{text(answer.usd)} USD"
-    advice = f"top it up: submits to {gateway.name} fail without money"
+    advice = f"top it up: submits to {account} fail without money"
     if answer.usd is not None and answer.usd <= 0:
         return Finding(name, BAD, amount, advice)
     left = None
     with suppress(LedgerUnavailable):
-        left = days_left(answer, balances.spent_in_a_week(ledger, now, gateway.name)) if ledger else None
+        left = days_left(answer, balances.spent_in_a_week(ledger, now, account)) if ledger else None
     if left is None:
         return Finding(name, OK, amount)
     what = f"{amount}, for {duration_text(left)} at this week's rate"

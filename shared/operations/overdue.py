@@ -11,9 +11,10 @@ The result is the longest wait of the first jobs of each lane, so it is never to
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from rushes.shared.domain import schedule
+from rushes.shared.domain.accounts import DEFAULT, AccountStanding
 from rushes.shared.ledger.ledger import Ledger
 from rushes.shared.providers import PROVIDERS
 from rushes.shared.settings import GatewaySettings
@@ -40,28 +41,32 @@ def overdue_s(ledger: Ledger, gateways: Mapping[str, GatewaySettings], now: int)
     longest_s = dict.fromkeys(KINDS, 0.0)
     for lane, since in [*due, *ledger.overview.unopened_since(LANES, now).items()]:
         kind = schedule.kind_of(lane).replace("parked", "submit")
-        waited_s = (now - max(since, _paused_until(lane, ledger))) / schedule.SECOND
+        waited_s = (now - max(since, _paused_until(lane, ledger, gateways))) / schedule.SECOND
         longest_s[kind] = max(longest_s[kind], waited_s)
     return longest_s
 
 
-def _paused_until(lane: str, ledger: Ledger) -> int:
+def _paused_until(lane: str, ledger: Ledger, gateways: Mapping[str, GatewaySettings]) -> int:
     """The end of the pause that parked jobs wait for; 0 for other lanes."""
     kind, _, name = lane.partition(":")
-    return ledger.gateways.paused_until(name) if kind == "parked" else 0
+    accounts = gateways[name].open_names if name in gateways else (DEFAULT,)
+    return ledger.gateways.pause_of(name, accounts).until if kind == "parked" else 0
 
 
 def _waits_for_gateway(lane: str, ledger: Ledger, gateways: Mapping[str, GatewaySettings], now: int) -> bool:
     """Whether a lane's jobs wait for their gateway and not for us."""
     kind, _, name = lane.partition(":")
     gateway = gateways.get(name)
-    if kind != "submit" or gateway is None or ledger.gateways.paused_until(name) > now:
-        return False  # if it is paused or not enabled, we have to move its jobs to another gateway
-    return _takes_no_more(gateway, lane, ledger, now)
+    if kind != "submit" or gateway is None or not gateway.open_accounts:
+        return False
+    standings = ledger.gateways.standings(name, gateway.open_names, now)
+    if ledger.gateways.pause_of(name, gateway.open_names, standings).until > now:
+        return False  # if it is paused or takes none, we have to move its jobs to another gateway
+    unpaused = [standing for standing in standings if standing.paused_until <= now]
+    return _takes_no_more(gateway, unpaused, ledger.overview.tickets_out(lane))
 
 
-def _takes_no_more(gateway: GatewaySettings, lane: str, ledger: Ledger, now: int) -> bool:
-    handed_out = ledger.overview.tickets_out(lane)
-    has_trial = handed_out > 0 and int(ledger.gateways.health(gateway.name).get("strikes", 0)) > 0
-    is_full = ledger.gateways.in_flight(gateway.name) + handed_out >= gateway.max_in_flight
-    return has_trial or is_full or ledger.gateways.submits_last_minute(gateway.name, now) > 0
+def _takes_no_more(gateway: GatewaySettings, standings: Sequence[AccountStanding], handed_out: int) -> bool:
+    has_trial = handed_out > 0 and all(standing.strikes > 0 for standing in standings)
+    places = sum(gateway.max_in_flight - standing.in_flight for standing in standings)
+    return has_trial or handed_out >= places or any(standing.submits > 0 for standing in standings)

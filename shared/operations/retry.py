@@ -16,7 +16,7 @@ from rushes.shared.domain.job import Attempt, AttemptStatus, Job, State, moment_
 from rushes.shared.intake.intake import Receipt, Unacceptable, digest
 from rushes.shared.operations.task_query import query_by_key, query_task
 from rushes.shared.providers import PROVIDERS
-from rushes.shared.services import Services
+from rushes.shared.services import AccountMissing, Services
 
 # The caller waits for the response meanwhile.
 QUERY_S = 8
@@ -52,7 +52,11 @@ def adoptable_attempt(job: Job, services: Services) -> Attempt | None:
     for attempt in reversed(job.attempts):
         if attempt.status in GONE or is_link_expired(job, attempt):
             continue
-        found = find_task(attempt, services) if attempt.task_id else find_submit(job, attempt, services)
+        try:
+            found = find_task(attempt, services) if attempt.task_id else find_submit(job, attempt, services)
+        except AccountMissing as missing:
+            message = f"The paid clip may still be there: {missing}. Set it again, or enqueue a new job."
+            raise Unacceptable("unavailable", message, 503) from None
         if found:
             return found
     return None

@@ -49,7 +49,7 @@ def query_by_key(attempt: Attempt, key: str, services: Services, deadline_s: flo
         return events.Lost(str(lost))
     event = provider.read_key_query(response, key)
     if isinstance(event, events.Unclear):
-        report_unclear(provider.name, key, event, services)
+        report_unclear(attempt, key, event, services)
     return event
 
 
@@ -60,16 +60,17 @@ def read_response(attempt: Attempt, task_id: str, response: Response, services: 
     if isinstance(event, events.Progressed) and event.drift:
         report_drift(provider.name, event.drift[:80], response, services)
     if isinstance(event, events.Unclear):
-        report_unclear(provider.name, task_id, event, services)
+        report_unclear(attempt, task_id, event, services)
     return event
 
 
-def report_unclear(gateway: str, task: str, event: events.Unclear, services: Services) -> None:
-    """Log a response that says nothing of the task. It may concern the gateway, and then pauses it."""
-    log.warning("unclear answer", gateway=gateway, task=task, message=event.message)
+def report_unclear(attempt: Attempt, task: str, event: events.Unclear, services: Services) -> None:
+    """Log a response that says nothing of the task. It may concern the account, and then pauses it."""
+    gateway, account = attempt.provider, attempt.account
+    log.warning("unclear answer", gateway=gateway, account=account, task=task, message=event.message)
     if event.reason in (Reason.KEY, Reason.BALANCE):
         with suppress(LedgerUnavailable):
-            services.ledger.gateways.strike(gateway, event.reason, event.retry_after_s, services.now())
+            services.ledger.gateways.strike(gateway, event.reason, event.retry_after_s, services.now(), account)
 
 
 INPUTS = ("image_url", "last_image_url", "video_url")

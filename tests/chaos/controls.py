@@ -18,9 +18,10 @@ from rushes.shared.domain.transitions import TABLE
 from rushes.shared.ledger import ledger as ledger_module
 from rushes.shared.ledger import writes
 from rushes.shared.ledger.redis_store import RedisStore
+from rushes.shared.services import Services
 from rushes.shared.storage.archive import Archive
 from rushes.shared.storage.journal import Journal
-from rushes.worker import leases, own_id_query, submit
+from rushes.worker import leases, own_id_query, repeated_calls, submit
 
 Off = Callable[[], AbstractContextManager[None]]
 
@@ -121,6 +122,26 @@ def _line_unknown(into: Any, job_id: str, change: Any) -> None:
 
 
 WRITE_LANES = writes._write_lanes
+
+
+def _through_another(job: Any, services: Any) -> Any:
+    """A lost answer moves: what is sent again goes through another account."""
+    return REPEATED(job.with_attempt(account=_other(job.current.account)), services)
+
+
+def _another_key(self: Any, provider: str, attempt: Any = None) -> Any:
+    """A gateway is asked with the key of another account."""
+    gateway = self.settings.gateways[provider]
+    if attempt is None or len(gateway.accounts) == 1:
+        return ACCESS(self, provider, attempt)
+    return gateway.access(gateway.account(_other(attempt.account)), attempt.base_url)
+
+
+def _other(account: str) -> str:
+    return "b" if account == "default" else "default"
+
+
+REPEATED, ACCESS = repeated_calls.post_again, Services.access
 POST_AGAIN = own_id_query.post_again
 LEASE = (
     (
@@ -195,6 +216,18 @@ SAFEGUARDS: dict[str, Safeguard] = {
         ("answer lost, shown late", "lost"),
         "was paid for already",
         off=lambda: replaced((own_id_query, "post_again", _another_id)),
+    ),
+    "same account": Safeguard(
+        "a lost answer never moves to another account",
+        ("answer lost, asked again", "lost"),
+        "was paid for already",
+        off=lambda: replaced((repeated_calls, "post_again", _through_another)),
+    ),
+    "own key": Safeguard(
+        "a gateway is never asked for a task with another account's key",
+        ("polled", "lost"),
+        "is asked for with another account's key",
+        off=lambda: replaced((Services, "access", _another_key)),
     ),
     "asked first": Safeguard(
         "nothing is sent again that was not asked for before",

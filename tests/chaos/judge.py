@@ -202,7 +202,7 @@ def whole(store: Any, jobs: list[Job]) -> Iterator[str]:
                 where[member].append(name)
     for job in jobs:
         lane = schedule.lane(job)
-        index = f"{{rushes}}:index:{job.tenant}:{job.state.value}:{job.provider or '-'}"
+        index = f"{{rushes}}:index:{job.tenant}:{job.state.value}:{job.account_label or '-'}"
         places = [{index, f"{{rushes}}:{kind}:{lane}"} for kind in ("due", "leased")]
         if set(where[job.id]) not in places or len(where[job.id]) != 2:
             yield f"{job.id} stands in {where[job.id]}, not in one of {places}"

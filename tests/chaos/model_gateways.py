@@ -77,6 +77,8 @@ class Task:
     accepted_at: int
     ends_at: int
     attempt: int = 0
+    api_key: str = ""
+    """Of the account that has it: ids of ours, and tasks, are known to one account only."""
     shows_at: int = 0
     """From when on its gateway finds it."""
     fails: bool = False
@@ -192,7 +194,8 @@ class Gateways:
             key = request.headers.get("Idempotency-Key")
         if PROVIDERS[gateway].askable:
             self._note_sent(key)
-        known = next((task for task in self.tasks if key and (task.gateway, task.key) == (gateway, key)), None)
+        whose = (gateway, _api_key(request), key)
+        known = next((task for task in self.tasks if key and (task.gateway, task.api_key, task.key) == whose), None)
         behaviour = self.behaviour(gateway, job)
         if behaviour.word in REFUSALS:
             self.refused(job, behaviour.word)
@@ -204,7 +207,7 @@ class Gateways:
             return Response(status, {}, body)
         if behaviour.takes and known is None:
             callback_url = request.json.get("callback_url") or options.get("callback_url")
-            known = self._take(gateway, job, key, callback_url, behaviour)
+            known = self._take(gateway, job, key, callback_url, behaviour, _api_key(request))
         if behaviour.word or known is None:
             self.doubts[job] += 1
             status, body = DOUBTFUL[behaviour.word]
@@ -216,10 +219,18 @@ class Gateways:
             self.broke(f"{key} is sent again, and was not asked for")
         self._sent.add(key)
 
-    def _take(self, gateway: str, job: str, key: str | None, callback_url: str | None, behaviour: SubmitCase) -> Task:
+    def _take(
+        self,
+        gateway: str,
+        job: str,
+        key: str | None,
+        callback_url: str | None,
+        behaviour: SubmitCase,
+        api_key: str,
+    ) -> Task:
         ends_at = self._now() + round(behaviour.lasts_s * 1000)
         made = Task(gateway, f"{gateway}-{len(self.tasks)}", job, key, callback_url, self._now(), ends_at)
-        made.fails, made.dead_links = behaviour.fails, behaviour.dead_links
+        made.api_key, made.fails, made.dead_links = api_key, behaviour.fails, behaviour.dead_links
         made.shows_at = self._now() + round(behaviour.late_s * 1000)
         self.tasks.append(made)
         self.accepted(made)
@@ -233,9 +244,10 @@ class Gateways:
     def _query(self, gateway: str, request: Request) -> Response:
         place = urlsplit(request.url)
         if PROVIDERS[gateway].askable:
-            return self._query_list(gateway, parse_qs(place.query))
+            return self._query_list(gateway, parse_qs(place.query), _api_key(request))
         asked = parse_qs(place.query).get("task_id", [place.path.rpartition("/")[2]])[0]
         task = self.task(asked)
+        self._check_account([task] if task else [], _api_key(request))
         odd = self.wrong_answer("query")
         if task and odd == "404":
             task.denied += 1
@@ -245,13 +257,20 @@ class Gateways:
             return Response(*NO_ANSWER["404"][:1], {}, NO_ANSWER["404"][1])
         return _json(self.told(task, "pondering" if odd == "word" else ""))
 
-    def _query_list(self, gateway: str, asked: Mapping[str, list[str]]) -> Response:
+    def _check_account(self, tasks: Sequence[Task], api_key: str) -> None:
+        for task in tasks:
+            if task.api_key not in ("", api_key):  # "": a stranger's, which a forged callback names
+                self.broke(f"{task.id} is asked for with another account's key")
+
+    def _query_list(self, gateway: str, asked: Mapping[str, list[str]], api_key: str) -> Response:
         """Of several tasks, by their ids or by ours; what is not known, or not shown yet, is left out."""
         odd = self.wrong_answer("query")
         if odd in NO_ANSWER and odd != "word":
             return Response(NO_ANSWER[odd][0], {}, NO_ANSWER[odd][1])
         ids, keys = (",".join(asked.get(name, [])).split(",") for name in ("task_ids", "external_task_ids"))
-        found = [task for task in self.tasks if task.gateway == gateway and (task.id in ids or task.key in keys)]
+        self._check_account([task for task in self.tasks if task.gateway == gateway and task.id in ids], api_key)
+        own = [task for task in self.tasks if task.gateway == gateway and task.api_key == api_key]
+        found = [task for task in own if task.id in ids or task.key in keys]
         found = [task for task in found if task.shows_at <= self._now()]
         if not found:
             self._not_found.update(keys)
@@ -298,6 +317,10 @@ class Gateways:
             return Response(500, {}, b"")
         self.notices[request.json["data"]["id"]].append({**request.headers, **request.json})
         return Response(204, {}, b"")
+
+
+def _api_key(request: Request) -> str:
+    return request.headers["Authorization"].removeprefix("Bearer ")
 
 
 def _json(value: Any) -> Response:

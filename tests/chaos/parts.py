@@ -51,7 +51,8 @@ ENVIRON = {
     "RUSHES_RESULT_TTL_S": "7200",
     "RUSHES_RETENTION_S": "86400",
     **{f"{name}_BASE_URL": f"https://{name.lower()}.example" for name in GATEWAYS},
-    **{f"{name}_API_KEY": "key" for name in GATEWAYS},
+    "APIMODELS_API_KEY": "key",
+    **{f"{name}_API_KEYS": "default:key,b:key-b" for name in GATEWAYS if name != "APIMODELS"},
 }
 # One of two tenants has three times the share of the other, and no two jobs in flight.
 TENANTS = Tenants({"zenith": Tenant(share=Decimal(3), max_in_flight=1)})

@@ -66,7 +66,9 @@ SCENARIOS: dict[str, Scenario] = {
     ),
     "every message twice": Scenario(order(text, provider="newapi"), messages_after_ms=(0, 11_000)),
     "failed there, then the next": Scenario(order(text, provider=BOTH), (SubmitCase(lasts_s=2, fails=True),)),
-    "canceled": Scenario(order(text, provider="newapi"), (SubmitCase("rate"),), cancel_at_ms=1500, state="canceled"),
+    "canceled": Scenario(
+        order(text, provider="newapi"), (SubmitCase("rate"),) * 2, cancel_at_ms=1500, state="canceled"
+    ),
     "archived at the second try": Scenario(order(text, provider="newapi"), odd=("download", "cut")),
     "link dead": Scenario(order(text, provider="newapi"), (SubmitCase(lasts_s=2, dead_links=1),)),
     "a batch over its budget": Scenario(

@@ -52,6 +52,28 @@ def test_jobs_in_flight_are_shown_against_the_cap(web: Web) -> None:
     assert "<b>3</b> of 20" in section(Visitor(web).page("/gateways"), "newapi")
 
 
+def test_accounts_are_shown_only_where_a_gateway_has_several(web: Web) -> None:
+    several = Web(parts_over(MemoryStore(), EVOLINK_API_KEY=None, EVOLINK_API_KEYS="a:sk-a1,b:sk-b1:drain"))
+    job = {"provider": "evolink", "account": "gone", "task_id": "t"}
+    several.standing(State.RUNNING, job, route=("evolink",))
+    several.parts.ledger.gateways.strike("evolink", Reason.BALANCE, None, several.parts.now(), "a")
+    page = Visitor(several).page("/gateways")
+    told = page.split('aria-label="Accounts at evolink"')[1].split("</table>")[0]
+
+    assert [word in told for word in (">Paused<", ">Drain<", ">Missing<", "1 job waits")] == [True] * 4
+    assert "The account there is empty" in told
+    assert "gone:&lt;its key&gt; to EVOLINK_API_KEYS" in told
+    assert "sk-" not in page
+    assert "Accounts at" not in Visitor(web).page("/gateways")
+
+
+def test_jobs_of_a_gateway_that_is_off_are_told_of() -> None:
+    web = Web(parts_over(MemoryStore(), EVOLINK_API_KEY=None))
+    job = web.running("evolink")
+    assert "<b>evolink is not enabled</b>, and 1 job waits for its account default" in Visitor(web).page("/gateways")
+    assert "is in no setting; no other one is asked for it" in " ".join(Visitor(web).page(f"/jobs/{job.id}").split())
+
+
 def ended(web: Web, provider: str, heard_by: str) -> None:
     web.standing(State.COMPLETED, {"provider": provider, "callback": True, "heard_by": heard_by})
 

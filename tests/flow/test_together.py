@@ -277,7 +277,7 @@ def test_one_that_cannot_be_told_how_long_to_wait_keeps_no_other_from_being_sent
     def troubled() -> None:
         raise trouble
 
-    with world.before(world.ledger.gateways, "paused_until", troubled):
+    with world.before(world.ledger.gateways, "pause_of", troubled):
         send(world, tickets)
     after, sent = states(world, jobs), world.posts()
 

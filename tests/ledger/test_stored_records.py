@@ -25,8 +25,11 @@ OUTCOMES = [pytest.param(each, id=each["event"]) for stored in STORED for each i
 
 
 def with_later_fields(stored: dict[str, Any]) -> dict[str, Any]:
-    """The document as it is written today: what older code did not know is null in it."""
-    return {**stored, "attempts": [{**attempt, "cost_source": None} for attempt in stored["attempts"]]}
+    """The document as it is written today: what older code did not know is null or a default in it."""
+    return {
+        **stored,
+        "attempts": [{"account": "default", **attempt, "cost_source": None} for attempt in stored["attempts"]],
+    }
 
 
 def test_there_is_one_of_each_state() -> None:

@@ -49,7 +49,8 @@ def estimated(web: Web, body: dict[str, Any]) -> list[dict[str, Any]]:
 def sent(web: Web, body: dict[str, Any], provider: str, **changes: Any) -> Request:
     """The call that a worker would make for this request."""
     job = replace(web.now(web.submitted({**body, "provider": "auto"})["id"]), **changes)
-    return build_attempt(job, Estimate(provider, None, None), web.parts.settings.gateways[provider], web.parts)[1]
+    gateway = web.parts.settings.gateways[provider]
+    return build_attempt(job, Estimate(provider, None, None), gateway, gateway.accounts[0], web.parts)[1]
 
 
 # The fields that ask for a callback.

@@ -240,7 +240,7 @@ def test_a_completed_job_shows_where_its_clip_is(web: Web) -> None:
     assert "Signature" in shown["result"]["url"]
     (attempt,) = shown["attempts"]
     assert set(attempt) == {
-        *("provider", "task_id", "status", "submitted_at", "ended_at", "heard_by"),
+        *("provider", "task_id", "status", "submitted_at", "ended_at", "heard_by", "account"),
         *("estimated_cost_usd", "cost_usd", "cost_source", "error"),
     }
 

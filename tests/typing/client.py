@@ -9,6 +9,7 @@ import requests
 
 from rushes.client import (
     ENDED,
+    Account,
     Action,
     ApiError,
     Attempt,
@@ -114,6 +115,7 @@ assert_type(client.estimates({"model": "kling-v3"})[0]["price"], Price | None)
 gateway = assert_type(client.gateways()[0], Gateway)
 assert_type(gateway["callbacks"], Callbacks)
 assert_type(gateway["balance"], Balance | None)
+assert_type(gateway["accounts"], list[Account])
 assert_type(client.pause("evolink"), dict[str, Any])
 assert_type(client.resume("evolink"), dict[str, Any])
 assert_type(client.usage("2026-11-01", "2026-11-30"), list[Used])

@@ -53,6 +53,7 @@ ATTEMPT: dict[str, st.SearchStrategy[Any]] = {
     "provider": words,
     "base_url": anything,
     "key_name": words,
+    "account": words,
     "submitted_at": moments,
     "status": st.sampled_from(AttemptStatus),
     "callback": st.booleans(),

@@ -14,6 +14,7 @@ import pytest
 
 from rushes.shared import settings
 from rushes.shared.domain.schedule import Policy
+from rushes.shared.gateway_settings import single
 from rushes.shared.http import Proxy
 from rushes.shared.providers import PROVIDERS
 from rushes.shared.trusted_proxies import TrustedProxies
@@ -283,7 +284,7 @@ def test_a_gateway_is_enabled_by_its_key() -> None:
 
     assert list(held.gateways) == ["evolink"]
     gateway = held.gateways["evolink"]
-    assert (gateway.key, gateway.base_url) == ("k", "https://api.evolink.ai")
+    assert (gateway.accounts, gateway.base_url) == (single("k"), "https://api.evolink.ai")
     assert (gateway.max_in_flight, gateway.submits_per_minute) == (20, 60)
 
 
@@ -300,7 +301,7 @@ def test_each_gateway_has_its_own_settings(name: str) -> None:
     )
 
     gateway = held.gateways[name]
-    assert (gateway.name, gateway.key, gateway.base_url) == (name, "k", "http://127.0.0.1:9100/x")
+    assert (gateway.name, gateway.accounts, gateway.base_url) == (name, single("k"), "http://127.0.0.1:9100/x")
     assert (gateway.max_in_flight, gateway.submits_per_minute) == (3, 7)
 
 

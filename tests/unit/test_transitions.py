@@ -117,6 +117,7 @@ LIFE: dict[str, dict[str, str]] = {
         "replayed": "running",
     },
     "archiving": {
+        "deferred": "archiving",
         "lost": "archiving",
         "unclear": "archiving",
         "progressed": "archiving",

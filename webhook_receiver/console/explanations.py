@@ -7,11 +7,14 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from rushes.shared.domain import cheapest_wait, money, schedule
+from rushes.shared.domain.accounts import DEFAULT, GatewayPause
 from rushes.shared.domain.events import Reason
 from rushes.shared.domain.job import AttemptStatus, Job, State
 from rushes.shared.domain.moves.running import NO_LINK
+from rushes.shared.ledger.overview import AT_AN_ACCOUNT
+from rushes.shared.operations.accounts import MissingAccount
 from rushes.shared.operations.retry import GONE
-from rushes.shared.services import Services
+from rushes.shared.services import AccountMissing, Services
 from rushes.webhook_receiver.console import labels
 from rushes.webhook_receiver.console.formatting import span, unsettled_usd, usd
 
@@ -32,8 +35,22 @@ class Explanation:
 
 def explain(job: Job, services: Services, now: int) -> Explanation | None:
     """Why the job is not simply on its way; None where there is nothing to explain."""
+    if missing := _account_missing(job, services):
+        return missing
     explainer = EXPLAINERS.get(job.state)
     return explainer(job, services, now) if explainer else None
+
+
+def _account_missing(job: Job, services: Services) -> Explanation | None:
+    if job.state not in AT_AN_ACCOUNT:
+        return None
+    try:
+        services.access(job.current.provider, job.current)
+    except AccountMissing as missing:
+        problem = f"Its account {missing.account} at {missing.gateway} is in no setting; no other one is asked for it."
+        advice = MissingAccount(missing.gateway, missing.account, 1).advice
+        return Explanation("bad", problem, money_at_stake(job), f"It waits: {advice}.")
+    return None
 
 
 def _failed(job: Job, services: Services, now: int) -> Explanation:
@@ -88,29 +105,36 @@ def _queued(job: Job, services: Services, now: int) -> Explanation | None:
     )
 
 
+def _pause_of(gateway: str, services: Services) -> GatewayPause:
+    settings = services.settings.gateways.get(gateway)
+    return services.ledger.gateways.pause_of(gateway, settings.open_names if settings else (DEFAULT,))
+
+
 def _paused(gateway: str, services: Services, now: int) -> str | None:
-    health = services.ledger.gateways.health(gateway)
-    until = int(health.get("paused_until", 0))
-    if until <= now:
+    pause = _pause_of(gateway, services)
+    if pause.until <= now:
         return None
-    why = health.get("why", "for a reason of its own").replace("_", " ")
-    return f"Waits for {gateway}, which is paused for {span((until - now) / 1000)}: {why}. An admin can end the pause."
+    why = (pause.why or "for a reason of its own").replace("_", " ")
+    left = span((pause.until - now) / 1000)
+    return f"Waits for {gateway}, which is paused for {left}: {why}. An admin can end the pause."
 
 
 def _full(gateway: str, services: Services, now: int) -> str | None:
     caps = services.settings.gateways.get(gateway)
     if caps is None:
         return f"Waits for {gateway}, which is not enabled here: its API key is not set."
-    if services.ledger.gateways.in_flight(gateway) >= caps.max_in_flight:
-        return f"Waits for a place at {gateway}: it has {caps.max_in_flight} jobs, which is its cap."
-    if services.ledger.gateways.submits_last_minute(gateway, now) >= caps.submits_per_minute:
-        return f"Waits for {gateway}: it got {caps.submits_per_minute} jobs this minute, which is its cap."
+    standings = services.ledger.gateways.standings(gateway, caps.open_names, now)
+    if all(standing.in_flight >= caps.max_in_flight for standing in standings):
+        return f"Waits for a place at {gateway}: it has {caps.max_in_flight * len(standings)} jobs, which is its cap."
+    if all(standing.submits >= caps.submits_per_minute for standing in standings):
+        cap = caps.submits_per_minute * len(standings)
+        return f"Waits for {gateway}: it got {cap} jobs this minute, which is its cap."
     return None
 
 
 def _is_throttled(gateway: str, services: Services, now: int) -> bool:
-    health = services.ledger.gateways.health(gateway)
-    return int(health.get("paused_until", 0)) > now and health.get("why") == Reason.RATE
+    pause = _pause_of(gateway, services)
+    return pause.until > now and pause.why == Reason.RATE
 
 
 def _instead(job: Job, services: Services, now: int) -> str:

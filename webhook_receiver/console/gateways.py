@@ -13,7 +13,9 @@ from werkzeug.exceptions import Forbidden
 from werkzeug.wrappers import Response
 
 from rushes.shared.domain import counters, gateway_pauses, money, timing
+from rushes.shared.domain.accounts import DEFAULT
 from rushes.shared.domain.balances import LOW_DAYS, duration_text
+from rushes.shared.operations.accounts import missing_accounts
 from rushes.shared.providers import PROVIDERS
 from rushes.webhook_receiver import gateways_api
 from rushes.webhook_receiver.auth import Caller, services
@@ -66,7 +68,11 @@ def gateways() -> str:
         gateway_view(document, spent.get(document["name"], money.ZERO))
         for document in gateways_api.gateway_documents(services().settings.gateways.values())
     ]
-    return render_template("gateways.html", gateways=views, budgets=budgets(today, visitor), admin=visitor.is_admin)
+    enabled = services().settings.gateways
+    orphans = [each for each in missing_accounts(services().ledger, enabled) if each.gateway not in enabled]
+    return render_template(
+        "gateways.html", gateways=views, orphans=orphans, budgets=budgets(today, visitor), admin=visitor.is_admin
+    )
 
 
 @console.post("/gateways/<name>/pause")
@@ -106,7 +112,34 @@ def gateway_view(document: dict[str, Any], spent_usd: Decimal) -> dict[str, Any]
         "spent_usd": spent_usd,
         "balance_status": balance_status(document["balance"]),
         "balance_at": moment_ms(document["balance"]["at"]) if document["balance"] else None,
+        "accounts": account_views(document),
     }
+
+
+def account_views(document: dict[str, Any]) -> list[dict[str, Any]]:
+    """The accounts of a gateway, as the page shows them; none where the gateway has its one key and nothing else."""
+    accounts = document["accounts"]
+    if [account["name"] for account in accounts] == [DEFAULT] and accounts[0]["state"] != "missing":
+        return []
+    return [
+        {
+            **account,
+            "status": account_status(account),
+            "until": moment_ms(account["paused_until"]),
+            "why": WHY.get(account["why"] or "", "Paused"),
+            "balance_status": balance_status(account["balance"]),
+        }
+        for account in accounts
+    ]
+
+
+def account_status(account: dict[str, Any]) -> tuple[str, str]:
+    """Tone and label of an account's state."""
+    if account["state"] == "missing":
+        return "bad", "Missing"
+    if account["paused_until"]:
+        return "bad", "Paused"
+    return ("off", "Drain") if account["state"] == "drain" else ("good", "Up")
 
 
 def can_call(name: str) -> bool:

@@ -88,6 +88,10 @@ class Fault:
         """Whether a submit is accepted and billed before this fault strikes it."""
         return bool(self.options.get("accepted", self.fault in AFTER_ACCEPT))
 
+    def is_for(self, api_key: str) -> bool:
+        """Whether it strikes an account; with the option `api_key` it strikes that one only."""
+        return bool(api_key == self.options.get("api_key", api_key))
+
     def document(self) -> dict[str, Any]:
         """The fault as the control API takes and shows it."""
         fields = {"gateway": self.gateway, "fault": self.fault, "stage": self.stage, "times": self.times}
@@ -216,13 +220,13 @@ class Faults:
         """The faults that are still armed, oldest first."""
         return list(self._armed)
 
-    def take(self, gateway: str, stage: str) -> Fault | None:
-        """The fault that strikes here now; it is counted down."""
+    def take(self, gateway: str, stage: str, api_key: str) -> Fault | None:
+        """The fault that strikes this account here now; it is counted down."""
         if not self._armed:
             return None
         with self._lock:
             for n, fault in enumerate(self._armed):
-                if (fault.gateway, fault.stage) == (gateway, stage):
+                if (fault.gateway, fault.stage) == (gateway, stage) and fault.is_for(api_key):
                     self._keep([*self._armed[:n], *_once_less(fault), *self._armed[n + 1 :]])
                     return fault
         return None

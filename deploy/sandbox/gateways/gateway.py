@@ -183,7 +183,7 @@ class Gateway(ABC):
             raise self.record_violation(request, refusal) from None
         if task.accepted_at:
             task = self.repeated(task)
-        fault = self.context.faults.take(self.name, "submit")
+        fault = self.context.faults.take(self.name, "submit", api_key)
         strike(fault, accepted=False)
         self._check_balance(task)
         task, replayed = self._accept(task)
@@ -200,7 +200,7 @@ class Gateway(ABC):
     def balance(self, request: Request) -> Response:
         """What is left on the account of the key."""
         api_key = self.authorize(request)
-        strike(self.context.faults.take(self.name, "balance"))
+        strike(self.context.faults.take(self.name, "balance", api_key))
         billing = self.context.billing
         left = billing.balance_usd(self.name, api_key)
         if left is None:
@@ -269,7 +269,7 @@ class Gateway(ABC):
     def _accept(self, task: Task) -> tuple[Task, bool]:
         if task.accepted_at:
             return task, True
-        fault = self.context.faults.take(self.name, "accept")
+        fault = self.context.faults.take(self.name, "accept", task.api_key)
         task = replace(task, accepted_at=time.time(), fate=self._fate(fault), usd=self._billed_usd(task, fault))
         return self.context.billing.accept(task, self._callbacks(task, fault))
 
@@ -306,7 +306,7 @@ class Gateway(ABC):
     def query(self, request: Request, task_id: str) -> Response:
         """The status of a task."""
         task = self.task(request, task_id)
-        fault = self.context.faults.take(self.name, "query")
+        fault = self.context.faults.take(self.name, "query", task.api_key)
         if fault and fault.fault == "not_found":
             raise self.unknown_task_error(task_id)
         strike(fault)
@@ -319,7 +319,7 @@ class Gateway(ABC):
             status = replace(status, word=UNKNOWN_WORD)
         if status.state != "completed":
             return self.query_body(task, status)
-        fault = self.context.faults.take(self.name, "result")
+        fault = self.context.faults.take(self.name, "result", task.api_key)
         body = self.query_body(task, self._result(task, status, fault))
         odd = fault is not None and fault.fault == "odd_link"
         reshaped_body: dict[str, Any] = reshaped(body, fault.options) if fault and odd else body
@@ -353,7 +353,7 @@ class Gateway(ABC):
 
     def download(self, request: Request, task: Task) -> Response:
         """The clip of a task; download faults strike a GET only."""
-        fault = self.context.faults.take(self.name, "download") if request.method == "GET" else None
+        fault = self.context.faults.take(self.name, "download", task.api_key) if request.method == "GET" else None
         strike(fault)
         response = files.serve(request, self.context.renderer.video(task.clip))
         if fault and fault.fault == "compressed" and response.piece:

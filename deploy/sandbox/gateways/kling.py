@@ -168,7 +168,7 @@ class Kling(Gateway):
         """How some tasks stand; what is not known, or not shown yet, is left out."""
         api_key = self.authorize(request)
         tasks = self._asked_for(request, api_key)
-        fault = self.context.faults.take(self.name, "query")
+        fault = self.context.faults.take(self.name, "query", api_key)
         strike(fault)
         if fault and fault.fault == "not_found":
             tasks = []
@@ -180,6 +180,9 @@ class Kling(Gateway):
             raise self.record_violation(request, Refusal(400, "give task_ids or external_task_ids", "invalid_request"))
         book, now = self.context.billing, time.time()
         found = [book.task(self.name, each) for each in ids.split(",") if each]
+        if strangers := [task.id for task in found if task and task.api_key != api_key]:
+            refusal = Refusal(404, f"tasks of another account: {', '.join(strangers)}", "not_found")
+            self.record_violation(request, refusal)  # the answer leaves them out, as the real one does
         found += [book.by_key(self.name, api_key, key) for key in keys.split(",") if key]
         return [task for task in found if task and task.api_key == api_key and task.shown_at <= now]
 

@@ -49,6 +49,9 @@ def refuse(job: Job, event: events.Refused, now: int, policy: Policy) -> Job:
     since = routing.refused_since(job) or now
     if isinstance(move, routing.Give) or schedule.after(since, policy.job_timeout_s) <= now:
         return ended.end(job, State.FAILED, now, error)
+    if event.other_account and event.reason in routing.OF_ACCOUNT:  # at once: the gateway stays the cheapest
+        onward = requeue(job, routing.Wait(), now)
+        return replace(onward, due_at=now).noted(now, "rerouted", f"to another account of {job.provider}")
     if event.reason is not events.Reason.RATE or len(job.route) < 2:
         return requeue(job, move, now, event.retry_after_s)
     return _wait_or_reroute(job, move, now, cheapest_wait.until(job, policy), event.retry_after_s)

@@ -1,9 +1,10 @@
 -- Lease what is due: nothing is popped, a crash is a lease that ran out.
 -- KEYS[1] in-flight, KEYS[2] bell, KEYS[3] queued, KEYS[4] tenants, KEYS[5] tenants in flight, then per lane: due, leased, and
--- for a submit lane gateway, window, parked, standby, parked lines, charged, and for its own line and for standby each: later,
--- waiting, turns, lines, capped. The line of a tenant is `due:tenant:priority`, and so with parked and standby.
+-- for a submit lane gateway, parked, standby, parked lines, charged, for its own line and for standby each: later, waiting,
+-- turns, lines, capped, and for each account health and window. The line of a tenant is `due:tenant:priority`, and so with
+-- parked and standby.
 -- ARGV[1] now, ARGV[2] lease ends, ARGV[3] window ms, ARGV[4] lanes as JSON: [[room, gateway, cap in flight, submits a window,
--- whether the jobs stand in line elsewhere: start deadlines]], ARGV[5] cost of a job without a price
+-- whether the jobs stand in line elsewhere: start deadlines, accounts]], ARGV[5] cost of a job without a price
 -- Answers {when to come again or '', lane number, id, lane number, id, ...}.
 local now, lease, span = tonumber(ARGV[1]), ARGV[2], tonumber(ARGV[3])
 local answer, soonest = {''}, nil
@@ -15,21 +16,49 @@ end
 
 local function lowest(key) return tonumber(redis.call('ZRANGE', key, 0, 0, 'WITHSCORES')[2]) end
 
--- Until when a gateway is paused: by its own answers, or by an operator.
-local function paused_until(health)
-  local paused, stopped = unpack(redis.call('HMGET', health, 'paused_until', 'stopped_until'))
-  return math.max(tonumber(paused or '0'), tonumber(stopped or '0'))
+-- Until when a gateway is paused: by an operator, or while all its accounts are, by their own answers.
+local function paused_until(health, accounts)
+  local first
+  for _, account in ipairs(accounts) do
+    local paused = tonumber(redis.call('HGET', account.health, 'paused_until') or '0')
+    if not first or paused < first then first = paused end
+  end
+  return math.max(first or 0, tonumber(redis.call('HGET', health, 'stopped_until') or '0'))
 end
 
--- How many more jobs this gateway may be given now; and when more, if that is known.
-local function allowance(health, window, busy, out, cap, rate)
-  local strikes = redis.call('HGET', health, 'strikes')
-  redis.call('ZREMRANGEBYSCORE', window, '-inf', '(' .. now - span)
-  local left = rate - redis.call('ZCARD', window)
-  if left <= 0 then return 0, (lowest(window) or now) + span + 1 end
-  local free = math.min(left, cap - busy - out)
-  if tonumber(strikes or '0') > 0 then free = math.min(free, 1 - out) end -- one job shows whether it is well again
-  return free, nil
+-- What one account may be given now: jobs in flight more, jobs at all more, whether one job is to show that it is well
+-- again; and when more, if that is known.
+local function room_of(account, cap, rate)
+  local paused, strikes, trial = unpack(redis.call('HMGET', account.health, 'paused_until', 'strikes', 'trial_until'))
+  paused, strikes, trial = tonumber(paused or '0'), tonumber(strikes or '0'), tonumber(trial or '0')
+  if paused > now then return 0, 0, strikes > 0, paused end
+  redis.call('ZREMRANGEBYSCORE', account.window, '-inf', '(' .. now - span)
+  local left = rate - redis.call('ZCARD', account.window)
+  if left <= 0 then return 0, 0, strikes > 0, (lowest(account.window) or now) + span + 1 end
+  local places = cap - tonumber(redis.call('HGET', KEYS[1], account.label) or '0')
+  if strikes == 0 then return places, math.min(left, places), false, nil end
+  if trial > now then return 0, 0, true, trial end
+  return places, math.min(1, left, places), true, nil
+end
+
+-- How many more jobs the accounts of a gateway may be given now; and when more, if that is known. Tickets that are out
+-- take places too: no account is chosen for them yet.
+local function allowance(accounts, out, cap, rate)
+  local places, free, trials, well, opens = 0, 0, 0, false, nil
+  for _, account in ipairs(accounts) do
+    local more, given, on_trial, open = room_of(account, cap, rate)
+    places, free = places + more, free + math.max(given, 0)
+    if open then
+      opens = math.min(opens or open, open)
+    elseif on_trial then
+      trials = trials + 1
+    else
+      well = true
+    end
+  end
+  free = math.min(free, places - out)
+  if not well then free = math.min(free, trials - out) end
+  return free, opens
 end
 
 -- --- who is next: start-time fair queueing of tenants by estimated dollars over share (deploy/decisions.md, "Fair shares")
@@ -159,7 +188,7 @@ end
 
 local lanes, rooms, opens = cjson.decode(ARGV[4]), {}, {}
 local keys, first = {}, 6
-local NAMES = {'due', 'leased', 'health', 'window', 'parked', 'standby', 'parked_lines', 'charged'}
+local NAMES = {'due', 'leased', 'health', 'parked', 'standby', 'parked_lines', 'charged'}
 local LINE = {'later', 'waiting', 'turns', 'lines', 'capped'}
 local function named(into, names)
   for _, name in ipairs(names) do
@@ -174,6 +203,8 @@ for number, lane in ipairs(lanes) do
   else
     local of = named({}, NAMES)
     of.own, of.others = named({prefix = of.due}, LINE), named({prefix = of.standby}, LINE)
+    of.accounts = {}
+    for at, label in ipairs(lane[6]) do of.accounts[at] = named({label = label}, {'health', 'window'}) end
     keys[number] = of
   end
 end
@@ -181,7 +212,6 @@ end
 -- Jobs that wait for the end of a pause come back to their places in the line: of each line some in turn.
 local UNPARK, BITE = 100, 20
 local function unpark(of)
-  if paused_until(of.health) > now then return end
   local old = redis.call('ZRANGE', of.parked, 0, UNPARK - 1, 'WITHSCORES') -- of a version without lines of tenants
   for at = 1, #old, 2 do
     redis.call('ZADD', of.due, old[at + 1], old[at])
@@ -249,14 +279,13 @@ for number, lane in ipairs(lanes) do
   for _, id in ipairs(redis.call('ZRANGEBYSCORE', of.leased, '-inf', now, 'LIMIT', 0, room)) do give(number, id) end
   local out = redis.call('ZCARD', of.leased)
   room = room - out
-  local paused = gateway ~= '' and paused_until(of.health) > now
+  local paused = gateway ~= '' and paused_until(of.health, of.accounts) > now
   if paused then
     room = math.min(room, 50) -- to be moved to another gateway, or put off
   elseif gateway ~= '' then
     unpark(of)
-    local busy = tonumber(redis.call('HGET', KEYS[1], gateway) or '0')
     local allowed
-    allowed, opens[number] = allowance(of.health, of.window, busy, out, cap, rate)
+    allowed, opens[number] = allowance(of.accounts, out, cap, rate)
     room = math.min(room, allowed)
   end
   rooms[number] = math.max(room, 0)

@@ -20,10 +20,16 @@ for _, gate in ipairs(gates) do
     local info = marked ~= '' and redis.pcall('INFO', 'server')
     local run_id = type(info) == 'string' and string.match(info, 'run_id:(%w+)')
     if run_id and string.sub(marked, 1, #run_id) ~= run_id then return {'shut', kind, ''} end
-  elseif kind == 'pause' then -- now: the gateway is not paused, by itself or by an operator
+  elseif kind == 'pause' then -- now: the account is not paused, by itself or by an operator
     local paused, stopped = unpack(redis.call('HMGET', key, 'paused_until', 'stopped_until'))
     local until_ = math.max(tonumber(paused or '0'), tonumber(stopped or '0'))
     if until_ > gate[3] then return {'shut', kind, string.format('%.0f', until_)} end
+  elseif kind == 'stop' then -- now: no operator has paused the gateway
+    local stopped = redis.call('HGET', key, 'stopped_until')
+    if tonumber(stopped or '0') > gate[3] then return {'shut', kind, stopped} end
+  elseif kind == 'trial' then -- now: of an account that refused of late no other call is out
+    local strikes, trial = unpack(redis.call('HMGET', key, 'strikes', 'trial_until'))
+    if tonumber(strikes or '0') > 0 and tonumber(trial or '0') > gate[3] then return {'shut', kind, trial} end
   elseif kind == 'window' then -- limit, from: so many members at the most since then
     redis.call('ZREMRANGEBYSCORE', key, '-inf', '(' .. gate[4])
     if redis.call('ZCARD', key) >= gate[3] then
