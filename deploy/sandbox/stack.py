@@ -6,6 +6,7 @@ import hmac
 import json
 import os
 import secrets
+import shlex
 import sys
 from base64 import b64encode
 from collections.abc import Iterable, Mapping
@@ -41,6 +42,13 @@ class Ports:
 
 
 LOG_FILE = "stack.log"
+ENV_FILE = "env"
+# What of the processes' settings a caller or reader of the bucket needs too.
+SHARED = (
+    "REDIS_URL",
+    "RUSHES_S3_BUCKET",
+    *(f"AWS_{name}" for name in ("ACCESS_KEY_ID", "SECRET_ACCESS_KEY", "REGION")),
+)
 USUAL = Ports(web=8000, gateways=9100, s3=9000, redis=6390)
 
 
@@ -55,6 +63,8 @@ class Secrets:
 
 class Stack:
     """The whole stack. Its data is in `data_dir`; `data_dir/stack.log` has the lines of all processes.
+
+    `data_dir/env` has what a caller needs, for a shell (`. data_dir/env`).
 
     `commands` is the Procfile. `extra_env` overrides the environment of all processes. The gateways serve the files of
     the directory `inputs` under `inputs_url`.
@@ -77,6 +87,7 @@ class Stack:
         self.gateways_url = f"http://127.0.0.1:{self.ports.gateways}"
         self.inputs_url = f"{self.gateways_url}/inputs"
         self.env = {**_without_foreign(os.environ), **self._settings(), **(extra_env or {})}
+        self._write_callers_env()
         self._log = (self.data_dir / LOG_FILE).open("a", encoding="utf-8", buffering=1)
         self._parts = Supervisor(self._part_commands(inputs), [self._log, *outputs])
         self._processes = Supervisor(procfile(commands, self.env), [self._log, *outputs])
@@ -150,16 +161,35 @@ class Stack:
             "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)]),
             "PYTHONUNBUFFERED": "1",
         }
-        settings["KLING_WEBHOOK_SECRET"] = settings["SANDBOX_WEBHOOK_SECRET"] = self._webhook_secret()
+        settings["KLING_WEBHOOK_SECRET"] = settings["SANDBOX_WEBHOOK_SECRET"] = self._webhook_secret("kling")
+        settings["RUSHES_WEBHOOK_SECRETS"] = f"demo:{self._webhook_secret('notifications')}"
         for name in GATEWAYS:
             settings[f"{name.upper()}_API_KEY"] = f"sandbox-{name}"
             settings[f"{name.upper()}_BASE_URL"] = f"{self.gateways_url}/{name}"
         return settings
 
-    def _webhook_secret(self) -> str:
-        """What Kling and the receiver share, the same after a restart."""
-        digest = hmac.digest(self.secrets.secret_key.encode(), b"kling", "sha256")
+    def _webhook_secret(self, use: str) -> str:
+        """A secret that two share (Kling and the receiver, Rushes and a caller), the same after a restart."""
+        digest = hmac.digest(self.secrets.secret_key.encode(), use.encode(), "sha256")
         return f"whsec_{b64encode(digest).decode()}"
+
+    def _write_callers_env(self) -> None:
+        endpoint = self.env["AWS_ENDPOINT_URL_S3"]
+        values = {
+            "RUSHES_URL": self.url,
+            "RUSHES_API_KEY": self.secrets.demo_key,
+            "RUSHES_ADMIN_KEY": self.secrets.admin_key,
+            "RUSHES_WEBHOOK_SECRET": self.env["RUSHES_WEBHOOK_SECRETS"].removeprefix("demo:"),
+            "SANDBOX_URL": self.gateways_url,
+            **{name: self.env[name] for name in SHARED},
+            "AWS_DEFAULT_REGION": self.env["AWS_REGION"],
+            "AWS_ENDPOINT_URL_S3": endpoint,
+            "AWS_ENDPOINT_URL_SQS": endpoint,  # the same server of moto
+        }
+        path = self.data_dir / ENV_FILE
+        path.touch(mode=0o600)
+        lines = (f"export {name}={shlex.quote(value)}\n" for name, value in values.items())
+        path.write_text("".join(lines), encoding="utf-8")
 
     def _log_tail(self) -> str:
         return "\n".join((self.data_dir / LOG_FILE).read_text(encoding="utf-8").splitlines()[-30:])

@@ -85,7 +85,7 @@ DATA = click.option(
 def up(data: Path, inputs: Path | None, verbose: bool, quiet: bool) -> None:
     """Start the same stack, and keep it running until Ctrl-C; `rushes logs -f` shows what its processes log."""
     require_sandbox()
-    from rushes.deploy.sandbox.stack import LOG_FILE, USUAL, Stack
+    from rushes.deploy.sandbox.stack import ENV_FILE, LOG_FILE, USUAL, Stack
 
     outputs: list[TextIO] = [sys.stderr if as_json() else sys.stdout] if verbose and not quiet else []
     Console(stderr=True).print("Starting Redis, S3, six sandbox gateways, and Rushes…")
@@ -102,7 +102,8 @@ def up(data: Path, inputs: Path | None, verbose: bool, quiet: bool) -> None:
 Rushes is up: {stack.url}
 
   in a browser, sign in with the API key {stack.secrets.demo_key}
-  in a shell:
+  in a shell, with all that the examples need: . {data / ENV_FILE}
+  or only:
 export RUSHES_URL={stack.url} RUSHES_API_KEY={stack.secrets.demo_key}
 """
         print_result({"url": stack.url, **keys, **urls}, welcome)
