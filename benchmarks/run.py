@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks import table
-from benchmarks.figures import archive, doors, jobs, ledger, tenants
+from benchmarks.figures import archive, doors, jobs, ledger, losses, tenants
 from benchmarks.table import Row, Size
 
 FIGURES: Mapping[str, Callable[[Size], list[Row]]] = {
@@ -31,6 +31,7 @@ FIGURES: Mapping[str, Callable[[Size], list[Row]]] = {
     "idle": ledger.idle,
     "recovery": ledger.recovery,
     "archive": archive.archive,
+    "losses": losses.losses,
 }
 JOBS, QUICK_JOBS = 2000, 200
 RESULTS = Path(__file__).with_name("RESULTS.md")

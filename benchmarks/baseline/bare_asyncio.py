@@ -78,10 +78,13 @@ class Program:
     async def run(self) -> None:
         """All of them, at once or at a steady rate."""
         pace_s = 1 / self._given.rate if self._given.rate else 0
-        await asyncio.gather(*(self._job(number, number * pace_s) for number in range(self._given.jobs)))
+        jobs = (self._job(number, number * pace_s) for number in range(self._given.jobs))
+        await asyncio.gather(*jobs, return_exceptions=self._given.resume)
 
     async def _job(self, number: int, wait_s: float) -> None:
         await asyncio.sleep(wait_s)
+        if self._given.resume and await self._has_manifest(number):
+            return
         async with self._submits:
             body = json.dumps({**REQUEST, "prompt": f"a red kite over the sea, take {number}"}).encode()
             answer = await self._gateway.call("POST", DOOR, {**JSON, **self._key}, body)
@@ -107,6 +110,11 @@ class Program:
         manifest = json.dumps({"job": number, "task_id": task_id, "size": len(clip), "sha256": digest}).encode()
         await self._put(number, "manifest.json", manifest, hashlib.sha256(manifest).hexdigest(), JSON)
 
+    async def _has_manifest(self, number: int) -> bool:
+        path = f"/{os.environ['RUSHES_S3_BUCKET']}/jobs/{number}/manifest.json"
+        sent = self._signer.signed("GET", self._s3.host, path, {}, hashlib.sha256(b"").hexdigest())
+        return (await self._s3.call("GET", path, sent)).status == 200
+
     async def _put(self, number: int, name: str, body: bytes, sha256: str, headers: Mapping[str, str]) -> None:
         path = f"/{os.environ['RUSHES_S3_BUCKET']}/jobs/{number}/{name}"
         sent = self._signer.signed("PUT", self._s3.host, path, headers, sha256)
@@ -121,6 +129,7 @@ def main() -> None:
     parser.add_argument("--rate", type=float, default=0, help="jobs a second; 0: all at once")
     parser.add_argument("--poll-s", type=float, default=2)
     parser.add_argument("--policy", choices=sorted(POLICIES), default="fixed")
+    parser.add_argument("--resume", action="store_true", help="leave out what has a manifest; a failed job fails alone")
     given = parser.parse_args()
     sys.stdin.readline()
     asyncio.run(_run(given))

@@ -28,6 +28,10 @@ GATEWAY = os.environ["APIMODELS_BASE_URL"] + "/api/v1/video/generations"
 KEY = os.environ["APIMODELS_API_KEY"]
 BUCKET = os.environ["RUSHES_S3_BUCKET"]
 POLL_S = float(os.environ.get("BY_HAND_POLL_S", "2"))
+# What a dead worker held comes again after an hour, ten messages in 100 s (kombu's defaults), or soon for `losses`.
+REDELIVERY = json.loads(os.environ.get("BY_HAND_REDELIVERY", '{"visibility_timeout": 3600}'))
+# Whether a submit that was not answered is sent again: the other choice that people make.
+RETRIED = (requests.RequestException,) if os.environ.get("BY_HAND_RETRIES_SUBMITS") else ()
 TIMEOUT_S = (5, 60)
 
 app = Celery("by_hand", broker=REDIS_URL)
@@ -35,7 +39,7 @@ app.conf.update(
     task_acks_late=True,
     task_ignore_result=True,
     worker_prefetch_multiplier=1,
-    broker_transport_options={"visibility_timeout": 3600},
+    broker_transport_options=REDELIVERY,
     broker_connection_retry_on_startup=True,
 )
 web = Flask(__name__)
@@ -89,9 +93,9 @@ def healthz() -> ResponseReturnValue:
     return {"status": "ok"}
 
 
-@app.task  # type: ignore[untyped-decorator]
+@app.task(autoretry_for=RETRIED, retry_backoff=True)  # type: ignore[untyped-decorator]
 def submit(job_id: str, body: dict[str, Any]) -> None:
-    """The paid call, never tried again by itself."""
+    """The paid call, never tried again by itself unless it is told to."""
     note(job_id, status="submitting")
     answer = session().post(GATEWAY, json=body, timeout=TIMEOUT_S)
     answer.raise_for_status()

@@ -36,12 +36,13 @@ DRAWS: Mapping[str, Callable[[random.Random, float, float], float]] = {
 
 @dataclass(slots=True)
 class Policy:
-    """How long tasks take."""
+    """How long tasks take; of every `lose_every`-th submit the answer is lost (0: of none)."""
 
     median_s: float = 1.0
     sigma: float = 0.3
     shape: str = "lognormal"
     seed: int = 7
+    lose_every: int = 0
 
 
 @dataclass(slots=True)
@@ -89,6 +90,8 @@ class Gateway:
         self._tasks[task.id] = task
         if url := task.body.get("callback_url"):
             asyncio.get_running_loop().call_later(takes_s, self._tell_soon, task, url)
+        if self._pace.lose_every and len(self._tasks) % self._pace.lose_every == 0:
+            return Reply(lost=True)  # taken and billed; who asked never learns the task's id from it
         return self._said({"taskId": task.id, "state": "pending", "model": "kling-video/kling-v3"})
 
     def _query(self, task_id: str) -> Reply:

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import signal
 import ssl
 import subprocess
 import sys
 import tempfile
 import urllib.request
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, Self
 
-from benchmarks.rig.measure import Meter
+from benchmarks.rig.measure import Meter, tree
 from benchmarks.rig.tls import Authority
 from rushes.deploy.sandbox import redis
 from rushes.deploy.sandbox.ports import free_ports, http_status, wait_until
@@ -33,6 +36,7 @@ class Processes:
         self._logs_dir = logs_dir
         self._reaper = ProcessReaper()
         self._running: dict[str, subprocess.Popen[bytes]] = {}
+        self._restarts: dict[str, Callable[[], int]] = {}
 
     def start(
         self,
@@ -49,7 +53,17 @@ class Processes:
             )
         self._reaper.watch(child.pid)
         self._running[name] = child
+        self._restarts[name] = partial(self.start, name, argv, env, stdin, cwd)
         return child.pid
+
+    def kill_and_restart(self, name: str) -> None:
+        """`kill -9` of a process with all its children, and the same again, as a supervisor does it."""
+        child = self._running[name]
+        for pid in tree(child.pid):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        child.wait()
+        self._restarts[name]()
 
     def __getitem__(self, name: str) -> subprocess.Popen[bytes]:
         return self._running[name]

@@ -124,7 +124,7 @@ class Bare(System):
     """One asyncio program without any durability."""
 
     name = "asyncio"
-    program = (sys.executable, "-m", "benchmarks.baseline.bare_asyncio")
+    program: tuple[str, ...] = (sys.executable, "-m", "benchmarks.baseline.bare_asyncio")
     imports_s = 1.0
 
     def start(self, rig: Rig, work: Work) -> None:

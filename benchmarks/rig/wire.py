@@ -33,12 +33,13 @@ class Call:
 
 @dataclass(slots=True)
 class Reply:
-    """An answer: a body, or a file that is sent by the kernel."""
+    """An answer: a body, or a file that is sent by the kernel; `lost`: the connection closes in its place."""
 
     status: int = 200
     body: bytes = b""
     headers: Mapping[str, str] = field(default_factory=dict)
     file: Path | None = None
+    lost: bool = False
 
 
 def json_reply(value: Any, status: int = 200) -> Reply:
@@ -94,6 +95,9 @@ class Served(asyncio.Protocol):
 
     def _answer(self, call: Call) -> None:
         reply = self._app(call)
+        if reply.lost:
+            self._transport.close()
+            return
         size = reply.file.stat().st_size if reply.file else len(reply.body)
         lines = {"Content-Length": str(size), **reply.headers, **({"Connection": "close"} if reply.file else {})}
         head = f"HTTP/1.1 {reply.status} {REASONS.get(reply.status, 'Said')}\r\n"
