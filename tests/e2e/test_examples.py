@@ -18,7 +18,7 @@ EXAMPLES = Path(__file__).parents[2] / "deploy" / "examples"
 # That one starts a sandbox of its own; test_testing_plugin.py runs it.
 PROGRAMS = sorted({*EXAMPLES.glob("*.py"), *EXAMPLES.glob("*.sh")} - {*EXAMPLES.glob("test_*.py")})
 VARIABLE = {
-    r"\b(job|bat|blk)_[0-9A-HJKMNP-TV-Z]{26}\b": r"\1_ID",
+    r"\b(job|batch|bulk)_[0-9A-HJKMNP-TV-Z]{26}\b": r"\1_ID",
     r"\b\d{4}/\d\d/\d\d/": "DAY/",
     r"\b\d{4}-\d\d-\d\dT[\d:.]+Z": "TIME",
 }
