@@ -37,6 +37,17 @@ def _bound() -> socket.socket:
             return probe
 
 
+def is_taken(port: int) -> bool:
+    """Whether something listens at this port of 127.0.0.1, or of all addresses."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # connections that linger do not count
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return True
+        return False
+
+
 def wait_until(check: Callable[[], bool], timeout_s: float, name: str) -> None:
     """Return once the check is true; raises NotReady after `timeout_s`."""
     give_up_at = time.monotonic() + timeout_s

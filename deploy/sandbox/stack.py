@@ -10,12 +10,12 @@ import shlex
 import sys
 from base64 import b64encode
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import astuple, dataclass, replace
 from pathlib import Path
 from typing import Self, TextIO
 
 from rushes.deploy.sandbox import PROCFILE, redis, s3
-from rushes.deploy.sandbox.ports import NotReady, free_ports, http_status, wait_until
+from rushes.deploy.sandbox.ports import NotReady, free_ports, http_status, is_taken, wait_until
 from rushes.deploy.sandbox.supervisor import Command, Supervisor, procfile
 
 BUCKET = "rushes"
@@ -87,13 +87,16 @@ class Stack:
         self.gateways_url = f"http://127.0.0.1:{self.ports.gateways}"
         self.inputs_url = f"{self.gateways_url}/inputs"
         self.env = {**_without_foreign(os.environ), **self._settings(), **(extra_env or {})}
-        self._write_callers_env()
         self._log = (self.data_dir / LOG_FILE).open("a", encoding="utf-8", buffering=1)
         self._parts = Supervisor(self._part_commands(inputs), [self._log, *outputs])
         self._processes = Supervisor(procfile(commands, self.env), [self._log, *outputs])
 
     def start(self) -> None:
         """Start everything and return when all parts answer; otherwise stop it and raise NotReady with the log."""
+        # Whoever listens there would be taken for our own part: two stacks would work on one ledger, with two secrets.
+        if taken := [port for port in astuple(self.ports) if is_taken(port)]:
+            raise NotReady(f"port {taken[0]} is taken: does another `rushes up` run?")
+        self._write_callers_env()
         try:
             self._parts.start()
             self._await_parts()

@@ -48,6 +48,18 @@ def require_sandbox() -> None:
         sys.exit(REFUSED)
 
 
+@contextmanager
+def ended_if_not_ready() -> Iterator[None]:
+    """End with what stands in the way where a part of the stack does not start."""
+    from rushes.deploy.sandbox.ports import NotReady
+
+    try:
+        yield
+    except NotReady as problem:
+        click.echo(f"error: {problem}", err=True)
+        sys.exit(FAILED)
+
+
 FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 
 
@@ -89,7 +101,7 @@ def up(data: Path, inputs: Path | None, verbose: bool, quiet: bool) -> None:
 
     outputs: list[TextIO] = [sys.stderr if as_json() else sys.stdout] if verbose and not quiet else []
     Console(stderr=True).print("Starting Redis, S3, six sandbox gateways, and Rushes…")
-    with Stack(data, USUAL, inputs=inputs, outputs=outputs) as stack:
+    with ended_if_not_ready(), Stack(data, USUAL, inputs=inputs, outputs=outputs) as stack:
         keys = {"api_key": stack.secrets.demo_key, "admin_key": stack.secrets.admin_key}
         urls = {"inputs_url": stack.inputs_url, "gateways_url": stack.gateways_url}
         elsewhere = "" if data == Path(".rushes") else f" --data {data}"

@@ -173,6 +173,19 @@ def test_a_stack_that_does_not_come_up_says_why_and_leaves_nobody(tmp_path, monk
     assert failing.processes() == {}
 
 
+def test_a_stack_does_not_work_on_the_ledger_of_another_one(tmp_path, monkeypatch):
+    monkeypatch.setattr(stack, "PART_TIMEOUT_S", 0)
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        second = Stack(tmp_path / "data", Ports(redis=port))
+
+        with pytest.raises(NotReady, match=f"port {port} is taken"):
+            second.start()
+
+    assert second.processes() == {}
+    assert not (tmp_path / "data" / "env").exists()
+
+
 def test_redis_is_found_on_the_path_first(tmp_path, monkeypatch):
     own = tmp_path / "redis-server"
     own.write_text("#!/bin/sh\n")
