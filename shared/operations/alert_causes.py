@@ -113,7 +113,7 @@ def unconfirmed(services: Services, now: int) -> Iterator[Alert]:
     jobs = services.ledger.overview.counts(None)[State.UNCONFIRMED]
     if jobs:
         text = f"{jobs} paid calls wait for an answer that never came. Look them up at the gateway, then decide."
-        path = "/?status=unconfirmed"
+        path = "/?state=unconfirmed"
         yield Alert("unconfirmed_waiting", WARNING, text, str(jobs), path=path, after_s=UNCONFIRMED_AFTER_S)
 
 
@@ -125,7 +125,7 @@ def links_at_risk(services: Services, now: int) -> Iterator[Alert]:
         hours = max(min(at_risk), 0) / 3600
         text = f"{len(at_risk)} paid clips are not archived, and the first link expires in {hours:.1f} hours."
         value, limit = str(max(min(at_risk), 0)), str(LINK_LEFT_S)
-        yield Alert("links_at_risk", CRITICAL, text, value, limit, path="/?status=archiving")
+        yield Alert("links_at_risk", CRITICAL, text, value, limit, path="/?state=archiving")
 
 
 def overdue_work(services: Services, now: int) -> Iterator[Alert]:
