@@ -102,6 +102,11 @@ class Timing:
                 return edge_s(number)
         return 0.0
 
+    def left_s(self, age_s: float) -> float | None:
+        """How much longer half of those that take longer than this need, in seconds; None past all experience."""
+        later = {number: count for number, count in self.counts.items() if edge_s(number) > age_s}
+        return Timing(later).quantile_s(0.5) - age_s if later else None
+
     @property
     def longest_s(self) -> float:
         """By when all of the jobs are finished, in seconds."""

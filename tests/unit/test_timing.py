@@ -83,6 +83,14 @@ def test_of_nothing_there_is_no_median() -> None:
     assert Timing({}).quantile_s(0.5) == 0
 
 
+@pytest.mark.parametrize(("age_s", "left_s"), [(0, 50), (50, 25), (90, 5), (99, 1), (120, None)])
+def test_what_is_left_is_the_median_of_those_that_took_longer(age_s: float, left_s: float | None) -> None:
+    left = known(*map(float, range(1, 101))).left_s(age_s)
+
+    assert left == (None if left_s is None else pytest.approx(left_s, abs=6))
+    assert left is None or left > 0
+
+
 # --- smoothing
 
 

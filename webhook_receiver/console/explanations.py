@@ -1,22 +1,24 @@
-"""Why a job is not simply on its way: what happened, what money is at stake, and what to do next."""
+"""The top of a job's page: what happens, what money is at stake, and what happens or has to be done next."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from datetime import UTC, datetime
+from dataclasses import dataclass, replace
 
 from rushes.shared.domain import cheapest_wait, money, schedule
 from rushes.shared.domain.accounts import DEFAULT, GatewayPause
 from rushes.shared.domain.events import Reason
-from rushes.shared.domain.job import AttemptStatus, Job, State
+from rushes.shared.domain.job import IN_FLIGHT, Attempt, AttemptStatus, Chore, Job, State
+from rushes.shared.domain.moves.ended import RECALLED
 from rushes.shared.domain.moves.running import NO_LINK
 from rushes.shared.ledger.overview import AT_AN_ACCOUNT
+from rushes.shared.operations import submit_hold
 from rushes.shared.operations.accounts import MissingAccount
 from rushes.shared.operations.retry import GONE
 from rushes.shared.services import AccountMissing, Services
-from rushes.webhook_receiver.console import labels
+from rushes.webhook_receiver.console import labels, status_sentences
 from rushes.webhook_receiver.console.formatting import span, unsettled_usd, usd
+from rushes.webhook_receiver.console.status_sentences import moment, utc_minute
 
 # A wait that is longer than this is explained.
 PATIENCE_MS = 20_000
@@ -24,21 +26,45 @@ PATIENCE_MS = 20_000
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
-    """Two or three sentences at the top of a job's page."""
+    """Two or three sentences at the top of a job's page; one alone where the job is simply on its way."""
 
     tone: str
     problem: str
-    money_at_stake: str
-    next_step: str
+    money_at_stake: str = ""
+    next_step: str = ""
     message: str | None = None
 
 
-def explain(job: Job, services: Services, now: int) -> Explanation | None:
-    """Why the job is not simply on its way; None where there is nothing to explain."""
-    if missing := _account_missing(job, services):
-        return missing
-    explainer = EXPLAINERS.get(job.state)
-    return explainer(job, services, now) if explainer else None
+def explain(job: Job, services: Services, now: int) -> Explanation:
+    """What happens to the job and what happens next, in every state."""
+    explained = _account_missing(job, services) or _unattended(job, services, now) or EXPLAINERS[job.state](job, services, now)
+    return explained or Explanation("", status_sentences.sentence(job, services, now))
+
+
+def _unattended(job: Job, services: Services, now: int) -> Explanation | None:
+    """A job that nobody works on, because there is no worker."""
+    late_ms = now - (job.due_at or now)
+    if job.state not in ATTENDED or late_ms < PATIENCE_MS or services.ledger.workers(now):
+        return None
+    if job.state is State.UNCONFIRMED and not _can_be_asked(job.current):
+        return None
+    problem = f"{ATTENDED[job.state].replace('{gateway}', job.provider or 'a gateway')}, but no worker is running."
+    next_step = "Start `worker` and `scheduler` (see the Procfile); then it goes on by itself, and nothing is lost."
+    return Explanation("warn", problem, money_at_stake(job), next_step)
+
+
+def _can_be_asked(attempt: Attempt) -> bool:
+    """Whether a worker can find out what became of a submit without an answer."""
+    return bool(attempt.task_id or attempt.askable or attempt.body is not None)
+
+
+# What should be going on, while a worker has to do something about it.
+ATTENDED = {
+    State.SUBMITTING: "The paid call to {gateway} was recorded, and what became of it has to be found out",
+    State.UNCONFIRMED: "The answer of {gateway} to the paid call never came, and it has to be asked",
+    State.RUNNING: "{gateway} has it, and has to be asked for its state",
+    State.ARCHIVING: "The clip is made, and has to be copied to the bucket before the link of {gateway} expires",
+}
 
 
 def _account_missing(job: Job, services: Services) -> Explanation | None:
@@ -58,50 +84,119 @@ def _failed(job: Job, services: Services, now: int) -> Explanation:
     problem, next_step = labels.FAILURES.get(error.code, labels.UNKNOWN_FAILURE) if error else labels.UNKNOWN_FAILURE
     gateway = (error.provider if error else None) or job.provider or "the gateway"
     problem, next_step = (
-        text.replace("{gateway}", gateway).replace("{retry}", retry_effect(job)) for text in (problem, next_step)
+        _capitalized(text.replace("{gateway}", gateway).replace("{retry}", retry_effect(job)))
+        for text in (problem, next_step)
     )
     return Explanation("bad", problem, money_at_stake(job), next_step, error.message if error else None)
 
 
-def _unconfirmed(job: Job, services: Services, now: int) -> Explanation:
-    attempt, policy = job.current, services.settings.policy
-    problem = f"The paid call to {attempt.provider} was sent and its answer never came. It may make the clip, or not."
-    if attempt.task_id:
+def _capitalized(text: str) -> str:
+    """A sentence with a great first letter; a gateway's name keeps its own."""
+    return text.replace("the gateway", "The gateway", 1) if text.startswith("the gateway") else text
+
+
+def _canceled(job: Job, services: Services, now: int) -> Explanation | None:
+    if job.error is None:
+        return _unnotified(job, services, now)
+    return replace(_failed(job, services, now), tone="warn")
+
+
+def _unnotified(job: Job, services: Services, now: int) -> Explanation | None:
+    """An ended job whose caller could not be notified, or not yet."""
+    notes = [note for note in job.history if note.what in ("notified", "notice failed", RECALLED)]
+    if not notes or notes[-1].what != "notice failed":
+        return None
+    how = "Its clip is in the bucket" if job.state is State.COMPLETED else "It was canceled"
+    if Chore.NOTICE in job.chores:
         next_step = (
-            f"A callback named task {attempt.task_id}; {attempt.provider} is asked about it. Wait for its answer first."
+            f"It is tried again {moment(job.due_at, now)}, and for a day in all. Does the endpoint answer with 2xx?"
         )
-    elif attempt.askable:
-        next_step = (
-            f"{attempt.provider} is asked by our own id whether it has it. What it has goes on; what it has not is "
-            "sent again under the same id, which it takes once. There is nothing to do."
-        )
-    elif attempt.body is not None and job.setbacks < schedule.ASK_AGAIN_TRIES:
-        next_step = "It is asked again under the same idempotency key, which does not pay twice. Wait for that first."
     else:
-        until = span((schedule.deadline(attempt, policy) - now) / 1000)
-        next_step = (
-            f"A callback settles it by itself. Otherwise look for a task of {_minute(attempt.submitted_at)} in "
-            f"{attempt.provider}'s own list and resolve it here; it is given up in {until}."
+        next_step = "It was given up. Mend the endpoint, then press Replay notification."
+    return Explanation("warn", f"{how}, but its caller could not be notified.", "", next_step, notes[-1].detail)
+
+
+def _unconfirmed(job: Job, services: Services, now: int) -> Explanation:
+    attempt = job.current
+    problem = f"The paid call to {attempt.provider} was sent and its answer never came. It may make the clip, or not."
+    return Explanation("warn", problem, money_at_stake(job), _settled_by(job, services, now))
+
+
+def _settled_by(job: Job, services: Services, now: int) -> str:
+    """What settles an unconfirmed submit, and when."""
+    attempt, policy, again = job.current, services.settings.policy, moment(job.due_at, now)
+    if attempt.task_id:
+        return (
+            f"A callback named task {attempt.task_id}; {attempt.provider} is asked about it {again}, and its answer "
+            "settles it. Wait for that first."
         )
-    return Explanation("warn", problem, money_at_stake(job), next_step)
-
-
-def _minute(at: int) -> str:
-    return datetime.fromtimestamp(at / 1000, UTC).strftime("%H:%M UTC")
+    if attempt.askable:
+        return (
+            f"{attempt.provider} is asked {again} by our own id whether it has it. What it has goes on; what it has "
+            "not is sent again under the same id, which it takes once. There is nothing to do."
+        )
+    if attempt.body is not None and job.setbacks < schedule.ASK_AGAIN_TRIES:
+        return (
+            f"It is asked again {again} under the same idempotency key, which does not pay twice. Wait for that first."
+        )
+    callback = "A callback settles it by itself." if attempt.callback else "No callback was asked for."
+    if policy.resubmit_unconfirmed:
+        return f"{callback} Otherwise it is sent again {again}, as RUSHES_UNCONFIRMED says; that may be paid for twice."
+    until = moment(schedule.deadline(attempt, policy), now)
+    return (
+        f"{callback} Otherwise look for a task of {utc_minute(attempt.submitted_at, now)} in {attempt.provider}'s own "
+        f"list and resolve it here; it is given up {until}."
+    )
 
 
 def _queued(job: Job, services: Services, now: int) -> Explanation | None:
-    if now - job.created_at < PATIENCE_MS and not job.attempts:
+    if (now - job.created_at < PATIENCE_MS and not job.attempts) or (job.not_before or 0) > now:
         return None
     gateway = job.route[0] if job.route else "a gateway"
     full = _full(gateway, services, now)
     instead = _instead(job, services, now) if full or _is_throttled(gateway, services, now) else ""
     problem = _refused(job, now) or _paused(gateway, services, now) or full
-    problem = problem + instead if problem else _no_worker(job, services, now)
+    problem = problem + instead if problem else _held_up(job, services, now)
     if problem is None:
         return None
-    return Explanation(
-        "warn", problem, money_at_stake(job), "It goes on by itself. Until a gateway has it, it can be canceled."
+    return Explanation("warn", problem, money_at_stake(job), _goes_on(job, now))
+
+
+def _goes_on(job: Job, now: int) -> str:
+    if job.start_before and not any(attempt.paid for attempt in job.attempts):
+        return f"It goes on by itself, or ends canceled {moment(job.start_before, now)}, its `start_before`."
+    return "It goes on by itself. Until a gateway has it, it can be canceled."
+
+
+def _held_up(job: Job, services: Services, now: int) -> str | None:
+    """What else than its gateway holds it up."""
+    return (
+        _no_worker(services, now)
+        or _submits_held(services)
+        or _tenant_full(job, services)
+        or _inputs(job, now)
+        or _late(job, now)
+    )
+
+
+def _submits_held(services: Services) -> str | None:
+    reason = submit_hold.reason(services)
+    return f"Every submit is {reason}." if reason else None
+
+
+def _tenant_full(job: Job, services: Services) -> str | None:
+    cap = services.settings.tenants[job.tenant].max_in_flight
+    if cap is None or sum(services.ledger.overview.counts(job.tenant)[state] for state in IN_FLIGHT) < cap:
+        return None
+    return f"Waits until one of {job.tenant}'s jobs ends: gateways have {cap} of them, which is its `max_in_flight`."
+
+
+def _inputs(job: Job, now: int) -> str | None:
+    if not status_sentences.needs_measuring(job) or (job.due_at or now) <= now:
+        return None
+    again = moment(job.due_at, now)
+    return (
+        f"An input could not be fetched yet. It is tried again {again}; after 15 min the job fails. Check its address."
     )
 
 
@@ -154,9 +249,13 @@ def _refused(job: Job, now: int) -> str | None:
     return f"{attempt.provider} refused it: {attempt.error.message} It is tried again in {again}."
 
 
-def _no_worker(job: Job, services: Services, now: int) -> str | None:
-    if services.ledger.workers(now) == 0:
-        return "Waits for a worker, and none is running. Start `worker` and `scheduler` (see the Procfile)."
+def _no_worker(services: Services, now: int) -> str | None:
+    if services.ledger.workers(now):
+        return None
+    return "Waits for a worker, and none is running. Start `worker` and `scheduler` (see the Procfile)."
+
+
+def _late(job: Job, now: int) -> str | None:
     late_ms = now - (job.due_at or now)
     if late_ms > PATIENCE_MS:
         return f"A worker should have taken it {span(late_ms / 1000)} ago. Do `worker` and `scheduler` keep up?"
@@ -192,19 +291,23 @@ def _running(job: Job, services: Services, now: int) -> Explanation | None:
         return Explanation(
             "warn", problem, money_at_stake(job), "It is asked again, at growing pauses. Look for the task there."
         )
-    late = attempt.asked_at == 0 and (job.due_at or now) + PATIENCE_MS < now
-    if late and services.ledger.workers(now) == 0:
-        problem = f"{attempt.provider} has it, but no worker is running, so nobody asks for its state."
-        return Explanation("warn", problem, money_at_stake(job), "Start `worker` and `scheduler` (see the Procfile).")
+    if services.ledger.learned_times.timings(now).is_stuck(job, now):
+        age, until = span((now - attempt.submitted_at) / 1000), schedule.deadline(attempt, services.settings.policy)
+        problem = f"{attempt.provider} has had it for {age}, far longer than any such job took."
+        next_step = f"It is polled ever more slowly, and given up {moment(until, now)}. Look for the task there."
+        return Explanation("warn", problem, money_at_stake(job), next_step)
     return None
 
 
 EXPLAINERS: dict[State, Callable[[Job, Services, int], Explanation | None]] = {
-    State.FAILED: _failed,
-    State.UNCONFIRMED: _unconfirmed,
     State.QUEUED: _queued,
-    State.ARCHIVING: _archiving,
+    State.SUBMITTING: lambda *_: None,
+    State.UNCONFIRMED: _unconfirmed,
     State.RUNNING: _running,
+    State.ARCHIVING: _archiving,
+    State.COMPLETED: _unnotified,
+    State.FAILED: _failed,
+    State.CANCELED: _canceled,
 }
 
 

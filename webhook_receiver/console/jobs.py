@@ -15,7 +15,7 @@ from rushes.shared.intake.schema import MODELS
 from rushes.shared.settings import ADMIN
 from rushes.shared.storage.archive import ArchiveUnavailable
 from rushes.webhook_receiver.auth import Caller, services
-from rushes.webhook_receiver.console import console, content_security_policy, labels
+from rushes.webhook_receiver.console import console, content_security_policy, expected_end, labels
 from rushes.webhook_receiver.console.bulk import offered_actions
 from rushes.webhook_receiver.console.list_filters import OPEN, Filters
 from rushes.webhook_receiver.console.session import require_sign_in
@@ -112,10 +112,12 @@ def _states_text(states: Iterable[State], counts: dict[State, int]) -> str:
 
 
 def row_media(job: Job) -> dict[str, object]:
-    """Thumbnail of a job, else its clip for the first frame; and the gateway's link while it can still expire."""
+    """Thumbnail of a job, else its clip for the first frame; its link while that can expire; and how long it takes."""
     thumbnail = thumbnail_url(job)
     clip = presigned_url(job.result.key) if job.result and not thumbnail and job.erase_asked_at is None else None
-    return {"thumbnail": thumbnail, "clip": clip, "expiring_link": expiring_link(job)}
+    now = services().now()
+    left = expected_end.time_left(job, services().ledger.learned_times.timings(now), now)
+    return {"thumbnail": thumbnail, "clip": clip, "expiring_link": expiring_link(job), "time_left": left}
 
 
 def thumbnail_url(job: Job) -> str | None:
