@@ -11,6 +11,7 @@ console = Blueprint(
 # ruff: noqa: E402, F401 — each page adds its routes to the blueprint when it is imported
 from rushes.webhook_receiver.console import (
     alerts,
+    attempt_comparison,
     batches,
     bulk,
     content_security_policy,

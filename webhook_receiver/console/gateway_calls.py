@@ -28,6 +28,7 @@ class Call:
     sent: str
     answer: str | None
     outcome: str | None = None
+    attempt: int = 0
 
 
 @console.get("/jobs/<job_id>/calls")
@@ -54,6 +55,7 @@ def read_journal(job: Job) -> tuple[list[Call], str | None]:
             redacted(entry.sent),
             format_answer(entry.answer),
             entry.outcome,
+            entry.attempt,
         )
         for entry in entries
     ], None

@@ -98,6 +98,11 @@ def moment(at: int | None, now: int) -> str:
     return f"in {span((at - now) / 1000)} ({utc_minute(at, now)})"
 
 
+def utc_second(at: int) -> str:
+    """A second in UTC, with its date."""
+    return datetime.fromtimestamp(at / 1000, UTC).strftime("%-d %b, %H:%M:%S UTC")
+
+
 def utc_minute(at: int, now: int) -> str:
     """A minute in UTC, with its date where that is not today's."""
     then, today = datetime.fromtimestamp(at / 1000, UTC), datetime.fromtimestamp(now / 1000, UTC).date()
