@@ -339,7 +339,7 @@ def test_the_console_lists_what_stands_and_a_tenant_sees_its_own() -> None:
     pages = {tenant: Visitor(web, tenant).page("/alerts") for tenant in ("admin", "acme", "other")}
     metrics = web.acme.get("/metrics").text
 
-    assert "Nothing stands" in empty
+    assert "No alerts" in empty
     assert "RUSHES_ALERT_URLS" in empty
     assert {tenant: ("budget_80" in page, "gateway_paused" in page) for tenant, page in pages.items()} == {
         "admin": (True, True),

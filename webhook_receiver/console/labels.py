@@ -126,6 +126,20 @@ FAILURES: dict[str, tuple[str, str]] = {
 }
 UNKNOWN_FAILURE = ("It failed.", "Read the timeline below, then retry. {retry}")
 
+# The title of an alert, by its code.
+ALERTS: dict[str, str] = {
+    "budget_80": "A budget is almost used",
+    "budget_100": "A budget is used up",
+    "gateway_paused": "A gateway is paused",
+    "account_missing": "Jobs wait for a key that is not set",
+    "balance_low": "A balance is low",
+    "cost_drift": "Bills differ from estimates",
+    "price_unknown": "A price is unknown",
+    "unconfirmed_waiting": "Paid calls without an answer",
+    "links_at_risk": "Clips not archived before their links expire",
+    "oldest_overdue": "Work is late",
+}
+
 # The text after an action, by the `done` of the redirect.
 DONE_TEXTS = {
     "paused": "Paused. It gets no new jobs; Rushes still waits for those that it has.",
