@@ -16,11 +16,12 @@ from browser_steps import (
     tab_to,
     visit,
 )
-from factories import REQUEST
+from factories import REQUEST, attempt, failed
 from playwright.sync_api import Browser, Page, expect
 from receiver_steps import Web
 
 from rushes.shared.domain import events
+from rushes.shared.domain.alerts import CODES, CRITICAL, Alert, Episode
 from rushes.shared.domain.job import Error, State
 
 STAYED = "window.stayed = true"
@@ -208,7 +209,12 @@ def telling(web: Web, url: str, page: Page) -> list[str]:
     shown = gallery(web)
     sign_in(page, url, "key-of-admin")
     jobs = [f"/jobs/{shown[name]}" for name in ("failed", "unconfirmed", "completed", "link expires")]
-    return ["/", "/?text=nothing+like+it", "/nowhere", *jobs, f"/jobs/{shown['failed']}/calls"]
+    now = web.parts.now()
+    alerts = [Alert(code, CRITICAL, f"{code}: " + "words " * 40, "1") for code in CODES]
+    web.parts.ledger.alert_episodes.replace([], [Episode(alert, since=now, seen=now) for alert in alerts])
+    twice = web.standing(State.RUNNING, attempts=(failed(1), attempt(2, task_id="task_" + "9" * 60)))
+    others = ["/alerts", "/quarantine", f"/jobs/{twice.id}", f"/jobs/{twice.id}/compare"]
+    return ["/", "/?text=nothing+like+it", "/nowhere", *jobs, f"/jobs/{shown['failed']}/calls", *others]
 
 
 def said_of(path: str, page: Page, url: str, *rules: str) -> list[str]:

@@ -16,9 +16,14 @@ from rushes.shared.operations.task_query import SECRET
 from rushes.webhook_receiver.auth import services
 from rushes.webhook_receiver.console import console, labels, session
 
+# The pages of the navigation: name, path, and the key that leads there after a `g`.
 PAGES = [
-    *(("Jobs", "/"), ("Batches", "/batches"), ("New", "/new"), ("Gateways", "/gateways"), ("Spend", "/spend")),
-    ("Alerts", "/alerts"),
+    ("Jobs", "/", "j"),
+    ("Batches", "/batches", "b"),
+    ("New", "/new", "n"),
+    ("Gateways", "/gateways", "g"),
+    ("Spend", "/spend", "s"),
+    ("Alerts", "/alerts", "a"),
 ]
 UNITS = [(86_400, "d"), (3600, "h"), (60, "min"), (1, "s")]
 

@@ -173,7 +173,7 @@
   // --- forms are sent once; filters apply at once
 
   document.addEventListener("submit", (event) => {
-    if (event.defaultPrevented || event.target.method === "get") return;
+    if (event.defaultPrevented || event.target.method !== "post") return;
     setTimeout(() => event.target.querySelectorAll("button").forEach((button) => (button.disabled = true)));
   });
   window.addEventListener("pageshow", (event) => {
@@ -181,15 +181,6 @@
   });
   document.addEventListener("change", (event) => {
     if (event.target.matches("form[data-auto] select")) event.target.form.requestSubmit();
-  });
-  document.addEventListener("keydown", (event) => {
-    const typing = event.target.closest?.("input, textarea, select, [contenteditable]");
-    if (event.key !== "/" || typing || event.ctrlKey || event.metaKey || event.altKey) return;
-    const search = document.querySelector('input[type="search"]');
-    if (search) {
-      event.preventDefault();
-      search.focus();
-    }
   });
   document.addEventListener("click", async (event) => {
     const button = event.target.closest?.("button[data-copy]");
