@@ -106,7 +106,7 @@ def copy_or_renew(job: Job, services: Services) -> CopiedClip | Event:
 def copy_failed(job: Job, error: Exception, services: Services) -> Event:
     """The event of a failed copy: it is tried again unless the link has expired."""
     if not is_expired(job, services):
-        return events.ArchiveFailed("archive_failed", str(error))
+        return events.ArchiveFailed("archive_failed", str(error), undelivered=True)
     message = f"the gateway's link expired before the clip could be copied: {error}"
     return events.ArchiveFailed("result_expired", message, final=True)
 
@@ -117,7 +117,7 @@ def clip_invalid(job: Job, invalid: InvalidClip, services: Services) -> Event:
     renewed = renew_link(job, services) if job.setbacks and not final else None
     if isinstance(renewed, events.Succeeded):
         return replace(renewed, bad_download=True)
-    return events.ArchiveFailed("result_invalid", str(invalid), final)
+    return events.ArchiveFailed("result_invalid", str(invalid), final, undelivered=True)
 
 
 def is_last_try(job: Job) -> bool:

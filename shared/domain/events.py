@@ -229,12 +229,16 @@ class Archived(Event):
 
 @dataclass(frozen=True, slots=True)
 class ArchiveFailed(Event):
-    """This try to archive did not succeed; `final` where another cannot either, `refused` where we refuse the link."""
+    """This try to archive did not succeed; `final` where another cannot either.
+
+    `refused` where we refuse the link, `undelivered` where it gave no whole clip; else the trouble is ours.
+    """
 
     code: str
     message: str
     final: bool = False
     refused: bool = False
+    undelivered: bool = False
 
 
 @dataclass(frozen=True, slots=True)

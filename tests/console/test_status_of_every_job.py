@@ -54,6 +54,13 @@ SITUATIONS: dict[str, tuple[Job, str, bool]] = {
         "apimart refused it: slow down. It is tried again in 5 s",
         False,
     ),
+    "refused, and given up some time": (
+        job_in(
+            State.QUEUED, attempts=(rejected(error=Error("rate_limited", "slow down.")),), due_at=LATER + 5 * SECOND
+        ),
+        "If it is refused until then, it fails in 23 h 59 min",
+        False,
+    ),
     "an input out of reach": (
         job_in(State.QUEUED, request=MOTION, due_at=LATER + 5 * SECOND),
         "An input could not be fetched yet. It is tried again in 5 s",
@@ -78,11 +85,11 @@ SITUATIONS: dict[str, tuple[Job, str, bool]] = {
     ),
     "only a callback or an operator": (
         job_in(UNCONFIRMED, {"callback": True}),
-        "A callback settles it by itself. Otherwise look for a task of 14:13 UTC in apimart's own list and resolve it "
-        "here; it is given up in 23 h 59 min (22 Sep, 14:13 UTC).",
+        "A callback settles it by itself; until then look for a task of 14:13 UTC in apimart's own list, and resolve "
+        "it below. It is given up in 23 h 59 min (22 Sep, 14:13 UTC).",
         False,
     ),
-    "only an operator": (job_in(UNCONFIRMED), "No callback was asked for. Otherwise look for a task", False),
+    "only an operator": (job_in(UNCONFIRMED), "No callback was asked for: look for a task", False),
     "polled": (job_in(State.RUNNING, due_at=LATER + 15 * SECOND), "for 30 s now; it is polled in 15 s", True),
     "to be called": (
         job_in(State.RUNNING, {"callback": True}, due_at=LATER + MINUTE),
@@ -94,7 +101,17 @@ SITUATIONS: dict[str, tuple[Job, str, bool]] = {
     "being archived": (job_in(State.ARCHIVING), "apimart's link expires in 23 h 59 min (22 Sep, 14:13 UTC)", True),
     "bucket away": (
         job_in(State.ARCHIVING, history=(Note(NOW, "archive delayed", "no route"),)),
-        "could not be copied to the bucket yet",
+        "the bucket did not take it yet",
+        False,
+    ),
+    "half a clip": (
+        job_in(State.ARCHIVING, history=(Note(NOW, "download failed", "it breaks off"),), due_at=LATER + 4 * SECOND),
+        "apimart's link did not give the whole of it yet. It is tried again in 4 s",
+        False,
+    ),
+    "link refused": (
+        job_in(State.ARCHIVING, history=(Note(NOW, "link refused", "an odd port"),)),
+        "allow it in RUSHES_EGRESS_ALLOW",
         False,
     ),
     "completed": (
@@ -103,9 +120,18 @@ SITUATIONS: dict[str, tuple[Job, str, bool]] = {
         True,
     ),
     "caller to be notified": (job_in(State.COMPLETED), "its caller is notified next", True),
-    "caller away": (notified_in_vain(State.COMPLETED, Chore.NOTICE), "It is tried again in 1 min (14:14 UTC)", False),
+    "caller away": (
+        notified_in_vain(State.COMPLETED, Chore.NOTICE),
+        "The caller is tried again in 1 min (14:14 UTC)",
+        False,
+    ),
     "caller given up": (notified_in_vain(State.COMPLETED), "press Replay notification", False),
     "failed": (job_in(State.FAILED), "apimart could not make the clip", False),
+    "failed, and its caller away": (
+        job_in(State.FAILED, chores=(Chore.NOTICE,), due_at=LATER + MINUTE).noted(NOW, "notice failed", "HTTP 500"),
+        "Its caller could not be notified. The caller is tried again in 1 min",
+        False,
+    ),
     "canceled": (job_in(State.CANCELED), "nothing was paid; its caller is notified next", True),
     "manifest owed": (
         job_in(State.CANCELED, chores=(Chore.MANIFEST, Chore.RETIRE)),
@@ -197,6 +223,15 @@ def test_a_tenant_that_has_all_its_places_says_so(tmp_path: Any) -> None:
     explained = explain(job_in(State.QUEUED, due_at=LATER), web.parts, LATER)
 
     assert "gateways have 1 of them, which is its `max_in_flight`" in explained.problem
+
+
+def test_a_gateway_that_somebody_has_to_mend_is_said_with_what_to_do(web: Web) -> None:
+    web.parts.ledger.gateways.strike("apimart", Reason.BALANCE, None, LATER)
+    refused = rejected(error=Error("insufficient_balance", "no money"))
+
+    explained = explain(job_in(State.QUEUED, attempts=(refused,)), with_a_worker(web).parts, LATER)
+
+    assert explained.next_step.startswith("Top it up; it is tried again by itself.")
 
 
 def test_submits_that_are_held_say_why() -> None:

@@ -77,7 +77,7 @@ def test_a_paid_clip_that_players_take_is_archived_at_its_first_download(world: 
     assert job.state is State.COMPLETED
     assert world.bucket(job)["video.mp4"].body == data
     assert (job.result.duration_s, job.result.width, job.result.height) == (5, 352, 640) if job.result else False
-    assert "archive delayed" not in history(world, job)
+    assert "download failed" not in history(world, job)
 
 
 @pytest.mark.parametrize("name", ["webm", "mpeg-ts", "avi"])
@@ -99,7 +99,7 @@ def test_a_chunked_body_proves_the_end_of_a_clip(world: World, lay: Lay, name: s
 
     assert job.state is State.COMPLETED
     assert world.bucket(job)["video.mp4"].body == data
-    assert "archive delayed" not in history(world, job)
+    assert "download failed" not in history(world, job)
 
 
 @pytest.mark.parametrize("name", ["in its media", "in its header", "before its header", "in a fragment"])
@@ -114,7 +114,7 @@ def test_a_paid_clip_that_breaks_off_is_fetched_again(world: World, lay: Lay, na
 
     assert ended.state is State.COMPLETED
     assert world.bucket(ended)["video.mp4"].body == plain()
-    assert re.search("breaks off|has no", history(world, ended)["archive delayed"])
+    assert re.search("breaks off|has no", history(world, ended)["download failed"])
 
 
 @pytest.mark.parametrize(
@@ -155,7 +155,7 @@ def test_a_clip_whose_end_nothing_proves_is_kept_at_the_last_try(world: World) -
 
     assert job.state is State.COMPLETED
     assert world.bucket(job)["video.mp4"].body == data
-    assert "length was not announced" in history(world, job)["archive delayed"]
+    assert "length was not announced" in history(world, job)["download failed"]
     assert sum("clip.mp4" in request.url for request in world.http_client.fetched) == 9
 
 

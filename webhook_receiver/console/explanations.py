@@ -5,15 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from rushes.shared.domain import cheapest_wait, money, schedule
+from rushes.shared.domain import cheapest_wait, gateway_pauses, money, routing, schedule
 from rushes.shared.domain.accounts import DEFAULT, GatewayPause
 from rushes.shared.domain.events import Reason
-from rushes.shared.domain.job import IN_FLIGHT, Attempt, AttemptStatus, Chore, Job, State
+from rushes.shared.domain.job import IN_FLIGHT, Attempt, AttemptStatus, Chore, Job, Note, State
 from rushes.shared.domain.moves.ended import RECALLED
 from rushes.shared.domain.moves.running import NO_LINK
 from rushes.shared.ledger.overview import AT_AN_ACCOUNT
 from rushes.shared.operations import submit_hold
 from rushes.shared.operations.accounts import MissingAccount
+from rushes.shared.operations.alert_causes import NEEDS_OPERATOR
 from rushes.shared.operations.retry import GONE
 from rushes.shared.services import AccountMissing, Services
 from rushes.webhook_receiver.console import labels, status_sentences
@@ -22,6 +23,7 @@ from rushes.webhook_receiver.console.status_sentences import moment, utc_minute
 
 # A wait that is longer than this is explained.
 PATIENCE_MS = 20_000
+NOTICE_FAILED = "notice failed"
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +89,8 @@ def _failed(job: Job, services: Services, now: int) -> Explanation:
         _capitalized(text.replace("{gateway}", gateway).replace("{retry}", retry_effect(job)))
         for text in (problem, next_step)
     )
+    if _failed_notice(job):
+        next_step = f"{next_step} Its caller could not be notified. {_next_notice(job, now)}"
     return Explanation("bad", problem, money_at_stake(job), next_step, error.message if error else None)
 
 
@@ -103,17 +107,24 @@ def _canceled(job: Job, services: Services, now: int) -> Explanation | None:
 
 def _unnotified(job: Job, services: Services, now: int) -> Explanation | None:
     """An ended job whose caller could not be notified, or not yet."""
-    notes = [note for note in job.history if note.what in ("notified", "notice failed", RECALLED)]
-    if not notes or notes[-1].what != "notice failed":
+    notice = _failed_notice(job)
+    if notice is None:
         return None
     how = "Its clip is in the bucket" if job.state is State.COMPLETED else "It was canceled"
-    if Chore.NOTICE in job.chores:
-        next_step = (
-            f"It is tried again {moment(job.due_at, now)}, and for a day in all. Does the endpoint answer with 2xx?"
-        )
-    else:
-        next_step = "It was given up. Mend the endpoint, then press Replay notification."
-    return Explanation("warn", f"{how}, but its caller could not be notified.", "", next_step, notes[-1].detail)
+    problem = f"{how}, but its caller could not be notified."
+    return Explanation("warn", problem, "", _next_notice(job, now), notice.detail)
+
+
+def _failed_notice(job: Job) -> Note | None:
+    """The note of the last notification, where it failed."""
+    notes = [note for note in job.history if note.what in ("notified", NOTICE_FAILED, RECALLED)]
+    return notes[-1] if notes and notes[-1].what == NOTICE_FAILED else None
+
+
+def _next_notice(job: Job, now: int) -> str:
+    if Chore.NOTICE not in job.chores:
+        return "That was given up. Mend the endpoint, then press Replay notification."
+    return f"The caller is tried again {moment(job.due_at, now)}, for a day in all. Does its endpoint answer with 2xx?"
 
 
 def _unconfirmed(job: Job, services: Services, now: int) -> Explanation:
@@ -139,13 +150,13 @@ def _settled_by(job: Job, services: Services, now: int) -> str:
         return (
             f"It is asked again {again} under the same idempotency key, which does not pay twice. Wait for that first."
         )
-    callback = "A callback settles it by itself." if attempt.callback else "No callback was asked for."
+    callback = "A callback settles it by itself; until then" if attempt.callback else "No callback was asked for:"
     if policy.resubmit_unconfirmed:
-        return f"{callback} Otherwise it is sent again {again}, as RUSHES_UNCONFIRMED says; that may be paid for twice."
+        return f"{callback} it is to be sent again {again}, as RUSHES_UNCONFIRMED says; that may be paid for twice."
     until = moment(schedule.deadline(attempt, policy), now)
     return (
-        f"{callback} Otherwise look for a task of {utc_minute(attempt.submitted_at, now)} in {attempt.provider}'s own "
-        f"list and resolve it here; it is given up {until}."
+        f"{callback} look for a task of {utc_minute(attempt.submitted_at, now)} in {attempt.provider}'s own list, and "
+        f"resolve it below. It is given up {until}."
     )
 
 
@@ -159,13 +170,23 @@ def _queued(job: Job, services: Services, now: int) -> Explanation | None:
     problem = problem + instead if problem else _held_up(job, services, now)
     if problem is None:
         return None
-    return Explanation("warn", problem, money_at_stake(job), _goes_on(job, now))
+    return Explanation("warn", problem, money_at_stake(job), _goes_on(job, gateway, services, now))
 
 
-def _goes_on(job: Job, now: int) -> str:
+def _goes_on(job: Job, gateway: str, services: Services, now: int) -> str:
+    health = services.ledger.gateways.health(gateway)
+    if int(health.get("paused_until", 0)) > now and health.get("why") in NEEDS_OPERATOR:
+        return f"{gateway_pauses.advice(gateway, health['why'])}{_given_up(job, services, now)}"
     if job.start_before and not any(attempt.paid for attempt in job.attempts):
         return f"It goes on by itself, or ends canceled {moment(job.start_before, now)}, its `start_before`."
-    return "It goes on by itself. Until a gateway has it, it can be canceled."
+    return f"It goes on by itself, and can be canceled until a gateway has it.{_given_up(job, services, now)}"
+
+
+def _given_up(job: Job, services: Services, now: int) -> str:
+    """When a job that is refused again and again ends."""
+    since = routing.refused_since(job)
+    until = schedule.after(since, services.settings.policy.job_timeout_s) if since else now
+    return f" If it is refused until then, it fails {moment(until, now)}." if until > now else ""
 
 
 def _held_up(job: Job, services: Services, now: int) -> str | None:
@@ -245,8 +266,8 @@ def _refused(job: Job, now: int) -> str | None:
     attempt = job.attempt
     if attempt is None or attempt.status is not AttemptStatus.REJECTED or attempt.error is None:
         return None
-    again = span(max(0, (job.due_at or now) - now) / 1000)
-    return f"{attempt.provider} refused it: {attempt.error.message} It is tried again in {again}."
+    message = attempt.error.message.rstrip(". ")
+    return f"{attempt.provider} refused it: {message}. It is tried again {moment(job.due_at, now)}."
 
 
 def _no_worker(services: Services, now: int) -> str | None:
@@ -266,21 +287,30 @@ def _archiving(job: Job, services: Services, now: int) -> Explanation | None:
     delayed = [note for note in job.history if note.what in DELAYS]
     if not delayed:
         return None
-    link = job.current.link
-    left = span(max(0, (link.expires_at if link and link.expires_at else now) - now) / 1000)
-    return Explanation(
-        "warn",
-        "The clip is made, but could not be copied to the bucket yet. It is tried again by itself.",
-        f"The gateway's link expires in {left}; after that Rushes asks for a new one.",
-        DELAYS[delayed[-1].what],
-        delayed[-1].detail,
+    problem, next_step = (
+        text.replace("{gateway}", str(job.provider)).replace("{again}", moment(job.due_at, now))
+        for text in DELAYS[delayed[-1].what]
     )
+    link = job.current.link
+    ends = f"{job.provider}'s link expires {moment(link.expires_at, now)}; " if link and link.expires_at else ""
+    stake = f"{ends}then Rushes asks for a new one, and nothing is paid again." if ends else money_at_stake(job)
+    return Explanation("warn", problem, stake, next_step, delayed[-1].detail)
 
 
-# What delays the archive, by the note in the history, and what to do.
+# What delays the archive, by the note in the history: what happened, and what happens next.
 DELAYS = {
-    "archive delayed": "Check whether the bucket can be reached: GET /readyz, or `rushes doctor`.",
-    "link refused": "Report it to the gateway, or allow the address in RUSHES_EGRESS_ALLOW and restart.",
+    "archive delayed": (
+        "The clip is made, but the bucket did not take it yet.",
+        "It is tried again {again}. Check whether the bucket can be reached: GET /readyz, or `rushes doctor`.",
+    ),
+    "download failed": (
+        "The clip is made, but {gateway}'s link did not give the whole of it yet.",
+        "It is tried again {again}, also by a fresh link. There is nothing to do, unless it goes on for long.",
+    ),
+    "link refused": (
+        "The clip is made, but Rushes does not fetch the link that {gateway} gave.",
+        "{gateway} is asked for another {again}. Report it there, or allow it in RUSHES_EGRESS_ALLOW and restart.",
+    ),
 }
 
 

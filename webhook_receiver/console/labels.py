@@ -41,6 +41,7 @@ NOTES: dict[str, tuple[str, str]] = {
     "no link": ("warn", "The gateway reports it finished, but gave no link; it is asked again"),
     "task failed": ("bad", "The gateway reports that the task failed"),
     "archive delayed": ("warn", "Could not be copied to the bucket yet; tried again at growing pauses"),
+    "download failed": ("warn", "The gateway's link gave no whole clip yet; tried again at growing pauses"),
     "link refused": ("warn", "Rushes does not fetch the link of the gateway, and asks for another"),
     "completed": ("good", "Archived: clip and manifest are in the bucket"),
     "failed": ("bad", "Ended: failed"),
@@ -70,8 +71,8 @@ CHORES: dict[Chore, str] = {
 # Why a job failed, by the code of its error: what happened, and what to do next; {retry} is what a retry does.
 FAILURES: dict[str, tuple[str, str]] = {
     "input_rejected": (
-        "An input of the request broke a rule before anything was made.",
-        "Change what the message names and send a new job. The same request would fail again.",
+        "The request, or an input of it, was not accepted, and nothing was made.",
+        "Change what the message names and send a new job. The same request would be refused again.",
     ),
     "no_provider": (
         "No enabled gateway can serve this request. The message says why for each.",

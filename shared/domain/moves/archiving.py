@@ -43,7 +43,7 @@ def retry_archive(job: Job, event: events.ArchiveFailed, now: int, _: Policy) ->
     later = replace(job, due_at=schedule.archive_retry(job, now), setbacks=job.setbacks + 1, tries=0)
     if event.code == "result_invalid":
         later = later.with_attempt(bad_downloads=job.current.bad_downloads + 1)
-    what = "link refused" if event.refused else "archive delayed"
+    what = "link refused" if event.refused else "download failed" if event.undelivered else "archive delayed"
     is_news = not job.has_noted(what, since=job.current.ended_at or 0)
     return later.noted(now, what, event.message) if is_news else later
 
