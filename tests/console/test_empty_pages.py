@@ -17,6 +17,7 @@ from rushes.webhook_receiver.console import labels
     [
         ("/", "No jobs yet", "/new"),
         ("/?text=nothing+like+it", "No job fits these filters", "/"),
+        ("/batches", "No batches yet", "/new"),
         ("/alerts", "No alerts", "/"),
         ("/quarantine", "No quarantined callbacks", "/gateways"),
         ("/spend", "Nothing was spent", "/new"),
@@ -35,6 +36,8 @@ def test_search_finds_a_job_by_its_short_id(web: Web) -> None:
 
     assert visitor(web).get(f"/?text={short.lower()}").headers["Location"] == f"/jobs/{job.id}"
     assert visitor(web, "other").get(f"/?text={short}").status_code == 200
+    batch_id = f"batch_{job.id.removeprefix('job_')}"
+    assert visitor(web).get(f"/?text={batch_id}").headers["Location"] == f"/batches/{batch_id}"
 
 
 def test_every_alert_has_a_title_and_leads_to_what_it_is_about(web: Web) -> None:

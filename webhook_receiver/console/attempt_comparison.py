@@ -25,10 +25,6 @@ class Row:
     left: str
     right: str
 
-    @property
-    def differs(self) -> bool:
-        return self.left != self.right
-
 
 Lines = list[tuple[str, bool]]
 """Lines of a text, each with whether the other text does not have it."""

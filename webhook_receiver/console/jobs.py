@@ -15,6 +15,7 @@ from rushes.shared.intake.schema import MODELS
 from rushes.shared.settings import ADMIN
 from rushes.shared.storage.archive import ArchiveUnavailable
 from rushes.webhook_receiver.auth import Caller, services
+from rushes.webhook_receiver.batches_api import BATCH_ID
 from rushes.webhook_receiver.console import console, content_security_policy, expected_end, labels
 from rushes.webhook_receiver.console.bulk import offered_actions
 from rushes.webhook_receiver.console.list_filters import OPEN, Filters
@@ -62,7 +63,9 @@ def jobs_page() -> str:
 
 
 def _redirect_to_job(text: str, visitor: Caller) -> None:
-    """Redirect to the job where the text is an id, whole or short; this finds old jobs too."""
+    """Redirect to the job, or the batch, where the text is an id, whole or short; this finds old jobs too."""
+    if BATCH_ID.fullmatch(text):
+        abort(redirect(url_for("console.batch_page", batch_id=text)))
     if JOB_ID.fullmatch(text) or ids.parse_short(text, services().now()):
         try:
             job = visible_job(text, visitor)
