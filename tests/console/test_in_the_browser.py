@@ -18,7 +18,7 @@ from browser_steps import (
 )
 from factories import REQUEST, attempt, failed
 from playwright.sync_api import Browser, Page, expect
-from receiver_steps import Web
+from receiver_steps import TEXT, Web
 
 from rushes.shared.domain import events
 from rushes.shared.domain.alerts import CODES, CRITICAL, Alert, Episode
@@ -213,7 +213,24 @@ def telling(web: Web, url: str, page: Page) -> list[str]:
     alerts = [Alert(code, CRITICAL, f"{code}: " + "words " * 40, "1") for code in CODES]
     web.parts.ledger.alert_episodes.replace([], [Episode(alert, since=now, seen=now) for alert in alerts])
     twice = web.standing(State.RUNNING, attempts=(failed(1), attempt(2, task_id="task_" + "9" * 60)))
-    others = ["/alerts", "/quarantine", f"/jobs/{twice.id}", f"/jobs/{twice.id}/compare"]
+    batch = web.acme.post("/v1/batches", json={"jobs": [TEXT], "max_cost_usd": "1"}).json or {}
+    web.parts.ledger.apply(batch["job_ids"][0], events.Barred(Error("no_provider", "none " * 40)), now)
+    bulk = web.acme.post("/v1/bulk", json={"action": "retry", "filter": {"status": "failed"}}).json or {}
+    joint = [
+        "/batches",
+        f"/batches/{batch['id']}",
+        "/bulk",
+        f"/bulk/{bulk['id']}",
+        "/bulk/new?state=failed&action=erase",
+    ]
+    others = [
+        *joint,
+        "/?state=failed&error=no_provider",
+        "/alerts",
+        "/quarantine",
+        f"/jobs/{twice.id}",
+        f"/jobs/{twice.id}/compare",
+    ]
     return ["/", "/?text=nothing+like+it", "/nowhere", *jobs, f"/jobs/{shown['failed']}/calls", *others]
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,9 +13,11 @@ from console_steps import visitor
 from factories import DAY, HOUR, MINUTE, NOW, SECOND, job_in, link, rejected
 from receiver_steps import MOTION, Web, parts_over
 
+from rushes.shared import domain
 from rushes.shared.domain import timing
 from rushes.shared.domain.events import Reason
 from rushes.shared.domain.job import AttemptStatus, Chore, Error, Job, Note, Nudge, State
+from rushes.shared.intake.job_filters import ERROR_CODES
 from rushes.shared.ledger import keys
 from rushes.shared.ledger.memory_store import MemoryStore
 from rushes.webhook_receiver.console import labels
@@ -132,6 +135,17 @@ SITUATIONS: dict[str, tuple[Job, str, bool]] = {
         "Its caller could not be notified. The caller is tried again in 1 min",
         False,
     ),
+    "being erased": (job_in(State.FAILED, erase_asked_at=NOW), "bucket and journal follow now", True),
+    "not erased everywhere yet": (
+        job_in(State.COMPLETED, erase_asked_at=NOW).noted(NOW, "erasure delayed", "S3 is away"),
+        "could not be erased in the bucket and the journal yet",
+        False,
+    ),
+    "erased": (
+        job_in(State.FAILED, erase_asked_at=NOW, erased_at=NOW + SECOND),
+        "Erased on 21 Sep, 14:13:21 UTC: its clip, prompts, inputs and metadata are gone",
+        True,
+    ),
     "canceled": (job_in(State.CANCELED), "nothing was paid; its caller is notified next", True),
     "manifest owed": (
         job_in(State.CANCELED, chores=(Chore.MANIFEST, Chore.RETIRE)),
@@ -175,9 +189,18 @@ def error_codes(web: Web) -> set[str]:
     return set(re.findall(r"`([a-z_]+)`", document["properties"]["code"]["description"]))
 
 
+def test_no_line_of_the_history_is_forgotten() -> None:
+    sources = [*Path(domain.__file__).parent.rglob("*.py")]
+    lines = {line for source in sources for line in re.findall(r'noted\(\s*\w+, "([^"]+)"', source.read_text())}
+
+    assert {"queued", "refused", "erased"} < lines | {"queued"}
+    assert lines <= set(labels.NOTES)
+
+
 def test_no_error_code_is_forgotten(web: Web) -> None:
     codes = error_codes(web)
 
+    assert codes == set(ERROR_CODES)
     assert {reason.code for reason in Reason} < codes
     assert set(labels.FAILURES) == codes
 

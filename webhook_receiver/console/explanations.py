@@ -39,8 +39,20 @@ class Explanation:
 
 def explain(job: Job, services: Services, now: int) -> Explanation:
     """What happens to the job and what happens next, in every state."""
-    explained = _account_missing(job, services) or _unattended(job, services, now) or EXPLAINERS[job.state](job, services, now)
+    explained = _erased(job) or _account_missing(job, services) or _unattended(job, services, now)
+    explained = explained or EXPLAINERS[job.state](job, services, now)
     return explained or Explanation("", status_sentences.sentence(job, services, now))
+
+
+def _erased(job: Job) -> Explanation | None:
+    """An erased job says no more why it failed or whom it owes something: nothing of that is left to act on."""
+    if job.erase_asked_at is None:
+        return None
+    delays = [note for note in job.history if note.what == "erasure delayed"]
+    if job.erased_at or not delays:
+        return Explanation("", status_sentences.erasure(job))
+    problem = "Its content is gone from this record, but could not be erased in the bucket and the journal yet."
+    return Explanation("warn", problem, "", "It is tried again by itself until it succeeds.", delays[-1].detail)
 
 
 def _unattended(job: Job, services: Services, now: int) -> Explanation | None:
@@ -174,9 +186,9 @@ def _queued(job: Job, services: Services, now: int) -> Explanation | None:
 
 
 def _goes_on(job: Job, gateway: str, services: Services, now: int) -> str:
-    health = services.ledger.gateways.health(gateway)
-    if int(health.get("paused_until", 0)) > now and health.get("why") in NEEDS_OPERATOR:
-        return f"{gateway_pauses.advice(gateway, health['why'])}{_given_up(job, services, now)}"
+    pause = _pause_of(gateway, services)
+    if pause.until > now and pause.why in NEEDS_OPERATOR:
+        return f"{gateway_pauses.advice(gateway, pause.why)}{_given_up(job, services, now)}"
     if job.start_before and not any(attempt.paid for attempt in job.attempts):
         return f"It goes on by itself, or ends canceled {moment(job.start_before, now)}, its `start_before`."
     return f"It goes on by itself, and can be canceled until a gateway has it.{_given_up(job, services, now)}"

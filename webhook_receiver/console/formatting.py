@@ -62,7 +62,7 @@ def helpers() -> dict[str, object]:
 def is_current_page(path: str) -> bool:
     """Whether the page belongs to this entry of the navigation."""
     at = request.path
-    return at == "/" or at.startswith("/jobs/") if path == "/" else at == path or at.startswith(f"{path}/")
+    return at == "/" or at.startswith(("/jobs/", "/bulk")) if path == "/" else at == path or at.startswith(f"{path}/")
 
 
 def when(at: int | None, now: int | None = None) -> Markup | str:

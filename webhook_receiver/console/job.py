@@ -46,7 +46,7 @@ def job_page(job_id: str) -> str:
         job=job,
         now=now,
         visitor=visitor,
-        explanation=explanations.explain(job, services(), now) if job.erase_asked_at is None else None,
+        explanation=explanations.explain(job, services(), now),
         retry_effect=explanations.retry_effect(job),
         lines=timeline.lines(job),
         upcoming=timeline.upcoming(job),

@@ -36,6 +36,7 @@ NOTES: dict[str, tuple[str, str]] = {
     "unconfirmed": ("warn", "The answer to the paid call never came"),
     "resolved by operator": ("", "An operator decided: {detail}"),
     "resolved by policy": ("", "Decided by RUSHES_UNCONFIRMED: {detail}"),
+    "sent again": ("", "Sent again under the same id, which the gateway takes once: {detail}"),
     "confirmed": ("good", "The gateway has it, as task {detail}"),
     "finished": ("good", "The clip is made: {detail}"),
     "no link": ("warn", "The gateway reports it finished, but gave no link; it is asked again"),
@@ -51,6 +52,11 @@ NOTES: dict[str, tuple[str, str]] = {
     "to be notified again": ("", "The caller is to be notified again"),
     "a callback named another task": ("warn", "A callback named another task, {detail}; it is in quarantine"),
     "callback replayed": ("", "A callback from the quarantine was replayed"),
+    "clip kept as it came": ("warn", "The clip is kept as it came: {detail}"),
+    "thumbnail dropped": ("", "Without a thumbnail: {detail}"),
+    "erasure requested": ("", "To be erased, {detail}; its content left this record"),
+    "erasure delayed": ("warn", "Could not be erased everywhere yet; tried again"),
+    "erased": ("good", "Erased: nothing of its content is left in bucket and journal"),
     "put back": ("warn", "Put back after the ledger was lost"),
 }
 # What an unfinished job waits for, by its state.

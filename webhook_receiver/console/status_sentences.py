@@ -55,19 +55,29 @@ def _archiving(job: Job, services: Services, now: int) -> str:
 
 
 def _completed(job: Job, services: Services, now: int) -> str:
-    return f"The clip and its manifest are in the bucket; {_owed(job, now)}."
+    return f"The clip and its manifest are in the bucket; {_owed(job, services, now)}."
 
 
 def _canceled(job: Job, services: Services, now: int) -> str:
-    return f"Canceled before any gateway had it, so nothing was paid; {_owed(job, now)}."
+    return f"Canceled before any gateway had it, so nothing was paid; {_owed(job, services, now)}."
 
 
-def _owed(job: Job, now: int) -> str:
+def erasure(job: Job) -> str:
+    """How far the erasure of a job is."""
+    if job.erased_at is None:
+        return "It is being erased: its content is gone from this record, and bucket and journal follow now."
+    left = "ids, times, gateway and costs stay"
+    return f"Erased on {utc_second(job.erased_at)}: its clip, prompts, inputs and metadata are gone, and {left}."
+
+
+def _owed(job: Job, services: Services, now: int) -> str:
     """What an ended job still waits for."""
     if Chore.NOTICE in job.chores:
         return "its caller is notified next"
     if Chore.MANIFEST in job.chores:
         return "its manifest is written to the bucket next"
+    if job.due_at and job.due_at > now and services.settings.policy.erase_after_s is not None:
+        return f"its content is erased {moment(job.due_at, now)}, as RUSHES_ERASE_AFTER_DAYS says"
     if job.due_at and job.due_at > now:
         return f"this record leaves Redis {moment(job.due_at, now)}, and what is in the bucket stays"
     return "nothing is left to do"
