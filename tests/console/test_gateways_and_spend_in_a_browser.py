@@ -21,7 +21,8 @@ from rushes.shared.operations import alerts
 @pytest.fixture
 def web() -> Web:
     """A month of work, with a gateway in each kind of trouble."""
-    web = Web(parts_over(MemoryStore(), RUSHES_DAILY_BUDGET_USD="3"))
+    accounts = {"KLING_API_KEY": None, "KLING_API_KEYS": "main:key-1,second:key-2,old:key-3:drain"}
+    web = Web(parts_over(MemoryStore(), RUSHES_DAILY_BUDGET_USD="3", **accounts))
     for at, provider in enumerate(GATEWAYS * 5):
         plan = {"provider": provider, "cost_usd": Decimal(at + 3) / 10, "submitted_at": NOW - at * DAY}
         asked = {"callback": True, "heard_by": "poll", "estimated_usd": Decimal("1.5")}

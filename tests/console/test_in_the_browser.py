@@ -221,7 +221,7 @@ def telling(web: Web, url: str, page: Page) -> list[str]:
         f"/batches/{batch['id']}",
         "/bulk",
         f"/bulk/{bulk['id']}",
-        "/bulk/new?state=failed&action=erase",
+        "/bulk/new?state=failed&action=retry",
     ]
     others = [
         *joint,

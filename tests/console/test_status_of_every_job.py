@@ -61,7 +61,7 @@ SITUATIONS: dict[str, tuple[Job, str, bool]] = {
         job_in(
             State.QUEUED, attempts=(rejected(error=Error("rate_limited", "slow down.")),), due_at=LATER + 5 * SECOND
         ),
-        "If it is refused until then, it fails in 23 h 59 min",
+        "If that goes on, the job fails in 23 h 59 min",
         False,
     ),
     "an input out of reach": (
@@ -254,7 +254,17 @@ def test_a_gateway_that_somebody_has_to_mend_is_said_with_what_to_do(web: Web) -
 
     explained = explain(job_in(State.QUEUED, attempts=(refused,)), with_a_worker(web).parts, LATER)
 
-    assert explained.next_step.startswith("Top it up; it is tried again by itself.")
+    assert "apimart gets no new jobs meanwhile. Top it up; it is tried again by itself." in explained.next_step
+    assert "refused it: no money. It is tried again in 30 s" in explained.problem  # not before the pause ends
+
+
+def test_a_gateway_that_an_operator_paused_is_said_so(web: Web) -> None:
+    web.parts.ledger.gateways.pause("apimart", "operator", LATER + 999 * DAY)
+
+    explained = explain(job_in(State.QUEUED), with_a_worker(web).parts, LATER)
+
+    assert explained.problem.startswith("Waits for apimart, which an operator has paused.")
+    assert "until somebody resumes it" in explained.next_step
 
 
 def test_submits_that_are_held_say_why() -> None:

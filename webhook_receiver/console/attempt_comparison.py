@@ -8,6 +8,7 @@ from difflib import SequenceMatcher
 
 from flask import render_template, request
 
+from rushes.shared.domain.accounts import DEFAULT
 from rushes.shared.domain.job import Attempt, Job
 from rushes.webhook_receiver.console import console, labels
 from rushes.webhook_receiver.console.formatting import span, usd
@@ -71,6 +72,7 @@ def facts(job: Job, attempt: Attempt) -> list[tuple[str, str]]:
     source = f" ({attempt.cost_source.value})" if attempt.cost_source else ""
     return [
         ("Gateway", attempt.provider),
+        ("Account", "" if attempt.account == DEFAULT else attempt.account),
         ("State", labels.ATTEMPTS[attempt.status][0]),
         ("Task", attempt.task_id or "none"),
         ("Submitted", utc_second(attempt.submitted_at)),

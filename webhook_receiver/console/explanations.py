@@ -142,7 +142,8 @@ def _next_notice(job: Job, now: int) -> str:
 def _unconfirmed(job: Job, services: Services, now: int) -> Explanation:
     attempt = job.current
     problem = f"The paid call to {attempt.provider} was sent and its answer never came. It may make the clip, or not."
-    return Explanation("warn", problem, money_at_stake(job), _settled_by(job, services, now))
+    came = next((note.detail for note in reversed(job.history) if note.what == "unconfirmed"), None)
+    return Explanation("warn", problem, money_at_stake(job), _settled_by(job, services, now), came)
 
 
 def _settled_by(job: Job, services: Services, now: int) -> str:
@@ -178,7 +179,7 @@ def _queued(job: Job, services: Services, now: int) -> Explanation | None:
     gateway = job.route[0] if job.route else "a gateway"
     full = _full(gateway, services, now)
     instead = _instead(job, services, now) if full or _is_throttled(gateway, services, now) else ""
-    problem = _refused(job, now) or _paused(gateway, services, now) or full
+    problem = _refused(job, services, now) or _paused(gateway, services, now) or full
     problem = problem + instead if problem else _held_up(job, services, now)
     if problem is None:
         return None
@@ -188,7 +189,9 @@ def _queued(job: Job, services: Services, now: int) -> Explanation | None:
 def _goes_on(job: Job, gateway: str, services: Services, now: int) -> str:
     pause = _pause_of(gateway, services)
     if pause.until > now and pause.why in NEEDS_OPERATOR:
-        return f"{gateway_pauses.advice(gateway, pause.why)}{_given_up(job, services, now)}"
+        settings = services.settings.gateways.get(gateway)
+        advice = gateway_pauses.advice(gateway, pause.why, settings.key_name if settings else "")
+        return f"{gateway} gets no new jobs meanwhile. {advice}{_given_up(job, services, now)}"
     if job.start_before and not any(attempt.paid for attempt in job.attempts):
         return f"It goes on by itself, or ends canceled {moment(job.start_before, now)}, its `start_before`."
     return f"It goes on by itself, and can be canceled until a gateway has it.{_given_up(job, services, now)}"
@@ -198,7 +201,7 @@ def _given_up(job: Job, services: Services, now: int) -> str:
     """When a job that is refused again and again ends."""
     since = routing.refused_since(job)
     until = schedule.after(since, services.settings.policy.job_timeout_s) if since else now
-    return f" If it is refused until then, it fails {moment(until, now)}." if until > now else ""
+    return f" If that goes on, the job fails {moment(until, now)}." if until > now else ""
 
 
 def _held_up(job: Job, services: Services, now: int) -> str | None:
@@ -243,6 +246,8 @@ def _paused(gateway: str, services: Services, now: int) -> str | None:
     if pause.until <= now:
         return None
     why = (pause.why or "for a reason of its own").replace("_", " ")
+    if pause.why == gateway_pauses.OPERATOR:
+        return f"Waits for {gateway}, which an operator has paused."
     left = span((pause.until - now) / 1000)
     return f"Waits for {gateway}, which is paused for {left}: {why}. An admin can end the pause."
 
@@ -274,12 +279,13 @@ def _instead(job: Job, services: Services, now: int) -> str:
     return f" In {span(left_s)} {others} may take it instead." if left_s > 0 else f" {others} may take it now."
 
 
-def _refused(job: Job, now: int) -> str | None:
+def _refused(job: Job, services: Services, now: int) -> str | None:
     attempt = job.attempt
     if attempt is None or attempt.status is not AttemptStatus.REJECTED or attempt.error is None:
         return None
     message = attempt.error.message.rstrip(". ")
-    return f"{attempt.provider} refused it: {message}. It is tried again {moment(job.due_at, now)}."
+    again = max(job.due_at or now, _pause_of(job.route[0] if job.route else attempt.provider, services).until)
+    return f"{attempt.provider} refused it: {message}. It is tried again {moment(again, now)}."
 
 
 def _no_worker(services: Services, now: int) -> str | None:
