@@ -63,6 +63,12 @@ model = "kling-v3"
 usd_per_second = "0.084"
 """
 
+# A batch whose budget is enough for three of its jobs.
+BATCH = [
+    {"model": "kling-v3", "provider": "kling", "prompt": f"A paper boat on the river, shot {number}"}
+    for number in range(1, 6)
+]
+
 # A job of the screenshots: its gateway, its request, and its fault.
 JobSpec = tuple[str, dict[str, Any], dict[str, Any] | None]
 
@@ -190,8 +196,11 @@ def shoot_console(browser: Browser, session: Session, jobs: list[dict[str, Any]]
         with suppress(PlaywrightTimeout):  # the time of the first poll is learned from earlier jobs
             page.wait_for_function(IN_PROGRESS_JS, timeout=RUNNING_MS)
         save(page, "jobs.png")
+        batch_id = session.client.submit_batch(BATCH, max_cost_usd="1.30")["id"]
         page.goto(f"{url}/gateways")
         save(page, "gateways.png")
+        page.goto(f"{url}/batches/{batch_id}")
+        save(page, "batch.png")
     with signed_in_page(browser, session.stack, viewport=PHONE, color_scheme="dark") as page:
         page.goto(f"{url}/jobs/{refused}")
         save(page, "phone.png")
