@@ -89,7 +89,7 @@ def _balance_cells(balance: Balance | None) -> tuple[str | None, str | None]:
     if balance["unlimited"]:
         return "unlimited", None
     units = balance.get("units")  # a service before 2026-12 does not say it
-    amount = f"{units} units" if units is not None else balance["usd"] and f"{balance['usd']} USD"
+    amount = f"{Decimal(str(units)):.0f} units" if units is not None else balance["usd"] and f"{balance['usd']} USD"
     days = balance["days_left"]
     return amount or "not read", None if days is None else duration_text(days)
 
