@@ -351,8 +351,8 @@ class RedisStore:
                     arguments: list[str | int] = [standing.version, standing.job_id, standing.due_at, int(repair)]
                     arguments.append(len(standing.labels))
                     if line := standing.line:
-                        names += [line.later, line.lines]
-                        arguments += [line.name, line.tenant]
+                        names += [line.later, line.lines, line.turns, line.capped, keys.QUEUED]
+                        arguments += [line.name, line.tenant, line.priority, line.ticket]
                     self._scripts["repair"](keys=names, args=arguments, client=pipe)
                 return cast(list[list[str]], pipe.execute())
 
