@@ -28,6 +28,8 @@ def erase(job: Job, services: Services) -> Event:
         for since, until in journal_times(job):
             is_all &= services.journal.erase(job.id, since, until, at)
         services.ledger.quarantine.drop_all(job.id)
+        if job.batch_id:
+            services.ledger.batches.erase_content(job.batch_id)
     except ArchiveUnavailable as unavailable:
         return events.ErasureDelayed(str(unavailable))
     return events.Erased(at, None if is_all else VERSIONS_REMAIN)

@@ -1,13 +1,13 @@
-"""What an erased job keeps: ids, times, gateway and money. All that a caller gave or a gateway made goes."""
+"""What an erased job, or batch, keeps: ids, times, gateway, money. All that a caller gave or a gateway made goes."""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from rushes.shared.domain.bulk import NOTE
 from rushes.shared.domain.frozen import replace
-from rushes.shared.domain.job import HISTORY_LIMIT, Attempt, Error, Job
+from rushes.shared.domain.job import HISTORY_LIMIT, Attempt, Error, Job, Note
 
 # What of a request tells nothing of its content. All else goes, also a field that is not known here yet.
 KEPT = (
@@ -15,6 +15,8 @@ KEPT = (
     *("character_orientation", "cfg_scale", "shot_type", "provider", "max_cost_usd", "batch"),
     *("priority", "not_before", "start_before"),
 )
+# What of a batch does.
+KEPT_OF_BATCH = ("max_cost_usd", "start_before", "priority", "job_ids", "receipt")
 # Lines of the history whose details are names of gateways, ids of tasks, codes.
 PLAIN_NOTES = frozenset(
     {
@@ -35,11 +37,19 @@ def scrubbed(job: Job) -> Job:
         inputs={},
         attempts=tuple(map(_scrubbed_attempt, job.attempts)),
         error=_scrubbed_error(job.error),
-        history=tuple(
-            note if note.what in PLAIN_NOTES else dataclasses.replace(note, detail=None) for note in job.history
-        ),
+        history=_plain(job.history),
         nudge=None,
     )
+
+
+def scrubbed_batch(batch: Job) -> Job:
+    """The batch without what its caller gave: the receipt, the terms of money and time, and its jobs stay."""
+    kept = {name: batch.request[name] for name in KEPT_OF_BATCH if name in batch.request}
+    return replace(batch, request=kept, history=_plain(batch.history))
+
+
+def _plain(history: Sequence[Note]) -> tuple[Note, ...]:
+    return tuple(note if note.what in PLAIN_NOTES else dataclasses.replace(note, detail=None) for note in history)
 
 
 def _scrubbed_attempt(attempt: Attempt) -> Attempt:

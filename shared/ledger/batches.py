@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 
 from rushes.shared.domain import batch as batch_module
 from rushes.shared.domain import changes, cheapest_wait
+from rushes.shared.domain.erasure import scrubbed_batch
 from rushes.shared.domain.frozen import replace
 from rushes.shared.domain.job import Job, State
 from rushes.shared.domain.schedule import Policy
@@ -139,6 +140,21 @@ class Batches:
             # Whoever was there first opened a ticket, or closed it.
             batch = record.decode(verdict.detail) if verdict.kind == "conflict" else closed
         return batch
+
+    def erase_content(self, batch_id: str) -> None:
+        """Take out of a batch what its caller gave, once all its jobs are to be erased; until then it stays.
+
+        A notification that it still owes goes with its address. The last job that is erased finds all others so.
+        """
+        batch = self.get(batch_id)
+        if batch is None or any(job and job.erase_asked_at is None for job in self.jobs(batch)):
+            return
+        while batch and (scrubbed := scrubbed_batch(self.with_receipt(batch))) != batch:
+            operation = secrets.token_hex(6)
+            after = replace(scrubbed, version=batch.version + 1)
+            body = record.encode(after, operation)
+            (verdict,) = self._store.commit([Commit(batch.id, batch.version, operation, body, Writes())])
+            batch = record.decode(verdict.detail) if verdict.kind == "conflict" else None
 
     def retire(self, batch: Job) -> None:
         """Take a batch whose retention is over out of the ledger."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import secrets
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from rushes.shared.compact_json import compact
 from rushes.shared.domain import bulk, schedule
@@ -47,14 +47,22 @@ class BulkActions:
     def newest(self, scope: str | None, limit: int) -> list[Bulk]:
         """Those that a tenant asked for, or all, newest first."""
         found: list[Bulk] = []
-        before = ""
-        while ids := self._store.newest([keys.BULKS], PAGE, before):
-            read = [_decode(text)[1] for text in self._store.records(ids) if text]
-            found += [each for each in read if scope in (None, each.tenant)]
+        for page in self.pages():
+            found += [each for _, each in page if scope in (None, each.tenant)]
             if len(found) >= limit:
                 break
-            before = ids[-1]
         return found[:limit]
+
+    def pages(self) -> Iterator[list[tuple[int, Bulk]]]:
+        """All with the versions of their records, newest first, page by page."""
+        before = ""
+        while ids := self._store.newest([keys.BULKS], PAGE, before):
+            yield self.read(ids)
+            before = ids[-1]
+
+    def read(self, bulk_ids: Sequence[str]) -> list[tuple[int, Bulk]]:
+        """Those of these that are there, with the versions of their records."""
+        return [_decode(text) for text in self._store.records(bulk_ids) if text]
 
     def open(self, ticket: Ticket, now: int) -> tuple[Bulk, int, Ticket] | None:
         """Open a ticket: the bulk action, its tries, and the ticket with its new lease; None where others have it."""

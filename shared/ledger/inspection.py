@@ -29,9 +29,19 @@ class Inspection:
             yield [(job_id, _decoded(text)) for job_id, text in records if text is not None]
 
     def repair(self, jobs: Sequence[Job], repair: bool) -> list[tuple[str, str]]:
-        """What is wrong with the entries of these jobs: (job id, `nowhere` | `twice` | `unindexed`)."""
+        """What is wrong with the entries of these jobs: (job id, `nowhere` | `twice` | `unindexed` | `unlined`)."""
         problems = self._store.repair([_standing(job) for job in jobs], repair)
         return [(job.id, what) for job, words in zip(jobs, problems, strict=True) for what in words]
+
+    def repair_deadlines(self, jobs: Sequence[Job], now: int, repair: bool) -> list[str]:
+        """The ids of those jobs that would not end by their `start_before`.
+
+        Those whose moment is near are left alone: the claim takes them out, and a worker that holds one looks himself.
+        """
+        near = schedule.after(now, schedule.LEASE_S)
+        ahead = [job for job in jobs if (start_deadline.of(job) or 0) > near]
+        problems = self._store.repair([_deadline(job) for job in ahead], repair)
+        return [job.id for job, words in zip(ahead, problems, strict=True) if words]
 
     def misplaced(self, name: str, repair: bool) -> Iterator[list[str]]:
         """The ids in a set (due, leased, standby, an index) that do not belong there, page by page."""
@@ -128,7 +138,7 @@ def _account(index: str) -> str:
 
 
 def _tenant(index: str) -> str:
-    return index.rsplit(":", 3)[1]
+    return keys.tenant_of_index(index)
 
 
 def _places(job: Job) -> tuple[str, ...]:
@@ -148,8 +158,15 @@ def _line(job: Job) -> ExpectedLine | None:
     if job.state is not State.QUEUED:
         return None
     kind, gateway = "parked" if job.parked else "submit", job.route[0]
-    lines = f"{keys.ROOT}:lines:{kind}:{gateway}"
-    return ExpectedLine(fair_shares.line(job), job.tenant, keys.later(kind, gateway), lines)
+    later, _, turns, lines, capped = keys.line_sets(kind, gateway)
+    return ExpectedLine(
+        fair_shares.line(job), job.tenant, str(job.priority), fair_shares.ticket(job), later, lines, turns, capped
+    )
+
+
+def _deadline(job: Job) -> ExpectedPlaces:
+    places = (keys.START_BEFORE, keys.leased(start_deadline.LANE))
+    return ExpectedPlaces(job.id, job.version, keys.index(job), places, start_deadline.of(job) or 0)
 
 
 def _standing(job: Job) -> ExpectedPlaces:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from rushes.shared.domain import fair_shares, start_deadline
-from rushes.shared.ledger import keys, memory_lines, memory_nudges
+from rushes.shared.ledger import keys, memory_lines, memory_nudges, memory_repairs
 from rushes.shared.ledger.memory_lines import Lines, Terms, lowest
 from rushes.shared.ledger.memory_tables import MemoryTables
 from rushes.shared.ledger.store import (
@@ -334,51 +334,10 @@ class MemoryStore(MemoryTables):
         return self.hashes[keys.QUARANTINE].pop(callback_id, None) is not None
 
     def repair(self, standings: Sequence[ExpectedPlaces], repair: bool) -> list[list[str]]:
-        return [self._repair(standing, repair) for standing in standings]
-
-    def _repair(self, standing: ExpectedPlaces, repair: bool) -> list[str]:
-        if not self._unmoved(standing.job_id, standing.version):
-            return []
-        places = [place for place in standing.places if standing.job_id in self.zsets[place]]
-        problems = {
-            "unindexed": any(standing.job_id not in self.zsets[name] for name in (standing.index, *standing.labels)),
-            "nowhere": bool(standing.places) and not places,
-            "twice": len(places) > 1,
-            "unlined": self._is_unlined(standing, places),
-        }
-        if repair:
-            self._put_right(standing, places, problems)
-        return [name for name, is_so in problems.items() if is_so]
-
-    def _is_unlined(self, standing: ExpectedPlaces, places: list[str]) -> bool:
-        line = standing.line
-        if line is None or places[:1] != [standing.places[0]]:
-            return False
-        return line.name not in self.zsets[line.later] and line.tenant not in self.hashes[line.lines]
-
-    def _put_right(self, standing: ExpectedPlaces, places: list[str], problems: Mapping[str, bool]) -> None:
-        if problems["unindexed"]:
-            for name in (standing.index, *standing.labels):
-                self.zsets[name][standing.job_id] = 0.0
-            self.sets[keys.INDEXES].add(standing.index)
-        if problems["nowhere"]:
-            self.zsets[standing.places[0]][standing.job_id] = float(standing.due_at)
-            self.bell.set()
-        if standing.line and (problems["unlined"] or problems["nowhere"]):
-            self._add(standing.line.later, ["LT", standing.due_at, standing.line.name])
-        for place in places[:-1]:
-            del self.zsets[place][standing.job_id]
-
-    def _unmoved(self, job_id: str, version: int | None) -> bool:
-        old = self.strings.get(keys.record(job_id))
-        return (int(old.split(" ", 1)[0]) if old else None) == version
+        return [memory_repairs.repair(self, standing, repair) for standing in standings]
 
     def remove_misplaced(self, name: str, job_id: str, version: int | None, repair: bool) -> bool:
-        if not self._unmoved(job_id, version) or job_id not in self.zsets[name]:
-            return False
-        if repair:
-            del self.zsets[name][job_id]
-        return True
+        return memory_repairs.remove_misplaced(self, name, job_id, version, repair)
 
 
 def _come_again(lines: Lines, room: int, opens: float | None) -> list[float | None]:

@@ -11,11 +11,10 @@ from pathlib import Path
 from typing import Any, TypeVar, cast
 
 import redis
-import structlog
 
 from rushes.shared.compact_json import compact
-from rushes.shared.domain import fair_shares, start_deadline
-from rushes.shared.ledger import keys, refusals
+from rushes.shared.ledger import claim_call, keys, refusals
+from rushes.shared.ledger.bell import Bell
 from rushes.shared.ledger.cluster import follow
 from rushes.shared.ledger.compression import pack, unpack
 from rushes.shared.ledger.connection import call_all
@@ -38,10 +37,7 @@ RETRIES = 2
 RETRY_PAUSE_S = 0.05
 # So many lines of tenants are moved in one program: others wait for it.
 UNPARKED_LINES = 100
-# Where the server refuses wake-ups, it is asked again after this long: rights are changed while processes run.
-DEAF_S = 30
 
-log = structlog.get_logger()
 T = TypeVar("T")
 
 
@@ -55,13 +51,6 @@ def _arguments(commit: Commit) -> tuple[list[str], list[Any]]:
     body = pack(commit.record) if commit.record else b""
     gates, commands = compact(commit.gates), compact(commit.writes.commands)
     return names, [commit.version, commit.operation, body, gates, commands, int(commit.wakes)]
-
-
-def _room(lane: LaneRoom) -> list[Any]:
-    """A lane as the program claim.lua reads it."""
-    accounts = lane.labels if lane.gateway else []
-    expires = lane.lane == start_deadline.LANE
-    return [lane.room, lane.gateway, lane.max_in_flight, lane.submits_per_minute, expires, accounts]
 
 
 def _verdict(kind: bytes, *details: bytes) -> Verdict:
@@ -81,8 +70,7 @@ class RedisStore:
         self._client = client
         self._pool = client.connection_pool
         self._scripts = {path.stem: client.register_script(_source(path.stem)) for path in LUA.glob("*.lua")}
-        self._bell: redis.client.PubSub | None = None
-        self._deaf_until = 0.0
+        self._bell = Bell(client)
 
     def _reach(self, call: Callable[[], T], again: int = RETRIES) -> T:
         while True:
@@ -153,22 +141,9 @@ class RedisStore:
         self, lanes: Sequence[LaneRoom], now: int, lease: int, window_ms: int
     ) -> tuple[int | None, list[tuple[str, str]]]:
         """Lease due jobs. Returns when the next job is due, if any is, and the lane and id of each leased job."""
-        names = [keys.IN_FLIGHT, keys.BELL, keys.QUEUED, keys.TENANTS, keys.TENANTS_IN_FLIGHT]
-        for lane in lanes:
-            gateway = lane.gateway
-            expires = lane.lane == start_deadline.LANE
-            names += [keys.START_BEFORE if expires else keys.due(lane.lane), keys.leased(lane.lane)]
-            if gateway:
-                parked = keys.due(f"parked:{gateway}")
-                names += [keys.gateway(gateway), parked, keys.standby(gateway)]
-                names += [keys.later("parked", gateway), keys.charged(gateway)]
-                names += [*keys.line_sets("submit", gateway), *keys.line_sets("standby", gateway)]
-                names += [name for label in lane.labels for name in (keys.gateway(label), keys.window(label))]
-        rooms = [_room(lane) for lane in lanes]
         # Not sent again when its answer is lost: what it leased is offered again when the leases run out.
-        soonest, *pairs = self.run(
-            "claim", names, [now, lease, window_ms, compact(rooms), fair_shares.UNPRICED], again=0
-        )
+        arguments = [now, lease, window_ms, *claim_call.rooms(lanes)]
+        soonest, *pairs = self.run("claim", claim_call.keys_of(lanes), arguments, again=0)
         claimed = [
             (lanes[int(number) - 1].lane, job_id) for number, job_id in zip(pairs[::2], pairs[1::2], strict=True)
         ]
@@ -318,41 +293,8 @@ class RedisStore:
         self.run("wake", [keys.BELL], [])
 
     def listen(self, timeout_s: float) -> None:
-        """Sleep until the bell rings, at most so long; without a right to the channel always so long.
-
-        For one thread only.
-        """
-        if time.monotonic() < self._deaf_until:
-            time.sleep(timeout_s)
-            return
-        try:
-            self._hear(timeout_s)
-        except (redis.ConnectionError, redis.TimeoutError):
-            self._hang_up()
-            time.sleep(min(timeout_s, 0.2))
-        except redis.RedisError as refused:
-            self._hang_up()
-            if not self._deaf_until:
-                advice = f"allow SUBSCRIBE and PUBLISH on {keys.BELL} (deploy/redis.conf)"
-                log.warning("no wake-ups: due jobs are looked for", reason=refusals.cause(refused), advice=advice)
-            self._deaf_until = time.monotonic() + DEAF_S
-            time.sleep(timeout_s)
-
-    def _hear(self, timeout_s: float) -> None:
-        if self._bell is None:
-            self._bell = cast(Any, self._client).pubsub(ignore_subscribe_messages=True)
-            self._bell.subscribe(keys.BELL)
-        deadline = time.monotonic() + timeout_s
-        message = None
-        while message is None and (left := deadline - time.monotonic()) > 0:
-            message = self._bell.get_message(timeout=left)
-        while message is not None:
-            message = self._bell.get_message(timeout=0)
-
-    def _hang_up(self) -> None:
-        bell, self._bell = self._bell, None
-        if bell is not None:
-            bell.close()
+        """Sleep until the bell rings, at most so long; for one thread only."""
+        self._bell.listen(timeout_s)
 
     def time_ms(self) -> int:
         """The server's wall clock, in ms since the epoch."""
@@ -409,8 +351,8 @@ class RedisStore:
                     arguments: list[str | int] = [standing.version, standing.job_id, standing.due_at, int(repair)]
                     arguments.append(len(standing.labels))
                     if line := standing.line:
-                        names += [line.later, line.lines]
-                        arguments += [line.name, line.tenant]
+                        names += [line.later, line.lines, line.turns, line.capped, keys.QUEUED]
+                        arguments += [line.name, line.tenant, line.priority, line.ticket]
                     self._scripts["repair"](keys=names, args=arguments, client=pipe)
                 return cast(list[list[str]], pipe.execute())
 

@@ -109,12 +109,20 @@ class QuarantineLimits:
 
 @dataclass(frozen=True, slots=True)
 class ExpectedLine:
-    """A line is known while it is in `later` or its tenant in `lines`; otherwise its jobs would be forgotten."""
+    """Where the claim must know of a job in line, or it would be forgotten.
+
+    Its line is in `later`, or its priority in `lines` while its tenant is in `turns` or `capped`.
+    """
 
     name: str
     tenant: str
+    priority: str
+    ticket: str
+    """What the claim knows of the job (fair_shares.ticket)."""
     later: str
     lines: str
+    turns: str
+    capped: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,7 @@ from rushes.shared.domain.job import Job
 from rushes.shared.ledger import keys
 from rushes.shared.ledger.inspection import Inspection
 from rushes.shared.ledger.writes import COUNTERS
-from rushes.shared.operations import batch_audit
+from rushes.shared.operations import batch_audit, bulk_audit
 from rushes.shared.providers import PROVIDERS
 from rushes.shared.services import Services
 
@@ -35,7 +35,7 @@ class Finding:
     """Something that did not agree, and whether it was repaired."""
 
     what: str
-    """nowhere, twice, unindexed, unlined, stray, unreadable, in_flight, batch, money, uploads"""
+    """nowhere, twice, unindexed, unlined, undated, stray, unreadable, in_flight, batch, money, uploads"""
     where: str
     repaired: bool
 
@@ -43,7 +43,7 @@ class Finding:
 def audit(services: Services, repair: bool = True) -> Iterator[list[Finding]]:
     """One round over the whole ledger, a page at each step. Raises LedgerUnavailable and ArchiveUnavailable."""
     inspection, totals = Inspection(services.ledger.store), Counter[counters.Line]()
-    yield from _records(inspection, totals, repair)
+    yield from _records(inspection, totals, services, repair)
     sets = [place(lane) for lane in LANES for place in (keys.due, keys.leased)]
     sets += [*(keys.standby(name) for name in PROVIDERS), keys.START_BEFORE]
     lines = dict.fromkeys(inspection.line_places(list(PROVIDERS)))
@@ -51,7 +51,7 @@ def audit(services: Services, repair: bool = True) -> Iterator[list[Finding]]:
         for job_ids in inspection.misplaced(name, repair):
             yield [Finding("stray", f"{job_id} in {name}", repair) for job_id in job_ids]
     yield from _in_flight(inspection, repair)
-    for found in batch_audit.differences(services, repair):
+    for found in chain(batch_audit.differences(services, repair), bulk_audit.differences(services, repair)):
         yield [Finding(what, where, repair) for what, where in found]
     yield list(_money(services, totals))
     if repair:
@@ -78,11 +78,15 @@ def record_round(services: Services) -> None:
     services.ledger.store.remember(keys.AUDIT, {"round_at": services.now()})
 
 
-def _records(inspection: Inspection, totals: Counter[counters.Line], repair: bool) -> Iterator[list[Finding]]:
+def _records(
+    inspection: Inspection, totals: Counter[counters.Line], services: Services, repair: bool
+) -> Iterator[list[Finding]]:
     for page in inspection.jobs():
         jobs = [job for _, job in page if job]
         _count(totals, jobs)
         findings = [Finding(what, job_id, repair) for job_id, what in inspection.repair(jobs, repair)]
+        undated = inspection.repair_deadlines(jobs, services.now(), repair)
+        findings += [Finding("undated", job_id, repair) for job_id in undated]
         yield [*findings, *(Finding("unreadable", job_id, False) for job_id, job in page if job is None)]
 
 

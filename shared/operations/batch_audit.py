@@ -16,7 +16,7 @@ PAGE = 20
 
 
 def differences(services: Services, repair: bool) -> Iterator[list[tuple[str, str]]]:
-    """(`batch` | `nowhere`, where) of each difference, batch by batch; repaired if `repair` is True."""
+    """(`batch` | `nowhere` | `twice` | `unindexed`, where) of each difference, batch by batch; repaired on `repair`."""
     before = ""
     while batches := services.ledger.batches.newest(None, PAGE, before):
         for batch in batches:
@@ -48,11 +48,21 @@ def _off_by(batch: Job, services: Services) -> dict[str, int]:
 
 
 def _place(batch: Job, services: Services, repair: bool) -> list[tuple[str, str]]:
-    """A batch whose jobs have all ended stands in one place: it owes its notice, or waits for its retention to pass."""
-    lane = schedule.lane(batch)
-    if lane is None or services.ledger.batches.counts(batch.id).get(batch_module.OPEN, 0):
-        return []
-    places = (keys.due(lane), keys.leased(lane))
+    """Whether it is in both lists; one that has ended stands in one place: it owes its notice, or waits to leave."""
+    store, lane = services.ledger.store, schedule.lane(batch)
+    # By the records: a counter that is wrong must not close a batch whose jobs go on.
+    has_ended = lane is not None and _has_ended(batch, services)
+    places = (keys.due(lane), keys.leased(lane)) if has_ended and lane else ()
     due_at = services.now() if batch.due_at is None else batch.due_at
-    expected = ExpectedPlaces(batch.id, batch.version, keys.batches(None), places, due_at)
-    return [(what, batch.id) for what in services.ledger.store.repair([expected], repair)[0]]
+    listed = (keys.batches(batch.tenant),)
+    expected = ExpectedPlaces(batch.id, batch.version, keys.batches(None), places, due_at, labels=listed)
+    problems = store.repair([expected], repair)[0]
+    if repair and "nowhere" in problems and batch_module.ENDED_AT not in services.ledger.batches.counts(batch.id):
+        store.remember(keys.batch_counts(batch.id), {batch_module.ENDED_AT: services.now()})
+    return [(what, batch.id) for what in problems]
+
+
+def _has_ended(batch: Job, services: Services) -> bool:
+    if batch_module.receipt(batch) is not None:
+        return True
+    return all(job is None or job.ended for job in services.ledger.batches.jobs(batch))

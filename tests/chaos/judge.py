@@ -201,9 +201,9 @@ def whole(store: Any, jobs: list[Job]) -> Iterator[str]:
             for member in held[name]:
                 where[member].append(name)
     for job in jobs:
-        lane = schedule.lane(job)
         index = f"{{rushes}}:index:{job.tenant}:{job.state.value}:{job.account_label or '-'}"
-        places = [{index, f"{{rushes}}:{kind}:{lane}"} for kind in ("due", "leased")]
+        standing = (*map(keys.due, schedule.places(job)[:1]), *map(keys.leased, schedule.leasing(job)))
+        places = [{index, place} for place in standing]
         if set(where[job.id]) not in places or len(where[job.id]) != 2:
             yield f"{job.id} stands in {where[job.id]}, not in one of {places}"
     yield from _wrong_accounts(held, jobs)

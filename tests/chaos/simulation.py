@@ -22,7 +22,8 @@ from rushes.shared.domain.job import Chore, Job
 from rushes.shared.ledger.store import LedgerUnavailable
 
 NOW = 1_790_000_000_000
-MOST_TURNS, MOST_VIRTUAL_MS = 20_000, 12 * 3_600_000
+# A tenant at its `max_in_flight` is looked at twice a second, for as long as a submit in doubt holds its place.
+MOST_TURNS, MOST_VIRTUAL_MS = 60_000, 12 * 3_600_000
 # Away for longer than this, a living worker may lose what it holds.
 AWAY_MS = (schedule.LEASE_S - schedule.RENEW_S) * 1000
 WORKERS = ("worker-1", "worker-2", "worker-3")

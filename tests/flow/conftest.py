@@ -13,6 +13,7 @@ from functools import cache
 
 import pytest
 import structlog
+from account_steps import continued, keys_of
 from outsiders import Listener
 from patience import PATIENCE_S
 from world import BUCKET, WEBHOOK_SECRET, World
@@ -93,6 +94,19 @@ def open_world(
         for world in opened:
             world.services.journal.flush()
             world.audit()
+
+
+@pytest.fixture
+def opened(open_world: Callable[..., World]) -> Callable[..., World]:
+    """opened("apimart", "a", "b:drain", after=world): a world of these accounts, which may continue another."""
+
+    def open_(gateway: str, *names: str, after: World | None = None, **settings: str) -> World:
+        like = after or open_world()
+        setting = f"{gateway.upper()}_API_KEY"
+        world = open_world(**{setting: "", f"{setting}S": keys_of(like, *names), **settings})
+        return continued(world, like)
+
+    return open_
 
 
 @pytest.fixture

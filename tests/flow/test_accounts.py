@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from account_steps import account_key, continued, fault, submitted_by
 from world import World, why
 
 from rushes.shared.domain.events import Reason
@@ -17,42 +18,8 @@ from rushes.worker import steps
 Open = Callable[..., World]
 
 
-def keys_of(world: World, *names: str) -> str:
-    return ",".join(f"{name.partition(':')[0]}:{account_key(world, name)}" for name in names)
-
-
-def account_key(world: World, name: str) -> str:
-    name, _, drain = name.partition(":")
-    return f"{world.key}-{name}" + (f":{drain}" if drain else "")
-
-
-@pytest.fixture
-def opened(open_world: Open) -> Open:
-    """opened("apimart", "a", "b:drain", after=world): a world of these accounts, which may continue another."""
-
-    def open_(gateway: str, *names: str, after: World | None = None, **settings: str) -> World:
-        like = after or open_world()
-        setting = f"{gateway.upper()}_API_KEY"
-        world = open_world(**{setting: "", f"{setting}S": keys_of(like, *names), **settings})
-        return continued(world, like)
-
-    return open_
-
-
-def continued(world: World, before: World) -> World:
-    """The world after another one: the gateways know it by the same keys, and its clock goes on."""
-    world.key, world.began_at = before.key, before.began_at
-    world.clock.__dict__ = before.clock.__dict__
-    return world
-
-
 def accounts(world: World, job_id: str) -> list[tuple[str, str]]:
     return [(attempt.account, attempt.status.value) for attempt in world.job(job_id).attempts]
-
-
-def submitted_by(world: World, gateway: str) -> list[str]:
-    """The account of each task that the gateway has, by its own books."""
-    return [task["api_key"].rpartition("-")[2] for task in world.tasks(gateway)]
 
 
 def shown(world: World, gateway: str) -> dict[str, Any]:
@@ -64,10 +31,6 @@ def shown(world: World, gateway: str) -> dict[str, Any]:
 def account(world: World, gateway: str, name: str) -> dict[str, Any]:
     found: dict[str, Any] = next(each for each in shown(world, gateway)["accounts"] if each["name"] == name)
     return found
-
-
-def fault(world: World, gateway: str, name: str, what: str, **options: Any) -> None:
-    world.fault(gateway, what, api_key=account_key(world, name), **options)
 
 
 # --- who takes a submit

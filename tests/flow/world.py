@@ -33,7 +33,7 @@ from rushes.shared.ledger.tickets import Ticket
 from rushes.shared.providers import PROVIDERS
 from rushes.webhook_receiver.app import create_app
 from rushes.worker import steps
-from rushes.worker.lane_capacity import lanes
+from rushes.worker.lane_capacity import BULK, lanes
 from rushes.worker.scheduler import Scheduler
 
 BUCKET = "rushes-flow"
@@ -42,7 +42,7 @@ ROUNDS = 400
 DAY_MS = 86_400_000
 WRITES = ("PutObject", "CompleteMultipartUpload", "CopyObject", "DeleteObject")
 WAITING = ("pending", "processing")
-PLACES = [place(lane) for lane in lanes() for place in (keys.due, keys.leased)]
+PLACES = [place(lane) for lane in (*lanes(), BULK) for place in (keys.due, keys.leased)]
 
 
 class Died(BaseException):

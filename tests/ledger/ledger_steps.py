@@ -119,8 +119,8 @@ def contents(store: Store) -> dict[str, Any]:
 
 
 def is_record(name: str) -> bool:
-    """Whether a key holds the record of a job or of a batch."""
-    return name.startswith(("{rushes}:job:", "{rushes}:batch:")) and not name.endswith(":counts")
+    """Whether a key holds the record of a job, a batch or a bulk action."""
+    return name.startswith(("{rushes}:job:", "{rushes}:batch:", "{rushes}:bulk:")) and not name.endswith(":counts")
 
 
 def _value(store: RedisStore, name: str) -> Any:

@@ -24,7 +24,7 @@ from structlog.testing import capture_logs
 
 from rushes.shared.domain import events
 from rushes.shared.domain.balances import Balance
-from rushes.shared.ledger import keys, redis_store, rehearsal
+from rushes.shared.ledger import bell, keys, redis_store, rehearsal
 from rushes.shared.ledger.connection import connect
 from rushes.shared.ledger.ledger import Ledger
 from rushes.shared.ledger.quarantine import QuarantinedCallback
@@ -162,9 +162,9 @@ def test_a_scheduler_that_may_not_subscribe_looks_for_due_jobs_and_says_so_once(
 ) -> None:
     pauses: list[float] = []
     clock = SimpleNamespace(now=1.0)
-    monkeypatch.setattr(redis_store, "time", SimpleNamespace(monotonic=lambda: clock.now, sleep=pauses.append))
+    monkeypatch.setattr(bell, "time", SimpleNamespace(monotonic=lambda: clock.now, sleep=pauses.append))
     with as_user(own_redis, LESS[right]) as ledger, capture_logs() as lines:
-        for clock.now in (1, 2, 2 + redis_store.DEAF_S, 3 + redis_store.DEAF_S):
+        for clock.now in (1, 2, 2 + bell.DEAF_S, 3 + bell.DEAF_S):
             ledger.listen(0.7)
     assert pauses == [0.7] * 4
     (line,) = lines
@@ -174,7 +174,7 @@ def test_a_scheduler_that_may_not_subscribe_looks_for_due_jobs_and_says_so_once(
 def test_wake_ups_are_heard_again_once_they_are_allowed(
     own_redis: RedisServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(redis_store, "DEAF_S", 0)
+    monkeypatch.setattr(bell, "DEAF_S", 0)
     with as_user(own_redis, LESS["no channel"]) as ledger:
         ledger.listen(0.01)
         with redis.Redis.from_url(own_redis.url) as admin:

@@ -18,7 +18,7 @@ from batch_steps import (
     taken_batch,
 )
 from factories import MINUTE, NOW, POLICY, REQUEST, SECOND, job
-from ledger_steps import Twice, claim, contents, submits
+from ledger_steps import Twice, claim, contents, racing, submits
 
 from rushes.shared.domain import batch, events
 from rushes.shared.domain.events import Reason
@@ -312,3 +312,23 @@ def test_a_receipt_is_written_although_another_worker_opened_the_ticket_meanwhil
     ledger.open_tickets(claim(ledger, NOTIFY, NOW), NOW)
     assert ledger.batches.close(made) == ledger.batches.get(made.id)
     assert batch.receipt(ledger.batches.close(made)) is not None
+
+
+def test_with_the_erasure_of_its_last_job_what_the_caller_gave_to_a_batch_goes(ledger: Ledger, store: Store) -> None:
+    taken = taken_batch(ledger, metadata={"order": "17"}, callback_url="https://caller.example/heard", priority=7)
+    first, *others = batch.job_ids(taken)
+    end_all(ledger, [first, *others])
+    ledger.apply(first, events.ErasureRequested("acme"), NOW)
+    ledger.batches.erase_content(taken.id)
+    half = ledger.batches.get(taken.id)
+    for job_id in others:
+        ledger.apply(job_id, events.ErasureRequested("acme"), NOW)
+    racing(store, lambda: ledger.batches.close(taken)).batches.erase_content(taken.id)  # closed by another meanwhile
+    after = ledger.batches.get(taken.id)
+
+    assert half == taken
+    assert after
+    assert after.request.keys() == {"job_ids", "receipt", "priority"}
+    assert [line["job_id"] for line in batch.receipt(after) or ()] == [first, *others]
+    ledger.batches.erase_content(taken.id)
+    assert ledger.batches.get(taken.id) == after

@@ -17,7 +17,7 @@ from redis_server import RedisServer
 
 from rushes.shared.domain import events
 from rushes.shared.domain.job import State
-from rushes.shared.ledger import redis_store
+from rushes.shared.ledger import bell, redis_store
 from rushes.shared.ledger.connection import connect
 from rushes.shared.ledger.ledger import Ledger
 from rushes.shared.ledger.redis_store import RedisStore
@@ -56,7 +56,8 @@ def answers(ledger: Ledger) -> bool:
 def slept_s(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """How long the store paused before it went on."""
     pauses: list[float] = []
-    monkeypatch.setattr(redis_store, "time", SimpleNamespace(monotonic=time.monotonic, sleep=pauses.append))
+    for module in (redis_store, bell):
+        monkeypatch.setattr(module, "time", SimpleNamespace(monotonic=time.monotonic, sleep=pauses.append))
     return pauses
 
 
