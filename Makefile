@@ -3,7 +3,12 @@
 PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
-PYTEST := --numprocesses 4 --dist loadfile
+# Files in the order of tests/conftest.py: those that wait for whole stacks first, else one of them is left alone at the end.
+PYTEST := --numprocesses 4 --dist loadfile --no-loadscope-reorder
+# What only `make infrastructure` runs, is left out.
+QUICK := -m "not infrastructure"
+# Each worker of pytest and each process of a stack would else compile every module anew.
+unexport PYTHONDONTWRITEBYTECODE
 
 help:  ## list the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## */\t/' | expand --tabs=16
@@ -41,15 +46,15 @@ browser:  ## install Chromium for the console's tests (Debian, as root)
 	      { apt-get -qq update && apt-get -qq install -y --no-install-recommends chromium >/dev/null; }; }; } || \
 	  echo "no Chromium: install one to run the console's browser tests"
 
-test: lint browser  ## lint and every test
-	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest $(PYTEST) --durations=10
+test: lint browser  ## lint and every test but the stacks on servers of others
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest $(PYTEST) $(QUICK) --durations=10
 
 infrastructure: $(READY)  ## get servers that Rushes may meet (Debian, as root), and run it on them
 	PYTHON=$(PYTHON) tests/infrastructure/install.sh
 	PATH="$(CURDIR)/.infrastructure/bin:$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest $(PYTEST) --durations=10 tests/infrastructure
 
 steady: $(READY) browser  ## the tests REPEAT times as they are, beside LOAD busy processes, and on one core: TESTS
-	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m tests.steady $(PYTEST) $(TESTS)
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m tests.steady $(PYTEST) $(QUICK) $(TESTS)
 
 # What `make test` does for seconds, for as long as you like: SEEDS, SEED, JOBS, SECONDS.
 chaos: $(READY)  ## what `make test` searches for seconds, for as long as you like: SEEDS, SEED, JOBS, SECONDS

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from functools import cache
+from pathlib import Path
 
-import botocore.session
+import libraries
 import pytest
 import redis
 from patience import PATIENCE_S
@@ -19,8 +19,21 @@ from rushes.shared.ledger.memory_store import MemoryStore
 from rushes.shared.ledger.redis_store import RedisStore
 from rushes.shared.ledger.store import Store
 
-# Each world of a test has sessions of boto of its own, and each would read the model of S3 again (0.1 s of CPU).
-botocore.session.create_loader = cache(botocore.session.create_loader)
+# Those that wait for whole stacks, browsers and other servers first: what is left at the end is short, and nobody waits
+# for one long file.
+LONGEST_FIRST = ("e2e", "console", "infrastructure", "chaos", "flow", "receiver", "sandbox", "archive")
+libraries.do_once()
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Sort the folders; within each all stays as it stands there."""
+    here = Path(__file__).parent
+    places = {folder: place for place, folder in enumerate(LONGEST_FIRST)}
+
+    def place(item: pytest.Item) -> int:
+        return places.get(item.path.relative_to(here).parts[0], len(places)) if item.path.is_relative_to(here) else 0
+
+    items.sort(key=place)
 
 
 @pytest.fixture(autouse=True)

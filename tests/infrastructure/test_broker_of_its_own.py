@@ -53,7 +53,7 @@ def other_redis(folder: Path) -> Iterator[OtherRedis]:
 BROKERS = {"redis": other_redis, "rabbitmq": rabbit_server.running}
 
 
-@pytest.fixture(params=BROKERS)
+@pytest.fixture(params=["redis", pytest.param("rabbitmq", marks=pytest.mark.infrastructure)])
 def broker_server(request: Any, tmp_path: Path) -> Iterator[Any]:
     with BROKERS[request.param](tmp_path) as server:
         yield server

@@ -19,6 +19,8 @@ from whole_stack import Site
 
 from rushes.deploy.sandbox.stack import Stack
 
+pytestmark = pytest.mark.infrastructure
+
 CANNOT = {"s3.conditional_put", "s3.conditional_complete"}
 
 

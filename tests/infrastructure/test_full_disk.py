@@ -18,6 +18,8 @@ from whole_stack import Site
 
 from rushes.deploy.sandbox.stack import Stack
 
+pytestmark = pytest.mark.infrastructure
+
 SIZE = "32m"
 
 

@@ -21,6 +21,8 @@ from rushes.deploy.sandbox import PROCFILE
 from rushes.deploy.sandbox.ports import free_ports, http_status
 from rushes.deploy.sandbox.stack import Ports, Stack
 
+pytestmark = pytest.mark.infrastructure
+
 RELAY, SHIFTED = Path(__file__).with_name("relay.py"), Path(__file__).with_name("shifted_clock")
 
 

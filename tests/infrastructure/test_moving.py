@@ -17,6 +17,8 @@ from rushes.deploy.sandbox import PROCFILE
 from rushes.deploy.sandbox.stack import Stack
 from rushes.deploy.sandbox.supervisor import Supervisor, procfile
 
+pytestmark = pytest.mark.infrastructure
+
 
 def nothing(old: RedisSite, new: RedisSite) -> None:
     """The new one is empty."""

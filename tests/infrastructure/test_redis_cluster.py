@@ -120,6 +120,6 @@ def test_doctor_says_what_works_there_and_what_does_not(cluster: RedisCluster, m
         monkeypatch.setenv(name, value)
     found = {finding.name: finding for finding in doctor.check_redis(server_info.server(cluster.url))}
     assert found["redis.cluster"].verdict == found["redis.role"].verdict == doctor.OK
-    broker = try_broker(environment(REDIS_URL=cluster.url))
+    broker = try_broker(environment(REDIS_URL=cluster.url), cluster.url)
     assert broker.verdict == doctor.BAD
     assert "RUSHES_BROKER_URL to another Redis" in broker.what

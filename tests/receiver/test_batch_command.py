@@ -16,7 +16,7 @@ from rushes.shared.cli.main import main
 from rushes.shared.client import ApiError, Client
 from rushes.shared.domain import events
 from rushes.shared.ledger.ledger import Ledger
-from rushes.shared.services import clock
+from rushes.shared.ledger.shared_clock import wall_clock
 
 Rushes = Callable[..., Result]
 
@@ -47,7 +47,7 @@ def file(tmp_path: Path) -> str:
 
 def ended(client: Client, ledger: Ledger, batch_id: str) -> None:
     for job_id in client.get_batch(batch_id)["job_ids"]:
-        ledger.apply(job_id, events.Canceled(), clock())
+        ledger.apply(job_id, events.Canceled(), wall_clock())
 
 
 def test_a_file_is_submitted_whole_and_the_id_is_all_that_is_said(rushes: Rushes, client: Client, file: str) -> None:
