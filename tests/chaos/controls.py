@@ -13,11 +13,14 @@ from scenarios import SCENARIOS, broken, effects
 
 from rushes.shared import credentials
 from rushes.shared.domain import events, schedule
+from rushes.shared.domain.bulk import Bulk
 from rushes.shared.domain.job import AttemptStatus, State
 from rushes.shared.domain.transitions import TABLE
 from rushes.shared.ledger import ledger as ledger_module
 from rushes.shared.ledger import writes
+from rushes.shared.ledger.bulk_actions import BulkActions
 from rushes.shared.ledger.redis_store import RedisStore
+from rushes.shared.operations import bulk as bulk_operations
 from rushes.shared.services import Services
 from rushes.shared.storage.archive import Archive
 from rushes.shared.storage.journal import Journal
@@ -113,6 +116,25 @@ def _without_batch_budget(*given: Any) -> Any:
 
 
 GATES = ledger_module.gates
+
+
+def _plan_unwritten(self: BulkActions, known: Bulk, job_ids: Any, cursor: str) -> Bulk:
+    """The next jobs of a bulk action stand nowhere but in the worker."""
+    return replace(known, cursor=cursor, planned=tuple(job_ids))
+
+
+def _advance_unplanned(self: BulkActions, known: Bulk, job_id: str, outcome: str) -> Bulk:
+    after = known.after(job_id, outcome)
+    self._change(known.id, lambda _: replace(after, planned=()))
+    return after
+
+
+def _without_key(job: Any, services: Any, now: int, key: str | None = None) -> Any:
+    """What is retried again is retried anew."""
+    return RETRY(job, services, now)
+
+
+RETRY = bulk_operations.retry
 
 
 def _line_unknown(into: Any, job_id: str, change: Any) -> None:
@@ -252,6 +274,18 @@ SAFEGUARDS: dict[str, Safeguard] = {
         ("a batch over its budget", "die after"),
         "was taken twice",
         (("create_batch", "if first then return first end", ""),),
+    ),
+    "bulk plan": Safeguard(
+        "a bulk action writes its next jobs down before it acts on them",
+        ("a bulk cancel", "die after"),
+        "the bulk action counts",
+        off=lambda: replaced((BulkActions, "plan", _plan_unwritten), (BulkActions, "advance", _advance_unplanned)),
+    ),
+    "bulk key": Safeguard(
+        "a job that a bulk action retries is retried once",
+        ("a bulk retry", "die after"),
+        "was retried twice|acted twice",
+        off=lambda: replaced((bulk_operations, "retry", _without_key)),
     ),
     "known line": Safeguard(
         "a line with a job is known to the claim",

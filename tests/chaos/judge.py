@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import batch_orders
+import bulk_orders
 from ledger_steps import contents
 from model_gateways import Task, clip_of
 from simulation import Simulation, Violation
@@ -49,7 +50,9 @@ class Judge:
         """A paid call was written down before, once, and no other that may have been paid stands beside it."""
         mine = [a for a in job.attempts if a.provider == task.gateway] if job else []
         billed = {
-            other.attempt for other in self.simulation.gateways.tasks if other.job == task.job and other is not task
+            other.attempt
+            for other in self.simulation.gateways.tasks
+            if job and other.job_id == job.id and other is not task
         }
         free = [attempt for attempt in mine if attempt.number not in billed and attempt.paid]
         if not free or job is None:
@@ -57,7 +60,7 @@ class Judge:
                 f"{task.id} is paid for and was not written down before, or was paid for already: {mine}"
             )
             return
-        task.attempt = free[-1].number
+        task.attempt, task.job_id = free[-1].number, job.id
         if not self._journalled(job.id, task.attempt):
             self.simulation.broke(f"{task.id} is paid for and is not in the journal")
         for wanted in self.simulation.batches:
@@ -94,13 +97,18 @@ class Judge:
                 yield f"{marker} is lost"
                 continue
             yield from (f"{marker}: {what}" for what in self._wrong_with(job, marker))
+        for job in self.simulation.jobs_seen.values():
+            if job.retry_of:
+                yield from (f"a retry: {what}" for what in self._wrong_with(job, job.request["prompt"]))
+        for bulk in self.simulation.bulks:
+            yield from bulk_orders.wrong_with(self.simulation, bulk)
         for wanted in self.simulation.batches:
             yield from batch_orders.wrong_with(self.simulation, wanted)
         yield from whole(self.simulation.parts.raw_store, list(self.simulation.jobs_seen.values()))
 
     def _wrong_with(self, job: Job, marker: str) -> Iterator[str]:
         yield from self._wrong_end(job, marker)
-        yield from self._wrong_bills(job, marker)
+        yield from self._wrong_bills(job)
         yield from self._wrong_objects(job)
         yield from self._wrong_notices(job)
 
@@ -114,24 +122,24 @@ class Judge:
         if job.error and not causes & CAUSES.get(job.error.code, set()):
             yield f"it failed with {job.error} for no cause: {causes}"
         if job.error and job.error.code == "submit_unconfirmed":
-            yield from self._wrongly_held(job, marker)
+            yield from self._wrongly_held(job)
         if job.state is State.CANCELED and any(a.status in (*IN_DOUBT, AttemptStatus.COMPLETED) for a in job.attempts):
             yield "canceled, although a gateway may have it"
 
-    def _wrongly_held(self, job: Job, marker: str) -> Iterator[str]:
+    def _wrongly_held(self, job: Job) -> Iterator[str]:
         """A callback that came through settles what is in doubt, unless the gateway goes on denying the task."""
         if job.current.askable:
             yield f"held, although {job.current.provider} can be asked for it"
-        task = self._task_of(marker, job.current)
+        task = self._task_of(job, job.current)
         if task and task.denied < UNKNOWN_TASK_ANSWERS and self.simulation.happened[f"heard of {task.id}"]:
             yield f"held, although the callback of {task.id} came through"
 
-    def _task_of(self, marker: str, attempt: Attempt) -> Task | None:
-        found = (t for t in self.simulation.gateways.tasks if t.job == marker and t.attempt == attempt.number)
+    def _task_of(self, job: Job, attempt: Attempt) -> Task | None:
+        found = (t for t in self.simulation.gateways.tasks if t.job_id == job.id and t.attempt == attempt.number)
         return next(found, None)
 
-    def _wrong_bills(self, job: Job, marker: str) -> Iterator[str]:
-        bills = [task for task in self.simulation.gateways.tasks if task.job == marker]
+    def _wrong_bills(self, job: Job) -> Iterator[str]:
+        bills = [task for task in self.simulation.gateways.tasks if task.job_id == job.id]
         for number, count in Counter(task.attempt for task in bills).items():
             if count > 1:
                 yield f"attempt {number} was paid for {count} times"

@@ -77,6 +77,8 @@ class Task:
     accepted_at: int
     ends_at: int
     attempt: int = 0
+    job_id: str = ""
+    """Who pays for it: the job of the order, or a retry of it."""
     api_key: str = ""
     """Of the account that has it: ids of ours, and tasks, are known to one account only."""
     shows_at: int = 0

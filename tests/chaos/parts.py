@@ -19,7 +19,7 @@ from rushes.shared import services as services_module
 from rushes.shared.domain import ids
 from rushes.shared.intake.intake import Intake
 from rushes.shared.ledger import batches as batches_module
-from rushes.shared.ledger import keys, record, redis_store
+from rushes.shared.ledger import bulk_actions, keys, record, redis_store
 from rushes.shared.ledger import ledger as ledger_module
 from rushes.shared.ledger.ledger import Ledger
 from rushes.shared.ledger.memory_store import MemoryStore
@@ -32,7 +32,7 @@ from rushes.shared.storage.journal import Journal
 from rushes.shared.tenants import Tenant, Tenants
 from rushes.webhook_receiver import callback_counts
 from rushes.webhook_receiver.app import create_app
-from rushes.worker import leases, scheduler, steps, submit
+from rushes.worker import bulk_turn, leases, scheduler, steps, submit
 from rushes.worker.scheduler import Scheduler
 from rushes.worker.thread_pools import ThreadPools
 
@@ -148,6 +148,11 @@ class Parts:
         """The records as they are now, without an effect."""
         with patched(self.simulation, "looking", True):
             return list(self.raw_store.records(job_ids))
+
+    def bulk_action(self, bulk_id: str) -> Any:
+        """A bulk action as it is now, without an effect."""
+        with patched(self.simulation, "looking", True):
+            return self.services.ledger.bulk_actions.get(bulk_id)
 
     def everything(self) -> dict[str, str]:
         """Every record, by the job's id, without an effect."""
@@ -321,6 +326,9 @@ def simulated_modules(simulation: SimulationPort) -> Iterator[None]:
         (ids, "secrets", rng),
         (ledger_module, "secrets", rng),
         (batches_module, "secrets", rng),
+        (bulk_actions, "secrets", rng),
+        (bulk_turn, "time", clock),
+        (bulk_turn, "log", ErrorLog(simulation)),
         (leases, "threading", locks),
         (leases, "ACTIVE", HELD_LEASES),
         (scheduler, "MAX_WAIT_S", MAX_WAIT_S),

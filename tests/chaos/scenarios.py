@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
 from batch_orders import BatchOrder
+from bulk_orders import BulkOrder
 from judge import Judge
 from model_gateways import SubmitCase
 from seeds import CALLER
@@ -35,6 +36,9 @@ class Scenario:
     """So many of these jobs in one batch, instead of one alone."""
     terms: Mapping[str, Any] = field(default_factory=dict)
     """The fields of the batch."""
+    jobs: int = 1
+    """So many of these jobs of one tenant, each alone."""
+    bulk: BulkOrder | None = None
     ends: Mapping[str, int] = field(default_factory=dict)
     """How many end in which state, where that is not one in `state`."""
 
@@ -77,6 +81,18 @@ SCENARIOS: dict[str, Scenario] = {
         terms={"max_cost_usd": "0.20", "callback_url": CALLER},
         ends={"completed": 1, "canceled": 1},
     ),
+    "a bulk cancel": Scenario(
+        order(text, provider="newapi", not_before="2026-09-21T18:00:00Z"),
+        jobs=2,
+        bulk=BulkOrder("cancel", {"status": "queued"}),
+        state="canceled",
+    ),
+    "a bulk retry": Scenario(
+        order(text, provider="newapi"),
+        (SubmitCase(lasts_s=2, fails=True),),
+        bulk=BulkOrder("retry", {"status": "failed"}, at_ms=30_000),
+        ends={"failed": 1, "completed": 1},
+    ),
     "caller told at the second try": Scenario(order(text, provider="newapi", callback_url=CALLER), odd=("tell", "500")),
 }
 # What is done to one effect.
@@ -85,7 +101,8 @@ MODES = ("die before", "die after", "lost", "refused", "freeze", "slow")
 
 def prepared_scenario(scenario: Scenario, store: Any, fate: Callable[[str, str], str]) -> tuple[Simulation, Judge]:
     """The scenario, ready to run."""
-    simulation = Simulation(store, 7, FaultPlan(), *_wanted(scenario))
+    bulks = [replace(scenario.bulk)] if scenario.bulk else []
+    simulation = Simulation(store, 7, FaultPlan(), *_wanted(scenario), bulks)
     behaviours, odd = list(scenario.behaviours), [scenario.odd]
     simulation.fate, simulation.how_long = fate, max
     simulation.gateways.behaviour = lambda gateway, job: behaviours.pop(0) if behaviours else SOON
@@ -93,28 +110,32 @@ def prepared_scenario(scenario: Scenario, store: Any, fate: Callable[[str, str],
     simulation.callback_times = lambda task: [task.ends_at + ms for ms in scenario.calls_at_ms]
     simulation.broker = lambda: list(scenario.messages_after_ms)
     if any(behaviour.fails for behaviour in scenario.behaviours):
-        simulation.excuses["order-0"].add("failed")
-    order = simulation.orders[0]
+        for order in simulation.orders:
+            simulation.excuses[order.marker].add("failed")
+    first = simulation.orders[0]
     for at_ms, act in ((scenario.cancel_at_ms, simulation.cancel), (scenario.forge_at_ms, simulation.forge)):
         if at_ms:
-            simulation.at(simulation.now + at_ms, partial(act, order))
+            simulation.at(simulation.now + at_ms, partial(act, first))
     return simulation, Judge(simulation)
 
 
 def _wanted(scenario: Scenario) -> tuple[list[Order], list[BatchOrder]]:
     first = scenario.order()
     if not scenario.batch_of:
-        return [first], []
-    markers = [f"order-{number}" for number in range(scenario.batch_of)]
-    orders = [Order(marker, {**first.body, "prompt": marker}) for marker in markers]
+        return [Order(marker, {**first.body, "prompt": marker}) for marker in _markers(2 * scenario.jobs)[::2]], []
+    orders = [Order(marker, {**first.body, "prompt": marker}) for marker in _markers(scenario.batch_of)]
     return [], [BatchOrder("batch-0", orders, dict(scenario.terms))]
+
+
+def _markers(count: int) -> list[str]:
+    return [f"order-{number}" for number in range(count)]
 
 
 def effects(scenario: Scenario, store: Any) -> list[str]:
     """Every effect of the scenario where nothing goes wrong."""
     simulation, judge = prepared_scenario(scenario, store, lambda part, name: "")
     simulation.run()
-    assert judge.pass_judgement() == (dict(scenario.ends) or {scenario.state: 1})
+    assert judge.pass_judgement() == (dict(scenario.ends) or {scenario.state: scenario.jobs})
     return simulation.trace
 
 

@@ -11,15 +11,18 @@ from dataclasses import dataclass
 from typing import Any
 
 import batch_orders
+import bulk_orders
 import parts
 from actor_scheduler import Actor, ActorScheduler, Died
 from batch_orders import BatchOrder
+from bulk_orders import BulkOrder
 from model_bucket import Bucket
 from model_gateways import INPUTS, Gateways, Task
 
 from rushes.shared.domain import schedule
 from rushes.shared.domain.job import Chore, Job
 from rushes.shared.ledger.store import LedgerUnavailable
+from rushes.shared.ledger.tickets import Ticket
 
 NOW = 1_790_000_000_000
 # A tenant at its `max_in_flight` is looked at twice a second, for as long as a submit in doubt holds its place.
@@ -107,6 +110,8 @@ def _jobs(item: Any) -> list[Job]:
     """Whom it is done for: a job, one in hand, that with its copy, the plan of its submit, or many in hand."""
     if isinstance(item, list):
         return [job for each in item for job in _jobs(each)]
+    if isinstance(item, Ticket):  # of a bulk action
+        return []
     if isinstance(item, tuple):
         return _jobs(item[0])
     return [item if isinstance(item, Job) else item.job]
@@ -116,9 +121,15 @@ class Simulation:
     """`orders` are wanted at the beginning; `fate` may be replaced to decide what befalls each effect."""
 
     def __init__(
-        self, store: Any, seed: int, fault_plan: FaultPlan, orders: list[Order], batches: Sequence[BatchOrder] = ()
+        self,
+        store: Any,
+        seed: int,
+        fault_plan: FaultPlan,
+        orders: list[Order],
+        batches: Sequence[BatchOrder] = (),
+        bulks: Sequence[BulkOrder] = (),
     ) -> None:
-        self.seed, self.fault_plan, self.batches = seed, fault_plan, batches
+        self.seed, self.fault_plan, self.batches, self.bulks = seed, fault_plan, batches, bulks
         self.orders = [*orders, *(order for wanted in batches for order in wanted.orders)]
         self._alone = orders
         self.random = random.Random(seed)
@@ -161,6 +172,8 @@ class Simulation:
                 self.at(self.now + number * self.random.choice((0, 10, 3000)), lambda order=order: self._ask(order))  # type: ignore[misc]
             for wanted in self.batches:
                 self.at(self.now, lambda wanted=wanted: self._ask_batch(wanted))  # type: ignore[misc]
+            for bulk in self.bulks:
+                self.at(self.now + bulk.at_ms, lambda bulk=bulk: self._ask_bulk(bulk))  # type: ignore[misc]
             self.at(self.now, self._turn)
             try:
                 for _ in range(MOST_TURNS):
@@ -205,6 +218,8 @@ class Simulation:
         if len(self.agenda) > 1:  # the scheduler's next turn is always on it
             return False
         if not all(batch_orders.has_come_to_rest(self, wanted) for wanted in self.batches):
+            return False
+        if not all(bulk_orders.has_come_to_rest(self, wanted) for wanted in self.bulks):
             return False
         return all(job.chores == (Chore.RETIRE,) for job in self.jobs_seen.values())
 
@@ -458,6 +473,9 @@ class Simulation:
     def _ask_batch(self, wanted: BatchOrder) -> None:
         self.start(wanted.marker, "web", lambda: batch_orders.ask(self, wanted))
 
+    def _ask_bulk(self, wanted: BulkOrder) -> None:
+        self.start("bulk", "web", lambda: bulk_orders.ask(self, wanted))
+
     def _post_job(self, order: Order) -> None:
         """A caller insists until the job is taken."""
         heard = False
@@ -491,7 +509,7 @@ class Simulation:
 
     def _accepted(self, task: Task) -> None:
         """A bill was written: is it one that may be?"""
-        self.on_bill(task, self.job_of(task.job))
+        self.on_bill(task, self._payer_of(task.job))
         if task.callback_url:
             for moment in self.callback_times(task):
                 self.at(moment, lambda: self._call_back(task))
@@ -532,11 +550,21 @@ class Simulation:
 
     def job_of(self, marker: str) -> Job | None:
         """The job of an order as it stands in the ledger."""
-        ids = [job.id for job in self.jobs_seen.values() if job.request["prompt"] == marker]
+        ids = [job.id for job in self._jobs_of(marker) if job.retry_of is None]
         if len(ids) > 1:
             self.broke(f"{marker} was taken twice: {ids}")
         raws = self.parts.raw(ids)
         return parts.decode(raws[0]) if raws and raws[0] else None
+
+    def _payer_of(self, marker: str) -> Job | None:
+        """Who has a submit of an order written down: the job, or its newest retry."""
+        first, retries = self.job_of(marker), [job for job in self._jobs_of(marker) if job.retry_of]
+        if len({job.retry_of for job in retries}) < len(retries):
+            self.broke(f"{marker} was retried twice: {[job.id for job in retries]}")
+        return max(retries, key=lambda job: job.id) if retries else first
+
+    def _jobs_of(self, marker: str) -> list[Job]:
+        return [job for job in self.jobs_seen.values() if job.request["prompt"] == marker]
 
 
 def _nothing(_: Simulation, __: Actor, ___: str) -> None:
