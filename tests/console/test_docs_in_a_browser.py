@@ -76,16 +76,16 @@ def test_a_call_is_tried_with_a_key_and_is_refused_without(web: Web, address: st
     assert errors == []
 
 
-def test_the_body_that_is_offered_is_one_that_is_taken(address: str, page: Page) -> None:
-    opened(page, address)
+def test_the_body_that_is_offered_is_one_that_is_taken(url: str, page: Page) -> None:
+    opened(page, url)
     authorize(page, KEYS["acme"])
     response = tried(page, "post", "/v1/estimates")
     expect(response.locator(".response-col_status")).to_contain_text("200")
     expect(response).to_contain_text("would_send")
 
 
-def test_the_key_is_forgotten_with_the_page(address: str, page: Page) -> None:
-    opened(page, address)
+def test_the_key_is_forgotten_with_the_page(url: str, page: Page) -> None:
+    opened(page, url)
     authorize(page, "a secret key")
     stored = page.evaluate("JSON.stringify([{...localStorage}, {...sessionStorage}, document.cookie])")
     assert "a secret key" not in stored
