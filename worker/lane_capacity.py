@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass
 
 from rushes.shared.domain import start_deadline
@@ -49,9 +49,10 @@ def lanes(gateways: Iterable[str] = PROVIDERS) -> list[str]:
     ]
 
 
-def lane_limits(gateways: Mapping[str, GatewaySettings], workers: int) -> list[LaneRoom]:
-    """The lanes with their limits. Archives come first, because links expire."""
-    return [_limit(lane, gateways, max(workers, 1)) for lane in (*lanes(), BULK)]
+def lane_limits(gateways: Mapping[str, GatewaySettings], workers: int, left_out: Container[str] = ()) -> list[LaneRoom]:
+    """The lanes with their limits, those of some gateways left out. Archives come first, because links expire."""
+    names = [name for name in PROVIDERS if name not in left_out]
+    return [_limit(lane, gateways, max(workers, 1)) for lane in (*lanes(names), BULK)]
 
 
 def _limit(lane: str, gateways: Mapping[str, GatewaySettings], workers: int) -> LaneRoom:

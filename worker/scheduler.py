@@ -14,9 +14,10 @@ import structlog
 
 from rushes.shared import logs
 from rushes.shared.domain import schedule, start_deadline
-from rushes.shared.ledger.store import LedgerUnavailable
+from rushes.shared.ledger.store import LaneRoom, LedgerUnavailable
 from rushes.shared.ledger.tickets import Ticket
 from rushes.shared.operations import doctor
+from rushes.shared.providers import PROVIDERS
 from rushes.shared.services import Services
 from rushes.worker import alert_loop, audit_loop, balance_loop, broker_watch
 from rushes.worker.broker_sender import BrokerSender, BrokerUnavailable
@@ -32,7 +33,7 @@ RETRY_S = 1.0
 # After a turn that handed out jobs the next one is delayed, so that jobs that come due meanwhile share its message: a
 # message costs more than the poll that it asks for. The delay grows with the load, up to a limit.
 BATCH_DELAY_S, BATCH_DELAY_PER_TICKET_S, BATCH_DELAY_MAX_S = 0.06, 0.003, 0.15
-WORKER_COUNT_MS = 5_000
+LOOK_MS = 5_000
 
 # Work that stops while the ledger may not know of calls that were paid: a job that ends now may have one.
 HELD = frozenset({"submit", start_deadline.LANE})
@@ -47,15 +48,16 @@ class Scheduler:
         self._services = services
         self._hand_out = hand_out
         self._may_submit = may_submit
-        self._workers = 1
-        self._counted_at = 0
+        self._limits: list[LaneRoom] = []
+        self._looked_at = 0
         self.batch_delay_s = 0.0
         """How long to wait after the last turn even if a wake-up comes."""
 
     def turn(self, now: int) -> float:
         """Hand out what is due; returns the seconds until the next job is due. Raises LedgerUnavailable."""
-        self._count_workers(now)
-        limits = lane_limits(self._services.settings.gateways, self._workers)
+        if now - self._looked_at >= LOOK_MS:
+            self._look(now)
+        limits = self._limits
         if not self._may_submit():
             limits = [limit for limit in limits if schedule.kind_of(limit.lane) not in HELD]
         soonest, tickets = self._services.ledger.claim(limits, now)
@@ -65,12 +67,14 @@ class Scheduler:
             self._hand_out([(ticket.lane, ticket.job_id, ticket.lease) for ticket in message])
         return MAX_WAIT_S if soonest is None else min(max((soonest - now) / 1000, 0), MAX_WAIT_S)
 
-    def _count_workers(self, now: int) -> None:
-        """Every few seconds, what changes rarely: the number of workers, and the terms of tenants."""
-        if now - self._counted_at >= WORKER_COUNT_MS:
-            self._workers = self._services.ledger.workers(now)
-            self._services.ledger.tenant_terms.keep(self._services.settings.tenants.terms())
-            self._counted_at = now
+    def _look(self, now: int) -> None:
+        """Look at what changes rarely: the number of workers, the terms of tenants, which gateways have no jobs."""
+        ledger, gateways = self._services.ledger, self._services.settings.gateways
+        ledger.tenant_terms.keep(self._services.settings.tenants.terms())
+        # No turn asks for a gateway that is not enabled, unless it has jobs: they must not be forgotten.
+        without_jobs = ledger.overview.without_jobs(name for name in PROVIDERS if name not in gateways)
+        self._limits = lane_limits(gateways, ledger.workers(now), without_jobs)
+        self._looked_at = now
 
 
 def messages(tickets: Iterable[Ticket]) -> list[list[Ticket]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any
 
 from rushes.shared.compact_json import compact
@@ -11,8 +12,19 @@ from rushes.shared.ledger import keys
 from rushes.shared.ledger.store import LaneRoom
 
 
-def keys_of(lanes: Sequence[LaneRoom]) -> list[str]:
+def keys_of(lanes: Sequence[LaneRoom]) -> Sequence[str]:
     """All keys: those of the ledger, then those of each lane."""
+    return _call(tuple(lanes))[0]
+
+
+def rooms(lanes: Sequence[LaneRoom]) -> list[Any]:
+    """The room of each lane, and what a job without a price costs its tenant."""
+    return [_call(tuple(lanes))[1], fair_shares.UNPRICED]
+
+
+@lru_cache(maxsize=8)
+def _call(lanes: tuple[LaneRoom, ...]) -> tuple[tuple[str, ...], str]:
+    """The keys, and the rooms as JSON: they are the same turn for turn, and dear to make."""
     names = [keys.IN_FLIGHT, keys.BELL, keys.QUEUED, keys.TENANTS, keys.TENANTS_IN_FLIGHT]
     for lane in lanes:
         names += [keys.START_BEFORE if _expires(lane) else keys.due(lane.lane), keys.leased(lane.lane)]
@@ -21,12 +33,7 @@ def keys_of(lanes: Sequence[LaneRoom]) -> list[str]:
             names += [keys.later("parked", gateway), keys.charged(gateway)]
             names += [*keys.line_sets("submit", gateway), *keys.line_sets("standby", gateway)]
             names += [name for label in lane.labels for name in (keys.gateway(label), keys.window(label))]
-    return names
-
-
-def rooms(lanes: Sequence[LaneRoom]) -> list[Any]:
-    """The room of each lane, and what a job without a price costs its tenant."""
-    return [compact([_room(lane) for lane in lanes]), fair_shares.UNPRICED]
+    return tuple(names), compact([_room(lane) for lane in lanes])
 
 
 def _room(lane: LaneRoom) -> list[Any]:

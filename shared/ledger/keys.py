@@ -141,6 +141,17 @@ def line_sets(kind: str, gateway: str) -> list[str]:
     return [f"{ROOT}:{name}:{kind}:{gateway}" for name in LINE_SETS]
 
 
+def gateway_sets(gateway: str) -> list[str]:
+    """The sorted sets of which at least one has a member while a job waits for a gateway or is leased for it."""
+    places = (due(f"submit:{gateway}"), due(f"poll:{gateway}"), due(f"parked:{gateway}"), standby(gateway))
+    leases = (leased(f"submit:{gateway}"), leased(f"poll:{gateway}"))
+    # A line with a job is in `later`, or its tenant is in `turns` or `capped` (lua/claim.lua).
+    lines = (
+        f"{ROOT}:{name}:{kind}:{gateway}" for kind in ("submit", "standby") for name in ("later", "turns", "capped")
+    )
+    return [*places, *leases, *lines, later("parked", gateway)]
+
+
 def later(kind: str, gateway: str) -> str:
     return f"{ROOT}:later:{kind}:{gateway}"
 

@@ -108,6 +108,14 @@ class Overview:
         """How many tickets of a lane are handed out, or worked at."""
         return self._store.sizes([keys.leased(lane)])[0]
 
+    def without_jobs(self, gateways: Iterable[str]) -> set[str]:
+        """Those of some gateways for which no job waits and none is leased."""
+        sets = [(gateway, name) for gateway in gateways for name in keys.gateway_sets(gateway)]
+        sizes = self._store.sizes([name for _, name in sets])
+        return {gateway for gateway, _ in sets} - {
+            gateway for (gateway, _), size in zip(sets, sizes, strict=True) if size
+        }
+
     def tenants(self) -> list[str]:
         """Every tenant that ever had a job here."""
         return sorted({keys.tenant_of_index(name) for name in self._store.index_names()})

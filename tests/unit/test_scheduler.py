@@ -13,15 +13,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rushes.shared.domain import schedule
+from rushes.shared.gateway_settings import GatewaySettings, single
 from rushes.shared.ledger.ledger import Ledger
 from rushes.shared.ledger.memory_store import MemoryStore
 from rushes.shared.ledger.store import LedgerUnavailable
 from rushes.shared.ledger.tickets import Ticket
+from rushes.shared.providers import PROVIDERS
 from rushes.shared.tenants import Tenants
 from rushes.worker import scheduler as schedulers
 from rushes.worker.broker_sender import BrokerUnavailable
 from rushes.worker.lane_capacity import CALLS, SHARES
-from rushes.worker.scheduler import BATCH_DELAY_MAX_S, BATCH_DELAY_S, MAX_WAIT_S, Scheduler, messages
+from rushes.worker.scheduler import BATCH_DELAY_MAX_S, BATCH_DELAY_S, LOOK_MS, MAX_WAIT_S, Scheduler, messages
 
 LANES = ("submit:apimart", "submit:newapi", "poll:apimart", "poll:evolink", "archive", "notify", "erase", "retire")
 many_tickets = st.lists(st.sampled_from(LANES), max_size=300).map(
@@ -70,7 +72,8 @@ class Stand:
         self.now = NOW
         self.handed: list[list[tuple[str, str, int]]] = []
         self.ledger = Ledger(MemoryStore(), POLICY)
-        settings = SimpleNamespace(gateways={}, tenants=Tenants({}))
+        self.gateways = {name: GatewaySettings(name, single("k"), "https://g.test", 100, 100) for name in PROVIDERS}
+        settings = SimpleNamespace(gateways=self.gateways, tenants=Tenants({}))
         services: Any = SimpleNamespace(ledger=self.ledger, settings=settings, now=lambda: self.now)
         self.scheduler = Scheduler(services, lambda tickets: self.handed.append(list(tickets)))
 
@@ -110,6 +113,15 @@ def test_the_more_is_handed_out_the_longer_is_the_delay_up_to_a_limit(stand: Sta
     assert BATCH_DELAY_S < delays[0] < delays[1] < delays[2] == BATCH_DELAY_MAX_S
     stand.turn()
     assert stand.scheduler.batch_delay_s == 0
+
+
+def test_jobs_of_a_gateway_that_is_not_enabled_are_handed_out(stand: Stand) -> None:
+    del stand.gateways["newapi"]
+    stand.turn()  # it has none yet, and is not asked for
+    stand.queue(1, route=("newapi",))
+    stand.now += LOOK_MS
+    stand.turn()
+    assert [lane for message in stand.handed for lane, _, _ in message] == ["submit:newapi"]
 
 
 def test_the_nap_ends_when_the_next_job_is_due(stand: Stand) -> None:
