@@ -49,7 +49,7 @@ def create() -> Response:
     begun, is_new = begin_once(action, wanted, caller, key, digest(body))
     response = jsonify(bulk_document(begun))
     response.status_code = 202 if is_new else 200
-    response.headers["Location"] = f"/v1/bulk/{begun.id}"
+    response.headers["Location"] = f"{request.script_root}/v1/bulk/{begun.id}"
     return response
 
 

@@ -297,3 +297,11 @@ WRONG: list[tuple[dict[str, Any], str]] = [
 def test_what_does_not_fit_is_named(world: World, body: dict[str, Any], field: str) -> None:
     answer = world.api("POST", "/v1/bulk", body)
     assert (answer.status_code, list(answer.json["error"]["fields"])) == (422, [field])
+
+
+def test_under_a_path_of_its_own_the_location_has_it(world: World) -> None:
+    body, headers = {"action": "cancel", "filter": {"batch": "x"}}, {"Authorization": "Bearer acme-key"}
+    answer = world.door.post("/v1/bulk", json=body, headers=headers, environ_overrides={"SCRIPT_NAME": "/films"})
+
+    assert answer.json
+    assert answer.headers["Location"] == f"/films/v1/bulk/{answer.json['id']}"
