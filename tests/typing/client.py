@@ -18,6 +18,7 @@ from rushes.client import (
     BatchPage,
     BatchSummary,
     Bulk,
+    BulkAction,
     BulkForecast,
     Callbacks,
     Client,
@@ -90,7 +91,8 @@ assert_type(batches["data"], list[BatchSummary])
 # --- many at once
 
 assert_type(client.bulk_dry_run("retry", status="failed"), BulkForecast)
-bulk = assert_type(client.bulk("retry", idempotency_key="again-17", status="failed", **{"metadata.order": "17"}), Bulk)
+again: BulkAction = "retry"
+bulk = assert_type(client.bulk(again, idempotency_key="again-17", status="failed", **{"metadata.order": "17"}), Bulk)
 assert_type(client.get_bulk(bulk["id"]), Bulk)
 assert_type(client.list_bulk(), list[Bulk])
 assert_type(client.abort_bulk(bulk["id"]), Bulk)

@@ -193,7 +193,7 @@ def test_an_id_is_no_way_to_another_call(scripted: Script) -> None:
         *[(status, InvalidRequest) for status in (400, 413, 415, 422)],
         *[(401, Unauthorized), (403, Forbidden), (404, NotFound), (409, Conflict), (429, RateLimited)],
         *[(status, Unavailable) for status in (502, 503, 504)],
-        *[(410, ApiError), (500, ApiError)],
+        *[(410, NotFound), (500, ApiError)],
     ],
 )
 def test_each_refusal_has_a_type(scripted: Script, status: int, kind: type[Exception]) -> None:
