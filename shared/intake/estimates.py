@@ -9,7 +9,7 @@ from typing import Any
 
 from rushes.shared.gateway_settings import GatewaySettings
 from rushes.shared.providers import PROVIDERS
-from rushes.shared.providers.prices import Price, PriceTable
+from rushes.shared.providers.prices import Price, PriceTable, cost_usd
 from rushes.shared.tenants import Tenant
 
 # Gateways are ranked before a reference clip is measured; prices are per second, so any length gives the same order.
@@ -45,7 +45,7 @@ def gateway_estimates(
 ) -> list[Estimate]:
     """An estimate of every enabled gateway. The able ones come first, in the order in which they would be tried."""
     estimates = [_estimate(name, request, prices, duration_s, tenant, gateway) for name, gateway in enabled.items()]
-    ranked = sorted(estimates, key=lambda estimate: _rank(estimate, request, prices))
+    ranked = sorted(estimates, key=lambda estimate: _rank(estimate, request))
     return sorted(ranked, key=lambda estimate: not estimate.able)
 
 
@@ -59,8 +59,9 @@ def _estimate(
     name: str, request: Mapping[str, Any], prices: PriceTable, duration_s: Decimal | None, tenant: Tenant, gateway: Any
 ) -> Estimate:
     provider = PROVIDERS[name]
-    estimated_usd = prices.estimate(provider, request, duration_s)
-    assumed_usd = estimated_usd if duration_s else prices.estimate(provider, request, ASSUMED_S)
+    price = prices.price(provider, request)
+    estimated_usd = cost_usd(price, provider, request, duration_s)
+    assumed_usd = estimated_usd if duration_s else cost_usd(price, provider, request, ASSUMED_S)
     why_not = (
         tenant.why_not(name)
         or _why_not_requested(name, request)
@@ -68,7 +69,6 @@ def _estimate(
         or provider.why_not(request)
         or _why_too_expensive(request, estimated_usd, assumed_usd)
     )
-    price = prices.price(provider, request)
     return Estimate(name, estimated_usd, why_not, price, () if why_not else _notes(name, request, price))
 
 
@@ -113,13 +113,11 @@ def _why_too_expensive(
     return f"estimated at {estimated_usd:f} USD, over max_cost_usd" if is_over else None
 
 
-def _rank(
-    estimate: Estimate, request: Mapping[str, Any], prices: PriceTable
-) -> tuple[int, bool, Decimal, tuple[bool, ...], str]:
+def _rank(estimate: Estimate, request: Mapping[str, Any]) -> tuple[int, bool, Decimal, tuple[bool, ...], str]:
     """The sort key: order of preference, known before unknown prices, the price, accountability, the name."""
     provider = PROVIDERS[estimate.provider]
     preference = request.get("provider", "auto")
     is_listed = isinstance(preference, list) and estimate.provider in preference
     place = preference.index(estimate.provider) if is_listed else 0
-    price = estimate.estimated_usd or prices.estimate(provider, request, ASSUMED_S)
+    price = estimate.estimated_usd or cost_usd(estimate.price, provider, request, ASSUMED_S)
     return place, price is None, price or Decimal(0), provider.accountability, estimate.provider

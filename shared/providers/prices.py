@@ -111,20 +111,14 @@ class PriceTable:
 
         `seconds` is the measured length of a motion reference, or of the clip made; None means the requested duration.
         """
-        price = self.price(provider, request)
-        if price is None:
-            return None
-        if price.per_clip:
-            return price.usd
-        length_s = _requested_s(request) if seconds is None else seconds
-        return None if length_s is None else price.usd * provider.billed_s(length_s)
+        return cost_usd(self.price(provider, request), provider, request, seconds)
 
     def settle(self, provider: Provider, request: Mapping[str, Any], seconds: Decimal | None) -> Decimal | None:
         """What a clip of this length costs in USD, None if its price is unknown, or is a second's and no length is."""
         price = self.price(provider, request)
         if price is None or (not price.per_clip and not seconds):
             return None
-        return self.estimate(provider, request, seconds)
+        return cost_usd(price, provider, request, seconds)
 
     def price(self, provider: Provider, request: Mapping[str, Any]) -> Price | None:
         """The price of a second or of a clip, None if it is unknown."""
@@ -133,6 +127,18 @@ class PriceTable:
                 if price.applies_to(request):
                     return price
         return None
+
+
+def cost_usd(
+    price: Price | None, provider: Provider, request: Mapping[str, Any], seconds: Decimal | None
+) -> Decimal | None:
+    """What the clip costs in USD at this price; for `seconds` see PriceTable.estimate."""
+    if price is None:
+        return None
+    if price.per_clip:
+        return price.usd
+    length_s = _requested_s(request) if seconds is None else seconds
+    return None if length_s is None else price.usd * provider.billed_s(length_s)
 
 
 def _requested_s(request: Mapping[str, Any]) -> Decimal | None:
