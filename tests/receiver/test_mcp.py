@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import sys
 from collections.abc import Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -45,7 +46,8 @@ def with_agent(server: Server, work: Callable[[Call], Awaitable[None]], max_usd:
             }  # fmt: skip
             await work(call)
 
-    asyncio.run(session())
+    with ThreadPoolExecutor(1) as thread:  # a browser that tests of this process use has its loop in the main thread
+        thread.submit(lambda: asyncio.run(session())).result()
 
 
 def test_an_agent_looks_estimates_and_submits_and_its_repeat_pays_once(server: Server, client: Client) -> None:
