@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Callable
 from typing import Any
 
@@ -333,7 +334,7 @@ def test_jobs_of_a_single_key_go_on_when_it_becomes_one_of_several(open_world: O
 
 
 def test_a_job_that_redis_has_lost_comes_back_with_its_account(opened: Open) -> None:
-    world = opened("newapi", "a", "b")
+    world = opened("newapi", "a", "b", RUSHES_S3_PREFIX=f"{uuid.uuid4().hex}/")  # the bucket is everybody's
     fault(world, "newapi", "a", "no_balance", stage="submit")
     job_id = world.submit(world.request_for("newapi"))
     world.exhaust()

@@ -460,7 +460,7 @@ class World:
         counted = {name: int(count) for name, count in self.ledger.store.counters(keys.IN_FLIGHT).items() if int(count)}
         assert counted == {name: count for (kind, name, *_), count in held.items() if kind == "inflight" and count}
         broken = [rule for rule in self.control("GET", "/violations")["violations"] if rule["at"] >= self.began_at]
-        assert self.broken_rules_are_meant or not broken
+        assert self.broken_rules_are_meant or not broken, broken
 
 
 def why(job: Job) -> str | None:
