@@ -106,6 +106,8 @@ class Attempt:
     """When it was last sent again under that id; 0 for never."""
     key: str | None = None
     """The idempotency key that it was sent under, where a retry goes on with another job's submit."""
+    lost_at: int = 0
+    """When the call whose answer was lost had ended; 0 where none was, or nobody can be asked by our own id."""
     task_id: str | None = None
     ended_at: int | None = None
     heard_by: str | None = None

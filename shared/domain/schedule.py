@@ -124,8 +124,12 @@ def _learned(job: Job, now: int, policy: Policy) -> int | None:
 
 
 def not_taken_at(attempt: Attempt, policy: Policy) -> int:
-    """From when on a gateway that does not know a submit by our own id has not taken it."""
-    return after(attempt.last_sent_at, max(policy.callback_grace_s, NOT_TAKEN_S))
+    """From when on a gateway that does not know a submit by our own id has not taken it.
+
+    Counted from the end of the call, not from when it was written down: a journal may take a minute in between, and the
+    gateway has it that much later.
+    """
+    return after(max(attempt.last_sent_at, attempt.lost_at), max(policy.callback_grace_s, NOT_TAKEN_S))
 
 
 def next_ask(job: Job, now: int, policy: Policy) -> int:

@@ -61,6 +61,7 @@ ATTEMPT: dict[str, st.SearchStrategy[Any]] = {
     "let_go": st.booleans(),
     "askable": st.booleans(),
     "resent_at": moments,
+    "lost_at": moments,
     "key": maybe(words),
     "body": maybe(objects),
     "task_id": maybe(anything),

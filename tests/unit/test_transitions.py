@@ -352,6 +352,16 @@ def test_the_second_call_begins_the_questions_anew() -> None:
     assert is_not_taken(replace(again.current, polls=9), NOW + 2 * GRACE, POLICY)
 
 
+@pytest.mark.parametrize("state", [State.SUBMITTING, State.UNCONFIRMED])
+def test_the_wait_for_a_task_begins_when_the_lost_call_had_ended(state: State) -> None:
+    """The journal may take a minute between the writing down and the call."""
+    doubted = after(job_in(state, {"askable": True}), events.Lost("reset"), now=NOW + 55 * SECOND)
+    attempt = replace(doubted.current, polls=9)
+
+    assert not is_not_taken(attempt, NOW + 55 * SECOND + GRACE - 1, POLICY)
+    assert is_not_taken(attempt, NOW + 55 * SECOND + GRACE, POLICY)
+
+
 def test_of_two_workers_that_would_send_it_again_one_does() -> None:
     again = after(askable(), events.Resent(NOW, attempt=1), now=NOW + GRACE)
     assert transition(again, events.Resent(NOW, attempt=1), LATER + GRACE, POLICY) is again

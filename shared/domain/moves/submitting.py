@@ -79,10 +79,14 @@ def requeue(job: Job, move: routing.Move, now: int, retry_after_s: float | None 
 
 def hold_unconfirmed(job: Job, event: events.Lost, now: int, policy: Policy) -> Job:
     """The answer to a paid call is lost: it may have been paid for, so it is not sent again by itself."""
-    job = job.with_attempt(status=AttemptStatus.UNCONFIRMED)
+    job = _lost(job.with_attempt(status=AttemptStatus.UNCONFIRMED), now)
     job = replace(job, state=State.UNCONFIRMED, setbacks=0, tries=0)
     due_at = now if job.current.askable else _next_look_at(job, now, policy)
     return replace(job, due_at=due_at).noted(now, "unconfirmed", event.message)
+
+
+def _lost(job: Job, now: int) -> Job:
+    return job.with_attempt(lost_at=now) if job.current.askable else job
 
 
 def stay_unconfirmed(job: Job, event: Event, now: int, policy: Policy) -> Job:
@@ -92,6 +96,8 @@ def stay_unconfirmed(job: Job, event: Event, now: int, policy: Policy) -> Job:
         return ended.end(job, State.FAILED, now, Error("submit_unconfirmed", message, job.provider))
     # After PLACE_S the attempt no longer counts towards the gateway's cap (`let_go`); the job stays until its deadline.
     let_go = now >= schedule.after(job.current.submitted_at, schedule.PLACE_S)
+    if isinstance(event, events.Lost):  # of the call that was made again
+        job = _lost(job, now)
     job = replace(job.with_attempt(let_go=let_go), setbacks=job.setbacks + 1, tries=0)
     return replace(job, due_at=_next_look_at(job, now, policy))
 
