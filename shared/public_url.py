@@ -9,7 +9,8 @@ from urllib.parse import urlsplit
 RECEIVER_PATHS = frozenset(
     [
         *("v1", "callbacks", "healthz", "readyz", "metrics", "docs", "openapi.json", "assets"),
-        *("jobs", "batches", "new", "gateways", "spend", "alerts", "quarantine", "sign-in", "sign-out", "console"),
+        *("jobs", "batches", "bulk", "new", "gateways", "spend", "alerts", "quarantine"),
+        *("sign-in", "sign-out", "console"),
     ]
 )
 

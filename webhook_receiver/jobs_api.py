@@ -273,7 +273,8 @@ def event_stream(job: Job, last_id: str, read_job: Any) -> Iterator[str]:
 @refuses(400, 401, 413, 415, 422, 429)
 def estimates() -> Response:
     """What each enabled gateway would be sent, and for how much; nothing is spent."""
-    return jsonify({"data": estimate(json_body(), authenticate().tenant)})
+    caller = authenticate()
+    return jsonify({"data": estimate(json_body(), caller.tenant)})
 
 
 def estimate(body: Any, tenant: str) -> list[dict[str, Any]]:

@@ -26,10 +26,18 @@ from rushes.webhook_receiver.openapi_request import GATEWAYS
 BATCH_ID = f"^batch_[{CROCKFORD}]{{26}}$"
 
 
+class JobOfBatch(JobRequest):
+    """A job as it stands in a batch."""
+
+    class Meta:
+        exclude = ("batch",)
+
+
 class NewBatch(BatchRequest):
     """Jobs that are taken together, or not at all."""
 
-    jobs = fields.List(fields.Nested(JobRequest), required=True, validate=validate.Length(1, JOBS_MAX))
+    # A job's `batch` is the batch's own id: none may be given.
+    jobs = fields.List(fields.Nested(JobOfBatch), required=True, validate=validate.Length(1, JOBS_MAX))
 
 
 class ReceiptLine(OpenSchema):

@@ -136,7 +136,9 @@ def test_a_decision_is_not_sent_before_somebody_says_that_they_looked(web: Web, 
 def test_the_keyboard_alone_signs_in_finds_a_job_and_cancels_it(web: Web, url: str, page: Page) -> None:
     job = web.standing(State.QUEUED, **asked("to be canceled"))
     page.goto(f"{url}/")
+    expect(page.get_by_label("API key")).to_be_focused()  # before that nothing takes what is typed
     page.keyboard.type("key-of-acme")
+    expect(page.get_by_label("API key")).to_have_value("key-of-acme")
     page.keyboard.press("Enter")
     page.wait_for_url(f"{url}/")
 

@@ -25,13 +25,13 @@ def test_keys_move_in_the_list_open_a_job_and_lead_to_pages(web: Web, url: str, 
     expect(page.get_by_role("heading", level=1)).to_have_text("the newer")
 
     page.keyboard.press("/")  # this page has no search of its own
-    page.wait_for_url(f"{url}/")
+    expect(page).to_have_url(f"{url}/")
     expect(page.get_by_label("Text")).to_be_focused()
     page.keyboard.type("gsj?")  # typed, and nothing else
     assert page.get_by_label("Text").input_value() == "gsj?"
     page.get_by_label("Text").blur()
     page.keyboard.type("gs")
-    page.wait_for_url(f"{url}/spend")
+    expect(page).to_have_url(f"{url}/spend")
     assert [error for error in errors if "net::ERR_" not in error] == []
 
 

@@ -26,6 +26,7 @@ TASK_S = 0.1
 # Loading the authorities costs as much as all else that a world is made of.
 AUTHORITIES = cache(ssl.create_default_context)
 ask_bucket = BucketRegions._ask_bucket
+REGIONS: dict[str, tuple[str | None, bool]] = {}
 
 
 @pytest.fixture(autouse=True)
@@ -36,13 +37,12 @@ def _quiet() -> Iterator[None]:
     structlog.reset_defaults()
 
 
-@pytest.fixture(scope="session", autouse=True)
+@pytest.fixture(autouse=True)  # of each test alone: other folders of this process ask for themselves
 def bucket_regions() -> Iterator[None]:
     """Each bucket is asked once for its region, and not by each world; to ask takes a client of its own."""
-    known: dict[str, tuple[str | None, bool]] = {}
 
     def asked_once(regions: BucketRegions, bucket: str) -> tuple[str | None, bool]:
-        return known.get(bucket) or known.setdefault(bucket, ask_bucket(regions, bucket))
+        return REGIONS.get(bucket) or REGIONS.setdefault(bucket, ask_bucket(regions, bucket))
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(BucketRegions, "_ask_bucket", asked_once)

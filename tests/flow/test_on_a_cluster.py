@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import uuid
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -45,7 +46,7 @@ def take_over(world: World, guard: FailoverGuard) -> None:
 
 
 def test_every_job_is_paid_and_archived_once(open_world: Callable[..., World], cluster: RedisCluster) -> None:
-    world = open_world()
+    world = open_world(RUSHES_S3_PREFIX=f"{uuid.uuid4().hex}/")  # a journal of its own: the bucket is everybody's
     world.redis = world.ledger.store._client  # which knows the way
     guard = FailoverGuard(world.services)
     guard.check(world.clock())

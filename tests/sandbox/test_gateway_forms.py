@@ -242,7 +242,7 @@ def test_a_task_is_shown_to_the_key_that_made_it_only(client):
 
 
 def test_a_set_key_is_the_only_one(open_sandbox):
-    client = open_sandbox(key="the-key").client
+    client = open_sandbox(keys=("the-key",)).client
 
     assert client.submit("apimart").status == 401
     client.key = "the-key"
