@@ -152,7 +152,8 @@ def document(blueprints: tuple[Blueprint, ...]) -> dict[str, Any]:
         api.register_blueprint(blueprint)
     spec: dict[str, Any] = api.spec.to_dict()
     spec["components"]["schemas"].pop("PaginationMetadata", None)  # added by smorest, not used here
-    spec["components"]["schemas"]["JobRequest"].update(openapi_request.ACROSS)
+    for name in ("JobRequest", "JobOfBatch"):
+        spec["components"]["schemas"][name].update(openapi_request.ACROSS)
     for path in spec["paths"].values():
         for parameter in path.get("parameters", ()):
             parameter.update(IN_PATH[parameter["name"]])
