@@ -109,6 +109,8 @@ def three_hosts(folder: Path) -> Iterator[tuple[Site, Hosts]]:
             "utf-8",
         )
         env = {**USUAL, "RUSHES_WORKER_PROCESSES": "1", "REDIS_URL": f"redis://{hosts.address('data')}:{redis_port}/0"}
+        patch = stack.enter_context(pytest.MonkeyPatch.context())
+        patch.setattr("rushes.deploy.sandbox.stack.is_taken", lambda port: False)  # the relay to `web` listens here
         yield Site(stack.enter_context(Stack(folder / "stack", ports, commands=commands, extra_env=env))), hosts
 
 
