@@ -16,11 +16,13 @@ from rushes.shared.domain.job import Job
 from rushes.shared.intake import batches
 from rushes.shared.intake.batch_document import batch_document
 from rushes.webhook_receiver import openapi_batches
+from rushes.webhook_receiver.accepted_response import accepted_response
 from rushes.webhook_receiver.auth import Caller, authenticate, services
-from rushes.webhook_receiver.jobs_api import EXAMPLE, IDEMPOTENCY_KEY, REPLAYED, TRACEPARENT
+from rushes.webhook_receiver.jobs_api import EXAMPLE, IDEMPOTENCY_KEY, TRACEPARENT
 from rushes.webhook_receiver.list_query import PAGE, PAGE_MAX, bad_query, page_size, query_value
 from rushes.webhook_receiver.openapi import (
     LOCATION,
+    REPLAYED,
     answers,
     blueprint,
     describes,
@@ -60,12 +62,7 @@ def create() -> Response:
     key, trace = request.headers.get("Idempotency-Key"), request.headers.get("traceparent")
     body = json_body(BATCH_BODY_BYTES)
     receipt = batches.accept(services().intake, body, caller.tenant, key, services().now(), trace)
-    response = batch_response(receipt.batch)
-    response.status_code = 200 if receipt.replayed else 202
-    response.headers["Location"] = f"{request.script_root}/v1/batches/{receipt.batch.id}"
-    if receipt.replayed:
-        response.headers["Idempotent-Replayed"] = "true"
-    return response
+    return accepted_response(document(receipt.batch), f"/v1/batches/{receipt.batch.id}", receipt.replayed)
 
 
 @batches_api.get("/v1/batches")

@@ -17,22 +17,30 @@ from rushes.shared.ledger import keys
 from rushes.shared.ledger.idempotency import IDEMPOTENCY_S
 from rushes.shared.operations.bulk import begin, forecast, new_bulk_id
 from rushes.webhook_receiver import openapi_filters, openapi_responses
+from rushes.webhook_receiver.accepted_response import accepted_response
 from rushes.webhook_receiver.auth import Caller, authenticate, services
 from rushes.webhook_receiver.jobs_api import IDEMPOTENCY_KEY
 from rushes.webhook_receiver.list_query import page_size
-from rushes.webhook_receiver.openapi import LOCATION, answers, blueprint, describes, query, refuses, takes
+from rushes.webhook_receiver.openapi import LOCATION, REPLAYED, answers, blueprint, describes, query, refuses, takes
 from rushes.webhook_receiver.request_body import json_body
 
 bulk_api = blueprint("bulk", "One thing done to every job that fits a filter.")
 
 EXAMPLE = {"action": "retry", "filter": {"status": "failed", "error": "provider_error"}, "dry_run": True}
 FIELDS = ("action", "filter", "dry_run")
+# Not with `dry_run`.
+MAYBE_REPLAYED = {name: {**header, "required": False} for name, header in REPLAYED.items()}
 LIMIT = [query("limit", "At most so many.", type="integer", minimum=1, maximum=100, default=20)]
 
 
 @bulk_api.post("/v1/bulk")
 @answers(202, openapi_responses.Bulk, "It has begun.", LOCATION)
-@answers(200, openapi_responses.BulkForecast, "With `dry_run`: what it would do. Or it began before, under this key.")
+@answers(
+    200,
+    openapi_responses.BulkForecast,
+    "With `dry_run`: what it would do. Or it began before, under this key.",
+    MAYBE_REPLAYED,
+)
 @takes(openapi_filters.BULK_REQUEST, **EXAMPLE)
 @refuses(400, 401, 409, 413, 415, 422, 429, 503)
 @describes(parameters=[IDEMPOTENCY_KEY])
@@ -47,10 +55,7 @@ def create() -> Response:
     if dry_run:
         return jsonify(forecast_document(action, wanted, caller.scope))
     begun, is_new = begin_once(action, wanted, caller, key, digest(body))
-    response = jsonify(bulk_document(begun))
-    response.status_code = 202 if is_new else 200
-    response.headers["Location"] = f"{request.script_root}/v1/bulk/{begun.id}"
-    return response
+    return accepted_response(bulk_document(begun), f"/v1/bulk/{begun.id}", not is_new)
 
 
 @bulk_api.get("/v1/bulk")

@@ -31,15 +31,16 @@ from rushes.shared.operations.retry import retry
 from rushes.shared.providers import PROVIDERS
 from rushes.shared.providers.base import Submission
 from rushes.webhook_receiver import openapi_filters, openapi_responses
+from rushes.webhook_receiver.accepted_response import accepted_response
 from rushes.webhook_receiver.auth import Caller, authenticate, services
 from rushes.webhook_receiver.list_query import bad_query, page_size, query_value
 from rushes.webhook_receiver.openapi import (
     LOCATION,
     NOTICES,
+    REPLAYED,
     answers,
     blueprint,
     describes,
-    header,
     refuses,
     takes,
 )
@@ -72,7 +73,6 @@ TRACEPARENT = {
     "description": "W3C Trace Context: the notification of the end joins the same trace. A malformed value is ignored.",
     "schema": {"type": "string"},
 }
-REPLAYED = {"Idempotent-Replayed": header("true.")}
 STREAM = "Events `status` and `progress`, each with the job document at that moment; the stream ends with the job."
 
 
@@ -92,12 +92,7 @@ def create() -> Response:
 
 def receipt_response(receipt: Receipt) -> Response:
     """The response to an enqueue: 202, or 200 where the job was accepted before."""
-    response = job_response(receipt.job)
-    response.status_code = 200 if receipt.replayed else 202
-    response.headers["Location"] = f"{request.script_root}/v1/jobs/{receipt.job.id}"
-    if receipt.replayed:
-        response.headers["Idempotent-Replayed"] = "true"
-    return response
+    return accepted_response(document(receipt.job, presign), f"/v1/jobs/{receipt.job.id}", receipt.replayed)
 
 
 @jobs_api.get("/v1/jobs")

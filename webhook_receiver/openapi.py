@@ -44,6 +44,7 @@ def header(description: str, **schema: Any) -> dict[str, Any]:
 
 
 RETRY_AFTER = {"Retry-After": header("Seconds.", type="integer", minimum=1)}
+REPLAYED = {"Idempotent-Replayed": header("true.")}
 LOCATION = {"Location": header("Its address.")}
 # The error responses that calls share.
 ERRORS: dict[int, tuple[str, Headers]] = {

@@ -277,6 +277,7 @@ def test_the_same_request_under_the_same_key_begins_once(world: World) -> None:
     other = world.api("POST", "/v1/bulk", {**body, "action": "erase"}, Idempotency_Key="order-17")
 
     assert (first.status_code, again.status_code, other.status_code) == (202, 200, 409)
+    assert (first.headers.get("Idempotent-Replayed"), again.headers["Idempotent-Replayed"]) == (None, "true")
     assert first.json["id"] == again.json["id"]
 
 
