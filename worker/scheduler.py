@@ -19,7 +19,7 @@ from rushes.shared.ledger.tickets import Ticket
 from rushes.shared.operations import doctor
 from rushes.shared.providers import PROVIDERS
 from rushes.shared.services import Services
-from rushes.worker import alert_loop, audit_loop, balance_loop, broker_watch
+from rushes.worker import audit_loop, background_turns, broker_watch
 from rushes.worker.broker_sender import BrokerSender, BrokerUnavailable
 from rushes.worker.failover_guard import FailoverGuard
 from rushes.worker.lane_capacity import SHARES, lane_limits
@@ -143,8 +143,7 @@ def main() -> None:
     guard = FailoverGuard(services())
     guard.start()
     audit_loop.start(services())
-    balance_loop.start(services())
-    alert_loop.start(services())
+    background_turns.start(services())
     broker_watch.start(services())
     watchdog = Watchdog()
     watchdog.start()
