@@ -51,14 +51,14 @@ class Alert:
 
 @dataclass(frozen=True, slots=True)
 class Episode:
-    """A cause from when it was first seen (`since`, ms) to its end; `told` and `over_told` name who heard of it."""
+    """A cause from when it was first seen (`since`, ms) to its end, and the receivers that have heard of each."""
 
     alert: Alert
     since: int
     seen: int
     ended: int = 0
-    told: tuple[str, ...] = ()
-    over_told: tuple[str, ...] = ()
+    notified: tuple[str, ...] = ()
+    notified_of_end: tuple[str, ...] = ()
 
     @property
     def id(self) -> str:
@@ -81,8 +81,8 @@ class Message:
     def delivered(self, episode: Episode) -> Episode:
         """The episode, as it is now, after the receiver has taken this."""
         if self.is_over:
-            return replace(episode, over_told=(*episode.over_told, self.receiver))
-        return replace(episode, told=(*episode.told, self.receiver))
+            return replace(episode, notified_of_end=(*episode.notified_of_end, self.receiver))
+        return replace(episode, notified=(*episode.notified, self.receiver))
 
 
 def follow(known: Iterable[Episode], standing: Iterable[Alert], now: int) -> list[Episode]:
@@ -107,7 +107,7 @@ def _unseen(episode: Episode, now: int) -> Episode:
 def _is_done(episode: Episode, now: int) -> bool:
     if not episode.ended:
         return False
-    return set(episode.told) <= set(episode.over_told) or now >= schedule.after(episode.ended, OVER_GIVE_UP_S)
+    return set(episode.notified) <= set(episode.notified_of_end) or now >= schedule.after(episode.ended, OVER_GIVE_UP_S)
 
 
 def messages(episodes: Iterable[Episode], receivers: Mapping[str, Iterable[str]], now: int) -> list[Message]:
@@ -118,10 +118,10 @@ def messages(episodes: Iterable[Episode], receivers: Mapping[str, Iterable[str]]
     found = []
     for episode in episodes:
         if episode.ended:
-            found += [Message(episode, name, True) for name in episode.told if name not in episode.over_told]
+            found += [Message(episode, name, True) for name in episode.notified if name not in episode.notified_of_end]
         elif episode.stands(now):
             names = dict.fromkeys((*receivers.get("", ()), *receivers.get(episode.alert.tenant or "", ())))
-            found += [Message(episode, name, False) for name in names if name not in episode.told]
+            found += [Message(episode, name, False) for name in names if name not in episode.notified]
     return found
 
 

@@ -68,5 +68,7 @@ def _encoded(episode: Episode) -> str:
 
 def _decoded(text: str) -> Episode:
     fields = json.loads(text)
-    told, over_told = tuple(fields["told"]), tuple(fields["over_told"])
-    return Episode(**{**fields, "alert": Alert(**fields["alert"]), "told": told, "over_told": over_told})
+    notified, notified_of_end = tuple(fields["notified"]), tuple(fields["notified_of_end"])
+    return Episode(
+        **{**fields, "alert": Alert(**fields["alert"]), "notified": notified, "notified_of_end": notified_of_end}
+    )

@@ -78,8 +78,8 @@ class MemoryTables:
         return [self.strings.get(keys.record(job_id)) for job_id in job_ids]
 
     def newest(self, indexes: Sequence[str], limit: int, before: str, since: str = "") -> list[str]:
-        held = {job_id for name in indexes for job_id in self.zsets[name]}
-        ids = {job_id for job_id in held if since <= job_id and (not before or job_id < before)}
+        listed = {job_id for name in indexes for job_id in self.zsets[name]}
+        ids = {job_id for job_id in listed if since <= job_id and (not before or job_id < before)}
         return sorted(ids, reverse=True)[:limit]
 
     def oldest(self, indexes: Sequence[str], limit: int) -> list[str]:

@@ -10,11 +10,11 @@ from rushes.shared.domain.alerts import Alert, Episode
 from rushes.shared.ledger.ledger import Ledger
 
 ALERT = Alert("budget_80", "warning", "ä <b>", "8", "10", None, "acme", "2026-11-30", "/spend", 60)
-EPISODE = Episode(ALERT, NOW, NOW + 1, told=("ops",))
+EPISODE = Episode(ALERT, NOW, NOW + 1, notified=("ops",))
 
 
 def test_an_episode_is_read_as_it_was_written(ledger: Ledger) -> None:
-    second = replace(EPISODE, since=NOW - 1, ended=NOW, over_told=("ops",))
+    second = replace(EPISODE, since=NOW - 1, ended=NOW, notified_of_end=("ops",))
     ledger.alert_episodes.replace([], [EPISODE, second])
 
     assert ledger.alert_episodes.all() == [second, EPISODE]
