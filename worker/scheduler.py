@@ -131,6 +131,12 @@ def run(scheduler: Scheduler, services: Services, stopping: Callable[[], bool], 
         services.ledger.listen(max(wait_s - scheduler.batch_delay_s, 0))
 
 
+def start_background_work(services: Services) -> None:
+    """Start all that goes on beside the turns, for as long as the process lives."""
+    for work in (audit_loop, background_turns, broker_watch):
+        work.start(services)
+
+
 def main() -> None:
     from rushes.worker.app import app, services
 
@@ -142,9 +148,7 @@ def main() -> None:
     log.info("scheduler started")
     guard = FailoverGuard(services())
     guard.start()
-    audit_loop.start(services())
-    background_turns.start(services())
-    broker_watch.start(services())
+    start_background_work(services())
     watchdog = Watchdog()
     watchdog.start()
     run(Scheduler(services(), BrokerSender(app).send, lambda: guard.open), services(), lambda: bool(signals), watchdog)
