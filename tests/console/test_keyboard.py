@@ -22,6 +22,7 @@ def test_keys_move_in_the_list_open_a_job_and_lead_to_pages(web: Web, url: str, 
         seen.append(focused(page))
     assert seen == ["the newer", "the older", "the older", "the newer", "the newer"]
     page.keyboard.press("Enter")
+    page.wait_for_url("**/jobs/*")  # the whole page: its keys act once its script has run
     expect(page.get_by_role("heading", level=1)).to_have_text("the newer")
 
     page.keyboard.press("/")  # this page has no search of its own

@@ -221,6 +221,7 @@ def test_what_is_printed_past_the_logging_is_masked() -> None:
 
 
 def test_a_warning_tells_where_it_comes_from(written: io.StringIO) -> None:
+    logging.captureWarnings(False)  # a Celery app that an earlier test set up in this process has left it on: no effect
     logging.captureWarnings(True)
     try:
         warnings.warn(f"Exception raised outside body: {SECRET}", RuntimeWarning, stacklevel=1)
