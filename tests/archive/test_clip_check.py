@@ -232,4 +232,4 @@ def test_a_file_made_to_fill_the_memory_does_not(bomb):
     peak_bytes = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
 
-    assert peak_bytes < 50_000
+    assert peak_bytes < 500_000  # of the whole process, whose other threads go on; 20,000 that are kept are some MB
