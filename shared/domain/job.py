@@ -64,7 +64,7 @@ class Chore(StrEnum):
     RETIRE = "retire"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Error:
     """Why a job or an attempt failed; `code` is one of the contract's."""
 
@@ -144,7 +144,7 @@ def attempt_key(job_id: str, number: int) -> str:
     return f"{job_id}-{number}"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Result:
     """What lies in the bucket."""
 
@@ -170,7 +170,7 @@ class Nudge:
     thumbnail_url: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Note:
     """One line of a job's history."""
 

@@ -11,14 +11,13 @@ default settings. What is at its default is left out.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
-from dataclasses import MISSING, Field, fields
+from collections.abc import Mapping
 from decimal import Decimal
-from operator import attrgetter
 from typing import Any
 from urllib.parse import quote, unquote
 
 from rushes.shared.compact_json import compact
+from rushes.shared.domain.frozen import make, shape_of
 from rushes.shared.domain.job import (
     Attempt,
     AttemptStatus,
@@ -33,7 +32,7 @@ from rushes.shared.domain.job import (
     State,
 )
 
-IN_HEADER = frozenset({"version", "tries", "nudge"})
+IN_HEADER = ("version", "tries", "nudge")
 
 
 def encode(job: Job, operation: str) -> str:
@@ -41,7 +40,10 @@ def encode(job: Job, operation: str) -> str:
     nudge = encode_nudge(job.nudge) if job.nudge else "-"
     tasks = ",".join(f"{attempt.number}:{_quoted(attempt.task_id)}" for attempt in job.attempts) or "-"
     header = f"{job.version} {operation} {job.tries} {int(not job.ended)} {nudge} {tasks}"
-    return f"{header}\n{compact(_plain(job))}"
+    body = _plain(job)
+    for name in IN_HEADER:
+        body.pop(name, None)
+    return f"{header}\n{compact(body, default=_plain)}"
 
 
 def decode(record: str) -> Job:
@@ -68,40 +70,17 @@ def decode_nudge(text: str) -> Nudge | None:
     return Nudge(int(at), int(attempt), task_id, thumbnail_url)
 
 
-def _default(field: Field[Any]) -> Any:
-    return field.default_factory() if field.default_factory is not MISSING else field.default
-
-
-def _plain(value: Any) -> dict[str, Any]:
-    names, defaults, values_of = FIELDS[type(value)]
-    pairs = zip(names, values_of(value), defaults, strict=True)
+def _plain(value: Any) -> Any:
+    """What stands for a value that JSON has no type for."""
+    if type(value) is Decimal:
+        return str(value)
+    defaults = shape_of(type(value)).defaults
     # Most of it is at its default, and the very same object: that is asked first, for it costs least.
-    body = {name: field for name, field, default in pairs if field is not default and field != default}
-    for name, field in body.items():
-        if plain := PLAIN.get(type(field)):
-            body[name] = plain(field)
-    return body
-
-
-def _value(value: Any) -> Any:
-    plain = PLAIN.get(type(value))
-    return plain(value) if plain else value
-
-
-def _fields(kind: type[Any]) -> tuple[list[str], list[Any], Callable[[Any], tuple[Any, ...]]]:
-    """The names, the defaults, and what gets them all."""
-    stored = [field for field in fields(kind) if kind is not Job or field.name not in IN_HEADER]
-    names = [field.name for field in stored]
-    return names, [_default(field) for field in stored], attrgetter(*names)
-
-
-VALUES = (Attempt, Error, Link, Result, Note)
-FIELDS = {kind: _fields(kind) for kind in (Job, *VALUES)}
-PLAIN: Mapping[type[Any], Callable[[Any], Any]] = {
-    Decimal: str,
-    tuple: lambda items: [_value(item) for item in items],
-    **dict.fromkeys(VALUES, _plain),
-}
+    return {
+        name: field
+        for name, field in value.__dict__.items()
+        if field is not (default := defaults[name]) and field != default
+    }
 
 
 def _job(body: dict[str, Any], **header: Any) -> Job:
@@ -109,10 +88,10 @@ def _job(body: dict[str, Any], **header: Any) -> Job:
     body["route"] = tuple(body["route"])
     body["chores"] = tuple(Chore(chore) for chore in body.get("chores", ()))
     body["attempts"] = tuple(_attempt(attempt) for attempt in body.get("attempts", ()))
-    body["history"] = tuple(Note(**note) for note in body.get("history", ()))
+    body["history"] = tuple(make(Note, note) for note in body.get("history", ()))
     body["error"] = _made(Error, body.get("error"))
     body["result"] = _result(body.get("result"))
-    return Job(**_decimals(body, "estimated_usd", "batch_budget_usd"), **header)
+    return make(Job, _decimals(body | header, "estimated_usd", "batch_budget_usd"))
 
 
 def _attempt(body: dict[str, Any]) -> Attempt:
@@ -121,15 +100,15 @@ def _attempt(body: dict[str, Any]) -> Attempt:
     body["link"] = _made(Link, body.get("link"))
     if "cost_source" in body:  # records of older code have none
         body["cost_source"] = CostSource(body["cost_source"])
-    return Attempt(**_decimals(body, "estimated_usd", "cost_usd", "reserved_usd", "made_s"))
+    return make(Attempt, _decimals(body, "estimated_usd", "cost_usd", "reserved_usd", "made_s"))
 
 
 def _result(body: dict[str, Any] | None) -> Result | None:
-    return None if body is None else Result(**_decimals(body, "duration_s"))
+    return None if body is None else make(Result, _decimals(body, "duration_s"))
 
 
 def _made(kind: type[Any], body: Mapping[str, Any] | None) -> Any:
-    return None if body is None else kind(**body)
+    return None if body is None else make(kind, body)
 
 
 def _decimals(body: dict[str, Any], *names: str) -> dict[str, Any]:
