@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-import threading
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
+from contextvars import ContextVar
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from functools import cache
@@ -120,17 +120,18 @@ class SimulatedRedisStore(SimulatedStore):
         original_reach, refused, lost = RedisStore._reach, redis.ConnectionError(), redis.TimeoutError()
 
         def reach(call: Callable[[], Any], again: int = redis_store.RETRIES) -> Any:
-            name = CALL_NAMES.get(threading.get_ident(), "store")
+            name = CALL_NAME.get()
             return original_reach(store, lambda: simulation.effect("store", name, call, refused, lost), again)
 
         store._reach = reach  # type: ignore[method-assign]
 
     def _reach(self, name: str, call: Callable[[], Any]) -> Any:
-        CALL_NAMES[threading.get_ident()] = name
+        CALL_NAME.set(name)
         return call()
 
 
-CALL_NAMES: dict[int, str] = {}
+CALL_NAME = ContextVar("call name", default="store")
+"""The call that an actor is in; each has a context of its own."""
 
 
 @dataclass
@@ -201,7 +202,7 @@ def assemble(
         settings=settings,
         ledger=ledger,
         http_client=http_client,
-        archive=Archive(s3, settings.bucket, buffers=1000, part_bytes=1 << 16),
+        archive=Archive(s3, settings.bucket, buffers=32, part_bytes=1 << 16),
         intake=Intake(settings, ledger, built.prices, http_client),
         fetchable_url=lambda url: url,
         now=lambda: simulation.now,
