@@ -12,6 +12,7 @@ from contextlib import ExitStack
 from functools import cache
 
 import pytest
+import requests
 import structlog
 from account_steps import continued, keys_of
 from outsiders import Listener
@@ -72,6 +73,15 @@ def s3_url() -> Iterator[str]:
         yield url
 
 
+@pytest.fixture
+def empty_s3_url(s3_url: str) -> str:
+    """The same, emptied first: the server copies its whole bucket where versions are listed, as an erasure does."""
+    with requests.Session() as session:
+        assert session.post(f"{s3_url}/moto-api/reset", timeout=PATIENCE_S).ok
+        assert session.put(f"{s3_url}/{BUCKET}", timeout=PATIENCE_S).ok
+    return s3_url
+
+
 @pytest.fixture(scope="session")
 def porch() -> Iterator[Listener]:
     """Where the gateways' callbacks arrive; they are kept until a test hands them on."""
@@ -88,12 +98,12 @@ def caller() -> Iterator[Listener]:
 
 @pytest.fixture
 def open_world(
-    empty_redis_url: str, s3_url: str, gateways_url: str, porch: Listener, monkeypatch: pytest.MonkeyPatch
+    empty_redis_url: str, empty_s3_url: str, gateways_url: str, porch: Listener, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Callable[..., World]]:
     """open_world(callbacks=True, RUSHES_…="…"): the parts joined under these settings."""
     for name in [name for name in os.environ if name.startswith("AWS_")]:
         monkeypatch.delenv(name)
-    for name, value in _aws(s3_url).items():
+    for name, value in _aws(empty_s3_url).items():
         monkeypatch.setenv(name, value)
     monkeypatch.setattr(ssl, "create_default_context", AUTHORITIES)
     opened: list[World] = []

@@ -86,6 +86,8 @@ def test_a_file_server_of_odd_manners_gives_the_clip_all_the_same(world: World, 
                 links.append(path)
             with urllib.request.urlopen(f"{world.gateways_url}{links[0]}") as found:
                 peer.send_bytes(MANNERS[manner](path, found.read()))
+            if manner == "a transfer of none":  # its length does not count: the clip ends with the connection
+                return
 
     with FaultServer(serve) as server:
         host = world.gateways_url.partition("//")[2].encode()
