@@ -46,8 +46,17 @@ browser:  ## install Chromium for the console's tests (Debian, as root)
 	      { apt-get -qq update && apt-get -qq install -y --no-install-recommends chromium >/dev/null; }; }; } || \
 	  echo "no Chromium: install one to run the console's browser tests"
 
-test: lint browser  ## lint and every test but the stacks on servers of others
-	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest $(PYTEST) $(QUICK) --durations=10
+# Lint goes on beside the tests, and what it says stands at the end. In a fresh clone the files of the tests are compiled
+# once before, else each of pytest's processes does all of them.
+test: $(READY) browser  ## lint and every test but the stacks on servers of others
+	@export PATH="$(CURDIR)/$(BIN):$$PATH"; \
+	$(MAKE) --no-print-directory lint >.venv/lint.txt 2>&1 & lint=$$!; \
+	trap 'kill $$lint 2>/dev/null' EXIT; \
+	[ -d tests/__pycache__ ] || python -m pytest --collect-only --quiet --numprocesses 0 >/dev/null; \
+	python -m pytest $(PYTEST) $(QUICK) --durations=10; tests=$$?; \
+	wait $$lint; linted=$$?; trap - EXIT; echo; cat .venv/lint.txt; \
+	[ $$tests = 0 ] || echo "test: the tests failed" >&2; [ $$linted = 0 ] || echo "test: lint failed" >&2; \
+	[ $$tests$$linted = 00 ]
 
 infrastructure: $(READY)  ## get servers that Rushes may meet (Debian, as root), and run it on them
 	PYTHON=$(PYTHON) tests/infrastructure/install.sh
