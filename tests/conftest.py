@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -23,6 +24,14 @@ from rushes.shared.ledger.store import Store
 # for one long file.
 LONGEST_FIRST = ("e2e", "console", "infrastructure", "chaos", "flow", "receiver", "sandbox", "archive")
 libraries.do_once()
+# What is collected stays to the end, thousands of tests: the garbage collector need not go through it again and again.
+gc.disable()
+
+
+def pytest_collection_finish() -> None:
+    """From here on what is made is also dropped."""
+    gc.freeze()
+    gc.enable()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -10,8 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from mcp import Client as McpClient
-from mcp import StdioServerParameters
 from real_server import Server
 from receiver_steps import KEYS, TEXT
 
@@ -28,6 +26,9 @@ Call = Callable[..., Awaitable[Any]]
 
 def with_agent(server: Server, work: Callable[[Call], Awaitable[None]], max_usd: str = "5") -> None:
     """Let an agent work; it is given a function that calls a tool: the value, or the text of the error."""
+    from mcp import Client as McpClient  # here, because every process of the tests collects this file, and it takes 1 s
+    from mcp import StdioServerParameters
+
     env = {"RUSHES_URL": server.url, "RUSHES_API_KEY": KEYS["acme"], "PATH": "/usr/bin:/bin"}
     command = StdioServerParameters(command=str(PROGRAM), args=["mcp", "--max-usd", max_usd], env=env)
 
