@@ -38,13 +38,17 @@ lint: $(READY)  ## ruff, formatting, types and the map of imports
 types: $(READY)  ## types alone
 	$(BIN)/mypy
 
-# The console's tests drive a real browser: Debian's Chromium. Without root it has to be there already.
-browser:  ## install Chromium for the console's tests (Debian, as root)
-	@command -v chromium >/dev/null || command -v chromium-browser >/dev/null || command -v google-chrome >/dev/null || \
-	  { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && \
-	    { apt-get -qq install -y --no-install-recommends chromium >/dev/null || \
-	      { apt-get -qq update && apt-get -qq install -y --no-install-recommends chromium >/dev/null; }; }; } || \
-	  echo "no Chromium: install one to run the console's browser tests"
+# The console's tests drive a real browser: Debian's Chromium, and best its shell without windows, which needs half of the
+# time. Without root it has to be there already.
+BROWSERS := chromium-headless-shell chromium chromium-browser google-chrome google-chrome-stable
+INSTALL_BROWSER := apt-get -qq install -y --no-install-recommends
+browser:  ## install Chromium's headless shell for the console's tests (Debian, as root)
+	@for name in $(BROWSERS); do command -v $$name >/dev/null && exit 0; done; \
+	  [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && \
+	    { $(INSTALL_BROWSER) chromium-headless-shell >/dev/null 2>&1 || \
+	      { apt-get -qq update && \
+	        { $(INSTALL_BROWSER) chromium-headless-shell >/dev/null 2>&1 || $(INSTALL_BROWSER) chromium >/dev/null; }; }; } || \
+	  echo "no Chromium: install chromium-headless-shell or chromium to run the console's browser tests"
 
 # Lint goes on beside the tests, and what it says stands at the end. In a fresh clone the files of the tests are compiled
 # once before, else each of pytest's processes does all of them.

@@ -16,12 +16,12 @@ from receiver_steps import AWS, BUCKET, Web, parts_over
 from whole_stack import Site
 
 from rushes.deploy.sandbox import s3
+from rushes.deploy.sandbox.screenshots import BROWSERS
 from rushes.deploy.sandbox.stack import Stack
 from rushes.shared.ledger.memory_store import MemoryStore
 from rushes.shared.storage.s3_clients import s3_client
 from rushes.webhook_receiver import jobs_api
 
-BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 NONE_HERE = "no Chromium on PATH: the console's browser tests cannot run"
 
 

@@ -6,6 +6,7 @@ import re
 from html import unescape
 from typing import Any
 
+from factories import REQUEST
 from flask import Flask
 from receiver_steps import KEYS, Web
 from werkzeug.test import TestResponse
@@ -62,3 +63,8 @@ class Visitor:
 def visitor(web: Web, tenant: str = "acme") -> Visitor:
     """A person who is signed in as that tenant."""
     return Visitor(web.app, KEYS[tenant])
+
+
+def asking_for(prompt: str, **more: Any) -> dict[str, Any]:
+    """What makes a standing job one with that prompt."""
+    return {"request": {**REQUEST, "prompt": prompt, **more}}

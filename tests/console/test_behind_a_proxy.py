@@ -62,6 +62,7 @@ def test_a_person_goes_through_every_page(web: Web, proxy: ReverseProxy, page: P
     page.get_by_label("Text").press("Enter")
     expect(page.get_by_role("link", name="a red kite")).to_have_count(0)
     page.get_by_role("link", name="Clear").click()
+    page.wait_for_url(f"{proxy.url}/")
     page.get_by_role("link", name="Running 1").click()
     page.wait_for_url(f"{proxy.url}/?state=open")
     page.goto(f"{proxy.url}/?text={unlike.id}")

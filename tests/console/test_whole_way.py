@@ -7,6 +7,7 @@ import re
 from typing import Any
 
 from browser_steps import complaints, sign_in
+from media_samples import clip, picture
 from playwright.sync_api import Page, expect
 from whole_stack import Site
 
@@ -29,19 +30,21 @@ def test_a_job_is_followed_from_its_arrival_until_its_clip_plays_beside_its_refe
 
     page.get_by_role("link", name="a lighthouse at dusk").click()
     page.wait_for_url(re.compile(job_id))
-    clip = page.get_by_label("The clip", exact=True)
-    expect(clip).to_be_visible()
-    clip.evaluate("async video => { video.muted = true; video.loop = true; window.first = video; await video.play(); }")
+    video = page.get_by_label("The clip", exact=True)
+    expect(video).to_be_visible()
+    video.evaluate(
+        "async video => { video.muted = true; video.loop = true; window.first = video; await video.play(); }"
+    )
     page.wait_for_function("() => window.first.readyState >= 2 && window.first.currentTime > 0.05")
     page.evaluate("rushes.refresh()")
     page.evaluate("rushes.refresh()")
 
-    assert clip.evaluate("video => video === window.first && !video.paused && video.readyState >= 2")
+    assert video.evaluate("video => video === window.first && !video.paused && video.readyState >= 2")
     reference = page.get_by_role("img", name="Reference picture")
-    assert reference.evaluate("picture => picture.complete && picture.naturalWidth > 0")
-    told = page.get_by_role("list").filter(has_text="Accepted").inner_text()
+    page.wait_for_function("picture => picture.complete && picture.naturalWidth > 0", arg=reference.element_handle())
+    timeline = page.get_by_role("list").filter(has_text="Accepted")
     for line in ("Submitted to newapi", "The gateway took it", "heard by", "Archived"):
-        assert line in told
+        expect(timeline).to_contain_text(line)
     expect(page.locator("#calls")).to_contain_text("Request as sent")
     expect(page.locator("#calls")).to_contain_text('"a lighthouse at dusk"')
     assert said == []
@@ -86,3 +89,18 @@ def test_jobs_without_a_thumbnail_show_the_first_frame_of_their_clip(site: Site,
     frame.scroll_into_view_if_needed()
 
     page.wait_for_function("video => video.readyState >= 2 && video.videoWidth > 0", arg=frame.element_handle())
+
+
+def test_a_picture_and_a_clip_from_a_persons_disk_become_a_video(site: Site, page: Page) -> None:
+    sign_in(page, site.stack.url, site.stack.secrets.demo_key, onward="/new")
+    page.get_by_role("radio", name="Motion control").check()
+    page.set_input_files("#file-image_url", [{"name": "me.jpg", "mimeType": "image/jpeg", "buffer": picture()}])
+    page.set_input_files("#file-video_url", [{"name": "dance.mp4", "mimeType": "video/mp4", "buffer": clip()}])
+    expect(page.locator(".upload-status a")).to_have_count(2)
+    expect(page.locator("#quotes .first .price")).to_contain_text("$")
+
+    page.get_by_role("button", name="Make the video").click()
+    page.wait_for_url("**/jobs/job_*")
+
+    job = site.wait(page.url.rsplit("/", 1)[1])
+    assert (job["status"], job["result"]["duration_s"]) == ("completed", 4)
