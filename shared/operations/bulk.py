@@ -12,7 +12,7 @@ from rushes.shared.domain.ids import new_id
 from rushes.shared.domain.job import Job, State
 from rushes.shared.domain.job_filter import JobFilter
 from rushes.shared.intake.intake import LEDGER_INCOMPLETE, Unacceptable
-from rushes.shared.operations.retry import retry
+from rushes.shared.operations.retry import only_retry_key, retry
 from rushes.shared.services import Services
 
 # A dry run and the count at the beginning look at so many jobs at the most: a caller waits.
@@ -92,12 +92,12 @@ def _cancel(job: Job, action: Bulk, services: Services) -> str:
 
 def _retry(job: Job, action: Bulk, services: Services) -> str:
     try:  # the key makes it one new job, also if a worker died after it was made
-        retry(job, services, services.now(), f"bulk:{action.id}:{job.id}")
+        receipt = retry(job, services, services.now(), only_retry_key(job))
     except Unacceptable as refused:
         if refused is LEDGER_INCOMPLETE:
             raise
         return refused.code
-    return DONE[Action.RETRY]
+    return DONE[Action.RETRY] if receipt.job.created_at >= action.created_at else "already_retried"
 
 
 def _notify(job: Job, action: Bulk, services: Services) -> str:

@@ -44,6 +44,15 @@ def retry(job: Job, services: Services, now: int, key: str | None = None) -> Rec
     return services.intake.create(new_job, key, digest({"retry_of": job.id}))
 
 
+def only_retry_key(job: Job) -> str:
+    """The idempotency key of a retry that is asked for with many others: by a bulk action, by the page of a batch.
+
+    It is the same for all of them, so whoever asks again for all that failed pays for none twice. Where the retry has
+    failed too, it is one of those that failed, and is tried again itself.
+    """
+    return f"retry of {job.id} with others"
+
+
 def adoptable_attempt(job: Job, services: Services) -> Attempt | None:
     """The attempt to go on with, None if there is none. Raises Unacceptable if that is unknown.
 

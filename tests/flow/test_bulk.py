@@ -97,6 +97,19 @@ PLACES: dict[str, Callable[[World], tuple[Any, str]]] = {
 }
 
 
+def test_who_asks_twice_for_all_that_failed_pays_once_and_a_retry_that_failed_is_tried_itself(world: World) -> None:
+    ids = failed(world, 2)
+    world.fault("newapi", "fail_task", times=2)
+    finished(world, begin(world, "retry", status="failed"))
+    again = finished(world, begin(world, "retry", status="failed"))
+
+    assert (again["outcomes"], retries_of(world, ids)) == ({"already_retried": 2}, sorted(ids))
+    world.run_until(lambda: all(job.ended for job in world.ledger.overview.newest(None, 200)))
+    third = finished(world, begin(world, "retry", status="failed"))
+    assert third["outcomes"] == {"already_retried": 2, "retried": 2}
+    assert retries_of(world, ids) == sorted(ids)
+
+
 @pytest.mark.parametrize("when", ["before", "after"])
 @pytest.mark.parametrize("place", PLACES)
 def test_a_worker_that_dies_neither_skips_nor_repeats_a_retry(

@@ -14,7 +14,7 @@ from rushes.shared.domain import money
 from rushes.shared.domain.job import ENDED, Job, State
 from rushes.shared.intake.batch_document import errors
 from rushes.shared.intake.intake import Unacceptable
-from rushes.shared.operations.retry import retry
+from rushes.shared.operations.retry import only_retry_key, retry
 from rushes.webhook_receiver.auth import services
 from rushes.webhook_receiver.batches_api import BATCH_ID, cancel_batch, visible_batch
 from rushes.webhook_receiver.console import console, labels
@@ -140,7 +140,7 @@ def retry_failed(batch: Job) -> bool:
             return False
         try:
             # A second click, or a second try after this process died, finds the first retry by this key.
-            retry(job, services(), services().now(), f"retry of {job.id} of its batch")
+            retry(job, services(), services().now(), only_retry_key(job))
         except Unacceptable:
             all_retried = False
     return all_retried
