@@ -87,18 +87,18 @@ def abort(bulk_id: str) -> Response:
 
 def parse_bulk(body: Any) -> tuple[Action, JobFilter, bool]:
     """Action, filter and whether it is only counted; raises Unacceptable 422 that names the wrong fields."""
-    given = body if isinstance(body, dict) else {}
-    problems: dict[str, Any] = {name: ["Unknown field."] for name in given if name not in FIELDS}
-    if given.get("action") not in [*Action]:
+    fields = body if isinstance(body, dict) else {}
+    problems: dict[str, Any] = {name: ["Unknown field."] for name in fields if name not in FIELDS}
+    if fields.get("action") not in [*Action]:
         problems["action"] = [f"Not one of {', '.join(Action)}."]
-    if not isinstance(given.get("dry_run", False), bool):
+    if not isinstance(fields.get("dry_run", False), bool):
         problems["dry_run"] = ["Not true or false."]
     wanted = JobFilter()
-    if not isinstance(given.get("filter"), dict):
+    if not isinstance(fields.get("filter"), dict):
         problems["filter"] = ["Not an object with filters of GET /v1/jobs."]
     else:
         try:
-            wanted = parse_filter(given["filter"], strict=True)
+            wanted = parse_filter(fields["filter"], strict=True)
         except Unacceptable as refused:
             problems |= {f"filter.{name}": texts for name, texts in (refused.fields or {}).items()}
         else:
@@ -106,7 +106,7 @@ def parse_bulk(body: Any) -> tuple[Action, JobFilter, bool]:
                 problems["filter"] = ["Empty: it would mean every job. Give at least one filter."]
     if problems:
         raise Unacceptable("invalid_request", f"The request does not fit: {', '.join(problems)}.", 422, problems)
-    return Action(given["action"]), wanted, given.get("dry_run", False)
+    return Action(fields["action"]), wanted, fields.get("dry_run", False)
 
 
 def begin_once(
@@ -146,16 +146,16 @@ def visible_bulk(bulk_id: str, caller: Caller) -> Bulk:
 
 
 def forecast_document(action: Action, wanted: JobFilter, scope: str | None) -> dict[str, Any]:
-    told = forecast(action, wanted, scope, services())
+    found = forecast(action, wanted, scope, services())
     return {
         "object": "bulk",
         "dry_run": True,
         "action": action.value,
         "filter": filter_values(wanted),
-        "count": told.count,
-        "complete": told.complete,
-        "estimated_cost_usd": money.text(told.cost_usd),
-        "unpriced_jobs": told.unpriced,
+        "count": found.count,
+        "complete": found.complete,
+        "estimated_cost_usd": money.text(found.cost_usd),
+        "unpriced_jobs": found.unpriced,
     }
 
 

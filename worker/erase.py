@@ -41,8 +41,8 @@ def manifest_key(job: Job, services: Services) -> str:
 
 
 def erased_manifest(job: Job, at: int) -> dict[str, object]:
-    told = {"id": job.id, "status": job.state.value, "erased_at": moment(at)}
-    return {"schema": "rushes.manifest/1", "job": told, "files": []}
+    document = {"id": job.id, "status": job.state.value, "erased_at": moment(at)}
+    return {"schema": "rushes.manifest/1", "job": document, "files": []}
 
 
 def clear_objects(job: Job, services: Services) -> bool:

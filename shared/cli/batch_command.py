@@ -77,9 +77,9 @@ def jobs_of(file: TextIO) -> list[dict[str, Any]]:
 def batch(file: TextIO, wait: bool, timeout_s: float | None, idempotency_key: str | None, **terms: Any) -> None:
     """Submit every job of FILE (a JSON object a line), all or none; prints the id of the batch."""
     client = Client.connect()
-    given = {name: value for name, value in terms.items() if value is not None}
+    options = {name: value for name, value in terms.items() if value is not None}
     # With a key of its own the request may be sent again where the answer is lost.
-    made = client.submit_batch(jobs_of(file), idempotency_key or f"rushes-batch-{uuid4()}", **given)
+    made = client.submit_batch(jobs_of(file), idempotency_key or f"rushes-batch-{uuid4()}", **options)
     if wait:
         wait_for_batch(client, made["id"], timeout_s)
     else:

@@ -58,7 +58,7 @@ def begin(
 ) -> Bulk:
     """Write a bulk action down; the workers carry it out."""
     now = services.now()
-    told = forecast(action, wanted, scope, services)
+    found = forecast(action, wanted, scope, services)
     begun = Bulk(
         id=bulk_id or new_bulk_id(now),
         tenant=tenant,
@@ -66,7 +66,7 @@ def begin(
         action=action,
         wanted=wanted,
         created_at=now,
-        matched=told.count if told.complete else None,
+        matched=found.count if found.complete else None,
     )
     services.ledger.bulk_actions.create(begun)
     return services.ledger.bulk_actions.get(begun.id) or begun

@@ -56,7 +56,7 @@ def new_bulk() -> str:
         verb=verb,
         effect=effect,
         is_final=is_final,
-        told=forecast(action, filters.wanted, filters.tenant or visitor.scope, services()),
+        forecast=forecast(action, filters.wanted, filters.tenant or visitor.scope, services()),
         shown_filter={**filter_values(filters.wanted), **({"tenant": filters.tenant} if filters.tenant else {})},
         path=filters.path("/bulk", action=action.value),
         once=secrets.token_urlsafe(16),

@@ -76,19 +76,19 @@ class Filters:
 def _api_values(values: Mapping[str, str]) -> dict[str, str]:
     """The fields as filters of the API."""
     state, (key, equals, value) = values["state"], values["metadata"].partition("=")
-    given = {name: values[field] for field, name in API_NAMES.items()}
-    given["status"] = ",".join(OPEN) if state == "open" else state
+    parameters = {name: values[field] for field, name in API_NAMES.items()}
+    parameters["status"] = ",".join(OPEN) if state == "open" else state
     if equals:
-        given[f"metadata.{key.strip()}"] = value.strip()
-    return given
+        parameters[f"metadata.{key.strip()}"] = value.strip()
+    return parameters
 
 
-def _parsed(given: Mapping[str, str]) -> tuple[JobFilter, dict[str, str]]:
+def _parsed(parameters: Mapping[str, str]) -> tuple[JobFilter, dict[str, str]]:
     """The filter, and what is wrong with which field of the form."""
     try:
-        return parse_filter(given), {}
+        return parse_filter(parameters), {}
     except Unacceptable as refused:
         wrong = {name: str(texts[0]) for name, texts in (refused.fields or {}).items()}
-        rest, _ = _parsed({name: value for name, value in given.items() if name not in wrong})
+        rest, _ = _parsed({name: value for name, value in parameters.items() if name not in wrong})
         fields = {"provider": "gateway", "status": "state"}
         return rest, {fields.get(name, name.partition(".")[0]): text for name, text in wrong.items()}

@@ -14,7 +14,7 @@ def request(job: Job, event: events.ErasureRequested, now: int, _: Policy) -> Jo
     if job.erase_asked_at is not None:
         return job
     # A manifest or a notification that is still owed would carry the content out once more.
-    asked = replace(
+    scrubbed = replace(
         erasure.scrubbed(job),
         erase_asked_at=now,
         chores=(Chore.ERASE, Chore.RETIRE),
@@ -23,8 +23,8 @@ def request(job: Job, event: events.ErasureRequested, now: int, _: Policy) -> Jo
         setbacks=0,
     )
     if event.by.startswith(bulk.PREFIX):
-        asked = ended.noted_bulk(asked, event.by, now)
-    return asked.noted(now, "erasure requested", f"by {event.by}")
+        scrubbed = ended.noted_bulk(scrubbed, event.by, now)
+    return scrubbed.noted(now, "erasure requested", f"by {event.by}")
 
 
 def finish(job: Job, event: events.Erased, now: int, policy: Policy) -> Job:
