@@ -45,7 +45,7 @@ def test_what_is_made_of_values_is_what_its_class_makes() -> None:
 
 @pytest.mark.parametrize("values", [{}, {"video_url": "u", "expires": 8}])
 def test_fields_that_there_are_not_and_fields_that_are_missing_are_refused(values: dict[str, object]) -> None:
-    with pytest.raises(TypeError, match="Link: expires|Link: video_url"):
+    with pytest.raises(TypeError, match=r"Link: (expires|video_url)"):
         make(Link, values)
 
 
