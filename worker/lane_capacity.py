@@ -19,6 +19,10 @@ class Share:
     batch: int
     threads: int
 
+    def batch_of(self, tickets: int, workers: int) -> int:
+        """The tickets per message where so many are handed out at once."""
+        return min(max(self.batch, -(-tickets // (2 * workers))), 2 * self.batch)
+
 
 QUEUE = "work"
 
@@ -36,6 +40,8 @@ SHARES: dict[str, Share] = {
 
 
 BULK = "bulk"
+# Steps in which the tickets of a lane grow with what the workers do, and the most: a claim of more holds up Redis.
+ADDED, MAX_ADDED = 16, 512
 # Threads for the calls of a batch; the thread that runs the batch waits for them.
 CALLS = {"send": 32, "copy": 16}
 
@@ -49,15 +55,31 @@ def lanes(gateways: Iterable[str] = PROVIDERS) -> list[str]:
     ]
 
 
-def lane_limits(gateways: Mapping[str, GatewaySettings], workers: int, left_out: Container[str] = ()) -> list[LaneRoom]:
-    """The lanes with their limits, those of some gateways left out. Archives come first, because links expire."""
+def lane_limits(
+    gateways: Mapping[str, GatewaySettings],
+    workers: int,
+    left_out: Container[str] = (),
+    more: Mapping[str, int] | None = None,
+) -> list[LaneRoom]:
+    """The lanes with their limits, those of some gateways left out. Archives come first, because links expire.
+
+    `more` are tickets of each kind that may be out beyond those of SHARES (more_tickets).
+    """
     names = [name for name in PROVIDERS if name not in left_out]
-    return [_limit(lane, gateways, max(workers, 1)) for lane in (*lanes(names), BULK)]
+    return [_limit(lane, gateways, max(workers, 1), more or {}) for lane in (*lanes(names), BULK)]
 
 
-def _limit(lane: str, gateways: Mapping[str, GatewaySettings], workers: int) -> LaneRoom:
+def more_tickets(rates: Mapping[str, float]) -> dict[str, int]:
+    """As many tickets more may be out as the workers end in a second; `rates` are their steps a second by kind.
+
+    They grow by ADDED: where the limits stay the same a turn does not make them anew (claim_call.py).
+    """
+    return {kind: min(int(rate / ADDED) * ADDED, MAX_ADDED) for kind, rate in rates.items()}
+
+
+def _limit(lane: str, gateways: Mapping[str, GatewaySettings], workers: int, more: Mapping[str, int]) -> LaneRoom:
     kind, _, name = lane.partition(":")
-    max_tickets = SHARES[kind].max_tickets * workers
+    max_tickets = SHARES[kind].max_tickets * workers + more.get(kind, 0)
     if kind != "submit":
         return LaneRoom(lane, max_tickets)
     gateway = gateways.get(name)

@@ -19,6 +19,7 @@ from rushes.shared.ledger.store import LedgerUnavailable
 from rushes.shared.ledger.tickets import Ticket
 from rushes.shared.services import Services
 from rushes.worker.lane_capacity import lanes
+from rushes.worker.step_rates import PERIOD_S, EndedSteps
 
 log = structlog.get_logger()
 EXIT_NO_WORK = 70
@@ -36,8 +37,10 @@ class Lease:
         self._lock = threading.Lock()
 
     def release(self) -> None:
-        """Stop renewing the lease: the step is done."""
-        ACTIVE.discard(self)
+        """Stop renewing the lease: the step is done. Again, it does nothing."""
+        with suppress(KeyError):
+            ACTIVE.remove(self)
+            ENDED.add(self.kind)
 
     def renew(self, services: Services) -> None:
         """Renew the lease if the job has been held long enough to need it."""
@@ -63,6 +66,7 @@ class Lease:
 
 
 ACTIVE: set[Lease] = set()
+ENDED = EndedSteps()
 
 
 def acquire(ticket: Ticket, services: Services) -> Lease:
@@ -100,7 +104,8 @@ def renew_all(leases: Sequence[Lease], services: Services) -> list[bool]:
 
 def start_heartbeat(services: Services) -> None:
     """Renew leases in the background for as long as the process lives."""
-    threading.Thread(target=_beat, args=(services,), name="heartbeat", daemon=True).start()
+    for name, beat in (("heartbeat", _beat), ("step rates", _tell_steps)):
+        threading.Thread(target=beat, args=(services,), name=name, daemon=True).start()
 
 
 def record_work() -> None:
@@ -138,6 +143,13 @@ def _beat(services: Services) -> None:
         if LAUNCHER and os.getppid() != int(LAUNCHER):
             os.kill(os.getpid(), signal.SIGTERM)
         time.sleep(schedule.RENEW_S)
+
+
+def _tell_steps(services: Services) -> None:
+    while True:
+        time.sleep(PERIOD_S)
+        with suppress(LedgerUnavailable):
+            ENDED.tell(services.ledger)
 
 
 def receives_nothing(services: Services) -> bool:

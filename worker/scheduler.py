@@ -8,7 +8,7 @@ import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import structlog
 
@@ -22,8 +22,9 @@ from rushes.shared.services import Services
 from rushes.worker import audit_loop, background_turns, broker_watch
 from rushes.worker.broker_sender import BrokerSender, BrokerUnavailable
 from rushes.worker.failover_guard import FailoverGuard
-from rushes.worker.lane_capacity import SHARES, lane_limits
+from rushes.worker.lane_capacity import SHARES, lane_limits, more_tickets
 from rushes.worker.outage_log import OutageLog
+from rushes.worker.step_rates import StepRates
 
 log = structlog.get_logger()
 
@@ -44,11 +45,21 @@ HandOut = Callable[[Sequence[tuple[str, str, int]]], None]
 class Scheduler:
     """Makes one turn at a time: claim what is due, hand it out, and say how long to wait for the next turn."""
 
-    def __init__(self, services: Services, hand_out: HandOut, may_submit: Callable[[], bool] = lambda: True) -> None:
+    def __init__(
+        self,
+        services: Services,
+        hand_out: HandOut,
+        may_submit: Callable[[], bool] = lambda: True,
+        rates: Callable[[int], Mapping[str, float]] = lambda now: {},
+    ) -> None:
+        """`rates` gives the steps a second of each kind that the workers end (step_rates.py)."""
         self._services = services
         self._hand_out = hand_out
         self._may_submit = may_submit
+        self._rates = rates
         self._limits: list[LaneRoom] = []
+        self._workers, self._without_jobs = 1, set[str]()
+        self._more: Mapping[str, int] = {}
         self._looked_at = 0
         self.batch_delay_s = 0.0
         """How long to wait after the last turn even if a wake-up comes."""
@@ -57,13 +68,16 @@ class Scheduler:
         """Hand out what is due; returns the seconds until the next job is due. Raises LedgerUnavailable."""
         if now - self._looked_at >= LOOK_MS:
             self._look(now)
+        if (more := more_tickets(self._rates(now))) != self._more:
+            self._more = more
+            self._set_limits()
         limits = self._limits
         if not self._may_submit():
             limits = [limit for limit in limits if schedule.kind_of(limit.lane) not in HELD]
         soonest, tickets = self._services.ledger.claim(limits, now)
         delay_s = min(BATCH_DELAY_S + len(tickets) * BATCH_DELAY_PER_TICKET_S, BATCH_DELAY_MAX_S)
         self.batch_delay_s = delay_s if tickets else 0.0
-        for message in messages(tickets):
+        for message in messages(tickets, self._workers):
             self._hand_out([(ticket.lane, ticket.job_id, ticket.lease) for ticket in message])
         return MAX_WAIT_S if soonest is None else min(max((soonest - now) / 1000, 0), MAX_WAIT_S)
 
@@ -72,18 +86,29 @@ class Scheduler:
         ledger, gateways = self._services.ledger, self._services.settings.gateways
         ledger.tenant_terms.keep(self._services.settings.tenants.terms())
         # No turn asks for a gateway that is not enabled, unless it has jobs: they must not be forgotten.
-        without_jobs = ledger.overview.without_jobs(name for name in PROVIDERS if name not in gateways)
-        self._limits = lane_limits(gateways, ledger.workers(now), without_jobs)
+        self._without_jobs = ledger.overview.without_jobs(name for name in PROVIDERS if name not in gateways)
+        self._workers = max(ledger.workers(now), 1)
+        self._set_limits()
         self._looked_at = now
 
+    def _set_limits(self) -> None:
+        gateways = self._services.settings.gateways
+        self._limits = lane_limits(gateways, self._workers, self._without_jobs, self._more)
 
-def messages(tickets: Iterable[Ticket]) -> list[list[Ticket]]:
-    """Group tickets into messages: all kinds together, of each at most its batch, so that workers share the load."""
+
+def messages(tickets: Sequence[Ticket], workers: int = 1) -> list[list[Ticket]]:
+    """Group tickets into messages: all kinds together, of each at most its batch, so that workers share the load.
+
+    Where there are more than two batches for each worker, a batch is up to twice as large: a message costs more than a
+    ticket.
+    """
     groups: list[list[Ticket]] = []
+    in_all = Counter(schedule.kind_of(ticket.lane) for ticket in tickets)
+    batches = {kind: SHARES[kind].batch_of(count, workers) for kind, count in in_all.items()}
     counts: Counter[str] = Counter()
     for ticket in tickets:
         kind = schedule.kind_of(ticket.lane)
-        number = counts[kind] // SHARES[kind].batch
+        number = counts[kind] // batches[kind]
         counts[kind] += 1
         if number == len(groups):
             groups.append([])
@@ -151,7 +176,8 @@ def main() -> None:
     start_background_work(services())
     watchdog = Watchdog()
     watchdog.start()
-    run(Scheduler(services(), BrokerSender(app).send, lambda: guard.open), services(), lambda: bool(signals), watchdog)
+    scheduler = Scheduler(services(), BrokerSender(app).send, lambda: guard.open, StepRates(services().ledger))
+    run(scheduler, services(), lambda: bool(signals), watchdog)
     sys.exit(0)
 
 

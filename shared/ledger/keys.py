@@ -40,6 +40,7 @@
 | `{rushes}:balance:{account}` | hash | `usd` (`unlimited`, `7 units`), `at`, `asked_at`, ms, its `problem`; `tried` |
 | `{rushes}:balance:{account}:{asked_at}` | string, 1 min | somebody asks for the balance that follows this one |
 | `{rushes}:workers` | hash | worker → when it last showed itself, ms |
+| `{rushes}:steps` | hash | kind of step → how many all workers have ended (worker/step_rates.py) |
 | `{rushes}:drift` | hash | `gateway|word` → how often this status word came, which no document knows |
 | `{rushes}:quarantine` | hash | id → a callback that named another task (quarantine.py), as JSON |
 | `{rushes}:quarantine:at` | zset | the same ids → when each came, ms |
@@ -83,6 +84,7 @@ LABELS = f"{ROOT}:label:"
 IN_FLIGHT = f"{ROOT}:inflight"
 TENANTS_IN_FLIGHT = f"{ROOT}:inflight:tenants"
 WORKERS = f"{ROOT}:workers"
+STEPS = f"{ROOT}:steps"
 DRIFT = f"{ROOT}:drift"
 MARK = f"{ROOT}:mark"
 AFTERLOOKS = f"{ROOT}:afterlooks"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 
 from rushes.shared.domain import changes, cheapest_wait, schedule
@@ -274,6 +274,14 @@ class Ledger:
         """How many workers have shown themselves lately."""
         seen = self.store.counters(keys.WORKERS)
         return sum(now - int(at) < WORKER_SILENCE_MS for at in seen.values())
+
+    def record_steps(self, counts: Mapping[str, int]) -> None:
+        """A worker has ended so many more steps of each kind."""
+        self.store.increase(keys.STEPS, counts)
+
+    def steps(self) -> Mapping[str, int]:
+        """How many steps of each kind were ever ended, about: a count that was lost is not told again."""
+        return {kind: int(count) for kind, count in self.store.counters(keys.STEPS).items()}
 
     def wake(self) -> None:
         """Wake the scheduler."""

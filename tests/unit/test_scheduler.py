@@ -22,7 +22,7 @@ from rushes.shared.providers import PROVIDERS
 from rushes.shared.tenants import Tenants
 from rushes.worker import scheduler as schedulers
 from rushes.worker.broker_sender import BrokerUnavailable
-from rushes.worker.lane_capacity import CALLS, SHARES
+from rushes.worker.lane_capacity import ADDED, CALLS, SHARES
 from rushes.worker.scheduler import BATCH_DELAY_MAX_S, BATCH_DELAY_S, LOOK_MS, MAX_WAIT_S, Scheduler, messages
 
 LANES = ("submit:apimart", "submit:newapi", "poll:apimart", "poll:evolink", "archive", "notify", "erase", "retire")
@@ -38,10 +38,22 @@ def kinds(message: list[Ticket]) -> Counter[str]:
 # --- messages
 
 
-@given(many_tickets)
-def test_no_message_holds_more_of_a_kind_than_its_batch(tickets: list[Ticket]) -> None:
-    for message in messages(tickets):
-        assert all(count <= SHARES[kind].batch for kind, count in kinds(message).items())
+@given(many_tickets, st.integers(1, 3))
+def test_no_message_holds_more_of_a_kind_than_its_batch(tickets: list[Ticket], workers: int) -> None:
+    in_all = kinds(tickets)
+    for message in messages(tickets, workers):
+        assert all(count <= SHARES[kind].batch_of(in_all[kind], workers) for kind, count in kinds(message).items())
+
+
+def test_a_batch_grows_with_the_tickets_of_each_worker_to_twice_its_size() -> None:
+    poll = SHARES["poll"]
+    assert [poll.batch_of(count, 1) for count in (1, 2 * poll.batch, 3 * poll.batch, 9 * poll.batch)] == [
+        poll.batch,
+        poll.batch,
+        poll.batch * 3 // 2,
+        poll.batch * 2,
+    ]
+    assert poll.batch_of(3 * poll.batch, 2) == poll.batch
 
 
 @given(many_tickets)
@@ -56,7 +68,7 @@ def test_each_ticket_travels_once_and_in_its_order(tickets: list[Ticket]) -> Non
 
 @given(many_tickets)
 def test_there_are_as_few_messages_as_the_largest_kind_needs(tickets: list[Ticket]) -> None:
-    needed = [-(-count // SHARES[kind].batch) for kind, count in kinds(tickets).items()]
+    needed = [-(-count // SHARES[kind].batch_of(count, 1)) for kind, count in kinds(tickets).items()]
     made = messages(tickets)
     assert len(made) == max(needed, default=0)
     assert all(made)
@@ -113,6 +125,21 @@ def test_the_more_is_handed_out_the_longer_is_the_delay_up_to_a_limit(stand: Sta
     assert BATCH_DELAY_S < delays[0] < delays[1] < delays[2] == BATCH_DELAY_MAX_S
     stand.turn()
     assert stand.scheduler.batch_delay_s == 0
+
+
+def test_what_the_workers_end_in_a_second_may_wait_for_them_too(stand: Stand) -> None:
+    rates: dict[str, float] = {}
+    stand.scheduler = Scheduler(stand.scheduler._services, stand.scheduler._hand_out, rates=lambda now: rates)
+    stand.queue(100)
+    stand.turn()
+    usual = SHARES["submit"].max_tickets
+    assert sum(map(len, stand.handed)) == usual
+    rates["submit"] = 2 * ADDED + 1.5
+    stand.turn()
+    assert sum(map(len, stand.handed)) == usual + 2 * ADDED
+    rates["submit"] = 0
+    stand.turn()
+    assert sum(map(len, stand.handed)) == usual + 2 * ADDED
 
 
 def test_jobs_of_a_gateway_that_is_not_enabled_are_handed_out(stand: Stand) -> None:
