@@ -386,13 +386,13 @@ class World:
 
     def tasks(self, gateway: str = "") -> list[dict[str, Any]]:
         """What the gateways accepted from us, oldest first."""
-        found = self.control("GET", f"/tasks?gateway={gateway}")["tasks"]
+        found = self.control("GET", f"/tasks?gateway={gateway}&since={self.began_at}")["tasks"]
         return [task for task in found if task["api_key"].startswith(self.key)]
 
     def bills(self, gateway: str = "") -> list[dict[str, Any]]:
         """What the gateways billed us for."""
         ours = {(task["gateway"], task["id"]) for task in self.tasks(gateway)}
-        found = self.control("GET", f"/bills?gateway={gateway}")["bills"]
+        found = self.control("GET", f"/bills?gateway={gateway}&since={self.began_at}")["bills"]
         return [bill for bill in found if (bill["gateway"], bill["task_id"]) in ours]
 
     def posts(self) -> int:
@@ -459,7 +459,7 @@ class World:
         held = sum((counters.entries(job) for job in jobs), Counter[counters.Line]())
         counted = {name: int(count) for name, count in self.ledger.store.counters(keys.IN_FLIGHT).items() if int(count)}
         assert counted == {name: count for (kind, name, *_), count in held.items() if kind == "inflight" and count}
-        broken = [rule for rule in self.control("GET", "/violations")["violations"] if rule["at"] >= self.began_at]
+        broken = self.control("GET", f"/violations?since={self.began_at}")["violations"]
         assert self.broken_rules_are_meant or not broken, broken
 
 

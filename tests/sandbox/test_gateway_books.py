@@ -77,6 +77,19 @@ def test_the_books_show_a_task_as_it_was_asked_for(client):
     assert Decimal(shown["billed_usd"]) == Decimal("0.45696")
 
 
+def test_the_books_leave_out_what_is_older_than_asked(client):
+    first, second = (client.submitted("apimart", Idempotency_Key=key) for key in ("first", "second"))
+    client.submit("apimart", {}, Idempotency_Key="third")
+    since = {task["id"]: task["accepted_at"] for task in client.shown("tasks")}[second]
+    found = {name: client.call("GET", f"/_sandbox/{name}?since={since}").json[name] for name in ("tasks", "bills")}
+    broken = client.call("GET", f"/_sandbox/violations?since={client.shown('violations')[-1]['at'] + 1}").json
+
+    assert first != second
+    assert [task["id"] for task in found["tasks"]] == [bill["task_id"] for bill in found["bills"]] == [second]
+    assert broken == {"violations": []}
+    assert client.call("GET", "/_sandbox/bills?since=today").status == 400
+
+
 def test_the_bills_are_added_up(client):
     client.submitted("apimaster")
     client.submitted("apimodels")

@@ -116,22 +116,26 @@ class Control:
         if not ip_address(request.peer).is_loopback:
             return json_response({"error": "from this machine only"}, 403)
         handler = self._handlers.get((request.method, path))
-        return handler(request) if handler else files.not_found(path)
+        try:
+            return handler(request) if handler else files.not_found(path)
+        except BadQuery as bad:
+            return json_response({"error": str(bad)}, 400)
 
     def _tasks(self, request: Request) -> Response:
+        gateway, since = _wanted(request)
         deliveries = defaultdict(list)
-        for delivery in self._context.billing.deliveries():
+        for delivery in self._context.billing.deliveries(since):  # none is older than its task
             deliveries[delivery["gateway"], delivery["task_id"]].append(delivery)
-        tasks = self._context.billing.tasks(request.query.get("gateway", ""))
+        tasks = self._context.billing.tasks(gateway, since)
         return json_response({"tasks": [_task_document(task, deliveries[task.gateway, task.id]) for task in tasks]})
 
     def _bills(self, request: Request) -> Response:
-        bills = self._context.billing.bills(request.query.get("gateway", ""))
+        bills = self._context.billing.bills(*_wanted(request))
         total = sum((Decimal(bill["usd"]) for bill in bills), Decimal(0))
         return json_response({"bills": bills, "count": len(bills), "total_usd": str(total)})
 
     def _violations(self, request: Request) -> Response:
-        return json_response({"violations": self._context.billing.violations(request.query.get("gateway", ""))})
+        return json_response({"violations": self._context.billing.violations(*_wanted(request))})
 
     def _faults(self, request: Request) -> Response:
         return json_response({"faults": [fault.document() for fault in self._context.faults.armed()]})
@@ -156,6 +160,18 @@ class Control:
     def _clear(self, request: Request) -> Response:
         self._context.faults.clear(request.query.get("gateway", ""))
         return self._faults(request)
+
+
+class BadQuery(ValueError):
+    """A query parameter that cannot be read."""
+
+
+def _wanted(request: Request) -> tuple[str, float]:
+    """Of which gateway (all: empty), and from which moment on (seconds since the epoch). Raises BadQuery."""
+    try:
+        return request.query.get("gateway", ""), float(request.query.get("since", 0))
+    except ValueError:
+        raise BadQuery("since: give seconds since the epoch") from None
 
 
 def _task_document(task: Task, callbacks: list[dict[str, Any]]) -> dict[str, Any]:

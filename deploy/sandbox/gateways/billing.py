@@ -165,15 +165,15 @@ class Billing:
         rows = self._rows(sql, gateway, api_key, key)
         return _task(rows[0]) if rows else None
 
-    def tasks(self, gateway: str = "") -> list[Task]:
-        """Every task, oldest first."""
-        rows = self._rows("SELECT * FROM tasks WHERE ? IN ('', gateway) ORDER BY accepted_at", gateway)
-        return [_task(row) for row in rows]
+    def tasks(self, gateway: str = "", since: float = 0) -> list[Task]:
+        """Every task that was accepted since then, oldest first."""
+        sql = "SELECT * FROM tasks WHERE ? IN ('', gateway) AND accepted_at >= ? ORDER BY accepted_at"
+        return [_task(row) for row in self._rows(sql, gateway, since)]
 
-    def bills(self, gateway: str = "") -> list[dict[str, Any]]:
-        """Every bill, oldest first: one for each accepted submit."""
-        sql = "SELECT gateway, task_id, usd, at FROM bills WHERE ? IN ('', gateway) ORDER BY id"
-        return [dict(row) for row in self._rows(sql, gateway)]
+    def bills(self, gateway: str = "", since: float = 0) -> list[dict[str, Any]]:
+        """Every bill that was written since then, oldest first: one for each accepted submit."""
+        sql = "SELECT gateway, task_id, usd, at FROM bills WHERE ? IN ('', gateway) AND at >= ? ORDER BY id"
+        return [dict(row) for row in self._rows(sql, gateway, since)]
 
     # -- accounts
 
@@ -224,9 +224,9 @@ class Billing:
                 (callback.gateway, callback.task_id, callback.url, callback.forged, at, str(outcome)),
             )
 
-    def deliveries(self) -> list[dict[str, Any]]:
-        """Every callback that was sent, with its outcome, oldest first."""
-        rows = self._rows("SELECT * FROM deliveries ORDER BY rowid")
+    def deliveries(self, since: float = 0) -> list[dict[str, Any]]:
+        """Every callback that was sent since then, with its outcome, oldest first."""
+        rows = self._rows("SELECT * FROM deliveries WHERE at >= ? ORDER BY rowid", since)
         return [{**dict(row), "forged": bool(row["forged"])} for row in rows]
 
     # -- faults and violations
@@ -245,10 +245,10 @@ class Billing:
         """Keep a request that broke a gateway's rules; `call` is its method and path."""
         self._write("INSERT INTO violations VALUES (?, ?, ?, ?, ?)", gateway, at, call, problem, body)
 
-    def violations(self, gateway: str = "") -> list[dict[str, Any]]:
-        """Every request that broke a rule, oldest first."""
-        sql = "SELECT * FROM violations WHERE ? IN ('', gateway) ORDER BY rowid"
-        return [dict(row) for row in self._rows(sql, gateway)]
+    def violations(self, gateway: str = "", since: float = 0) -> list[dict[str, Any]]:
+        """Every request that broke a rule since then, oldest first."""
+        sql = "SELECT * FROM violations WHERE ? IN ('', gateway) AND at >= ? ORDER BY rowid"
+        return [dict(row) for row in self._rows(sql, gateway, since)]
 
 
 def _columns(task: Task) -> dict[str, Any]:
