@@ -9,6 +9,8 @@ from typing import Any
 import botocore.hooks
 import botocore.regions
 import botocore.session
+from botocore.client import ClientCreator
+from botocore.hooks import EVENT_ALIASES, EventAliaser
 from werkzeug.routing import Rule
 
 compile_builder = Rule._compile_builder
@@ -16,10 +18,12 @@ compile_builder = Rule._compile_builder
 
 def build_when_asked(rule: Rule, append_unknown: bool = True) -> Callable[..., tuple[str, str]]:
     """As werkzeug's own, which compiles code for each rule; only `url_for` ever runs it."""
-    compiled = cache(lambda: compile_builder(rule, append_unknown))
+    compiled: list[Callable[..., tuple[str, str]]] = []
 
     def build(*values: Any, **named: Any) -> tuple[str, str]:
-        return compiled()(*values, **named)
+        if not compiled:
+            compiled.append(compile_builder(rule, append_unknown))
+        return compiled[0](*values, **named)
 
     return build
 
@@ -38,10 +42,35 @@ class EndpointProviders:
         return self._made[id(ruleset_data)][1]
 
 
+create_methods = ClientCreator._create_methods
+METHODS: dict[str, dict[str, Any]] = {}
+
+
+def methods_once(creator: ClientCreator, model: Any) -> dict[str, Any]:
+    """One set of methods for each service: they know only the names of their operations."""
+    name = str(model.service_name)
+    if name not in METHODS:
+        METHODS[name] = create_methods(creator, model)
+    return dict(METHODS[name])
+
+
+make_aliaser = EventAliaser.__init__
+ALIASES: dict[str, str] = {}
+
+
+def make_with_aliases(aliaser: EventAliaser, emitter: Any, event_aliases: Any = None) -> None:
+    """Each session would look for each name of an event through the same table."""
+    make_aliaser(aliaser, emitter, event_aliases)
+    if aliaser._event_aliases == EVENT_ALIASES:
+        aliaser._alias_name_cache = ALIASES
+
+
 def do_once() -> None:
     """Let them do it once a process."""
     Rule._compile_builder = build_when_asked  # type: ignore[method-assign]
     # Each session reads the model of S3 otherwise (0.1 s).
     botocore.session.create_loader = cache(botocore.session.create_loader)
     botocore.regions.EndpointProvider = EndpointProviders()
+    ClientCreator._create_methods = methods_once
+    EventAliaser.__init__ = make_with_aliases  # type: ignore[method-assign]
     botocore.hooks.accepts_kwargs = cache(botocore.hooks.accepts_kwargs)
