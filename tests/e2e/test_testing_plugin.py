@@ -9,6 +9,8 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 
 USERS_TESTS = """
+import time
+
 import pytest
 
 @pytest.fixture(scope="session")
@@ -37,7 +39,7 @@ def test_an_empty_account_is_told(rushes_sandbox):
     rushes_sandbox.set_balance("apimart", "0")
     job = rushes_sandbox.client.submit({**JOB, "provider": "apimart"})
     while not next(row for row in rushes_sandbox.client.gateways() if row["name"] == "apimart")["paused_until"]:
-        pass
+        time.sleep(0.05)
     assert rushes_sandbox.client.get(job["id"])["status"] == "queued"
     rushes_sandbox.reset()
     assert rushes_sandbox.wait(job["id"])["status"] == "completed"
