@@ -224,7 +224,7 @@ def test_after_a_change_of_the_address_a_task_is_asked_for_where_it_was_submitte
     name = gateway.upper()
     settings = {f"{name}_BASE_URL": "http://127.0.0.1:1/nobody", f"{name}_API_KEY": before.key}
     after = open_world(**settings)
-    after.key = before.key
+    after.key, after.began_at = before.key, before.began_at
     job = after.finish(job_id)
 
     asked = [request.url for request in after.http_client.sent]
