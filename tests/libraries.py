@@ -10,7 +10,7 @@ import botocore.hooks
 import botocore.regions
 import botocore.session
 from botocore.client import ClientCreator
-from botocore.hooks import EVENT_ALIASES, EventAliaser
+from botocore.hooks import EVENT_ALIASES, EventAliaser, NodeList, _PrefixTrie
 from werkzeug.routing import Rule
 
 compile_builder = Rule._compile_builder
@@ -26,6 +26,24 @@ def build_when_asked(rule: Rule, append_unknown: bool = True) -> Callable[..., t
         return compiled[0](*values, **named)
 
     return build
+
+
+compile_rule = Rule.compile
+RULES: dict[tuple[Any, ...], tuple[Any, ...]] = {}
+
+
+def compile_once(rule: Rule) -> None:
+    """What werkzeug reads in the text of a rule is the same in each app."""
+    assert rule.map
+    text = (rule.rule, rule.subdomain, rule.host, rule.merge_slashes, rule.map.host_matching)
+    if text not in RULES:
+        compile_rule(rule)
+        RULES[text] = rule._parts, rule._trace, rule._converters
+        return
+    rule._parts, rule._trace, rule._converters = RULES[text]
+    rule.arguments |= rule._converters.keys()
+    rule._build = build_when_asked(rule, False).__get__(rule, None)
+    rule._build_unknown = build_when_asked(rule, True).__get__(rule, None)
 
 
 class EndpointProviders:
@@ -54,6 +72,18 @@ def methods_once(creator: ClientCreator, model: Any) -> dict[str, Any]:
     return dict(METHODS[name])
 
 
+def copy_handlers(_: Any, node: dict[str, Any]) -> dict[str, Any]:
+    """As botocore's own, which asks `copy` how to copy each list."""
+    return {
+        name: NodeList(*(part[:] for part in value))
+        if isinstance(value, NodeList)
+        else copy_handlers(_, value)
+        if isinstance(value, dict)
+        else value
+        for name, value in node.items()
+    }
+
+
 make_aliaser = EventAliaser.__init__
 ALIASES: dict[str, str] = {}
 
@@ -67,6 +97,8 @@ def make_with_aliases(aliaser: EventAliaser, emitter: Any, event_aliases: Any = 
 
 def do_once() -> None:
     """Let them do it once a process."""
+    Rule.compile = compile_once  # type: ignore[method-assign]
+    _PrefixTrie._recursive_copy = copy_handlers
     Rule._compile_builder = build_when_asked  # type: ignore[method-assign]
     # Each session reads the model of S3 otherwise (0.1 s).
     botocore.session.create_loader = cache(botocore.session.create_loader)

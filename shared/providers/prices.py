@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import date, datetime
 from decimal import Decimal
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -100,7 +101,7 @@ class PriceTable:
     @classmethod
     def load(cls, overlay_text: str | None = None) -> PriceTable:
         """The built-in table, and the overlay that overrides it. Raises ValueError, which names entry and field."""
-        version, built_in = _read(BUILT_IN.read_text(encoding="utf-8"))
+        version, built_in = _built_in()
         if overlay_text is None:
             return cls(version, (built_in,))
         overlay_version, overlay = _read(overlay_text)
@@ -144,6 +145,11 @@ def cost_usd(
 def _requested_s(request: Mapping[str, Any]) -> Decimal | None:
     duration = request.get("duration")
     return None if duration is None else Decimal(duration)
+
+
+@cache
+def _built_in() -> tuple[str, Layer]:
+    return _read(BUILT_IN.read_text(encoding="utf-8"))
 
 
 def _read(text: str) -> tuple[str, Layer]:
