@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import re
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, Literal
 
 from axe_playwright_python.base import AXE_SCRIPT
+from console_steps import TOKEN
 from factories import HOUR, REQUEST, link
 from patience import PATIENCE_S
 from playwright.sync_api import Browser, BrowserContext, Page, Playwright, ViewportSize, expect
@@ -31,7 +31,6 @@ PATIENCE_MS = 1000 * PATIENCE_S
 expect.set_options(timeout=PATIENCE_MS)
 WIDE: ViewportSize = {"width": 1280, "height": 720}
 NARROW: ViewportSize = {"width": 400, "height": 860}
-TOKEN = re.compile(r'name="csrf_token" value="([^"]+)"')
 # Only what is serious leaves the page: axe's whole report is longer than the page. `preload` is for a rule that is not.
 GRAVE_FAULTS_JS = """async options => {
   const report = await axe.run(document, { resultTypes: ["violations"], preload: false, ...options });
@@ -47,9 +46,9 @@ def launched(playwright: Playwright, path: str) -> Browser:
 
 @contextmanager
 def visit(browser: Browser, **options: Any) -> Iterator[BrowserContext]:
-    """A browser of one person; `options` as Playwright takes them (viewport, color_scheme …). Nothing moves in it for
-    the sake of moving: a dot that pulses costs more than the rest of the page."""
-    with browser.new_context(viewport=WIDE, reduced_motion="reduce", **options) as context:
+    """A browser of one person; `options` as Playwright takes them (viewport, color_scheme …). Nothing pulses in it:
+    each frame would be drawn, for as long as the page is open."""
+    with browser.new_context(reduced_motion="reduce", **options) as context:
         context.set_default_timeout(PATIENCE_MS)
         yield context
 
@@ -70,9 +69,10 @@ def served(web: Web) -> Iterator[str]:
 
 def sign_in(page: Page, url: str, key: str = KEYS["acme"], onward: str = "/") -> None:
     """Sign in with what the form would send, and be on the page."""
-    form = TOKEN.search(page.request.get(f"{url}/sign-in").text())
+    form = TOKEN.search(page.request.get(f"{url}/sign-in", timeout=PATIENCE_MS).text())
     assert form
-    answer = page.request.post(f"{url}/sign-in", form={"key": key, "csrf_token": form[1]}, max_redirects=0)
+    fields: dict[str, str | float | bool] = {"key": key, "csrf_token": form[1]}
+    answer = page.request.post(f"{url}/sign-in", form=fields, max_redirects=0, timeout=PATIENCE_MS)
     assert answer.status == 303, answer.text()
     page.goto(url + onward)
 

@@ -6,7 +6,7 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from browser_steps import complaints, reading_faults, sign_in
+from browser_steps import sign_in
 from console_steps import visitor
 from playwright.sync_api import Page, expect
 from receiver_steps import TEXT, Web
@@ -86,17 +86,6 @@ def test_a_retry_that_takes_too_long_is_gone_on_with(web: Web, monkeypatch: pyte
         fail(web, job_id)
     monkeypatch.setattr(batches, "RETRY_S", -1.0)
     assert str(person.send(f"/batches/{batch_id}/retry").location).endswith("done=batch_retried_partly")
-
-
-def test_the_pages_can_be_read(web: Web, url: str, page: Page) -> None:
-    batch_id = batch_of(web, max_cost_usd="2.50")
-    fail(web, job_ids(web, batch_id)[0])
-    errors = complaints(page)
-    sign_in(page, url, onward="/batches")
-    faults = reading_faults(page)
-    page.get_by_role("link", name=batch_id).click()
-    page.wait_for_url(f"**/batches/{batch_id}")
-    assert (faults + reading_faults(page), errors) == ([], [])
 
 
 def test_progress_shows_by_itself_and_the_buttons_work(web: Web, url: str, page: Page) -> None:

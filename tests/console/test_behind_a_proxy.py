@@ -82,7 +82,9 @@ def test_a_person_goes_through_every_page(web: Web, proxy: ReverseProxy, page: P
     assert errors == []
 
 
-def test_a_job_is_made_with_a_file_and_followed(web: Web, proxy: ReverseProxy, page: Page) -> None:
+def test_a_job_is_made_with_a_file_and_followed_until_somebody_is_signed_out(
+    web: Web, proxy: ReverseProxy, page: Page
+) -> None:
     errors = complaints(page)
     sign_in(page, proxy.url, onward="/new")
 
@@ -102,12 +104,8 @@ def test_a_job_is_made_with_a_file_and_followed(web: Web, proxy: ReverseProxy, p
     assert page.evaluate("window.stayed")
     assert errors == []
 
-
-def test_who_is_signed_out_meanwhile_is_told(web: Web, proxy: ReverseProxy, page: Page) -> None:
-    sign_in(page, proxy.url)
     page.context.clear_cookies()
     page.evaluate("rushes.refresh()")
-
     expect(page.get_by_role("alert")).to_contain_text("You are signed out")
 
 

@@ -202,7 +202,7 @@ def test_a_choice_shows_the_fields_that_fit_it_and_keeps_the_rest(form: Page) ->
     expect(form.get_by_label("Prompt", exact=True)).to_have_value("a red kite")
 
 
-def test_prices_follow_what_is_typed(form: Page) -> None:
+def test_prices_follow_what_is_typed_and_one_over_the_limit_is_told_for_each(form: Page) -> None:
     said = form.locator("#estimate-text")
     expect(said).to_contain_text("fill in: prompt")
     form.get_by_label("Prompt", exact=True).fill("a red kite")
@@ -214,6 +214,10 @@ def test_prices_follow_what_is_typed(form: Page) -> None:
     expect(form.locator("#quotes .unable .why").first).to_be_visible()
     expect(form.locator("#quotes .first")).to_contain_text("a second")
     expect(form.locator("#quotes .first")).to_contain_text("checked 2026-11-")
+    form.get_by_text("More settings").click()
+    form.get_by_label("Highest cost").fill("0.01")
+    expect(said).to_contain_text("No enabled gateway can")
+    expect(form.locator("#quotes")).to_contain_text("over max_cost_usd")
 
 
 def test_what_bills_of_late_said_stands_at_the_estimate(form: Page, web: Web) -> None:
@@ -241,14 +245,6 @@ def test_several_shots_go_without_a_picture(form: Page, web: Web) -> None:
     (shots,) = jobs(web)
     assert [shot["duration"] for shot in shots["multi_prompt"]] == [2, 3]
     assert "image_url" not in shots
-
-
-def test_a_price_over_the_limit_is_told_for_each(form: Page) -> None:
-    form.get_by_label("Prompt", exact=True).fill("a red kite")
-    form.get_by_text("More settings").click()
-    form.get_by_label("Highest cost").fill("0.01")
-    expect(form.locator("#estimate-text")).to_contain_text("No enabled gateway can")
-    expect(form.locator("#quotes")).to_contain_text("over max_cost_usd")
 
 
 # --- the submit
