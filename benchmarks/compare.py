@@ -48,7 +48,7 @@ def compared(before: Path, after: Path, work: Work, rounds: int) -> Row:
             )
             seen[root].append(outcome.cpu_ms_per_job)
     old_ms, new_ms = (sorted(seen[root])[rounds // 2] for root in (before, after))
-    return at_most(f"CPU a job, {'TLS' if work.tls else 'HTTP'}", new_ms, old_ms, "ms", "before", BOUND)
+    return at_most("cpu", f"CPU a job, {'TLS' if work.tls else 'HTTP'}", new_ms, old_ms, "ms", "before", BOUND)
 
 
 def main() -> None:

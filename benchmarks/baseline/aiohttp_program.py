@@ -1,7 +1,7 @@
 """The limit as people would write it: one asyncio program with aiohttp and aiobotocore that forgets everything.
 
 aiobotocore asks for an older botocore than boto3 does, so it is run by an interpreter of its own (README.md), and
-imports nothing of ours. It waits for a line on its standard input before it begins.
+imports nothing of ours. It makes its warm jobs, says that it is ready, and waits for a line on its standard input.
 """
 
 from __future__ import annotations
@@ -72,7 +72,11 @@ async def run(given: argparse.Namespace) -> None:
         get_session().create_client("s3", config=config) as s3,
     ):
         program = Program(http, s3, given.poll_s)
+        await asyncio.gather(*(program.job(-1 - number, 0) for number in range(given.warm)))
+        print("ready", flush=True)
+        await asyncio.to_thread(sys.stdin.readline)
         await asyncio.gather(*(program.job(number, number * pace_s) for number in range(given.jobs)))
+        await asyncio.to_thread(sys.stdin.readline)  # live on until the meters have been read
 
 
 def main() -> None:
@@ -80,11 +84,9 @@ def main() -> None:
     parser.add_argument("--jobs", type=int, required=True)
     parser.add_argument("--rate", type=float, default=0, help="jobs a second; 0: all at once")
     parser.add_argument("--poll-s", type=float, default=2)
+    parser.add_argument("--warm", type=int, default=0, help="jobs before it is ready")
     parser.add_argument("--policy", choices=["fixed"], default="fixed")
-    given = parser.parse_args()
-    sys.stdin.readline()
-    asyncio.run(run(given))
-    sys.stdin.readline()  # live on until the meters have been read
+    asyncio.run(run(parser.parse_args()))
 
 
 if __name__ == "__main__":

@@ -1,8 +1,9 @@
 """The limit: the same work in one asyncio program that forgets everything when it ends.
 
 Raw asyncio protocols over kept connections (no aiohttp), SigV4 by hand: there is hardly less that a Python program
-could do for a job. It waits for a line on its standard input before it begins. Each job is submitted, polled, fetched,
-hashed, put, and gets a manifest; with `--policy backoff` the pauses between polls double from `--poll-s` to 16 times.
+could do for a job. It makes its warm jobs, says that it is ready, and waits for a line on its standard input. Each job
+is submitted, polled, fetched, hashed, put, and gets a manifest; with `--policy backoff` the pauses between polls double
+from `--poll-s` to 16 times.
 """
 
 from __future__ import annotations
@@ -75,6 +76,10 @@ class Program:
         self._submits, self._archives = asyncio.Semaphore(SUBMITS_AT_ONCE), asyncio.Semaphore(ARCHIVES_AT_ONCE)
         self._pause_s = POLICIES[given.policy]
 
+    async def warm(self) -> None:
+        """A few jobs before it is measured, so that connections stand."""
+        await asyncio.gather(*(self._job(-1 - number, 0) for number in range(self._given.warm)))
+
     async def run(self) -> None:
         """All of them, at once or at a steady rate."""
         pace_s = 1 / self._given.rate if self._given.rate else 0
@@ -129,15 +134,18 @@ def main() -> None:
     parser.add_argument("--rate", type=float, default=0, help="jobs a second; 0: all at once")
     parser.add_argument("--poll-s", type=float, default=2)
     parser.add_argument("--policy", choices=sorted(POLICIES), default="fixed")
+    parser.add_argument("--warm", type=int, default=0, help="jobs before it is ready")
     parser.add_argument("--resume", action="store_true", help="leave out what has a manifest; a failed job fails alone")
-    given = parser.parse_args()
-    sys.stdin.readline()
-    asyncio.run(_run(given))
-    sys.stdin.readline()  # live on until the meters have been read
+    asyncio.run(_run(parser.parse_args()))
 
 
 async def _run(given: argparse.Namespace) -> None:
-    await Program(given).run()
+    program = Program(given)
+    await program.warm()
+    print("ready", flush=True)
+    await asyncio.to_thread(sys.stdin.readline)
+    await program.run()
+    await asyncio.to_thread(sys.stdin.readline)  # live on until the meters have been read
 
 
 if __name__ == "__main__":

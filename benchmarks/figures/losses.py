@@ -84,6 +84,7 @@ class Program(Bare):
     """The asyncio program; started again, it leaves out what has a manifest."""
 
     worker = "program"
+    warm_jobs = 0  # it would make them again after each kill
     program = (sys.executable, "-m", "benchmarks.baseline.bare_asyncio", "--resume")
 
     def restarted(self, rig: Rig, work: Work) -> None:
@@ -113,7 +114,7 @@ NAMES = {
 
 def losses(size: Size) -> list[Row]:
     """Each system with three kills of its worker, and every twentieth answer to a submit lost."""
-    work = Work(jobs=min(size.jobs, 200), rate=RATE, median_s=4, poll_s=1)
+    work = Work(jobs=min(size.jobs or 200, 200), rate=RATE, median_s=4, poll_s=1, tls=size.tls)
     systems = {"Rushes": RushesWithCallbacks(), **AGAINST}
     with ThreadPoolExecutor(len(systems)) as pool:  # side by side: they mostly wait
         ours, *theirs = pool.map(partial(_lost, work=work), systems.keys(), systems.values())
@@ -123,12 +124,12 @@ def losses(size: Size) -> list[Row]:
 def _row(field: str, name: str, ours: Loss, theirs: Sequence[Loss]) -> Row:
     others = "; ".join(f"{system}: {getattr(loss, field)}" for system, loss in zip(AGAINST, theirs, strict=True))
     count = getattr(ours, field)
-    told = ("", None) if field == "in_doubt" else ("none", count == 0)
-    return Row(name, str(count), others, "", *told)
+    goal, met = ("", None) if field == "in_doubt" else ("none", count == 0)
+    return Row(f"losses_{field}", name, str(count), others, "", goal, met, count)
 
 
 def _lost(name: str, system: Measured, work: Work) -> Loss:
-    with Rig() as rig:
+    with Rig(tls=work.tls) as rig:
         system.start(rig, work)
         rig.gateway("/_rig/pace", {**work.pace(), "lose_every": LOSE_EVERY})
         rig.s3("/_rig/clear")

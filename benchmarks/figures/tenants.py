@@ -6,13 +6,12 @@ import heapq
 import statistics
 import time
 from collections.abc import Sequence
-from decimal import Decimal
 
-from benchmarks.figures.ledger import CAP, CHUNK, GATEWAY, _client, _services
+from benchmarks.figures.filling import GATEWAY, MILLION, PRICE, client_of, due, fill, line, services_of
 from benchmarks.rig.load import RUSHES_REQUEST
 from benchmarks.rig.stack import Rig
-from benchmarks.table import Row, Size, at_most
-from rushes.shared.domain import events, fair_shares, schedule
+from benchmarks.table import Row, Size, at_most, without_goal
+from rushes.shared.domain import events, schedule
 from rushes.shared.domain.events import Reason
 from rushes.shared.domain.ids import new_id
 from rushes.shared.domain.job import Attempt, Job
@@ -22,37 +21,43 @@ from rushes.shared.ledger.store import LaneRoom
 from rushes.shared.ledger.submits import Caps, Submit
 from rushes.worker.scheduler import Scheduler
 
-JOBS, TURNS = 100_000, 200
-FEW, MANY = 10, 10_000
+FEW_JOBS, FEW, MANY, TURNS = 10_000, 10, 10_000, 100
+CAP = 20
 NOW = 1_790_000_000_000
-PRICE = Decimal("0.40")
 # A clip takes a minute, so a place becomes free every three seconds.
 CLIP_MS = 60_000
 QUEUED = 10_000
+GOAL = 1.5
 
 
 def turn(size: Size) -> list[Row]:
-    """One turn that hands out twenty tickets, the same jobs of few tenants and of many."""
+    """One turn that hands out twenty tickets: a million jobs of 10,000 tenants, and 10,000 jobs of ten."""
+    many_jobs, turns = (MILLION // 10, TURNS // 2) if size.quick else (MILLION, TURNS)
     with Rig() as few, Rig() as many:
-        turners = Turner(few, FEW), Turner(many, MANY)
-        for _ in range(TURNS // (4 if size.quick else 1)):
+        turners = Turner(few, FEW_JOBS, FEW), Turner(many, many_jobs, MANY)
+        for _ in range(turns):
             for turner in turners:
                 turner.turn()
     small, large = (statistics.median(turner.taken_ms) for turner in turners)
-    return [at_most(f"a scheduler's turn, {MANY:,} tenants", large, small, "ms", f"{FEW} tenants", 1.5)]
+    figure, name = (
+        f"a scheduler's turn, {many_jobs:,} waiting, {MANY:,} tenants",
+        f"{FEW_JOBS:,} waiting, {FEW} tenants",
+    )
+    row = at_most("turn", figure, large, small, "ms", name, GOAL)
+    return [without_goal(row, f"with {MILLION:,}") if size.quick else row]
 
 
 class Turner:
-    """A scheduler of its own over the lines of so many tenants; what it hands out is put back into its line."""
+    """A scheduler of its own over so many jobs; what it hands out is put back into its line."""
 
-    def __init__(self, rig: Rig, tenants: int) -> None:
-        self._services = _services(rig, APIMODELS_MAX_IN_FLIGHT=str(CAP))
-        self._client = _client(rig)
+    def __init__(self, rig: Rig, jobs: int, tenants: int) -> None:
+        self._services = services_of(rig, APIMODELS_MAX_IN_FLIGHT=str(CAP))
+        self._client = client_of(rig)
         self._handed: list[tuple[str, str, int]] = []
         self._scheduler = Scheduler(self._services, self._handed.extend)
         self._tenants = tenants
         self.taken_ms: list[float] = []
-        self._fill(int(time.time() * 1000) - schedule.DAY)
+        fill(self._client, jobs, tenants, int(time.time() * 1000) - schedule.DAY)
         for _ in range(tenants // 100):  # let every line take its turns, before anything is measured
             self._scheduler.turn(self._services.now())
             self._put_back()
@@ -64,31 +69,15 @@ class Turner:
         self.taken_ms.append(1000 * (time.perf_counter() - began_at))
         self._put_back()
 
-    def _tenant(self, number: int) -> str:
-        return f"tenant-{number % self._tenants}"
-
-    def _fill(self, due_at: int) -> None:
-        self._client.config_set("appendfsync", "no")
-        later = keys.later("submit", GATEWAY)
-        for start in range(0, JOBS, CHUNK):
-            with self._client.pipeline(transaction=False) as pipe:
-                for number in range(start, start + CHUNK):
-                    job_id, line = f"job_{number:026d}", f"{self._tenant(number)}:5"
-                    pipe.zadd(keys.due(f"submit:{GATEWAY}:{line}"), {job_id: due_at + number})
-                    pipe.zadd(later, {line: due_at + number}, lt=True)
-                    pipe.hset(keys.QUEUED, job_id, f"{line}:{fair_shares.cost(PRICE)}")
-                pipe.execute()
-        self._client.config_set("appendfsync", "always")
-
     def _put_back(self) -> None:
         if not self._handed:
             raise ValueError("the scheduler handed out nothing")
         with self._client.pipeline() as pipe:
             for lane, job_id, _ in self._handed:
-                line = f"{self._tenant(int(job_id.removeprefix('job_')))}:5"
+                of_job = line(int(job_id.removeprefix("job_0")), self._tenants)
                 pipe.zrem(keys.leased(lane), job_id)
-                pipe.zadd(keys.due(f"{lane}:{line}"), {job_id: 1})
-                pipe.zadd(keys.later("submit", GATEWAY), {line: 1}, lt=True)
+                pipe.zadd(due(of_job), {job_id: 1})
+                pipe.zadd(keys.later("submit", GATEWAY), {of_job: 1}, lt=True)
                 pipe.hdel(keys.charged(GATEWAY), job_id)
             pipe.execute()
         self._handed.clear()
@@ -98,21 +87,21 @@ def waiting(size: Size) -> list[Row]:
     """From a small tenant's order to its clip: alone, and beside a tenant whose jobs fill the gateway."""
     count = QUEUED // (10 if size.quick else 1)
     rows = []
-    for name, orders in (
-        ("a job every 15 s", [number * 15_000 for number in range(40)]),
-        ("ten jobs every 4 min", [number // 10 * 240_000 for number in range(40)]),
+    for key, name, orders in (
+        ("fairness_steady", "a job every 15 s", [number * 15_000 for number in range(40)]),
+        ("fairness_bursts", "ten jobs every 4 min", [number // 10 * 240_000 for number in range(40)]),
     ):
         alone, beside = (statistics.mean(_waits(orders, queued)) for queued in (0, count))
         what = f"a small tenant's clip ({name}), {count:,} jobs of another queued"
-        rows.append(at_most(what, beside, alone, "s", "alone", 2))
+        rows.append(at_most(key, what, beside, alone, "s", "alone", 2))
     return rows
 
 
 def _waits(orders: Sequence[int], queued: int) -> list[float]:
     """Seconds from each order of the small tenant to its clip."""
     with Rig() as rig:
-        _client(rig).config_set("appendfsync", "no")
-        services = _services(rig)
+        client_of(rig).config_set("appendfsync", "no")
+        services = services_of(rig)
         gateway = Simulated(Ledger(services.ledger.store, services.settings.policy))  # which logs no moves
         for _ in range(queued):
             gateway.order("large", NOW - 600_000)

@@ -15,9 +15,18 @@ BY_HAND_REQUEST = {"model": "kling-v3", "mode": "std", "duration": "5", "aspect_
 
 
 async def send_jobs(
-    url: str, path: str, request: Mapping[str, Any], count: int, rate: float = 0, connections: int = 16
+    url: str,
+    path: str,
+    request: Mapping[str, Any],
+    count: int,
+    rate: float = 0,
+    connections: int = 16,
+    with_keys: bool = True,
 ) -> None:
-    """POST so many jobs, `rate` of them a second (0: as fast as they are taken); raises RuntimeError for a refusal."""
+    """POST so many jobs, `rate` of them a second (0: as fast as they are taken); raises RuntimeError for a refusal.
+
+    `with_keys`: each under an idempotency key of its own.
+    """
     client = Client(url, connections)
     headers = {"Content-Type": "application/json", "Authorization": "Bearer bench-key"}
 
@@ -25,7 +34,7 @@ async def send_jobs(
         if rate:
             await asyncio.sleep(number / rate)
         body = json.dumps({**request, "prompt": f"a red kite over the sea, take {number}"}).encode()
-        key = {"Idempotency-Key": f"bench-{time.time_ns()}-{number}"}
+        key = {"Idempotency-Key": f"bench-{time.time_ns()}-{number}"} if with_keys else {}
         answer = await client.call("POST", path, {**headers, **key}, body)
         if answer.status != 202:
             raise RuntimeError(f"a job was refused: {answer.status} {answer.body[:300]!r}")

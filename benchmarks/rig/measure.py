@@ -57,6 +57,25 @@ def forget_peak(root: int) -> None:
         Path(f"/proc/{pid}/clear_refs").write_text("5")
 
 
+def pss_mib(roots: Iterable[int]) -> float:
+    """Of these trees: the pages of each process, those that it shares with others divided by their number."""
+    return sum(map(_pss_kib, {pid for root in roots for pid in tree(root)})) / 1024
+
+
+def _pss_kib(pid: int) -> int:
+    try:
+        lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
+    except OSError:  # it has ended
+        return 0
+    return next((int(line.split()[1]) for line in lines if line.startswith("Pss:")), 0)
+
+
+def idle_s(core: int) -> float:
+    """Seconds for which a core had nothing to do, those in which it waited for a disk too."""
+    line = next(line for line in Path("/proc/stat").read_text().splitlines() if line.startswith(f"cpu{core} "))
+    return sum(map(int, line.split()[4:6])) * TICK_S
+
+
 def redis_info(port: int, section: str) -> dict[str, str]:
     """A section of INFO."""
     with socket.create_connection(("127.0.0.1", port), timeout=10) as line, line.makefile("rb") as answer:

@@ -65,6 +65,10 @@ class Processes:
         child.wait()
         self._restarts[name]()
 
+    def log(self, name: str) -> str:
+        """What a process has written so far."""
+        return (self._logs_dir / f"{name}.log").read_text(errors="replace")
+
     def __getitem__(self, name: str) -> subprocess.Popen[bytes]:
         return self._running[name]
 
@@ -89,20 +93,21 @@ class Processes:
 class Rig:
     """A Redis, a bucket and a gateway, fresh; and the processes of one measured system on top of them.
 
-    `tls`: bucket and gateway speak HTTPS; where it is not given, BENCH_TLS says so.
+    `tls`: bucket and gateway speak HTTPS.
     """
 
-    def __init__(self, clip_bytes: int = 200_000, clip_file: Path | None = None, tls: bool | None = None) -> None:
+    def __init__(self, clip_bytes: int = 200_000, clip_file: Path | None = None, tls: bool = False) -> None:
         self._scratch = tempfile.TemporaryDirectory(prefix="rushes-bench-", ignore_cleanup_errors=True)
         self.dir = Path(self._scratch.name)
         self.redis_port, self.s3_port, self.gateway_port, self.web_port = free_ports(4)
         self.processes = Processes(self.dir)
         self._clip_bytes, self._clip_file = clip_bytes, clip_file
-        is_tls = bool(os.environ.get("BENCH_TLS")) if tls is None else tls
-        self._authority = Authority.made(self.dir) if is_tls else None
-        self._scheme = "https" if is_tls else "http"
+        self._authority = Authority.made(self.dir) if tls else None
+        self._scheme = "https" if tls else "http"
         self.env = {**_clean(os.environ), **self._settings()}
         self.measured: tuple[str, ...] = ()
+        self.uses_redis = True
+        """Whether Redis belongs to the measured system."""
 
     def __enter__(self) -> Self:
         command = redis.command(self.dir / "redis", self.redis_port)
@@ -152,7 +157,7 @@ class Rig:
 
     def meter(self) -> Meter:
         """The meter of the measured system, its Redis included."""
-        return Meter(self.processes.pids(self.measured), self.redis_port)
+        return Meter(self.processes.pids(self.measured), self.redis_port if self.uses_redis else None)
 
     def gateway(self, path: str, body: Any = None) -> Any:
         """A call to the gateway's own doors."""
@@ -211,5 +216,5 @@ class Rig:
 
 
 def _clean(environ: Mapping[str, str]) -> dict[str, str]:
-    foreign = (*FOREIGN, "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_")
+    foreign = (*FOREIGN, "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_", "AWS_CA_BUNDLE")
     return {name: value for name, value in environ.items() if not name.startswith(foreign)}

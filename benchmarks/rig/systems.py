@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import subprocess
 import sys
 import time
@@ -14,7 +13,9 @@ from pathlib import Path
 
 from benchmarks.rig.load import BY_HAND_REQUEST, RUSHES_REQUEST, send_jobs
 from benchmarks.rig.measure import percentile, spent
-from benchmarks.rig.stack import ROOT, Rig
+from benchmarks.rig.stack import READY_S, ROOT, Rig
+from benchmarks.table import AIOHTTP
+from rushes.deploy.sandbox.ports import wait_until
 
 SETTLE_S = 1.0
 
@@ -31,8 +32,12 @@ class Work:
     poll_s: float = 1.0
     callbacks: bool = False
     policy: str = "fixed"
-    tls: bool | None = None
-    timeout_s: float = 240
+    tls: bool = False
+
+    @property
+    def timeout_s(self) -> float:
+        """For a machine a tenth as fast as any that was seen."""
+        return 180 + self.jobs / 10 + (self.jobs / self.rate if self.rate else 0)
 
     def pace(self) -> dict[str, float | str]:
         """What the gateway is told."""
@@ -112,28 +117,35 @@ class ByHand(System):
     pool = ("--pool", "prefork", "--concurrency", "8")
 
     def start(self, rig: Rig, work: Work) -> None:
+        rig.start(self.commands(rig), "/healthz", BY_HAND_POLL_S=str(work.poll_s))
+        self.warm(rig)
+
+    def commands(self, rig: Rig) -> dict[str, list[str]]:
+        """Its processes, by name."""
         module = "benchmarks.baseline.celery_by_hand"
         gunicorn = ["gunicorn", "--threads", "32", "--log-level", "warning", "--bind", f"127.0.0.1:{rig.web_port}"]
         celery = [sys.executable, "-m", "celery", "--app", module, "worker", "--loglevel", "WARNING", *self.pool]
-        commands = {"web": [sys.executable, "-m", *gunicorn, f"{module}:web"], "worker": celery}
-        rig.start(commands, "/healthz", BY_HAND_POLL_S=str(work.poll_s))
-        self.warm(rig)
+        return {"web": [sys.executable, "-m", *gunicorn, f"{module}:web"], "worker": celery}
 
 
 class Bare(System):
-    """One asyncio program without any durability."""
+    """One asyncio program without any durability. Like the others it makes a few jobs before it is measured."""
 
     name = "asyncio"
     program: tuple[str, ...] = (sys.executable, "-m", "benchmarks.baseline.bare_asyncio")
-    imports_s = 1.0
 
     def start(self, rig: Rig, work: Work) -> None:
         given = {"jobs": work.jobs, "rate": work.rate, "poll-s": work.poll_s, "policy": work.policy}
-        argv = [*self.program]
+        argv = [*self.program, "--warm", str(self.warm_jobs)]
         argv += [part for name, value in given.items() for part in (f"--{name}", str(value))]
-        rig.processes.start("program", argv, rig.env, stdin=subprocess.PIPE)
-        rig.measured = ("program",)
-        time.sleep(self.imports_s)
+        rig.gateway("/_rig/pace", {"median_s": 0.1})
+        rig.processes.start("program", argv, {**rig.env, **self.env(rig)}, stdin=subprocess.PIPE)
+        rig.measured, rig.uses_redis = ("program",), False
+        wait_until(lambda: "ready" in rig.processes.log("program"), READY_S, "the program")
+
+    def env(self, rig: Rig) -> Mapping[str, str]:
+        """Settings of its own."""
+        return {}
 
     def give(self, rig: Rig, work: Work) -> None:
         line = rig.processes["program"].stdin
@@ -146,8 +158,12 @@ class WithLibraries(Bare):
     """The same with aiohttp and aiobotocore, by an interpreter that has them; see README.md."""
 
     name = "aiohttp"
-    program = (os.environ.get("BENCH_AIOHTTP", ""), str(ROOT / "benchmarks/baseline/aiohttp_program.py"))
-    imports_s = 3.0
+    program = (AIOHTTP, str(ROOT / "benchmarks/baseline/aiohttp_program.py"))
+
+    def env(self, rig: Rig) -> Mapping[str, str]:
+        """botocore believes its own list of authorities, if no other is named; aiohttp believes SSL_CERT_FILE."""
+        bundle = rig.env.get("SSL_CERT_FILE")
+        return {"AWS_CA_BUNDLE": bundle} if bundle else {}
 
 
 SYSTEMS: Mapping[str, type[System]] = {system.name: system for system in (Rushes, ByHand, Bare, WithLibraries)}

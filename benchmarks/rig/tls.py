@@ -24,7 +24,14 @@ DAY = datetime.timedelta(days=1)
 SECRET = (serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
 PEM = serialization.Encoding.PEM
 # Read by the interpreter before any program of ours.
-SHIM = "import certifi, certifi.core\ncertifi.where = certifi.core.where = lambda: {bundle!r}\n"
+SHIM = """
+try:
+    import certifi, certifi.core
+except ImportError:  # an interpreter without it: its programs are told by SSL_CERT_FILE and AWS_CA_BUNDLE
+    pass
+else:
+    certifi.where = certifi.core.where = lambda: {bundle!r}
+"""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,26 @@
+"""CPU of a stack with nothing to do."""
+
+from __future__ import annotations
+
+import time
+
+from benchmarks.rig.measure import spent
+from benchmarks.rig.stack import Rig
+from benchmarks.table import Row, Size, below
+
+IDLE_S, IDLE_QUICK_S = 20, 8
+
+
+def idle(size: Size) -> list[Row]:
+    """Of scheduler and worker, in per cent of a core."""
+    seconds = IDLE_QUICK_S if size.quick else IDLE_S
+    with Rig() as rig:
+        rig.start_rushes()
+        time.sleep(5)
+        meter = rig.meter()
+        before = meter.read()
+        time.sleep(seconds)
+        used = spent(before, meter.read())
+    print(f"  {', '.join(f'{part} {100 * cpu / seconds:.2f} %' for part, cpu in used.items())}", flush=True)
+    share = 100 * (used["scheduler"] + used["worker"]) / seconds
+    return [below("idle_cpu", "idle: scheduler and worker", share, "% of a core", 1)]

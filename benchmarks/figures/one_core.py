@@ -1,0 +1,170 @@
+"""Rushes and its Redis on one core, and on half of one: memory, and whether the core is left idle while jobs wait."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from benchmarks.rig.measure import idle_s, pss_mib, tree
+from benchmarks.rig.stack import Rig
+from benchmarks.rig.systems import Rushes, Work, judged, wait_for_manifests
+from benchmarks.table import Row, Size, above, below, without_goal
+
+JOBS, HALF_JOBS, QUICK_JOBS = 2000, 500, 150
+PROCESSES = ("web", "worker", "scheduler")
+IDLE_MIB, LOADED_MIB, BUSY = 150, 200, 85
+# The middle of the work: before it jobs are still sent, after it the last tasks are waited for at the gateway.
+FROM, UNTIL = 0.1, 0.9
+LOOK_S, MEMORY_EVERY = 0.25, 4
+SLICE_S = 0.05
+
+
+class Look(NamedTuple):
+    """At one moment: manifests, CPU seconds of Rushes and Redis, idle seconds of the core, seconds it was let run."""
+
+    manifests: int
+    cpu_s: float
+    idle_s: float
+    run_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """Of one run; MiB, and per cent of the core."""
+
+    idle_mib: float
+    loaded_mib: float
+    busy: float
+
+
+def one_core(size: Size) -> list[Row]:
+    """Memory of web, worker and scheduler with all their children, idle and at its peak; how busy the core is."""
+    count = size.jobs or (QUICK_JOBS if size.quick else JOBS)
+    seen = _run(size, count, half=False)
+    loaded = below("pss_loaded", f"the same under {count:,} jobs, peak", seen.loaded_mib, "MiB (PSS)", LOADED_MIB)
+    busy = above("busy_core", f"busy share of one core, {count:,} jobs at once, no cap", seen.busy, "%", BUSY)
+    small = f"of {JOBS:,}"
+    return [
+        below("pss_idle", "memory of web, worker, scheduler on one core, idle", seen.idle_mib, "MiB (PSS)", IDLE_MIB),
+        *([loaded, busy] if count >= JOBS else [without_goal(loaded, small), without_goal(busy, small)]),
+    ]
+
+
+def half_a_core(size: Size) -> list[Row]:
+    """The same while all of it is stopped for every other 50 ms."""
+    count = size.jobs or (QUICK_JOBS if size.quick else HALF_JOBS)
+    busy = _run(size, count, half=True).busy
+    row = above("busy_half", f"busy share of half a core, {count:,} jobs at once, no cap", busy, "%", BUSY)
+    return [row if count >= HALF_JOBS else without_goal(row, f"of {HALF_JOBS:,}")]
+
+
+def _run(size: Size, count: int, half: bool) -> Seen:
+    work = Work(jobs=count, median_s=1, poll_s=1, tls=size.tls)
+    cores = sorted(os.sched_getaffinity(0))
+    with Rig(tls=size.tls) as rig:
+        system = Rushes()
+        _pin(tree(rig.processes["redis"].pid), cores[:1])
+        with _on(cores[:1]):  # what is started now inherits it
+            system.start(rig, work)
+        for name in ("gateway", "s3"):
+            _pin(tree(rig.processes[name].pid), cores[1:] or cores)
+        pids = list(rig.processes.pids(PROCESSES).values())
+        time.sleep(3)
+        idle_mib = pss_mib(pids)
+        rig.gateway("/_rig/pace", work.pace())
+        rig.s3("/_rig/clear")
+        began_at = time.time()
+        with _on(cores[1:] or cores), Watch(rig, cores[0], half) as watch:
+            system.give(rig, work)
+            wait_for_manifests(rig, count, work.timeout_s * (2 if half else 1))
+        outcome = judged(rig, work, began_at, {})
+        busy = watch.busy(count)
+    print(
+        f"  {outcome.jobs_per_s:.1f} jobs/s, {busy:.0f} % busy, {idle_mib:.0f} to {watch.most_mib:.0f} MiB", flush=True
+    )
+    return Seen(idle_mib, watch.most_mib, busy)
+
+
+@contextlib.contextmanager
+def _on(cores: Sequence[int]) -> Iterator[None]:
+    """This thread on these cores for a while; a process that it starts stays there."""
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, cores)
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, before)
+
+
+def _pin(pids: Sequence[int], cores: Sequence[int]) -> None:
+    for pid in pids:
+        for thread in os.listdir(f"/proc/{pid}/task"):
+            os.sched_setaffinity(int(thread), cores)
+
+
+class Watch(threading.Thread):
+    """Looks at memory and CPU while jobs run, and lets Rushes and its Redis run for half of the time only, if told."""
+
+    def __init__(self, rig: Rig, core: int, half: bool) -> None:
+        super().__init__(daemon=True)
+        self._rig, self._core, self._half = rig, core, half
+        self._meter = rig.meter()
+        self._over = threading.Event()
+        self._looks: list[Look] = []
+        self._run_s = 0.0
+        self.most_mib = 0.0
+
+    def __enter__(self) -> Watch:
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._over.set()
+        self.join()
+
+    def run(self) -> None:
+        while not self._over.is_set():
+            self._look()
+            self._wait()
+
+    def _look(self) -> None:
+        manifests = self._rig.s3("/_rig/counts")["manifests"]
+        cpu_s = sum(self._meter.read().values())
+        self._looks.append(Look(manifests, cpu_s, idle_s(self._core), self._run_s))
+        if len(self._looks) % MEMORY_EVERY == 0:
+            self.most_mib = max(self.most_mib, pss_mib(self._rig.processes.pids(PROCESSES).values()))
+
+    def _wait(self) -> None:
+        until = time.monotonic() + LOOK_S
+        while time.monotonic() < until and not self._over.is_set():
+            began_at = time.monotonic()
+            time.sleep(SLICE_S)
+            self._run_s += time.monotonic() - began_at
+            if self._half:
+                self._signal(signal.SIGSTOP)
+                time.sleep(SLICE_S)
+                self._signal(signal.SIGCONT)
+
+    def _signal(self, number: signal.Signals) -> None:
+        for pid in self._rig.processes.pids((*PROCESSES, "redis")).values():
+            os.killpg(pid, number)  # each leads a group of its own
+
+    def busy(self, jobs: int) -> float:
+        """CPU of what stands on the core, in the middle of the work, in per cent of what the core had for it.
+
+        That is what it used and what was idle: others' work on the same core does not count. Of half a core it is the
+        time for which it was let run.
+        """
+        middle = [look for look in self._looks if FROM * jobs <= look.manifests <= UNTIL * jobs]
+        if len(middle) < 2:
+            raise ValueError(f"too few looks at the middle of the work: {self._looks}")
+        first, last = middle[0], middle[-1]
+        cpu_s = last.cpu_s - first.cpu_s
+        had_s = last.run_s - first.run_s if self._half else cpu_s + last.idle_s - first.idle_s
+        return 100 * cpu_s / had_s
