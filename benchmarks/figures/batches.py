@@ -7,7 +7,7 @@ import json
 import time
 from collections.abc import Callable
 
-from benchmarks.figures.doors import start_web
+from benchmarks.figures.doors import leave_web_alone, start_rushes
 from benchmarks.rig.load import RUSHES_REQUEST, send_jobs
 from benchmarks.rig.measure import Meter
 from benchmarks.rig.stack import Rig
@@ -23,8 +23,9 @@ HEADERS = {"Content-Type": "application/json", "Authorization": "Bearer bench-ke
 def batch(size: Size) -> list[Row]:
     """In turns, nothing but web runs; each under idempotency keys. The least of several rounds."""
     with Rig() as rig:
-        pid = start_web(rig, "web", "rushes.webhook_receiver.wsgi:app", rig.web_port, "/readyz")
-        meter = Meter({"web": pid}, rig.redis_port)
+        start_rushes(rig)
+        leave_web_alone(rig)
+        meter = Meter(rig.processes.pids(["web"]), rig.redis_port)
         _singly(rig, 50)
         _together(rig, 50)
         rounds = range(QUICK_ROUNDS if size.quick else ROUNDS)

@@ -94,17 +94,29 @@ class Door:
         return answer.status != 503
 
 
-def start_web(rig: Rig, name: str, app: str, port: int, ready_path: str) -> int:
-    argv = ["gunicorn", "--config", "python:rushes.deploy.gunicorn_config", app]
-    pid = rig.processes.start(name, argv, {**rig.env, "PORT": str(port), "RUSHES_PUBLIC_URL": rig.web_url})
-    wait_until(lambda: http_status(port, ready_path) == 200, READY_S, name)
+def start_rushes(rig: Rig) -> None:
+    """Start Rushes; a scheduler must have compared the ledger with the journal before web is ready."""
+    rig.start_rushes(RUSHES_PUBLIC_URL=rig.web_url)
+
+
+def leave_web_alone(rig: Rig) -> None:
+    """End worker and scheduler, so that jobs stay as they are."""
+    for name in ("worker", "scheduler"):
+        rig.processes[name].terminate()
+        rig.processes[name].wait()
+
+
+def _start_bare(rig: Rig, port: int) -> int:
+    argv = ["gunicorn", "--config", "python:rushes.deploy.gunicorn_config", "benchmarks.baseline.bare_view:app"]
+    pid = rig.processes.start("bare", argv, {**rig.env, "PORT": str(port), "RUSHES_PUBLIC_URL": rig.web_url})
+    wait_until(lambda: http_status(port, "/healthz") == 200, READY_S, "the bare view")
     return pid
 
 
 def _compared(rig: Rig, knocks: Callable[[], Iterator[Knock]], rounds: int, round_s: float) -> tuple[Door, Door]:
     """The receiver and the bare view, in turns."""
     (port,) = free_ports(1)
-    bare_pid = start_web(rig, "bare", "benchmarks.baseline.bare_view:app", port, "/healthz")
+    bare_pid = _start_bare(rig, port)
     doors = Door(rig.web_port, rig.processes["web"].pid, knocks()), Door(port, bare_pid, knocks())
     for door in doors:
         door.round(0.5)
@@ -138,14 +150,12 @@ def by_cpu(key: str, figure: str, ours: Door, bare: Door) -> Row:
 def intake(size: Size) -> list[Row]:
     """Callbacks of jobs that wait, repeated in a storm; nothing but web runs, and the jobs stay as they are."""
     with Rig() as rig:
-        rig.start_rushes(RUSHES_PUBLIC_URL=rig.web_url)
+        start_rushes(rig)
         rig.gateway("/_rig/pace", {"median_s": 86_400})
         asyncio.run(send_jobs(rig.web_url, "/v1/jobs", RUSHES_REQUEST, JOBS))
         wait_until(lambda: rig.gateway("/_rig/counts")["bills"] == JOBS, 60, "submits")
         time.sleep(2)
-        for name in ("worker", "scheduler"):
-            rig.processes[name].terminate()
-            rig.processes[name].wait()
+        leave_web_alone(rig)
         called = [_callback(task) for task in rig.gateway("/_rig/callbacks")]
         ours, bare = _compared(rig, lambda: itertools.cycle(called), 2 if size.quick else 4, 2)
         p99, bare_p99 = _p99_ms((ours, bare), ours.rate / 2, 2 if size.quick else 5)
@@ -165,7 +175,8 @@ def _callback(told: dict[str, Any]) -> Knock:
 def post(size: Size) -> list[Row]:
     """New jobs, each under an idempotency key of its own; nothing but web runs."""
     with Rig() as rig:
-        start_web(rig, "web", "rushes.webhook_receiver.wsgi:app", rig.web_port, "/readyz")
+        start_rushes(rig)
+        leave_web_alone(rig)
         ours, bare = _compared(rig, _new_jobs, 2 if size.quick else 4, 2)
     return [
         at_least("post", "POST /v1/jobs", ours.rate, bare.rate, "requests/s", "bare Flask view", 0.65),

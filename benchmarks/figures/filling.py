@@ -55,15 +55,14 @@ def fill(client: Any, count: int, tenants: int, due_at: int, mark: str = "0") ->
     """Ids of jobs in the lines of so many tenants, due one after the other from that moment (ms)."""
     client.config_set("appendfsync", "no")
     later = keys.later("submit", GATEWAY)
+    cost = fair_shares.cost(PRICE)
     for first in range(tenants):
-        members = {job_id(number, mark): due_at + number for number in range(first, count, tenants)}
-        numbers = list(members.items())
+        name, numbers = line(first, tenants), range(first, count, tenants)
         with client.pipeline(transaction=False) as pipe:
             for start in range(0, len(numbers), CHUNK):
-                pipe.zadd(due(line(first, tenants)), dict(numbers[start : start + CHUNK]))
-            pipe.zadd(later, {line(first, tenants): due_at + first}, lt=True)
-            pipe.hset(
-                keys.QUEUED, mapping={name: f"{line(first, tenants)}:{fair_shares.cost(PRICE)}" for name in members}
-            )
-            pipe.execute()
+                ids = {job_id(number, mark): due_at + number for number in numbers[start : start + CHUNK]}
+                pipe.zadd(due(name), ids)
+                pipe.hset(keys.QUEUED, mapping=dict.fromkeys(ids, f"{name}:{cost}"))
+                pipe.zadd(later, {name: due_at + first}, lt=True)
+                pipe.execute()
     client.config_set("appendfsync", "always")

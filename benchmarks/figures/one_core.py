@@ -26,12 +26,13 @@ SLICE_S = 0.05
 
 
 class Look(NamedTuple):
-    """At one moment: manifests, CPU seconds of Rushes and Redis, idle seconds of the core, seconds it was let run."""
+    """At one moment: manifests, CPU seconds of Rushes and Redis, idle seconds of the core, seconds they were let run, the time."""
 
     manifests: int
     cpu_s: float
     idle_s: float
     run_s: float
+    at_s: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +42,8 @@ class Seen:
     idle_mib: float
     loaded_mib: float
     busy: float
+    others: float
+    """What others used of the core meanwhile."""
 
 
 def one_core(size: Size) -> list[Row]:
@@ -48,7 +51,9 @@ def one_core(size: Size) -> list[Row]:
     count = size.jobs or (QUICK_JOBS if size.quick else JOBS)
     seen = _run(size, count, half=False)
     loaded = below("pss_loaded", f"the same under {count:,} jobs, peak", seen.loaded_mib, "MiB (PSS)", LOADED_MIB)
-    busy = above("busy_core", f"busy share of one core, {count:,} jobs at once, no cap", seen.busy, "%", BUSY)
+    busy = above(
+        "busy_core", f"busy share of one core, {count:,} jobs at once, no cap", seen.busy, "%", BUSY, _others(seen)
+    )
     small = f"of {JOBS:,}"
     return [
         below("pss_idle", "memory of web, worker, scheduler on one core, idle", seen.idle_mib, "MiB (PSS)", IDLE_MIB),
@@ -59,9 +64,15 @@ def one_core(size: Size) -> list[Row]:
 def half_a_core(size: Size) -> list[Row]:
     """The same while all of it is stopped for every other 50 ms."""
     count = size.jobs or (QUICK_JOBS if size.quick else HALF_JOBS)
-    busy = _run(size, count, half=True).busy
-    row = above("busy_half", f"busy share of half a core, {count:,} jobs at once, no cap", busy, "%", BUSY)
+    seen = _run(size, count, half=True)
+    row = above(
+        "busy_half", f"busy share of half a core, {count:,} jobs at once, no cap", seen.busy, "%", BUSY, _others(seen)
+    )
     return [row if count >= HALF_JOBS else without_goal(row, f"of {HALF_JOBS:,}")]
+
+
+def _others(seen: Seen) -> str:
+    return f"others on that core: {seen.others:.0f} %"
 
 
 def _run(size: Size, count: int, half: bool) -> Seen:
@@ -84,11 +95,11 @@ def _run(size: Size, count: int, half: bool) -> Seen:
             system.give(rig, work)
             wait_for_manifests(rig, count, work.timeout_s * (2 if half else 1))
         outcome = judged(rig, work, began_at, {})
-        busy = watch.busy(count)
+        busy, others = watch.shares(count)
     print(
         f"  {outcome.jobs_per_s:.1f} jobs/s, {busy:.0f} % busy, {idle_mib:.0f} to {watch.most_mib:.0f} MiB", flush=True
     )
-    return Seen(idle_mib, watch.most_mib, busy)
+    return Seen(idle_mib, watch.most_mib, busy, others)
 
 
 @contextlib.contextmanager
@@ -136,7 +147,7 @@ class Watch(threading.Thread):
     def _look(self) -> None:
         manifests = self._rig.s3("/_rig/counts")["manifests"]
         cpu_s = sum(self._meter.read().values())
-        self._looks.append(Look(manifests, cpu_s, idle_s(self._core), self._run_s))
+        self._looks.append(Look(manifests, cpu_s, idle_s(self._core), self._run_s, time.monotonic()))
         if len(self._looks) % MEMORY_EVERY == 0:
             self.most_mib = max(self.most_mib, pss_mib(self._rig.processes.pids(PROCESSES).values()))
 
@@ -155,16 +166,18 @@ class Watch(threading.Thread):
         for pid in self._rig.processes.pids((*PROCESSES, "redis")).values():
             os.killpg(pid, number)  # each leads a group of its own
 
-    def busy(self, jobs: int) -> float:
-        """CPU of what stands on the core, in the middle of the work, in per cent of what the core had for it.
+    def shares(self, jobs: int) -> tuple[float, float]:
+        """CPU of Rushes and Redis in the middle of the work, in per cent of what the core had for them; and of others.
 
-        That is what it used and what was idle: others' work on the same core does not count. Of half a core it is the
-        time for which it was let run.
+        What it had for them is what they used and what was idle: others' work on the core does not count. Of half a
+        core it is the time for which they were let run.
         """
         middle = [look for look in self._looks if FROM * jobs <= look.manifests <= UNTIL * jobs]
         if len(middle) < 2:
             raise ValueError(f"too few looks at the middle of the work: {self._looks}")
         first, last = middle[0], middle[-1]
         cpu_s = last.cpu_s - first.cpu_s
-        had_s = last.run_s - first.run_s if self._half else cpu_s + last.idle_s - first.idle_s
-        return 100 * cpu_s / had_s
+        wall_s = last.at_s - first.at_s
+        idle_s = last.idle_s - first.idle_s
+        had_s = last.run_s - first.run_s if self._half else cpu_s + idle_s
+        return 100 * cpu_s / had_s, 100 * max(0, wall_s - cpu_s - idle_s) / wall_s
