@@ -6,17 +6,18 @@ import time
 
 from benchmarks.rig.measure import spent
 from benchmarks.rig.stack import Rig
+from benchmarks.rig.systems import Rushes, Work
 from benchmarks.table import Row, Size, below
 
-IDLE_S, IDLE_QUICK_S = 20, 8
+IDLE_S, IDLE_QUICK_S, REST_S = 20, 8, 3
 
 
 def idle(size: Size) -> list[Row]:
     """Of scheduler and worker, in per cent of a core."""
     seconds = IDLE_QUICK_S if size.quick else IDLE_S
     with Rig() as rig:
-        rig.start_rushes()
-        time.sleep(5)
+        Rushes().start(rig, Work())  # its warm jobs are made when every process has started
+        time.sleep(REST_S)
         meter = rig.meter()
         before = meter.read()
         time.sleep(seconds)

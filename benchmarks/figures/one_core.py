@@ -26,12 +26,14 @@ SLICE_S = 0.05
 
 
 class Look(NamedTuple):
-    """At one moment: manifests, CPU seconds of Rushes and Redis, idle seconds of the core, seconds they were let run, the time."""
+    """At one moment: manifests, and seconds so far: CPU of Rushes and Redis, the core idle, the clock.
+
+    The times for which they were stopped are in neither of the last two.
+    """
 
     manifests: int
     cpu_s: float
     idle_s: float
-    run_s: float
     at_s: float
 
 
@@ -128,7 +130,7 @@ class Watch(threading.Thread):
         self._meter = rig.meter()
         self._over = threading.Event()
         self._looks: list[Look] = []
-        self._run_s = 0.0
+        self._stopped_s = self._stopped_idle_s = 0.0
         self.most_mib = 0.0
 
     def __enter__(self) -> Watch:
@@ -147,20 +149,25 @@ class Watch(threading.Thread):
     def _look(self) -> None:
         manifests = self._rig.s3("/_rig/counts")["manifests"]
         cpu_s = sum(self._meter.read().values())
-        self._looks.append(Look(manifests, cpu_s, idle_s(self._core), self._run_s, time.monotonic()))
+        idle, at = idle_s(self._core) - self._stopped_idle_s, time.monotonic() - self._stopped_s
+        self._looks.append(Look(manifests, cpu_s, idle, at))
         if len(self._looks) % MEMORY_EVERY == 0:
             self.most_mib = max(self.most_mib, pss_mib(self._rig.processes.pids(PROCESSES).values()))
 
     def _wait(self) -> None:
         until = time.monotonic() + LOOK_S
         while time.monotonic() < until and not self._over.is_set():
-            began_at = time.monotonic()
             time.sleep(SLICE_S)
-            self._run_s += time.monotonic() - began_at
             if self._half:
-                self._signal(signal.SIGSTOP)
-                time.sleep(SLICE_S)
-                self._signal(signal.SIGCONT)
+                self._stop_for_a_slice()
+
+    def _stop_for_a_slice(self) -> None:
+        began_at, idle_before = time.monotonic(), idle_s(self._core)
+        self._signal(signal.SIGSTOP)
+        time.sleep(SLICE_S)
+        self._signal(signal.SIGCONT)
+        self._stopped_s += time.monotonic() - began_at
+        self._stopped_idle_s += idle_s(self._core) - idle_before
 
     def _signal(self, number: signal.Signals) -> None:
         for pid in self._rig.processes.pids((*PROCESSES, "redis")).values():
@@ -169,15 +176,12 @@ class Watch(threading.Thread):
     def shares(self, jobs: int) -> tuple[float, float]:
         """CPU of Rushes and Redis in the middle of the work, in per cent of what the core had for them; and of others.
 
-        What it had for them is what they used and what was idle: others' work on the core does not count. Of half a
-        core it is the time for which they were let run.
+        What it had for them is what they used and what was idle: others' work on the core does not count.
         """
         middle = [look for look in self._looks if FROM * jobs <= look.manifests <= UNTIL * jobs]
         if len(middle) < 2:
             raise ValueError(f"too few looks at the middle of the work: {self._looks}")
         first, last = middle[0], middle[-1]
         cpu_s = last.cpu_s - first.cpu_s
-        wall_s = last.at_s - first.at_s
-        idle_s = last.idle_s - first.idle_s
-        had_s = last.run_s - first.run_s if self._half else cpu_s + idle_s
-        return 100 * cpu_s / had_s, 100 * max(0, wall_s - cpu_s - idle_s) / wall_s
+        idle, wall_s = max(0, last.idle_s - first.idle_s), last.at_s - first.at_s
+        return 100 * cpu_s / (cpu_s + idle), 100 * max(0, wall_s - cpu_s - idle) / wall_s
