@@ -15,7 +15,6 @@ from rich.table import Table
 from benchmarks import history, table
 from benchmarks.figures import (
     archive,
-    batches,
     cold_start,
     doors,
     idle,
@@ -45,22 +44,20 @@ class Figure:
 
 GOALS: Mapping[str, Figure] = {
     "cpu": Figure(jobs.cpu),
-    "burst": Figure(jobs.burst),
+    "burst": Figure(jobs.burst, in_quick=False),
     "many": Figure(jobs.many, in_quick=False),
     "core": Figure(one_core.one_core),
-    "half": Figure(one_core.half_a_core, (TLS,)),
+    "half": Figure(one_core.half_a_core, (TLS,), in_quick=False),
     "polls": Figure(polling.polls),
-    "recovery": Figure(recovery.recovery, (TLS,)),
+    "recovery": Figure(recovery.recovery, (TLS,), in_quick=False),
     "intake": Figure(doors.intake, NONE),
     "post": Figure(doors.post, NONE),
-    "batch": Figure(batches.batch, NONE),
     "waiting": Figure(redis_memory.waiting, NONE),
     "ended": Figure(redis_memory.ended, (HTTP,)),
     "turn": Figure(tenants.turn, NONE),
     "start": Figure(cold_start.start),
 }
 FURTHER: Mapping[str, Figure] = {
-    "peers": Figure(jobs.peers, (HTTP,), in_quick=False),
     "callbacks": Figure(jobs.callbacks, (TLS,), in_quick=False),
     "policies": Figure(polling.simulated, NONE, in_quick=False),
     "fairness": Figure(tenants.waiting, NONE, in_quick=False),
@@ -124,9 +121,9 @@ def main() -> None:
     parser.add_argument("--wire", choices=BOTH, type=str.upper, help="one wire only, where a figure has it")
     parser.add_argument("--jobs", type=int, help="of the jobs figures, in place of each one's own number")
     parser.add_argument("--quick", action="store_true", help="in three minutes, over TLS, and less sure")
-    parser.add_argument("--rounds", type=int, help="of the CPU figures, the systems in turns [2, quick: 1]")
+    parser.add_argument("--rounds", type=int, default=1, help="of `cpu`, the systems in turns; the least counts [1]")
     given = parser.parse_args()
-    size = Size(given.quick, given.jobs, given.rounds or (1 if given.quick else 2))
+    size = Size(given.quick, given.jobs, given.rounds)
     is_whole = not (given.figures or given.quick or given.wire or given.jobs)
     run, began_at = table.this_run(), time.monotonic()
     rows = {pair: measured(pair[0], size, pair[1]) for pair in chosen(given.figures, given.quick, given.wire)}

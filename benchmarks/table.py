@@ -56,7 +56,7 @@ class Size:
 
     quick: bool = False
     jobs: int | None = None
-    rounds: int = 2
+    rounds: int = 1
     tls: bool = False
 
 

@@ -7,32 +7,24 @@ import json
 import time
 from collections.abc import Callable
 
-from benchmarks.figures.doors import leave_web_alone, start_rushes
 from benchmarks.rig.load import RUSHES_REQUEST, send_jobs
 from benchmarks.rig.measure import Meter
 from benchmarks.rig.stack import Rig
 from benchmarks.rig.wire import Client
-from benchmarks.table import Row, Size, at_most
+from benchmarks.table import Row, at_most
 
 JOBS = 1000
-ROUNDS, QUICK_ROUNDS = 5, 2
 GOAL = 0.25
 HEADERS = {"Content-Type": "application/json", "Authorization": "Bearer bench-key"}
 
 
-def batch(size: Size) -> list[Row]:
-    """In turns, nothing but web runs; each under idempotency keys. The least of several rounds."""
-    with Rig() as rig:
-        start_rushes(rig)
-        leave_web_alone(rig)
-        meter = Meter(rig.processes.pids(["web"]), rig.redis_port)
-        _singly(rig, 50)
-        _together(rig, 50)
-        rounds = range(QUICK_ROUNDS if size.quick else ROUNDS)
-        pairs = [(_cpu_ms(meter, _singly, rig), _cpu_ms(meter, _together, rig)) for _ in rounds]
+def batch(rig: Rig, rounds: int) -> Row:
+    """In turns, while nothing but web runs; each under idempotency keys. The least of several rounds."""
+    meter = Meter(rig.processes.pids(["web"]), rig.redis_port)
+    pairs = [(_cpu_ms(meter, _singly, rig), _cpu_ms(meter, _together, rig)) for _ in range(rounds)]
     singly, together = (min(taken) for taken in zip(*pairs, strict=True))
     figure = f"a batch of {JOBS:,} jobs, CPU of web and Redis"
-    return [at_most("batch", figure, together, singly, "ms", f"{JOBS:,} POSTs", GOAL)]
+    return at_most("batch", figure, together, singly, "ms", f"{JOBS:,} POSTs", GOAL)
 
 
 def _cpu_ms(meter: Meter, send: Callable[[Rig, int], None], rig: Rig) -> float:

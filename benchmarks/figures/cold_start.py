@@ -14,7 +14,7 @@ from benchmarks.rig.systems import ByHand, wait_for_manifests
 from benchmarks.table import Row, Size, below, told
 from rushes.deploy.sandbox.supervisor import procfile
 
-ROUNDS, QUICK_ROUNDS = 5, 2
+ROUNDS, QUICK_ROUNDS = 3, 1
 GOAL_S = 1.5
 ASK_S = 0.005
 HEADERS = {"Content-Type": "application/json", "Authorization": "Bearer bench-key"}

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 from urllib.parse import urlsplit
 
+from benchmarks.figures import batches
 from benchmarks.rig.load import RUSHES_REQUEST, send_jobs
 from benchmarks.rig.measure import cpu_s, percentile
 from benchmarks.rig.stack import READY_S, Rig
@@ -157,8 +158,8 @@ def intake(size: Size) -> list[Row]:
         time.sleep(2)
         leave_web_alone(rig)
         called = [_callback(task) for task in rig.gateway("/_rig/callbacks")]
-        ours, bare = _compared(rig, lambda: itertools.cycle(called), 2 if size.quick else 4, 2)
-        p99, bare_p99 = _p99_ms((ours, bare), ours.rate / 2, 2 if size.quick else 5)
+        ours, bare = _compared(rig, lambda: itertools.cycle(called), 1 if size.quick else 4, 2)
+        p99, bare_p99 = _p99_ms((ours, bare), ours.rate / 2, 1 if size.quick else 4)
     return [
         at_least("intake", "callback intake", ours.rate, bare.rate, "requests/s", "bare Flask view", 0.9),
         by_cpu("intake", "callback intake", ours, bare),
@@ -177,10 +178,12 @@ def post(size: Size) -> list[Row]:
     with Rig() as rig:
         start_rushes(rig)
         leave_web_alone(rig)
-        ours, bare = _compared(rig, _new_jobs, 2 if size.quick else 4, 2)
+        ours, bare = _compared(rig, _new_jobs, 1 if size.quick else 4, 2)
+        row = batches.batch(rig, 2 if size.quick else 5)
     return [
         at_least("post", "POST /v1/jobs", ours.rate, bare.rate, "requests/s", "bare Flask view", 0.65),
         by_cpu("post", "POST /v1/jobs", ours, bare),
+        row,
     ]
 
 

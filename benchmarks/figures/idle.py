@@ -9,7 +9,7 @@ from benchmarks.rig.stack import Rig
 from benchmarks.rig.systems import Rushes, Work
 from benchmarks.table import Row, Size, below
 
-IDLE_S, IDLE_QUICK_S, REST_S = 20, 8, 3
+IDLE_S, IDLE_QUICK_S, REST_S = 12, 8, 3
 
 
 def idle(size: Size) -> list[Row]:

@@ -13,23 +13,23 @@ from benchmarks.rig.stack import Rig
 from benchmarks.rig.systems import Outcome, Rushes, Work
 from benchmarks.table import Row, Size, at_most, without_goal
 
-LEARNED_AFTER = 200
+JOBS, RATE, LEARNED_AFTER = 300, 15, 200
 # Pauses on both sides of 2 s: the line through them says how late fixed polls are at any number of polls.
 PAUSES_S = (1.5, 2.0, 2.5, 3.0)
 GOAL = 0.7
 
 
 def polls(size: Size) -> list[Row]:
-    """Mean lag after 200 jobs of the kind, 10 jobs a second, median 6 s, at equal numbers of polls.
+    """Mean lag after 200 jobs of the kind, 15 jobs a second, median 6 s, at equal numbers of polls.
 
     Fixed pauses are asked of the bare asyncio program, which adds the least lag of its own, side by side with Rushes.
     """
-    jobs = size.jobs or (100 if size.quick else 300)
-    work = Work(jobs=jobs, rate=10, median_s=6, sigma=0.4, poll_s=2, tls=size.tls)
+    jobs = size.jobs or (150 if size.quick else JOBS)
+    work = Work(jobs=jobs, rate=RATE, median_s=6, sigma=0.4, poll_s=2, tls=size.tls)
     with Rig(tls=size.tls) as rig, ThreadPoolExecutor() as pool:  # side by side: all of it takes little
         system = Rushes()
         system.start(rig, work)
-        systems.measured(system, rig, replace(work, jobs=LEARNED_AFTER, rate=20))
+        systems.measured(system, rig, replace(work, jobs=LEARNED_AFTER, rate=40))
         fixed = pool.map(partial(systems.run, "asyncio"), [replace(work, poll_s=pause) for pause in PAUSES_S])
         doubling = pool.submit(systems.run, "asyncio", replace(work, policy="backoff", poll_s=1))
         ours = systems.measured(system, rig, work)
@@ -54,7 +54,7 @@ def polls(size: Size) -> list[Row]:
         at_most("polls_doubling", "polls a job", ours.polls_per_job, growing.polls_per_job, "polls", "doubling", None),
         at_most("lag_doubling", "mean lag", ours.mean_lag_s, growing.mean_lag_s, "s", "doubling pauses", None),
     ]
-    return [without_goal(row, "of 300 jobs") if size.quick and row.goal else row for row in rows]
+    return [without_goal(row, f"of {JOBS} jobs") if size.quick and row.goal else row for row in rows]
 
 
 def lag_at(polls: float, fixed: Sequence[Outcome]) -> float:

@@ -26,7 +26,7 @@ CAP = 20
 NOW = 1_790_000_000_000
 # A clip takes a minute, so a place becomes free every three seconds.
 CLIP_MS = 60_000
-QUEUED = 10_000
+QUEUED = 3000
 GOAL = 1.5
 
 
