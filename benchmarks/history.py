@@ -28,7 +28,7 @@ def columns(rows: Iterable[Row]) -> dict[str, str]:
     return cells
 
 
-def append(rows: Iterable[Row], run: Run, path: Path = HISTORY) -> None:
+def append(rows: Iterable[Row], run: Run, path: Path) -> None:
     """Add the line of a run."""
     line = {**asdict(run), **columns(rows)}
     lines: list[dict[str, str]] = []

@@ -93,8 +93,8 @@ def show(rows: Iterable[Row]) -> None:
     Console(width=190).print(shown)
 
 
-def write(goals: Sequence[Row], further: Sequence[Row], run: Run, path: Path = RESULTS) -> None:
-    """Write the tables to RESULTS.md, with the versions and the shape of the machine."""
+def write(goals: Sequence[Row], further: Sequence[Row], run: Run, path: Path) -> None:
+    """Write the tables, with the versions and the shape of the machine."""
     about = (
         f"- {run.date} UTC, commit {run.commit}\n- {run.machine}; load before the run {run.load}\n- {run.versions}\n"
         "- every ratio is of runs side by side on this machine; [README.md](README.md#the-figures) says what each is\n"
@@ -115,14 +115,15 @@ def chosen(names: Sequence[str], quick: bool, wire: str | None) -> list[tuple[st
     return pairs
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run what the command line asks for."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("figures", nargs="*", choices=[[], *FIGURES], help="which; without, all but `losses`")
     parser.add_argument("--wire", choices=BOTH, type=str.upper, help="one wire only, where a figure has it")
     parser.add_argument("--jobs", type=int, help="of the jobs figures, in place of each one's own number")
     parser.add_argument("--quick", action="store_true", help="in three minutes, over TLS, and less sure")
     parser.add_argument("--rounds", type=int, default=1, help="of `cpu`, the systems in turns; the least counts [1]")
-    given = parser.parse_args()
+    given = parser.parse_args(arguments)
     size = Size(given.quick, given.jobs, given.rounds)
     is_whole = not (given.figures or given.quick or given.wire or given.jobs)
     run, began_at = table.this_run(), time.monotonic()
@@ -134,8 +135,8 @@ def main() -> None:
     show([*goals, *further])
     print(f"{(time.monotonic() - began_at) / 60:.1f} minutes")
     if is_whole:
-        write(goals, further, run)
-        history.append([*goals, *further], run)
+        write(goals, further, run, RESULTS)
+        history.append([*goals, *further], run, history.HISTORY)
 
 
 if __name__ == "__main__":

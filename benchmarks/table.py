@@ -100,6 +100,11 @@ def not_measured(key: str, figure: str, why: str, goal: str = "") -> Row:
     return Row(key, figure, f"not measured: {why}", goal=goal)
 
 
+def not_compared(key: str, figure: str, ours: float, unit: str, why: str, goal: str) -> Row:
+    """A figure of ours alone, where what it is held against could not be measured."""
+    return Row(key, figure, _number(ours, unit), f"not measured: {why}", goal=goal, value=ours)
+
+
 def without_goal(row: Row, why: str) -> Row:
     """The same row, where this run is too small to judge by it."""
     return replace(row, goal=f"{row.goal} {why}", met=None)

@@ -10,10 +10,10 @@ from itertools import product
 from benchmarks.rig import systems
 from benchmarks.rig.stack import Rig
 from benchmarks.rig.systems import Outcome, Rushes, Work
-from benchmarks.table import AIOHTTP, Row, Size, at_least, at_most, below, not_measured, without_goal
+from benchmarks.table import AIOHTTP, Row, Size, at_least, at_most, below, not_compared, without_goal
 
 LIBRARIES = "asyncio with aiohttp and aiobotocore"
-NO_LIBRARIES = "BENCH_AIOHTTP names no interpreter (README.md)"
+NO_LIBRARIES = f"{LIBRARIES}, as BENCH_AIOHTTP names no interpreter (README.md)"
 BURST_JOBS, MANY_JOBS, CPU_JOBS, QUICK_JOBS = 2000, 10_000, 1000, 200
 PEERS = {"celery": "Celery by hand", "asyncio": "bare asyncio"}
 # Bounds of the issue, as multiples of the program's: over HTTP and over TLS.
@@ -54,7 +54,7 @@ def cpu(size: Size) -> list[Row]:
     best = {name: least(outcomes) for name, outcomes in _each(names, work, size.rounds).items()}
     ours, further = best["rushes"], _peers(best["rushes"], {name: best[name] for name in PEERS if name in best})
     if "aiohttp" not in best:
-        return [_alone("cpu", figure, f"{ours.cpu_ms_per_job:.2f} ms alone", f"≤ {goal:g} ×"), *further]
+        return [not_compared("cpu", figure, ours.cpu_ms_per_job, "ms", NO_LIBRARIES, f"≤ {goal:g} ×"), *further]
     theirs = best["aiohttp"].cpu_ms_per_job
     return [at_most("cpu", figure, ours.cpu_ms_per_job, theirs, "ms", LIBRARIES, goal), *further]
 
@@ -74,14 +74,10 @@ def _rate(key: str, count: int, judged: int, size: Size) -> list[Row]:
     ours, goal = seen["rushes"][0].jobs_per_s, RATE_GOAL[size.tls]
     figure = f"jobs/s, {count:,} at once"
     if "aiohttp" not in seen:
-        return [_alone(key, figure, f"{ours:.1f} jobs/s alone", f"≥ {goal:g} ×")]
+        return [not_compared(key, figure, ours, "jobs/s", NO_LIBRARIES, f"≥ {goal:g} ×")]
     row = at_least(key, figure, ours, seen["aiohttp"][0].jobs_per_s, "jobs/s", LIBRARIES, goal)
     # With fewer at once the gateway is what the fast ones wait for: a ratio says nothing.
     return [row if count >= judged else without_goal(row, f"of {judged:,}")]
-
-
-def _alone(key: str, figure: str, what: str, goal: str) -> Row:
-    return not_measured(key, figure, f"{NO_LIBRARIES}; {what}", goal)
 
 
 def _peers(ours: Outcome, theirs: Mapping[str, Outcome]) -> list[Row]:

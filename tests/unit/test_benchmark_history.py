@@ -5,9 +5,11 @@ from __future__ import annotations
 import csv
 from pathlib import Path
 
-from benchmarks import history, table
-from benchmarks.run import BOTH, FURTHER, GOALS, NONE, chosen
-from benchmarks.table import Row, Run, at_most, below, not_measured
+import pytest
+
+from benchmarks import history, run, table
+from benchmarks.run import BOTH, FURTHER, GOALS, NONE, Figure, chosen
+from benchmarks.table import Row, Run, Size, at_most, below, not_measured
 
 RUN = Run("2026-12-01 04:00", "abc1234", "2 cores, 4 GiB, made up", "0.0", "Python 3.11.7, redis 8.1.0")
 
@@ -88,3 +90,36 @@ def test_a_quick_run_takes_a_figure_over_one_wire_only() -> None:
     assert len(taken) == len(set(taken))
     assert {name for name, one in GOALS.items() if one.in_quick} == set(taken)
     assert GOALS["cpu"].wires == BOTH
+
+
+def broken(size: Size) -> list[Row]:
+    raise TimeoutError("0 of 2000 manifests")
+
+
+def test_a_figure_that_breaks_is_a_row_that_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(run.FIGURES, "cpu", Figure(broken))  # type: ignore[misc]
+
+    (row,) = run.measured("cpu", Size(), "TLS")
+
+    assert (row.rushes, row.wire, row.met) == ("not measured: TimeoutError", "TLS", False)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "written"),
+    [([], 1), (["--quick"], 0), (["cpu"], 0), (["--wire", "tls"], 0), (["--jobs", "100"], 0)],
+)
+def test_only_a_whole_run_writes_its_results(
+    arguments: list[str], written: int, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    for name in run.FIGURES:
+        figure = Figure(lambda size: [cpu(5.0)], run.FIGURES[name].wires)
+        monkeypatch.setitem(run.FIGURES, name, figure)  # type: ignore[misc]
+    monkeypatch.setattr(run, "RESULTS", tmp_path / "RESULTS.md")
+    monkeypatch.setattr(history, "HISTORY", tmp_path / "HISTORY.csv")
+
+    run.main(arguments)
+
+    assert len(list(tmp_path.iterdir())) == 2 * written
+    if written:
+        assert len(lines(tmp_path / "HISTORY.csv")) == 1
+        assert {" HTTP ", " TLS "} <= set((tmp_path / "RESULTS.md").read_text(encoding="utf-8").split("|"))
