@@ -25,6 +25,7 @@ OTHERS = 20
 FROM, UNTIL = 0.1, 0.9
 LOOK_S, MEMORY_EVERY = 0.25, 4
 SLICE_S = 0.05
+REST_S = 3
 
 
 class Look(NamedTuple):
@@ -86,9 +87,10 @@ def _run(size: Size, count: int, half: bool) -> Seen:
             system.start(rig, work)
         for name in ("gateway", "s3"):
             _pin(tree(rig.processes[name].pid), cores[1:] or cores)
-        pids = list(rig.processes.pids(PROCESSES).values())
-        time.sleep(3)
-        idle_mib = pss_mib(pids)
+        time.sleep(REST_S)
+        idle = {name: pss_mib([pid]) for name, pid in rig.processes.pids(PROCESSES).items()}
+        print(f"  idle: {', '.join(f'{name} {mib:.0f} MiB' for name, mib in idle.items())}", flush=True)
+        idle_mib = sum(idle.values())
         rig.gateway("/_rig/pace", work.pace())
         rig.s3("/_rig/clear")
         began_at = time.time()
