@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from functools import partial
 from typing import Any
@@ -313,7 +313,12 @@ def completed_manifest(job: Job, copy: CopiedClip, services: Services) -> dict[s
 
 def manifest_document(job: Job, files: Sequence[StoredFile]) -> dict[str, Any]:
     """The manifest: the job document without a presigned URL, and the files beside it."""
-    return {"schema": "rushes.manifest/1", "job": document(job), "files": [asdict(file) for file in files]}
+    return {"schema": "rushes.manifest/1", "job": document(job), "files": [file_document(file) for file in files]}
+
+
+def file_document(file: StoredFile) -> dict[str, Any]:
+    """What a manifest says of a file."""
+    return {"key": file.key, "size": file.size, "sha256": file.sha256, "content_type": file.content_type}
 
 
 def renew_link(job: Job, services: Services) -> Event | None:
