@@ -104,6 +104,7 @@ def renew_all(leases: Sequence[Lease], services: Services) -> list[bool]:
 
 def start_heartbeat(services: Services) -> None:
     """Renew leases in the background for as long as the process lives."""
+    record_work()  # this module may be older than the process: workers are forks of their launcher
     for name, beat in (("heartbeat", _beat), ("step rates", _tell_steps)):
         threading.Thread(target=beat, args=(services,), name=name, daemon=True).start()
 
@@ -127,11 +128,10 @@ class Heartbeat:
 HEARTBEAT = Heartbeat()
 # If tickets stay unopened for this long while this worker receives none, its consumer is broken (celery #10302).
 NO_WORK_S = 60
-LAUNCHER = os.environ.get("RUSHES_LAUNCHER")
 
 
 def _beat(services: Services) -> None:
-    name = f"{socket.gethostname()}:{os.getpid()}"
+    name, launcher = f"{socket.gethostname()}:{os.getpid()}", os.environ.get("RUSHES_LAUNCHER")
     while True:
         with suppress(LedgerUnavailable):
             services.ledger.record_heartbeat(name, services.now())
@@ -140,7 +140,7 @@ def _beat(services: Services) -> None:
             if receives_nothing(services):
                 log.critical("this worker receives no work although work waits: it ends, to be started again")
                 os._exit(EXIT_NO_WORK)
-        if LAUNCHER and os.getppid() != int(LAUNCHER):
+        if launcher and os.getppid() != int(launcher):
             os.kill(os.getpid(), signal.SIGTERM)
         time.sleep(schedule.RENEW_S)
 

@@ -61,6 +61,16 @@ def test_a_message_or_a_broker_that_is_away_shows_that_a_worker_is_not_broken(
     assert before <= leases.HEARTBEAT.received_at <= time.monotonic()
 
 
+def test_a_worker_that_is_forked_long_after_its_launcher_began_has_its_full_time(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(leases.HEARTBEAT, "received_at", 0.0)
+    monkeypatch.setattr(leases.threading, "Thread", lambda **_: SimpleNamespace(start=lambda: None))
+    before = time.monotonic()
+    leases.start_heartbeat(SimpleNamespace())  # type: ignore[arg-type]
+    assert before <= leases.HEARTBEAT.received_at
+
+
 def test_a_scheduler_that_does_not_turn_ends(monkeypatch: pytest.MonkeyPatch) -> None:
     ended: list[int] = []
     monkeypatch.setattr(scheduler, "STALLED_S", 0)
