@@ -62,7 +62,7 @@ FURTHER: Mapping[str, Figure] = {
     "policies": Figure(polling.simulated, NONE, in_quick=False),
     "fairness": Figure(tenants.waiting, NONE, in_quick=False),
     "idle": Figure(idle.idle, NONE, in_quick=False),
-    "archive": Figure(archive.archive, in_quick=False),
+    "archive": Figure(archive.archive, (TLS,), in_quick=False),
 }
 # Asserted by tests; it waits for minutes, and its figures are no speeds: only where it is named.
 NAMED: Mapping[str, Figure] = {"losses": Figure(losses.losses, (HTTP,))}
