@@ -2,3 +2,8 @@
 
 `tasks.py` receives tickets, `steps.py` chooses the step; submit, poll, archive and notify are a file each.
 """
+
+from rushes.shared.lean_imports import import_lean
+
+# Before any module of this package imports them.
+import_lean("structlog", "redis", "kombu.serialization", "celery.utils.debug")

@@ -17,14 +17,12 @@ from kombu.exceptions import ContentDisallowed
 from kombu.log import get_logger
 
 from rushes.shared.intake.intake import Unacceptable
+from rushes.worker.message_decoding import MALFORMED
 from rushes.worker.waiting_consumer import WaitingConsumer
 
 log = structlog.get_logger()
 
 ENQUEUE = "rushes.enqueue"
-# The errors of data with an unexpected form. Any other error is one of the process or the broker.
-MALFORMED = (TypeError, ValueError, LookupError, AttributeError, RecursionError)
-
 NOT_JSON = Unacceptable("bad_request", "The message is not JSON in UTF-8.", 400)
 NOT_CELERY = Unacceptable("invalid_request", "The message is not one of Celery's.", 422)
 SERIALIZER = Unacceptable("unsupported_media_type", "The message is not JSON: send it with serializer='json'.", 415)

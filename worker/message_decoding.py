@@ -12,9 +12,10 @@ from kombu.serialization import register
 from kombu.transport import TRANSPORT_ALIASES, redis, virtual
 from kombu.utils import json as kombu_json
 
-from rushes.worker.message_checks import MALFORMED
-
 log = structlog.get_logger()
+
+# The errors of data with an unexpected form. Any other error is one of the process or the broker.
+MALFORMED = (TypeError, ValueError, LookupError, AttributeError, RecursionError)
 
 
 def loads(text: Any) -> Any:
