@@ -34,6 +34,7 @@ from botocore.exceptions import (
 
 from rushes.shared.http import certificate_bundle
 from rushes.shared.settings_error import SettingsError
+from rushes.shared.storage import model_files
 
 CONNECTIONS = 32
 CONNECT_S = 5.0
@@ -62,7 +63,10 @@ class S3ClientFactory:
 
     def __init__(self, ca_file: str | None = None) -> None:
         """`ca_file` holds certificate authorities to trust in addition to boto's."""
-        self.session = botocore.session.Session()
+        self.session = session = botocore.session.Session()
+        session.lazy_register_component(
+            "data_loader", lambda: model_files.loader(session.get_config_variable("data_path"))
+        )
         self._ca_file = ca_file
 
     def client(self, region: str | None = None, timeout_s: float = 30, max_attempts: int | None = None) -> Any:
