@@ -18,7 +18,7 @@ from rushes.shared import logs, thread_switching
 from rushes.shared.operations import doctor
 from rushes.shared.services import Services, build
 from rushes.shared.settings import SettingsError
-from rushes.worker import broker, message_decoding
+from rushes.worker import broker
 from rushes.worker.lane_capacity import QUEUE
 
 
@@ -69,7 +69,6 @@ def _hide_root_warning() -> None:
 
 def make_app() -> Celery:
     """The app; a missing setting ends the process with one line that names it."""
-    message_decoding.install()
     _hide_root_warning()
     try:
         settings = services().settings

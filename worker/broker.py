@@ -15,6 +15,7 @@ from kombu.utils import url as kombu_url
 from rushes.shared.ledger import address, connection, refusals
 from rushes.shared.ledger.address import RedisAddress
 from rushes.shared.settings import Settings, SettingsError, load
+from rushes.worker import message_decoding
 from rushes.worker.lane_capacity import QUEUE
 
 # Measured 2026-11: with the default timeouts a publish to a frozen broker still blocked after 100 s.
@@ -93,6 +94,8 @@ def _url(scheme: str, host: str | None, port: int | None, redis: RedisAddress) -
 
 def check(settings: Settings) -> None:
     """Raise SettingsError if kombu does not accept the address, or its driver is not installed."""
+    # Invariant: before kombu looks for a transport. It keeps the first one, and its own ends a worker at a bad message.
+    message_decoding.install()
     name = "REDIS_URL" if settings.broker_url == settings.redis_url else "RUSHES_BROKER_URL"
     try:
         conf = options(settings)

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 import structlog
 
-from rushes.shared import logs
+from rushes.shared import heap, logs
 from rushes.shared.domain import schedule, start_deadline
 from rushes.shared.ledger.store import LaneRoom, LedgerUnavailable
 from rushes.shared.ledger.tickets import Ticket
@@ -163,6 +163,7 @@ def start_background_work(services: Services) -> None:
 
 
 def main() -> None:
+    heap.tune()
     from rushes.worker.app import app, services
 
     logs.configure_process()

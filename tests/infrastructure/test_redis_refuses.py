@@ -122,7 +122,6 @@ def reasons(lines: list[str]) -> list[str]:
 
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(launcher, "command", lambda number: [sys.executable, "-c", "raise SystemExit(3)"])
     monkeypatch.setattr(launcher, "CHECK_S", 0.01)
 
 
@@ -139,7 +138,7 @@ def test_workers_that_end_while_redis_refuses_are_not_counted(own_redis: Any) ->
 
     with redis.Redis.from_url(own_redis.url) as client:
         client.config_set("min-replicas-to-write", "1")
-        launcher.WorkerProcesses(1, outage).supervise()
+        launcher.WorkerProcesses(1, outage, lambda _: sys.exit(3)).supervise()
     assert set(asked[:20]) == {"NOREPLICAS Not enough good replicas to write."}
     assert asked[20:] == [""] * (1 + launcher.MAX_FAILED_STARTS)
 
