@@ -1,13 +1,19 @@
 """gunicorn's settings for the receiver."""
 
+import gc
 import os
 
-from rushes.shared import logs, thread_switching
+# First, for the package keeps out what its libraries need not import. The app is for the workers, which are forks of
+# this process: they start at once, and have its memory in common. Invariant: it connects to nothing and starts no
+# thread; wsgi.py does, after the fork.
+import rushes.webhook_receiver.app  # noqa: F401
+from rushes.shared import heap, logs, thread_switching
 from rushes.shared.services import load_prices
 from rushes.shared.settings import SettingsError, load
 
 # Before gunicorn makes its own handlers: they keep the stream that they find.
 logs.configure_process()
+heap.tune()
 
 # What is missing or malformed is told once, in one line, before anything is started: a worker that found it would
 # be started again for ever.
@@ -36,6 +42,11 @@ limit_request_field_size = 8190
 accesslog = None
 errorlog = "-"
 loglevel = "warning"
+
+
+def pre_fork(server: object, worker: object) -> None:
+    """A collection in the worker would write to the memory that both have in common."""
+    gc.freeze()
 
 
 def post_worker_init(worker: object) -> None:
