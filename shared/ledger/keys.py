@@ -70,6 +70,7 @@ stands in exactly one of due and leased, and every job in exactly one index.
 
 from __future__ import annotations
 
+from functools import cache
 from hashlib import sha256
 
 from rushes.shared.domain import batch, bulk, changes
@@ -139,8 +140,9 @@ def standby_line(gateway: str, line: str) -> str:
 LINE_SETS = ("later", "waiting", "turns", "lines", "capped")
 
 
-def line_sets(kind: str, gateway: str) -> list[str]:
-    return [f"{ROOT}:{name}:{kind}:{gateway}" for name in LINE_SETS]
+@cache
+def line_sets(kind: str, gateway: str) -> tuple[str, ...]:
+    return tuple(f"{ROOT}:{name}:{kind}:{gateway}" for name in LINE_SETS)
 
 
 def gateway_sets(gateway: str) -> list[str]:

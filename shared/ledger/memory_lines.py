@@ -22,7 +22,8 @@ class Terms:
 
 def first(zset: Mapping[str, float]) -> tuple[str, float] | None:
     """The member with the lowest score, and that."""
-    return min(zset.items(), key=lambda entry: (entry[1], entry[0]), default=None)
+    head = min(zip(zset.values(), zset, strict=True), default=None)
+    return head and (head[1], head[0])
 
 
 def lowest(zset: Mapping[str, float]) -> float | None:

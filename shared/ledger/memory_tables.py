@@ -69,10 +69,12 @@ class MemoryTables:
         self.hashes[key][field] = str(int(self.hashes[key].get(field, "0")) + int(step))
 
     def _drop_before(self, key: str, since: float) -> None:
-        self.zsets[key] = {member: score for member, score in self.zsets[key].items() if score >= since}
+        zset = self.zsets[key]
+        for member in [member for member, score in zset.items() if score < since]:
+            del zset[member]
 
     def _ripe(self, zset: Mapping[str, float], now: int) -> list[str]:
-        return sorted((job_id for job_id, at in zset.items() if at <= now), key=lambda job_id: (zset[job_id], job_id))
+        return [job_id for _, job_id in sorted((at, job_id) for job_id, at in zset.items() if at <= now)]
 
     def records(self, job_ids: Sequence[str]) -> list[str | None]:
         return [self.strings.get(keys.record(job_id)) for job_id in job_ids]
