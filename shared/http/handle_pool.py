@@ -12,6 +12,9 @@ from typing import Generic, Protocol, TypeVar
 MAX_KEYS, MAX_PER_KEY = 16, 32
 # At most one TLS handle per key is created in this time: concurrent calls wait for the first ones to be given back.
 TLS_WAIT_S = 0.2
+# While handles come back within that time none is created, for calls are quick; but nobody waits longer than this many
+# times of it.
+MAX_WAITS = 3
 
 
 class Closable(Protocol):
@@ -34,27 +37,40 @@ class HandlePool(Generic[T]):
         self._lock, self._idle = Condition(), dict[Hashable, list[T]]()
         self._generations.append(self._idle)
         self._created_at = dict[Hashable, float]()
+        self._given_back_at = dict[Hashable, float]()
 
     def take(self, key: Hashable, wait_s: float = 0) -> T | None:
         """Take a handle that was given back under this key; None if the caller is to create one.
 
-        Before None it waits until `wait_s` after the last creation, unless a handle is given back meanwhile.
+        Before None it waits until none was created or given back for `wait_s`, and for MAX_WAITS of that at the most.
         """
         with self._lock:
-            while not self._idle.get(key) and (left_s := self._created_at.get(key, 0) + wait_s - time.monotonic()) > 0:
+            began_at = time.monotonic()
+            while (
+                not self._idle.get(key)
+                and (left_s := self._may_create_at(key, began_at, wait_s) - time.monotonic()) > 0
+            ):
                 self._lock.wait(left_s)
             if idle := self._idle.get(key):
                 return idle.pop()
             if len(self._created_at) > self._max_keys:
                 self._created_at.clear()
+                self._given_back_at.clear()
             self._created_at[key] = time.monotonic()
             return None
+
+    def _may_create_at(self, key: Hashable, began_at: float, wait_s: float) -> float:
+        """From when on a call that has waited since `began_at` creates a handle."""
+        given_back = min(self._given_back_at.get(key, 0) + wait_s, began_at + MAX_WAITS * wait_s)
+        return max(self._created_at.get(key, 0) + wait_s, given_back)
 
     def give_back(self, key: Hashable, item: T) -> None:
         """Keep a handle for the next call. If there are too many, close the least recently used ones."""
         with self._lock:
             idle = self._idle[key] = self._idle.pop(key, [])  # the most recently used key comes last
             idle.append(item)
+            if key in self._created_at:
+                self._given_back_at[key] = time.monotonic()
             self._lock.notify_all()  # of the threads that wait, each for its own key, one can use it
             dropped = [idle.pop(0)] if len(idle) > self._max_per_key else []
             if len(self._idle) > self._max_keys:

@@ -5,6 +5,9 @@ from __future__ import annotations
 import time
 from concurrent.futures import ThreadPoolExecutor
 
+import pytest
+
+from rushes.shared.http import handle_pool
 from rushes.shared.http.handle_pool import HandlePool
 
 
@@ -75,3 +78,38 @@ def test_where_none_comes_back_in_time_one_is_made_at_a_time() -> None:
 
     assert taken == [None] * 3
     assert time.monotonic() - began_at >= 0.2
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 100.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+
+def test_while_some_come_back_quickly_none_is_created_but_nobody_waits_for_long(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    clock = Clock()
+    monkeypatch.setattr(handle_pool, "time", clock)
+    pool: HandlePool[Item] = HandlePool()
+    assert pool.take("a", 0.2) is None
+    assert pool._may_create_at("a", 100.0, 0.2) == 100.2
+
+    clock.now = 100.15
+    pool.give_back("a", Item())
+    assert pool._may_create_at("a", 100.1, 0.2) == pytest.approx(100.35)
+    clock.now = 101.05
+    pool.give_back("a", Item())
+    assert pool._may_create_at("a", 100.1, 0.2) == pytest.approx(100.1 + 0.2 * handle_pool.MAX_WAITS)
+
+
+def test_where_calls_are_slow_one_more_is_created_each_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = Clock()
+    monkeypatch.setattr(handle_pool, "time", clock)
+    pool: HandlePool[Item] = HandlePool()
+    for number in range(3):
+        clock.now = 100 + 0.2 * number
+        assert pool._may_create_at("a", clock.now, 0.2) <= clock.now
+        assert pool.take("a", 0.2) is None
