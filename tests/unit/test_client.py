@@ -6,9 +6,11 @@ import json
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -98,9 +100,14 @@ def scripted(monkeypatch: pytest.MonkeyPatch) -> Iterator[Script]:
 
 @pytest.fixture
 def pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """How long the client would have waited between its tries."""
+    """How long the client would have waited between its tries; one that another test left in a thread really waits."""
     found: list[float] = []
-    monkeypatch.setattr(transport.time, "sleep", found.append)
+    here = threading.current_thread()
+
+    def sleep(seconds: float) -> None:
+        found.append(seconds) if threading.current_thread() is here else time.sleep(seconds)
+
+    monkeypatch.setattr(transport, "time", SimpleNamespace(sleep=sleep))
     return found
 
 

@@ -65,7 +65,8 @@ def test_a_worker_that_is_forked_long_after_its_launcher_began_has_its_full_time
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(leases.HEARTBEAT, "received_at", 0.0)
-    monkeypatch.setattr(leases.threading, "Thread", lambda **_: SimpleNamespace(start=lambda: None))
+    no_thread = SimpleNamespace(start=lambda: None)
+    monkeypatch.setattr(leases, "threading", SimpleNamespace(Thread=lambda **_: no_thread))
     before = time.monotonic()
     leases.start_heartbeat(SimpleNamespace())  # type: ignore[arg-type]
     assert before <= leases.HEARTBEAT.received_at
