@@ -14,6 +14,7 @@ It prints:
 
 import json
 import os
+import uuid
 from datetime import UTC, datetime, timedelta
 
 import boto3
@@ -45,7 +46,8 @@ def main() -> None:
         new_manifests(seen)  # what others made before
         jobs = [
             client.submit(
-                {"model": "kling-v3", "prompt": f"harbour {number}", "metadata": {"scene": f"harbour {number}"}}
+                {"model": "kling-v3", "prompt": f"harbour {number}", "metadata": {"scene": f"harbour {number}"}},
+                idempotency_key=str(uuid.uuid4()),
             )
             for number in (1, 2)
         ]

@@ -12,11 +12,14 @@ It prints:
 
 import json
 import os
+import uuid
 from urllib.parse import unquote_plus
 
 import boto3
 
 from rushes.client import Client
+
+JOB = {"model": "kling-v3", "prompt": "a fox in the snow", "duration": 5}
 
 BUCKET = os.environ["RUSHES_S3_BUCKET"]
 s3, sqs = boto3.client("s3"), boto3.client("sqs")
@@ -57,7 +60,7 @@ def main() -> None:
     """Make a clip, and read the queue until its manifest has come."""
     queue = subscribe()
     with Client.connect() as client:
-        mine = client.submit({"model": "kling-v3", "prompt": "a fox in the snow", "duration": 5})["id"]
+        mine = client.submit(JOB, idempotency_key=str(uuid.uuid4()))["id"]
     waiting = {mine}
     while waiting:
         answer = sqs.receive_message(QueueUrl=queue, WaitTimeSeconds=10, MaxNumberOfMessages=10)

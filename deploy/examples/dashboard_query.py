@@ -15,11 +15,14 @@ It prints:
 """
 
 import os
+import uuid
 
 import requests
 from prometheus_client.parser import text_string_to_metric_families
 
 from rushes.client import Client
+
+JOB = {"model": "kling-v3", "prompt": "rain on a window", "provider": "kling"}
 
 
 def scrape() -> dict[tuple, float]:
@@ -40,7 +43,7 @@ def main() -> None:
     """What one job changes."""
     before = scrape()
     with Client.connect() as client:
-        job = client.submit({"model": "kling-v3", "prompt": "rain on a window", "provider": "kling"})
+        job = client.submit(JOB, idempotency_key=str(uuid.uuid4()))
         client.wait(job["id"], timeout_s=120)
     after = scrape()
 

@@ -29,7 +29,8 @@ def make_clips(client: Client) -> list[dict]:
     """Three clips of the customer."""
     prompts = ["my cat", "my garden", "my car"]
     metadata = {"customer": CUSTOMER}
-    jobs = [client.submit({"model": "kling-v3", "prompt": prompt, "metadata": metadata}) for prompt in prompts]
+    requests = [{"model": "kling-v3", "prompt": prompt, "metadata": metadata} for prompt in prompts]
+    jobs = [client.submit(request, idempotency_key=str(uuid.uuid4())) for request in requests]
     return [client.wait(job["id"], timeout_s=120) for job in jobs]
 
 

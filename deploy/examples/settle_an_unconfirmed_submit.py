@@ -15,6 +15,7 @@ It prints:
 
 import os
 import time
+import uuid
 
 import requests
 
@@ -42,7 +43,7 @@ def main() -> None:
         requests.post(f"{SANDBOX}/faults", json=body, timeout=10).raise_for_status()
 
     with Client.connect() as client:
-        job = client.submit(JOB)
+        job = client.submit(JOB, idempotency_key=str(uuid.uuid4()))
         while job["status"] != "unconfirmed":
             time.sleep(0.2)
             job = client.get(job["id"])

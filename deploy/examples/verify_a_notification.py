@@ -15,6 +15,7 @@ It prints:
 
 import os
 import threading
+import uuid
 from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import requests
@@ -61,7 +62,8 @@ def main() -> None:
     print("forged:", requests.post(url, json={"type": "job.completed"}, headers=forged, timeout=5).status_code)
 
     with Client.connect() as client:
-        client.submit({"model": "kling-v3", "prompt": "an owl at dusk", "provider": "kling", "callback_url": url})
+        job = {"model": "kling-v3", "prompt": "an owl at dusk", "provider": "kling", "callback_url": url}
+        client.submit(job, idempotency_key=str(uuid.uuid4()))
     if not done.wait(120):
         raise SystemExit("no notification came")
     server.shutdown()

@@ -14,10 +14,13 @@ It prints, maybe without the lines in brackets:
     completed: s3://rushes/jobs/2026/11/30/job_01KCB4W8Q5V2N7R9T3X6Y0ZA1B/video.mp4
 """
 
+import uuid
+
 from rushes.client import Client
 
 with Client.connect() as client:
-    job = client.submit({"model": "kling-v3", "prompt": "a red kite over the sea", "provider": "kling"})
+    request = {"model": "kling-v3", "prompt": "a red kite over the sea", "provider": "kling"}
+    job = client.submit(request, idempotency_key=str(uuid.uuid4()))  # sent again under its key if nothing answers
 
     # Without the client: GET /v1/jobs/{id}/events with your key; reconnect with the header Last-Event-ID.
     for event in client.events(job["id"]):
