@@ -123,11 +123,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--jobs", type=int, help="of the jobs figures, in place of each one's own number")
     parser.add_argument("--quick", action="store_true", help="in three minutes, over TLS, and less sure")
     parser.add_argument("--rounds", type=int, default=1, help="of `cpu`, the systems in turns; the least counts [1]")
-    given = parser.parse_args(arguments)
-    size = Size(given.quick, given.jobs, given.rounds)
-    is_whole = not (given.figures or given.quick or given.wire or given.jobs)
+    options = parser.parse_args(arguments)
+    size = Size(options.quick, options.jobs, options.rounds)
+    is_whole = not (options.figures or options.quick or options.wire or options.jobs)
     run, began_at = table.this_run(), time.monotonic()
-    rows = {pair: measured(pair[0], size, pair[1]) for pair in chosen(given.figures, given.quick, given.wire)}
+    rows = {pair: measured(pair[0], size, pair[1]) for pair in chosen(options.figures, options.quick, options.wire)}
     goals, further = (
         [row for (name, _), some in rows.items() if name in group for row in some]
         for group in (GOALS, {**FURTHER, **NAMED})

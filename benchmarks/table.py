@@ -60,18 +60,18 @@ class Size:
     tls: bool = False
 
 
-def at_least(key: str, figure: str, ours: float, theirs: float, unit: str, name: str, goal: float | None) -> Row:
+def at_least(key: str, figure: str, rushes: float, theirs: float, unit: str, name: str, goal: float | None) -> Row:
     """A figure of which more is better, as a multiple of another's."""
-    ratio = ours / theirs
-    told = (_number(ours, unit), f"{name}: {_number(theirs, unit)}", f"{ratio:.2f} ×")
-    return Row(key, figure, *told, *_goal("≥", goal, ratio), value=ours, ratio=ratio)
+    ratio = rushes / theirs
+    told = (_number(rushes, unit), f"{name}: {_number(theirs, unit)}", f"{ratio:.2f} ×")
+    return Row(key, figure, *told, *_goal("≥", goal, ratio), value=rushes, ratio=ratio)
 
 
-def at_most(key: str, figure: str, ours: float, theirs: float, unit: str, name: str, goal: float | None) -> Row:
+def at_most(key: str, figure: str, rushes: float, theirs: float, unit: str, name: str, goal: float | None) -> Row:
     """A figure of which less is better, as a multiple of another's."""
-    ratio = ours / theirs
-    told = (_number(ours, unit), f"{name}: {_number(theirs, unit)}", f"{ratio:.2f} ×")
-    return Row(key, figure, *told, *_goal("≤", goal, ratio), value=ours, ratio=ratio)
+    ratio = rushes / theirs
+    told = (_number(rushes, unit), f"{name}: {_number(theirs, unit)}", f"{ratio:.2f} ×")
+    return Row(key, figure, *told, *_goal("≤", goal, ratio), value=rushes, ratio=ratio)
 
 
 def _goal(sign: str, goal: float | None, ratio: float) -> tuple[str, bool | None]:
@@ -100,9 +100,9 @@ def not_measured(key: str, figure: str, why: str, goal: str = "") -> Row:
     return Row(key, figure, f"not measured: {why}", goal=goal)
 
 
-def not_compared(key: str, figure: str, ours: float, unit: str, why: str, goal: str) -> Row:
-    """A figure of ours alone, where what it is held against could not be measured."""
-    return Row(key, figure, _number(ours, unit), f"not measured: {why}", goal=goal, value=ours)
+def not_compared(key: str, figure: str, rushes: float, unit: str, why: str, goal: str) -> Row:
+    """A figure of Rushes alone, where what it is held against could not be measured."""
+    return Row(key, figure, _number(rushes, unit), f"not measured: {why}", goal=goal, value=rushes)
 
 
 def without_goal(row: Row, why: str) -> Row:

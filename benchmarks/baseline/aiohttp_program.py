@@ -61,21 +61,21 @@ class Program:
         await self._s3.put_object(**place, **told, Body=manifest)
 
 
-async def run(given: argparse.Namespace) -> None:
+async def run(options: argparse.Namespace) -> None:
     """All jobs, at once or at a steady rate."""
     headers = {"Authorization": f"Bearer {os.environ['APIMODELS_API_KEY']}"}
     connector = aiohttp.TCPConnector(limit=CONNECTIONS)
     config = AioConfig(max_pool_connections=CONNECTIONS, s3={"addressing_style": "path"})
-    pace_s = 1 / given.rate if given.rate else 0
+    pace_s = 1 / options.rate if options.rate else 0
     async with (
         aiohttp.ClientSession(connector=connector, headers=headers) as http,
         get_session().create_client("s3", config=config) as s3,
     ):
-        program = Program(http, s3, given.poll_s)
-        await asyncio.gather(*(program.job(-1 - number, 0) for number in range(given.warm)))
+        program = Program(http, s3, options.poll_s)
+        await asyncio.gather(*(program.job(-1 - number, 0) for number in range(options.warm)))
         print("ready", flush=True)
         await asyncio.to_thread(sys.stdin.readline)
-        await asyncio.gather(*(program.job(number, number * pace_s) for number in range(given.jobs)))
+        await asyncio.gather(*(program.job(number, number * pace_s) for number in range(options.jobs)))
         await asyncio.to_thread(sys.stdin.readline)  # live on until the meters have been read
 
 

@@ -26,14 +26,14 @@ def archive(size: Size) -> list[Row]:
     with TemporaryDirectory(prefix="rushes-bench-") as scratch:
         with Rig(clip_file=sparse_clip(Path(scratch, "clip.mp4"), size_bytes), tls=size.tls) as rig:
             _start(rig)
-            ours, theirs = _through_rushes(rig), _by_curl(rig)
+            rushes, theirs = _through_rushes(rig), _by_curl(rig)
             peak_mib = _peak_mib(rig, 1)
         with Rig(clip_file=sparse_clip(Path(scratch, "clip.mp4"), size_bytes // 8), tls=size.tls) as rig:
             _start(rig)
             many_mib = _peak_mib(rig, AT_ONCE)
     mb = size_bytes / 1e6
     return [
-        at_least("archive", f"archive of {mb:,.0f} MB", mb * ours, mb * theirs, "MB/s", "curl into multipart", 0.9),
+        at_least("archive", f"archive of {mb:,.0f} MB", mb * rushes, mb * theirs, "MB/s", "curl into multipart", 0.9),
         below("archive_peak", "its memory above idle, peak", peak_mib, "MiB", 64),
         below("archive_peak_many", f"the same, {AT_ONCE} clips of {mb / 8:,.0f} MB at once", many_mib, "MiB", 64),
     ]

@@ -137,15 +137,15 @@ def _p99_ms(doors: tuple[Door, Door], rate: float, rounds: int) -> tuple[float, 
     taken: tuple[list[float], list[float]] = ([], [])
     for _, (door, seen) in itertools.product(range(rounds), zip(doors, taken, strict=True)):
         seen.extend(door.at_rate(rate, 2))
-    ours, bare = (1000 * percentile(seen, 0.99) for seen in taken)
-    return ours, bare
+    rushes, bare = (1000 * percentile(seen, 0.99) for seen in taken)
+    return rushes, bare
 
 
-def by_cpu(key: str, figure: str, ours: Door, bare: Door) -> Row:
+def by_cpu(key: str, figure: str, rushes: Door, bare: Door) -> Row:
     """The same ratio told by the CPU of web, which a machine with other things to do does not change; no target."""
-    told = (f"{ours.cpu_ms:.2f} ms a request", f"bare Flask view: {bare.cpu_ms:.2f} ms")
-    ratio = bare.cpu_ms / ours.cpu_ms
-    return Row(f"{key}_cpu", f"{figure}, by CPU of web", *told, f"{ratio:.2f} ×", value=ours.cpu_ms, ratio=ratio)
+    told = (f"{rushes.cpu_ms:.2f} ms a request", f"bare Flask view: {bare.cpu_ms:.2f} ms")
+    ratio = bare.cpu_ms / rushes.cpu_ms
+    return Row(f"{key}_cpu", f"{figure}, by CPU of web", *told, f"{ratio:.2f} ×", value=rushes.cpu_ms, ratio=ratio)
 
 
 def intake(size: Size) -> list[Row]:
@@ -158,11 +158,11 @@ def intake(size: Size) -> list[Row]:
         time.sleep(2)
         leave_web_alone(rig)
         called = [_callback(task) for task in rig.gateway("/_rig/callbacks")]
-        ours, bare = _compared(rig, lambda: itertools.cycle(called), 1 if size.quick else 4, 2)
-        p99, bare_p99 = _p99_ms((ours, bare), ours.rate / 2, 1 if size.quick else 4)
+        rushes, bare = _compared(rig, lambda: itertools.cycle(called), 1 if size.quick else 4, 2)
+        p99, bare_p99 = _p99_ms((rushes, bare), rushes.rate / 2, 1 if size.quick else 4)
     return [
-        at_least("intake", "callback intake", ours.rate, bare.rate, "requests/s", "bare Flask view", 0.9),
-        by_cpu("intake", "callback intake", ours, bare),
+        at_least("intake", "callback intake", rushes.rate, bare.rate, "requests/s", "bare Flask view", 0.9),
+        by_cpu("intake", "callback intake", rushes, bare),
         below(
             "storm_p99", "callback storm at half of the maximum, p99", p99, "ms", 50, f"bare view: {bare_p99:.0f} ms"
         ),
@@ -178,11 +178,11 @@ def post(size: Size) -> list[Row]:
     with Rig() as rig:
         start_rushes(rig)
         leave_web_alone(rig)
-        ours, bare = _compared(rig, _new_jobs, 1 if size.quick else 4, 2)
+        rushes, bare = _compared(rig, _new_jobs, 1 if size.quick else 4, 2)
         row = batches.batch(rig, 2 if size.quick else 5)
     return [
-        at_least("post", "POST /v1/jobs", ours.rate, bare.rate, "requests/s", "bare Flask view", 0.65),
-        by_cpu("post", "POST /v1/jobs", ours, bare),
+        at_least("post", "POST /v1/jobs", rushes.rate, bare.rate, "requests/s", "bare Flask view", 0.65),
+        by_cpu("post", "POST /v1/jobs", rushes, bare),
         row,
     ]
 

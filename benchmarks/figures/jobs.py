@@ -52,11 +52,11 @@ def cpu(size: Size) -> list[Row]:
     figure, goal = f"CPU a job, {work.jobs:,} at once, median {work.median_s:g} s", CPU_GOAL[size.tls]
     names = _names() if size.quick or size.tls else (*_names(), *PEERS)
     best = {name: least(outcomes) for name, outcomes in _each(names, work, size.rounds).items()}
-    ours, further = best["rushes"], _peers(best["rushes"], {name: best[name] for name in PEERS if name in best})
+    rushes, further = best["rushes"], _peers(best["rushes"], {name: best[name] for name in PEERS if name in best})
     if "aiohttp" not in best:
-        return [not_compared("cpu", figure, ours.cpu_ms_per_job, "ms", NO_LIBRARIES, f"≤ {goal:g} ×"), *further]
+        return [not_compared("cpu", figure, rushes.cpu_ms_per_job, "ms", NO_LIBRARIES, f"≤ {goal:g} ×"), *further]
     theirs = best["aiohttp"].cpu_ms_per_job
-    return [at_most("cpu", figure, ours.cpu_ms_per_job, theirs, "ms", LIBRARIES, goal), *further]
+    return [at_most("cpu", figure, rushes.cpu_ms_per_job, theirs, "ms", LIBRARIES, goal), *further]
 
 
 def burst(size: Size) -> list[Row]:
@@ -71,23 +71,23 @@ def many(size: Size) -> list[Row]:
 
 def _rate(key: str, count: int, judged: int, size: Size) -> list[Row]:
     seen = _each(_names(), Work(jobs=count, median_s=1, poll_s=1, tls=size.tls), 1)
-    ours, goal = seen["rushes"][0].jobs_per_s, RATE_GOAL[size.tls]
+    rushes, goal = seen["rushes"][0].jobs_per_s, RATE_GOAL[size.tls]
     figure = f"jobs/s, {count:,} at once"
     if "aiohttp" not in seen:
-        return [not_compared(key, figure, ours, "jobs/s", NO_LIBRARIES, f"≥ {goal:g} ×")]
-    row = at_least(key, figure, ours, seen["aiohttp"][0].jobs_per_s, "jobs/s", LIBRARIES, goal)
+        return [not_compared(key, figure, rushes, "jobs/s", NO_LIBRARIES, f"≥ {goal:g} ×")]
+    row = at_least(key, figure, rushes, seen["aiohttp"][0].jobs_per_s, "jobs/s", LIBRARIES, goal)
     # With fewer at once the gateway is what the fast ones wait for: a ratio says nothing.
     return [row if count >= judged else without_goal(row, f"of {judged:,}")]
 
 
-def _peers(ours: Outcome, theirs: Mapping[str, Outcome]) -> list[Row]:
+def _peers(rushes: Outcome, theirs: Mapping[str, Outcome]) -> list[Row]:
     """Celery as written by hand, and the barest program: no goals, for the eye."""
     return [
         row
         for name, seen in theirs.items()
         for row in (
-            at_most(f"cpu_{name}", "CPU a job", ours.cpu_ms_per_job, seen.cpu_ms_per_job, "ms", PEERS[name], None),
-            at_least(f"rate_{name}", "jobs/s of it", ours.jobs_per_s, seen.jobs_per_s, "jobs/s", PEERS[name], None),
+            at_most(f"cpu_{name}", "CPU a job", rushes.cpu_ms_per_job, seen.cpu_ms_per_job, "ms", PEERS[name], None),
+            at_least(f"rate_{name}", "jobs/s of it", rushes.jobs_per_s, seen.jobs_per_s, "jobs/s", PEERS[name], None),
         )
     ]
 

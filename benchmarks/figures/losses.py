@@ -117,13 +117,13 @@ def losses(size: Size) -> list[Row]:
     work = Work(jobs=min(size.jobs or 200, 200), rate=RATE, median_s=4, poll_s=1, tls=size.tls)
     systems = {"Rushes": RushesWithCallbacks(), **AGAINST}
     with ThreadPoolExecutor(len(systems)) as pool:  # side by side: they mostly wait
-        ours, *theirs = pool.map(partial(_lost, work=work), systems.keys(), systems.values())
-    return [_row(field, f"{name}, of {work.jobs}", ours, theirs) for field, name in NAMES.items()]
+        rushes, *theirs = pool.map(partial(_lost, work=work), systems.keys(), systems.values())
+    return [_row(field, f"{name}, of {work.jobs}", rushes, theirs) for field, name in NAMES.items()]
 
 
-def _row(field: str, name: str, ours: Loss, theirs: Sequence[Loss]) -> Row:
+def _row(field: str, name: str, rushes: Loss, theirs: Sequence[Loss]) -> Row:
     others = "; ".join(f"{system}: {getattr(loss, field)}" for system, loss in zip(AGAINST, theirs, strict=True))
-    count = getattr(ours, field)
+    count = getattr(rushes, field)
     goal, met = ("", None) if field == "in_doubt" else ("none", count == 0)
     return Row(f"losses_{field}", name, str(count), others, "", goal, met, count)
 

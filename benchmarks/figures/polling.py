@@ -32,16 +32,16 @@ def polls(size: Size) -> list[Row]:
         systems.measured(system, rig, replace(work, jobs=LEARNED_AFTER, rate=40))
         fixed = pool.map(partial(systems.run, "asyncio"), [replace(work, poll_s=pause) for pause in PAUSES_S])
         doubling = pool.submit(systems.run, "asyncio", replace(work, policy="backoff", poll_s=1))
-        ours = systems.measured(system, rig, work)
+        rushes = systems.measured(system, rig, work)
         plain, growing = list(fixed), doubling.result()
     for pause, seen in zip(PAUSES_S, plain, strict=True):
         print(f"  fixed {pause:g} s: {seen.polls_per_job:.2f} polls, {seen.mean_lag_s:.2f} s", flush=True)
     two_s = plain[PAUSES_S.index(2.0)]
-    lag_s = lag_at(ours.polls_per_job, plain)
+    lag_s = lag_at(rushes.polls_per_job, plain)
     at_equal = at_most(
         "lag_at_equal_polls",
-        f"mean lag at {ours.polls_per_job:.2f} polls a job, after {LEARNED_AFTER} jobs of the kind",
-        ours.mean_lag_s,
+        f"mean lag at {rushes.polls_per_job:.2f} polls a job, after {LEARNED_AFTER} jobs of the kind",
+        rushes.mean_lag_s,
         lag_s,
         "s",
         "fixed polls, as many",
@@ -49,10 +49,12 @@ def polls(size: Size) -> list[Row]:
     )
     rows = [
         at_equal,
-        at_most("polls", "polls a job", ours.polls_per_job, two_s.polls_per_job, "polls", "fixed 2 s polls", 1),
-        at_most("lag", "mean lag", ours.mean_lag_s, two_s.mean_lag_s, "s", "fixed 2 s polls", None),
-        at_most("polls_doubling", "polls a job", ours.polls_per_job, growing.polls_per_job, "polls", "doubling", None),
-        at_most("lag_doubling", "mean lag", ours.mean_lag_s, growing.mean_lag_s, "s", "doubling pauses", None),
+        at_most("polls", "polls a job", rushes.polls_per_job, two_s.polls_per_job, "polls", "fixed 2 s polls", 1),
+        at_most("lag", "mean lag", rushes.mean_lag_s, two_s.mean_lag_s, "s", "fixed 2 s polls", None),
+        at_most(
+            "polls_doubling", "polls a job", rushes.polls_per_job, growing.polls_per_job, "polls", "doubling", None
+        ),
+        at_most("lag_doubling", "mean lag", rushes.mean_lag_s, growing.mean_lag_s, "s", "doubling pauses", None),
     ]
     return [without_goal(row, f"of {JOBS} jobs") if size.quick and row.goal else row for row in rows]
 
@@ -69,12 +71,12 @@ def lag_at(polls: float, fixed: Sequence[Outcome]) -> float:
 
 
 def simulated(size: Size) -> list[Row]:
-    """On the curve of lag against polls: points of ours at which a simpler policy is better in both."""
+    """On the curve of lag against polls: points of the learned policy at which a simpler policy is better in both."""
     rows = []
     for taught_by in ("callbacks", "polls"):
         seen = [policies.compared(shape, taught_by, count=1000 if size.quick else 4000) for shape in policies.SHAPES]
         points = sum(len(comparison.ours) for comparison in seen)
-        lost = len({id(ours) for comparison in seen for _, ours in comparison.losses()})
+        lost = len({id(point) for comparison in seen for _, point in comparison.losses()})
         name = f"simulated, taught by {taught_by}: a simpler policy is better at"
         against = "fixed and growing pauses"
         rows.append(

@@ -60,8 +60,8 @@ def main() -> None:
     """Make a clip, and read the queue until its manifest has come."""
     queue = subscribe()
     with Client.connect() as client:
-        mine = client.submit(JOB, idempotency_key=str(uuid.uuid4()))["id"]
-    waiting = {mine}
+        job_id = client.submit(JOB, idempotency_key=str(uuid.uuid4()))["id"]
+    waiting = {job_id}
     while waiting:
         answer = sqs.receive_message(QueueUrl=queue, WaitTimeSeconds=10, MaxNumberOfMessages=10)
         for message in answer.get("Messages", []):
