@@ -209,7 +209,7 @@ class Resolver:
         monkeypatch.setattr(socket, "getaddrinfo", self)
 
     def __call__(self, host, port, *args, flags=0, **kwargs):
-        if flags:
+        if flags or not str(host).endswith(".test"):  # or a thread that another test left
             return self._real(host, port, *args, flags=flags, **kwargs)
         self.lookups.append(host)
         self.answers.wait(LONG_S)
