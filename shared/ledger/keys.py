@@ -145,7 +145,8 @@ def line_sets(kind: str, gateway: str) -> tuple[str, ...]:
     return tuple(f"{ROOT}:{name}:{kind}:{gateway}" for name in LINE_SETS)
 
 
-def gateway_sets(gateway: str) -> list[str]:
+@cache
+def gateway_sets(gateway: str) -> tuple[str, ...]:
     """The sorted sets of which at least one has a member while a job waits for a gateway or is leased for it."""
     places = (due(f"submit:{gateway}"), due(f"poll:{gateway}"), due(f"parked:{gateway}"), standby(gateway))
     leases = (leased(f"submit:{gateway}"), leased(f"poll:{gateway}"))
@@ -153,7 +154,7 @@ def gateway_sets(gateway: str) -> list[str]:
     lines = (
         f"{ROOT}:{name}:{kind}:{gateway}" for kind in ("submit", "standby") for name in ("later", "turns", "capped")
     )
-    return [*places, *leases, *lines, later("parked", gateway)]
+    return (*places, *leases, *lines, later("parked", gateway))
 
 
 def later(kind: str, gateway: str) -> str:

@@ -132,13 +132,19 @@ class MemoryStore(MemoryTables):
         soonest: list[float] = []
         left: list[tuple[LaneRoom, int, float | None]] = []
         terms: dict[str, Terms] = {}
-        for lane in lanes:
+        for lane in filter(self._has_jobs, lanes):
             ids, room, opens = self._claim(lane, now, lease, window_ms, soonest, terms)
             claimed += [(lane.lane, job_id) for job_id in ids]
             left.append((lane, 0 if self._paused_until(lane) > now else room, opens))
         for lane, room, opens in left:
             claimed += [(lane.lane, job_id) for job_id in self._stand_in(lane, room, opens, now, lease, soonest, terms)]
         return (int(min(soonest)) if soonest else None), claimed
+
+    def _has_jobs(self, lane: LaneRoom) -> bool:
+        if lane.gateway:
+            return any(self.zsets.get(name) for name in keys.gateway_sets(lane.gateway))
+        due = keys.START_BEFORE if lane.lane == start_deadline.LANE else keys.due(lane.lane)
+        return bool(self.zsets.get(due) or self.zsets.get(keys.leased(lane.lane)))
 
     def _claim(
         self,
