@@ -13,6 +13,8 @@ from botocore.client import ClientCreator
 from botocore.hooks import EVENT_ALIASES, EventAliaser, NodeList, _PrefixTrie
 from werkzeug.routing import Rule
 
+from rushes.shared.storage import model_files
+
 compile_builder = Rule._compile_builder
 
 
@@ -100,8 +102,9 @@ def do_once() -> None:
     Rule.compile = compile_once  # type: ignore[method-assign]
     _PrefixTrie._recursive_copy = copy_handlers
     Rule._compile_builder = build_when_asked  # type: ignore[method-assign]
-    # Each session reads the model of S3 otherwise (0.1 s).
+    # Each session reads the model of S3 otherwise (0.1 s), the test's own or, in the product, ours.
     botocore.session.create_loader = cache(botocore.session.create_loader)
+    model_files.loader = cache(model_files.loader)
     botocore.regions.EndpointProvider = EndpointProviders()
     ClientCreator._create_methods = methods_once
     EventAliaser.__init__ = make_with_aliases  # type: ignore[method-assign]
