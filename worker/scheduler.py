@@ -19,7 +19,7 @@ from rushes.shared.ledger.tickets import Ticket
 from rushes.shared.operations import doctor
 from rushes.shared.providers import PROVIDERS
 from rushes.shared.services import Services
-from rushes.worker import audit_loop, background_turns, broker_watch
+from rushes.worker import audit_loop, background_turns, broker_watch, retirement_loop
 from rushes.worker.broker_sender import BrokerSender, BrokerUnavailable
 from rushes.worker.failover_guard import FailoverGuard
 from rushes.worker.lane_capacity import SHARES, lane_limits, more_tickets
@@ -158,7 +158,7 @@ def run(scheduler: Scheduler, services: Services, stopping: Callable[[], bool], 
 
 def start_background_work(services: Services) -> None:
     """Start all that goes on beside the turns, for as long as the process lives."""
-    for work in (audit_loop, background_turns, broker_watch):
+    for work in (audit_loop, background_turns, broker_watch, retirement_loop):
         work.start(services)
 
 

@@ -15,6 +15,7 @@ from benchmarks.rig.stack import Rig
 from benchmarks.rig.systems import Rushes, Work, wait_for_manifests
 from benchmarks.table import Row, Size, below, told, without_goal
 from rushes.deploy.sandbox.ports import wait_until
+from rushes.shared.domain.job import State
 from rushes.shared.ledger import keys
 
 WAITING, QUICK_WAITING = 20_000, 3000
@@ -115,7 +116,8 @@ def _ended(tls: bool, count: int, with_keys: bool) -> tuple[float, Mapping[str, 
 def _at_rest(rig: Rig, jobs: int) -> Memory:
     """When all jobs have ended and nothing but Redis runs: no connection, no message, no window of a minute counts."""
     client = client_of(rig)
-    wait_until(lambda: client.zcard(keys.due("retire")) == jobs, 60, "the ends of all jobs")
+    ledger = services_of(rig).ledger
+    wait_until(lambda: ledger.overview.counts(None)[State.COMPLETED] == jobs, 60, "the ends of all jobs")
     for name in ("web", "worker", "scheduler"):
         process = rig.processes[name]
         process.terminate()

@@ -2,7 +2,7 @@
 
 A move writes the record, one due entry, one index entry, the counters, what the end of a task teaches, and a wake-up.
 An unfinished job stands in exactly one of due and leased, every job in exactly one index, and under each of its labels:
-all of this is kept here.
+all of this is kept here. So does an ended one that owes something, save that it leaves (schedule.rests).
 """
 
 from __future__ import annotations
@@ -99,7 +99,7 @@ def created(job: Job, policy: Policy) -> Change:
 
 def moved(before: Job, after: Job, event: Event, now: int, policy: Policy) -> Change:
     """What a move from one state of a job to the next writes."""
-    lane, counts = schedule.lane(after), _counts(before, after)
+    lane, counts = None if schedule.rests(after) else schedule.lane(after), _counts(before, after)
     standby, no_longer_standby = _standby(before, after, policy)
     index, no_longer_indexed = _index(before, after)
     kept_labels, lost_labels = _labels(before, after)

@@ -60,6 +60,11 @@ def made_at(job_id: str) -> int:
     return number(job_id) >> RANDOM_BITS
 
 
+def first_at(now: int) -> str:
+    """What sorts behind the ids of all jobs made before a moment (ms), and before all others."""
+    return f"job_{ulid(now << RANDOM_BITS)}"
+
+
 # A short id leaves out the first letters of the moment: it names one job of the last SHORT_SPAN_MS, which is a year.
 SHORT = re.compile(f"[{CROCKFORD}]{{10}}")
 TIME_LETTERS, END_LETTERS = 7, 3

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from zlib import crc32
 
-from rushes.shared.domain import fair_shares, ids, start_deadline
-from rushes.shared.domain.job import Attempt, Job, State
+from rushes.shared.domain import batch, fair_shares, ids, start_deadline
+from rushes.shared.domain.job import Attempt, Chore, Job, State
 from rushes.shared.domain.timing import GAP_S, Timings
 
 SECOND = 1000
@@ -207,6 +207,15 @@ def lane(job: Job) -> str | None:
     if job.state is State.ARCHIVING:
         return "archive"
     return CHORE_LANES[job.chores[0]] if job.chores else None
+
+
+def rests(job: Job) -> bool:
+    """Whether an ended job owes nothing before its retention is over.
+
+    It stands in no lane meanwhile, for an entry there costs Redis a quarter of what the record does: a walk makes it
+    due (operations/retirement.py). An erased job stands in one: its retention may be over long before the walk comes.
+    """
+    return job.chores == (Chore.RETIRE,) and job.erase_asked_at is None and not batch.is_batch(job.id)
 
 
 CHORE_LANES = {"manifest": "archive", "notice": "notify", "erase": "erase", "retire": "retire"}

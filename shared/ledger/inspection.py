@@ -30,7 +30,9 @@ class Inspection:
 
     def repair(self, jobs: Sequence[Job], repair: bool) -> list[tuple[str, str]]:
         """What is wrong with the entries of these jobs: (job id, `nowhere` | `twice` | `unindexed` | `unlined`)."""
-        problems = self._store.repair([_standing(job) for job in jobs], repair)
+        # Nothing is missing where a job waits for its retention to pass: it is made due then (`retire`).
+        standings = [_standing(job, () if schedule.rests(job) else _places(job)) for job in jobs]
+        problems = self._store.repair(standings, repair)
         return [(job.id, what) for job, words in zip(jobs, problems, strict=True) for what in words]
 
     def repair_deadlines(self, jobs: Sequence[Job], now: int, repair: bool) -> list[str]:
@@ -42,6 +44,10 @@ class Inspection:
         ahead = [job for job in jobs if (start_deadline.of(job) or 0) > near]
         problems = self._store.repair([_deadline(job) for job in ahead], repair)
         return [job.id for job, words in zip(ahead, problems, strict=True) if words]
+
+    def retire(self, jobs: Sequence[Job]) -> None:
+        """Make ended jobs due whose retention is over; one that moved meanwhile is left alone."""
+        self._store.repair([_standing(job, _places(job)) for job in jobs], True)
 
     def misplaced(self, name: str, repair: bool) -> Iterator[list[str]]:
         """The ids in a set (due, leased, standby, an index) that do not belong there, page by page."""
@@ -169,12 +175,12 @@ def _deadline(job: Job) -> ExpectedPlaces:
     return ExpectedPlaces(job.id, job.version, keys.index(job), places, start_deadline.of(job) or 0)
 
 
-def _standing(job: Job) -> ExpectedPlaces:
+def _standing(job: Job, places: tuple[str, ...]) -> ExpectedPlaces:
     return ExpectedPlaces(
         job_id=job.id,
         version=job.version,
         index=keys.index(job),
-        places=_places(job),
+        places=places,
         due_at=job.due_at or job.updated_at,
         line=_line(job),
         labels=tuple(dict.fromkeys(map(keys.label, labels(job)))),

@@ -65,7 +65,8 @@ An account is named `apimart/b`; the one of a gateway's single key, `default`, b
 
 A lane is `submit:{gateway}`, `parked:{gateway}` (waits for a pause to end), `poll:{gateway}`, `archive`, `notify`,
 `erase` or `retire`; or `expire`, where jobs are only leased; `bulk` is the lane of bulk actions. An unfinished job
-stands in exactly one of due and leased, and every job in exactly one index.
+stands in exactly one of due and leased, and every job in exactly one index. An ended job that owes nothing more stands
+in no lane until its retention is over (operations/retirement.py).
 """
 
 from __future__ import annotations

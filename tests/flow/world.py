@@ -30,6 +30,7 @@ from rushes.shared.http import AnswerLost, HttpClient, NotSent
 from rushes.shared.ledger import keys
 from rushes.shared.ledger.shared_clock import wall_clock
 from rushes.shared.ledger.tickets import Ticket
+from rushes.shared.operations import retirement
 from rushes.shared.providers import PROVIDERS
 from rushes.webhook_receiver.app import create_app
 from rushes.worker import steps
@@ -250,7 +251,9 @@ class World:
                 steps.run([ticket], self.services)
 
     def step(self) -> int:
-        """One turn, and all that it hands out is done; how much that was."""
+        """A walk over ended jobs, one turn, and all that it hands out is done; how much that was."""
+        for _ in retirement.walk(self.ledger, self.services.settings.policy, self.clock()):
+            pass
         tickets = self.claim()
         self.perform(tickets)
         return len(tickets)
@@ -455,7 +458,7 @@ class World:
         places = Counter(job for name in lanes for job in self.redis.zrange(name, 0, -1))
         batches = self.ledger.batches.newest(None, 100)
         closed = [batch.id for batch in batches if not self.ledger.batches.counts(batch.id)["open"]]
-        assert places == Counter([*(job.id for job in jobs if schedule.lane(job)), *closed])
+        assert places == Counter([*(job.id for job in jobs if schedule.lane(job) and not schedule.rests(job)), *closed])
         held = sum((counters.entries(job) for job in jobs), Counter[counters.Line]())
         counted = {name: int(count) for name, count in self.ledger.store.counters(keys.IN_FLIGHT).items() if int(count)}
         assert counted == {name: count for (kind, name, *_), count in held.items() if kind == "inflight" and count}

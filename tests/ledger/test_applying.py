@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import redis
-from factories import DAY, HOUR, MINUTE, NOW, POLICY, SECOND, id_at, link, result
+from factories import DAY, HOUR, MINUTE, NOW, POLICY, REQUEST, SECOND, id_at, link, result
 from ledger_steps import (
     CAPS,
     Through,
@@ -32,11 +32,15 @@ from rushes.shared.domain import events
 from rushes.shared.domain.events import Event, Reason
 from rushes.shared.domain.frozen import replace
 from rushes.shared.domain.job import AttemptStatus, Job, State
+from rushes.shared.domain.schedule import Policy
 from rushes.shared.ledger import keys, record
+from rushes.shared.ledger.inspection import Inspection
 from rushes.shared.ledger.ledger import Ledger
 from rushes.shared.ledger.memory_store import MemoryStore
 from rushes.shared.ledger.redis_store import RedisStore
 from rushes.shared.ledger.store import Commit, LaneRoom, Store, Verdict, Writes
+from rushes.shared.ledger.tickets import Ticket
+from rushes.shared.operations import retirement
 
 LATER = NOW + MINUTE
 USAGE, HELD = "{rushes}:usage:2026-09-21", "{rushes}:held:2026-09-21"
@@ -76,7 +80,7 @@ def test_a_job_changes_lanes_with_its_state(ledger: Ledger, store: Store) -> Non
     for event in (events.Succeeded(link()), events.Archived(result())):
         ledger.apply(subject.id, event, LATER)
         seen.append(places(store, subject.id))
-    assert seen == [["{rushes}:due:poll:apimart"], ["{rushes}:due:archive"], ["{rushes}:due:retire"]]
+    assert seen == [["{rushes}:due:poll:apimart"], ["{rushes}:due:archive"], []]
 
 
 # --- others were first: every race is written as steps in an order
@@ -180,9 +184,51 @@ def test_a_job_leaves_only_after_the_retention(ledger: Ledger) -> None:
     subject = archiving(ledger)
     over = ledger.apply(subject.id, events.Archived(result()), LATER)
     assert over is not None
-    retire = LaneRoom("retire", 9)
-    assert claim(ledger, retire, LATER + 7 * DAY - 1) == []
-    assert len(claim(ledger, retire, LATER + 7 * DAY)) == 1
+    assert leaving(ledger, LATER + 7 * DAY - 1) == []
+    assert [ticket.job_id for ticket in leaving(ledger, LATER + 7 * DAY)] == [subject.id]
+    assert leaving(ledger, LATER + 7 * DAY) == []  # it is handed out
+
+
+def test_a_job_whose_retention_is_longer_now_leaves_later(ledger: Ledger) -> None:
+    subject = archiving(ledger)
+    ledger.apply(subject.id, events.Archived(result()), LATER)
+    longer = replace(POLICY, retention_s=9 * 86_400)
+    assert leaving(ledger, LATER + 8 * DAY, longer) == []
+    assert len(leaving(ledger, LATER + 9 * DAY, longer)) == 1
+
+
+def test_a_job_that_owes_something_still_does_not_leave(ledger: Ledger, store: Store) -> None:
+    subject = archiving(ledger, request={**REQUEST, "callback_url": "https://caller.example"})
+    ledger.apply(subject.id, events.Archived(result()), LATER)
+    assert leaving(ledger, LATER + 30 * DAY) == []
+    assert places(store, subject.id) == ["{rushes}:due:notify"]
+
+
+def test_many_jobs_leave_page_by_page(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(retirement, "PAGE", 2)
+    subjects = [archiving(ledger, NOW + number) for number in range(5)]
+    for subject in subjects:
+        ledger.apply(subject.id, events.Archived(result()), LATER)
+    assert list(retirement.walk(ledger, POLICY, LATER + 7 * DAY)) == [2, 2, 1]
+
+
+def test_a_job_that_an_earlier_version_put_in_line_to_leave_leaves_once(ledger: Ledger, store: Store) -> None:
+    subject = archiving(ledger)
+    over = ledger.apply(subject.id, events.Archived(result()), LATER)
+    assert over is not None
+    inspection = Inspection(store)
+    inspection.retire([over])  # as that version did at the end
+    assert inspection.repair([over], True) == []
+    assert list(inspection.misplaced(keys.due("retire"), True)) == [[]]
+    assert len(leaving(ledger, LATER + 7 * DAY)) == 1
+    assert leaving(ledger, LATER + 7 * DAY) == []
+
+
+def leaving(ledger: Ledger, now: int, policy: Policy = POLICY) -> list[Ticket]:
+    """The jobs that are handed out to leave, once those whose retention is over are due."""
+    for _ in retirement.walk(ledger, policy, now):
+        pass
+    return claim(ledger, LaneRoom("retire", 9), now)
 
 
 def test_a_job_that_leaves_takes_everything_but_its_counters_along(ledger: Ledger, store: Store) -> None:
@@ -190,8 +236,9 @@ def test_a_job_that_leaves_takes_everything_but_its_counters_along(ledger: Ledge
     over = ledger.apply(subject.id, events.Archived(result()), LATER)
     assert over is not None
     counters = [store.counters(key) for key in (HELD, USAGE)]
-    job, _ = taken(ledger, LaneRoom("retire", 9), over.due_at or 0)
-    ledger.retire(job)
+    (ticket,) = leaving(ledger, over.due_at or 0)
+    (opened,) = filter(None, ledger.open_tickets([ticket], over.due_at or 0))
+    ledger.retire(opened[0])
     assert ledger.get(subject.id) is None
     assert not any(subject.id in str(held) for name, held in contents(store).items() if "window" not in name)
     assert [store.counters(key) for key in (HELD, USAGE)] == counters
@@ -206,12 +253,13 @@ def test_a_job_that_changed_meanwhile_does_not_leave(ledger: Ledger, store: Stor
     assert contents(store) == before
 
 
-def test_a_late_archive_failure_does_not_hurry_a_completed_job_out(ledger: Ledger, store: Store) -> None:
+def test_a_late_archive_failure_does_not_hurry_a_completed_job_out(ledger: Ledger) -> None:
     subject = archiving(ledger)
     over = ledger.apply(subject.id, events.Archived(result()), LATER)
     late = ledger.apply(subject.id, events.ArchiveFailed("archive_failed", "slow worker"), LATER + HOUR)
+    assert late
     assert late == over
-    assert score(store, "due:retire", subject.id) == LATER + 7 * DAY
+    assert late.due_at == LATER + 7 * DAY
 
 
 def test_a_late_answer_of_an_older_attempt_keeps_its_task_id_for_the_record(ledger: Ledger, store: Store) -> None:

@@ -40,9 +40,9 @@ def test_a_turn_is_repeated_after_an_outage_and_after_a_break(monkeypatch: pytes
 def test_the_scheduler_starts_them(monkeypatch: pytest.MonkeyPatch) -> None:
     started: list[Any] = []
     monkeypatch.setattr(background_turns, "start", started.append)
-    for work in (scheduler.audit_loop, scheduler.broker_watch):
+    for work in (scheduler.audit_loop, scheduler.broker_watch, scheduler.retirement_loop):
         monkeypatch.setattr(work, "start", started.append)
 
     scheduler.start_background_work(SERVICES)
 
-    assert started == [SERVICES] * 3
+    assert started == [SERVICES] * 4
