@@ -113,6 +113,9 @@ class Inspection:
         self._store.increase(keys.TENANTS_IN_FLIGHT, {tenant: -off_by})
 
     def _pages(self, name: str | None) -> Iterator[list[str]]:
+        if name and keys.is_of_ended(name):
+            yield from self._pages_by_id(name)
+            return
         cursor = 0
         while True:
             cursor, ids = self._store.page(name, cursor, PAGE)
@@ -120,6 +123,13 @@ class Inspection:
                 yield ids[start : start + PAGE]
             if cursor == 0:
                 return
+
+    def _pages_by_id(self, index: str) -> Iterator[list[str]]:
+        """Of an index with leaves."""
+        before = ""
+        while ids := self._store.newest([index], PAGE, before):
+            yield ids
+            before = ids[-1]
 
     def _is_misplaced(self, name: str, job_id: str, text: str | None, repair: bool) -> bool:
         job = _decoded(text) if text else None

@@ -25,6 +25,8 @@
 | `{rushes}:leased:{lane}` | zset | job id → when the lease on it ends, ms |
 | `{rushes}:start_before` | zset | job id in line → from when on it ends there (domain/start_deadline.py), ms |
 | `{rushes}:index:{tenant}:{state}:{account}` | zset, all scores 0 | job ids, which sort by creation |
+| `{rushes}:index:{tenant}:{state}:{account}:{first}`, | | those of ended jobs, but the newest, in leaves: up to 120 |
+| `…:leaves`, `…:size` | zset, string | ids in each; the first of each leaf; how many they hold (lua/parts/leaves.lua) |
 | `{rushes}:indexes` | set | the names of the indexes that were ever used |
 | `{rushes}:label:{bucket}` | zset, all scores 0 | ids of jobs that have a label (domain/labels.py) of this bucket |
 | `{rushes}:idem:{tenant}:{digest}` | string, 7 days | job id and digest of the body |
@@ -59,7 +61,7 @@
 | the same | string, 1 s | it was rung, and no scheduler has looked since |
 
 All begin with one hash tag, so that a cluster keeps them in one slot. A program touches only names that it is given
-as keys, save the lines of tenants, whose names begin with one that it is given.
+as keys, save the lines of tenants and the leaves of a set, whose names begin with one that it is given.
 
 An account is named `apimart/b`; the one of a gateway's single key, `default`, by the gateway's name alone.
 
@@ -76,10 +78,11 @@ from hashlib import sha256
 
 from rushes.shared.domain import batch, bulk, changes
 from rushes.shared.domain.changes import Index
-from rushes.shared.domain.job import Job
+from rushes.shared.domain.job import ENDED, Job
 from rushes.shared.domain.labels import Label
 
 ROOT = "{rushes}"
+ENDED_WORDS = {state.value for state in ENDED}
 BELL = f"{ROOT}:bell"
 INDEXES = f"{ROOT}:indexes"
 LABELS = f"{ROOT}:label:"
@@ -180,6 +183,16 @@ def index(job: Job) -> str:
 
 def index_name(index: Index) -> str:
     return f"{ROOT}:index:{index.tenant}:{index.state.value}:{index.account or '-'}"
+
+
+def is_of_ended(name: str) -> bool:
+    """Whether this is the name of an index of ended jobs: most of it is in leaves (lua/parts/leaves.lua)."""
+    return name.startswith(f"{ROOT}:index:") and name.rsplit(":", 2)[1] in ENDED_WORDS
+
+
+def size(index: str) -> str:
+    """How many stand in the leaves of an index."""
+    return f"{index}:size"
 
 
 def tenant_of_index(name: str) -> str:

@@ -45,6 +45,8 @@ class MemoryTables:
         does: dict[str, Callable[[], Any]] = {
             "ZADD": lambda: self._add(key, arguments),
             "ZREM": lambda: self.zsets[key].pop(arguments[0], None),
+            "LIST": lambda: self._add(key, (0, *arguments)),
+            "UNLIST": lambda: self.zsets[key].pop(arguments[0], None),
             "SADD": lambda: self.sets[key].update(arguments),
             "HSET": lambda: self.remember(key, {arguments[0]: arguments[1]}),
             "HINCRBY": lambda: self._increase(key, *arguments),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import heapq
+import re
 import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache
@@ -31,6 +32,7 @@ from rushes.shared.ledger.store import (
 )
 
 LUA = Path(__file__).with_name("lua")
+USES = re.compile(r"\(uses (parts/\w+\.lua)\)")
 # How many times a call is repeated after its answer was lost. Every program can safely run twice. Calls that must
 # not be repeated, or need not be, pass 0.
 RETRIES = 2
@@ -43,7 +45,10 @@ T = TypeVar("T")
 
 @cache
 def _source(name: str) -> str:
-    return (LUA / f"{name}.lua").read_text()
+    """A program, behind the functions that it names in its first line."""
+    text = (LUA / f"{name}.lua").read_text()
+    parts = USES.findall(text.partition("\n")[0])
+    return "".join([*((LUA / part).read_text() for part in parts), text])
 
 
 def _arguments(commit: Commit) -> tuple[list[str], list[Any]]:
@@ -180,16 +185,10 @@ class RedisStore:
 
     def newest(self, indexes: Sequence[str], limit: int, before: str, since: str = "") -> list[str]:
         top, bottom = f"({before}" if before else "+", f"[{since}" if since else "-"
-
-        def read() -> list[list[str]]:
-            # In one transaction: a job that moves on between two reads would be on the page twice, or not at all.
-            with self._client.pipeline(transaction=True) as pipe:
-                for name in indexes:
-                    pipe.zrevrangebylex(name, top, bottom, 0, limit)
-                return cast(list[list[str]], pipe.execute())
-
+        # In one program: a job that moves on between two reads would be on the page twice, or not at all.
+        found = cast(list[list[str]], self.run("newest", indexes, [limit, top, bottom]) if indexes else [])
         # A job may stand under several names; it is one all the same.
-        return list(islice((job_id for job_id, _ in groupby(heapq.merge(*self._reach(read), reverse=True))), limit))
+        return list(islice((job_id for job_id, _ in groupby(heapq.merge(*found, reverse=True))), limit))
 
     def oldest(self, indexes: Sequence[str], limit: int) -> list[str]:
         def read() -> list[list[str]]:
@@ -201,13 +200,21 @@ class RedisStore:
         return list(heapq.merge(*self._reach(read)))[:limit]
 
     def sizes(self, indexes: Sequence[str]) -> list[int]:
-        def read() -> list[int]:
-            with self._client.pipeline(transaction=False) as pipe:
+        """How many stand in each; in an index of ended jobs with those in its leaves (lua/parts/leaves.lua)."""
+        in_leaves = [keys.size(name) for name in indexes if keys.is_of_ended(name)]
+
+        def read() -> tuple[list[int], list[str | None]]:
+            with self._client.pipeline(transaction=True) as pipe:  # or one that moves to a leaf counts twice
                 for name in indexes:
                     pipe.zcard(name)
-                return cast(list[int], pipe.execute())
+                for name in in_leaves:
+                    pipe.get(name)
+                answers = pipe.execute()
+                return answers[: len(indexes)], answers[len(indexes) :]
 
-        return self._reach(read)
+        counts, more = self._reach(read)
+        leaves = dict(zip(in_leaves, more, strict=True))
+        return [count + int(leaves.get(keys.size(name)) or 0) for name, count in zip(indexes, counts, strict=True)]
 
     def index_names(self) -> list[str]:
         return sorted(cast(set[str], self._reach(lambda: self._client.smembers(keys.INDEXES))))

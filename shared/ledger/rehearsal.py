@@ -36,6 +36,7 @@ def _programs(name: Callable[[str], str]) -> list[Program]:
     added = [["ZADD", 3, NOW, ID], ["ZADD", 4, 0, ID], ["SADD", 5, "index"], ["HINCRBY", 6, "count", 200]]
     added.append(["ZADD", 7, NOW, "line"])
     taken = [["ZREM", 2, ID], ["HDEL", 3, "other"], ["WHEN", 3, "other", "0", ["HSET", 3, "other", 1]]]
+    taken += [["LIST", 6, ID], ["UNLIST", 6, ID]]
     gates = [
         ["lease", 2, ID, 3_000],
         ["whole", 4],
@@ -58,6 +59,7 @@ def _programs(name: Callable[[str], str]) -> list[Program]:
             [name("batch"), name("batch key"), name("batch job"), hashed, bell],
             [RECORD, ID, 60, compact([["HINCRBY", 4, "open", 0]]), 0, RECORD],
         ),
+        ("newest", [index], [9, "+", "-"]),
         ("unpark", [due, name("parked"), name("parked_lines"), name("later")], [1]),
         (
             "claim",
@@ -70,7 +72,7 @@ def _programs(name: Callable[[str], str]) -> list[Program]:
         ("repair", [record, index, name("set"), bell, index, due, leased], [3, ID, NOW, 1, 1]),
         (
             "commit",
-            [record, leased, hashed, name("mark"), name("window"), bell],
+            [record, leased, hashed, name("mark"), name("window"), name("ended"), bell],
             [3, "commit", "", compact(gates), compact(taken), 1],
         ),
         ("remove_misplaced", [record, index], ["", ID, 1]),
@@ -93,7 +95,6 @@ def _commands(store: RedisStore, name: Callable[[str], str]) -> list[Callable[[]
         lambda: store.text(name("key")),
         lambda: store.texts([name("key")]),
         lambda: store.records([ID]),
-        lambda: store.newest([due], 1, ""),
         lambda: store.oldest([due], 1),
         lambda: store.ripe([(due, 1)], 1),
         lambda: store.count_since(due, 1),

@@ -8,6 +8,7 @@ from typing import Any
 from rushes.shared.domain import batch
 from rushes.shared.domain.changes import SILENT, Change
 from rushes.shared.domain.counters import Line
+from rushes.shared.domain.job import ENDED
 from rushes.shared.ledger import keys
 from rushes.shared.ledger.store import Writes
 
@@ -34,12 +35,7 @@ def write_change(writes: Writes, job_id: str, change: Change) -> Writes:
         writes.add("ZREM", keys.START_BEFORE, job_id)
     if change.start_before is not None:
         writes.add("ZADD", keys.START_BEFORE, change.start_before, job_id)
-    if change.no_longer_indexed:
-        writes.add("ZREM", keys.index_name(change.no_longer_indexed), job_id)
-    if change.index:
-        name = keys.index_name(change.index)
-        writes.add("ZADD", name, 0, job_id)
-        writes.add("SADD", keys.INDEXES, name)
+    _write_index(writes, job_id, change)
     _write_labels(writes, job_id, change)
     for line, step in change.counts.items():
         key, field = COUNTERS[line[0]](line)
@@ -116,6 +112,16 @@ def _write_lanes(writes: Writes, job_id: str, change: Change) -> None:
         gateway, _, line = place.partition(":")
         if line:  # a line that is in none of these would be forgotten (lua/claim.lua)
             writes.add("ZADD", keys.later(kind, gateway), *(("LT", due_at) if kind == "submit" else ("NX", 0)), line)
+
+
+def _write_index(writes: Writes, job_id: str, change: Change) -> None:
+    """`LIST` and `UNLIST` are of indexes with leaves (lua/parts/leaves.lua), which only a move comes into."""
+    if old := change.no_longer_indexed:
+        writes.add("UNLIST" if old.state in ENDED else "ZREM", keys.index_name(old), job_id)
+    if new := change.index:
+        name = keys.index_name(new)
+        writes.add(*(("LIST", name) if new.state in ENDED and old else ("ZADD", name, 0)), job_id)
+        writes.add("SADD", keys.INDEXES, name)
 
 
 def _write_labels(writes: Writes, job_id: str, change: Change) -> None:

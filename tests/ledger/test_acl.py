@@ -221,6 +221,7 @@ def test_every_program_finds_something_to_do_in_a_rehearsal(own_redis: RedisServ
         "wake": None,
         "create": "",
         "create_batch": "",
+        "newest": [["probe"]],
         "claim": answers["claim"],
         "open_tickets": ["2 open 1 1 - 1:\n"],
         "renew": 1,

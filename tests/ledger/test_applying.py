@@ -180,11 +180,12 @@ def test_two_tenants_money_is_kept_apart(ledger: Ledger, store: Store) -> None:
 # --- leaving
 
 
-def test_a_job_leaves_only_after_the_retention(ledger: Ledger) -> None:
+def test_a_job_leaves_only_after_the_retention(ledger: Ledger, store: Store) -> None:
     subject = archiving(ledger)
     over = ledger.apply(subject.id, events.Archived(result()), LATER)
     assert over is not None
     assert leaving(ledger, LATER + 7 * DAY - 1) == []
+    assert places(store, subject.id) == []
     assert [ticket.job_id for ticket in leaving(ledger, LATER + 7 * DAY)] == [subject.id]
     assert leaving(ledger, LATER + 7 * DAY) == []  # it is handed out
 

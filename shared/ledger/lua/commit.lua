@@ -1,4 +1,4 @@
--- Write what became of a job, if nobody was there first.
+-- Write what became of a job, if nobody was there first (uses parts/leaves.lua).
 -- KEYS[1] record, further KEYS by index from the gates and the writes; the last is the bell
 -- ARGV[1] version it was decided on, ARGV[2] operation, ARGV[3] new record ('' deletes it), ARGV[4] gates, ARGV[5] writes,
 -- ARGV[6] wake the scheduler: 1|0
@@ -63,6 +63,10 @@ for _, write in ipairs(cjson.decode(ARGV[5])) do
   end
   if write[1] == 'SETTLE' then
     settle(KEYS[write[2]], KEYS[write[3]], KEYS[write[4]], unpack(write, 5))
+  elseif write[1] == 'LIST' then
+    list(KEYS[write[2]], write[3])
+  elseif write[1] == 'UNLIST' then
+    unlist(KEYS[write[2]], write[3])
   elseif holds then
     redis.call(write[1], KEYS[write[2]], unpack(write, 3))
   end

@@ -1,4 +1,4 @@
--- Hold the entries of one job against its record, and put them right if asked to.
+-- Hold the entries of one job against its record, and put them right if asked to (uses parts/leaves.lua).
 -- KEYS[1] record, KEYS[2] the index where it belongs, KEYS[3] names of indexes, KEYS[4] bell, then the sets of its labels,
 -- then every place where it may stand: the due set of its lane first, leased sets last; no place for a job that owes
 -- nothing more
@@ -14,7 +14,7 @@ local later, lines, turns, capped, queued = unpack(KEYS, last + 1)
 for place = first, last do
   if redis.call('ZSCORE', KEYS[place], id) then standing[#standing + 1] = KEYS[place] end
 end
-local unlisted = not redis.call('ZSCORE', KEYS[2], id)
+local unlisted = not is_listed(KEYS[2], id)
 local unindexed = unlisted
 for label = 5, first - 1 do unindexed = unindexed or not redis.call('ZSCORE', KEYS[label], id) end
 local nowhere = last >= first and #standing == 0
@@ -39,8 +39,10 @@ if line and (unlined or nowhere) then
   end
 end
 if unindexed then
-  redis.call('ZADD', KEYS[2], 0, id)
-  if unlisted then redis.call('SADD', KEYS[3], KEYS[2]) end
+  if unlisted then
+    redis.call('ZADD', KEYS[2], 0, id)
+    redis.call('SADD', KEYS[3], KEYS[2])
+  end
   for label = 5, first - 1 do redis.call('ZADD', KEYS[label], 0, id) end
 end
 if nowhere then
