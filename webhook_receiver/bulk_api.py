@@ -13,8 +13,8 @@ from rushes.shared.domain.job_filter import JobFilter
 from rushes.shared.intake.intake import CONFLICT, Unacceptable, digest
 from rushes.shared.intake.job_document import moment
 from rushes.shared.intake.job_filters import filter_values, parse_filter
-from rushes.shared.ledger import keys
-from rushes.shared.ledger.idempotency import IDEMPOTENCY_S
+from rushes.shared.ledger import idempotency, keys
+from rushes.shared.ledger.idempotency import Conflict, first_id_of
 from rushes.shared.operations.bulk import begin, forecast, new_bulk_id
 from rushes.webhook_receiver import openapi_filters, openapi_responses
 from rushes.webhook_receiver.accepted_response import accepted_response
@@ -114,13 +114,15 @@ def begin_once(
 ) -> tuple[Bulk, bool]:
     """Begin a bulk action, once for an idempotency key; whether this call did. Raises Unacceptable 409."""
     services().intake.check_key(key)
-    bulk_id, is_new = new_bulk_id(services().now()), True
+    now = services().now()
+    bulk_id, is_new = new_bulk_id(now), True
     if key:
-        name, store = keys.idempotency(caller.tenant, f"bulk:{key}"), services().ledger.store
-        if not store.keep(name, f"{bulk_id} {body_digest}", IDEMPOTENCY_S):
-            bulk_id, _, first_digest = (store.text(name) or f"{bulk_id} {body_digest}").partition(" ")
-            if first_digest != body_digest:
-                raise CONFLICT
+        entry = idempotency.entry(caller.tenant, keys.digest(f"bulk:{key}"), now, bulk_id, body_digest)
+        if held := services().ledger.store.keep_key(entry):
+            try:
+                bulk_id = first_id_of(held, body_digest)
+            except Conflict:
+                raise CONFLICT from None
             if first := services().ledger.bulk_actions.get(bulk_id):
                 return first, False
     return begin(action, wanted, caller.tenant, scope or caller.scope, services(), bulk_id), is_new

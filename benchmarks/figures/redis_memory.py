@@ -23,7 +23,7 @@ ENDED, QUICK_ENDED = 1000, 200
 WAITING_GOAL, ENDED_GOAL = 800, 500
 PROMPT = "a red kite over the sea at dawn, seen from a boat, take {}"
 # What differs from job to job, tenant to tenant or day to day in a key's name.
-PARTS = re.compile(r"(?<=:job:).*|(?<=:idem:).*|(?<=:label:).*|(?<=:batch:).*")
+PARTS = re.compile(r"(?<=:job:).*|(?<=:idempotency).*|(?<=:label:).*|(?<=:batch:).*|(?<=:index:).*")
 SCAN = 2000
 
 
@@ -73,7 +73,7 @@ def waiting(size: Size) -> list[Row]:
             services.intake.accept(request, "bench", f"order-{number:032d}", services.now())
         after = Memory(rig)
     total, kinds = after.since(before, count)
-    without_key = total - kinds.get("idem:*", 0)
+    without_key = total - kinds.get("idempotency*", 0)
     row = below("waiting_bytes", f"Redis a waiting job (of {count:,})", total, "bytes", WAITING_GOAL)
     return [
         without_goal(row, f"of {WAITING:,}") if size.quick else row,

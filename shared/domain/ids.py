@@ -65,6 +65,11 @@ def first_at(now: int) -> str:
     return f"job_{ulid(now << RANDOM_BITS)}"
 
 
+def moment_letters(now: int) -> str:
+    """The ten letters with which the ULID of a moment (ms) begins."""
+    return ulid(now << RANDOM_BITS)[:10]
+
+
 # A short id leaves out the first letters of the moment: it names one job of the last SHORT_SPAN_MS, which is a year.
 SHORT = re.compile(f"[{CROCKFORD}]{{10}}")
 TIME_LETTERS, END_LETTERS = 7, 3

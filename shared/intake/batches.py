@@ -50,7 +50,7 @@ def accept(
     try:
         record, jobs = _planned(intake, body, tenant, now, trace_context.parse(traceparent))
     except Unacceptable:  # the same request may have been accepted before, when other gateways were enabled
-        if first := _first_batch(intake, tenant, key, body):
+        if first := _first_batch(intake, tenant, key, body, now):
             return BatchReceipt(first, replayed=True)
         raise
     created, is_new = _create(intake, record, jobs, key, digest(body))
@@ -72,9 +72,9 @@ def _create(intake: Intake, record: Job, jobs: list[Job], key: str | None, body_
         raise LEDGER_INCOMPLETE from None
 
 
-def _first_batch(intake: Intake, tenant: str, key: str | None, body: Any) -> Job | None:
+def _first_batch(intake: Intake, tenant: str, key: str | None, body: Any, now: int) -> Job | None:
     try:
-        return intake.ledger.batches.find_by_key(tenant, key, digest(body)) if key else None
+        return intake.ledger.batches.find_by_key(tenant, key, digest(body), now) if key else None
     except Conflict:
         raise CONFLICT from None
 

@@ -74,7 +74,7 @@ class Intake:
             request = self.request(body)
             job = self.job(request, self.able_estimates(request, tenant), tenant, now, trace_context.parse(traceparent))
         except Unacceptable:  # the same request may have been accepted before, when other gateways were enabled
-            if first := self.first_job(tenant, key, digest(body)):
+            if first := self.first_job(tenant, key, digest(body), now):
                 return Receipt(first, replayed=True)
             raise
         return self.create(job, key, digest(body))
@@ -109,10 +109,10 @@ class Intake:
         self.ledger.continuity.set_mark(server, now)
         return True
 
-    def first_job(self, tenant: str, key: str | None, body_digest: str) -> Job | None:
+    def first_job(self, tenant: str, key: str | None, body_digest: str, now: int) -> Job | None:
         """The job that was accepted under this idempotency key. Raises Unacceptable 409 if its body was another."""
         try:
-            return self.ledger.find_by_key(tenant, key, body_digest) if key else None
+            return self.ledger.find_by_key(tenant, key, body_digest, now) if key else None
         except Conflict:
             raise CONFLICT from None
 

@@ -11,9 +11,9 @@ from rushes.shared.domain.erasure import scrubbed_batch
 from rushes.shared.domain.frozen import replace
 from rushes.shared.domain.job import Job, State
 from rushes.shared.domain.schedule import Policy
-from rushes.shared.ledger import keys, record
-from rushes.shared.ledger.idempotency import IDEMPOTENCY_S, NOT_WHOLE, NotWhole, first_id_of
-from rushes.shared.ledger.store import Commit, IdempotencyEntry, MoveListener, Store, Writes
+from rushes.shared.ledger import idempotency, keys, record
+from rushes.shared.ledger.idempotency import NOT_WHOLE, NotWhole, first_id_of
+from rushes.shared.ledger.store import FIRST_OF_CREATE, Commit, MoveListener, Store, Writes
 from rushes.shared.ledger.writes import gathered, write_batch_end, write_change
 
 
@@ -51,7 +51,7 @@ class Batches:
 
     def _create(self, batch: Job, jobs: Sequence[Job], guarded: bool) -> str:
         waiting = [cheapest_wait.begun(job, self._policy) for job in jobs]
-        writes = Writes(first_key=3 + len(jobs))
+        writes = Writes(first_key=FIRST_OF_CREATE + len(jobs))
         for job in waiting:
             write_change(writes, job.id, changes.created(job, self._policy))
         writes = gathered(writes)
@@ -62,16 +62,16 @@ class Batches:
         write_batch_end(writes, batch.id, batch.created_at)
         mark = writes.number(keys.MARK) if guarded else 0
         key_digest, _, digest = (batch.idempotency or "").partition(" ")
-        name = keys.idempotency_of_digest(batch.tenant, key_digest)
-        once = IdempotencyEntry(name, f"{batch.id} {digest}", IDEMPOTENCY_S, mark) if key_digest else None
+        once = idempotency.entry(batch.tenant, key_digest, batch.created_at, batch.id, digest, mark)
         operation = secrets.token_hex(6)
         records = {each.id: record.encode(each, operation) for each in (*waiting, batch)}
-        return self._store.create_batch(batch.id, records, writes, once)
+        return self._store.create_batch(batch.id, records, writes, once if key_digest else None)
 
     def _taken_over(self, batch: Job, jobs: Sequence[Job], digest: str) -> tuple[Job, list[Job]]:
         """The batch over the jobs that were put back (recovery.py), and the jobs that are still to be made."""
-        names = [keys.idempotency_of_digest(job.tenant, (job.idempotency or "").partition(" ")[0]) for job in jobs]
-        known = [first_id_of(first, digest) if first else None for first in self._store.texts(names)]
+        digests = [(job.idempotency or "").partition(" ")[0] for job in jobs]
+        entries = [idempotency.entry(batch.tenant, key_digest, batch.created_at) for key_digest in digests]
+        known = [first_id_of(first, digest) if first else None for first in self._store.known_keys(entries)]
         if not any(known):
             return batch, list(jobs)
         put_back = [job for job in self._jobs([job_id for job_id in known if job_id]) if job and job.batch_id]
@@ -83,12 +83,12 @@ class Batches:
         request = {**batch.request, "job_ids": ids}
         return replace(batch, id=batch_id or batch.id, request=request), made
 
-    def find_by_key(self, tenant: str, key: str, digest: str) -> Job | None:
+    def find_by_key(self, tenant: str, key: str, digest: str, now: int) -> Job | None:
         """The batch that was taken under this key with this body; None where none was, or it has left the ledger.
 
         Raises Conflict where the body was another.
         """
-        first = self._store.text(keys.idempotency(tenant, key))
+        (first,) = self._store.known_keys([idempotency.entry(tenant, keys.digest(key), now)])
         return self.get(first_id_of(first, digest)) if first else None
 
     # --- reading

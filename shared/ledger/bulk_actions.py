@@ -16,7 +16,7 @@ from rushes.shared.domain.frozen import replace
 from rushes.shared.domain.job import State
 from rushes.shared.domain.job_filter import JobFilter
 from rushes.shared.ledger import keys
-from rushes.shared.ledger.store import Commit, Store, Writes
+from rushes.shared.ledger.store import FIRST_OF_CREATE, Commit, Store, Writes
 from rushes.shared.ledger.tickets import Ticket, extended, openings
 
 LANE = "bulk"
@@ -34,7 +34,7 @@ class BulkActions:
     def create(self, action: Bulk) -> None:
         """Write it down, due now; one that is written already stays as it is. Old ones leave."""
         self._drop_old(schedule.after(action.created_at, -bulk.KEPT_S))
-        writes = Writes(first_key=3)
+        writes = Writes(first_key=FIRST_OF_CREATE)
         writes.add("ZADD", keys.BULKS, 0, action.id)
         writes.add("ZADD", keys.due(LANE), action.created_at, action.id)
         self._store.create(action.id, _encode(action, 0, "create"), writes)

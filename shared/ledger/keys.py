@@ -29,7 +29,9 @@
 | `…:leaves`, `…:size` | zset, string | ids in each; the first of each leaf; how many they hold (lua/parts/leaves.lua) |
 | `{rushes}:indexes` | set | the names of the indexes that were ever used |
 | `{rushes}:label:{bucket}` | zset, all scores 0 | ids of jobs that have a label (domain/labels.py) of this bucket |
-| `{rushes}:idem:{tenant}:{digest}` | string, 7 days | job id and digest of the body |
+| `{rushes}:idempotency:leaves`, `…:{first}` | zset, 8 days | idempotency keys with the ids of their jobs and |
+| | | digests of the bodies, in leaves of up to 120 (lua/parts/known_keys.lua) |
+| `{rushes}:idem:{tenant}:{digest}` | string, 7 days | one of them, of an older version |
 | `{rushes}:inflight` | hash | account → jobs that it has |
 | `{rushes}:inflight:tenants` | hash | tenant → jobs of it that gateways have |
 | `{rushes}:window:{account}` | zset | submits of the last minute |
@@ -104,6 +106,7 @@ TENANTS = f"{ROOT}:tenants"
 TENANTS_DIGEST = f"{ROOT}:tenants:digest"
 START_BEFORE = f"{ROOT}:start_before"
 BULKS = f"{ROOT}:bulks"
+IDEMPOTENCY = f"{ROOT}:idempotency"
 QUARANTINE = f"{ROOT}:quarantine"
 QUARANTINE_AT = f"{ROOT}:quarantine:at"
 QUARANTINE_COUNT = f"{ROOT}:quarantine:count"
@@ -209,12 +212,8 @@ def label(label: Label) -> str:
     return f"{LABELS}{sha256(chr(0).join(label).encode('utf-8', 'surrogatepass')).hexdigest()[:4]}"
 
 
-def idempotency(tenant: str, key: str) -> str:
-    return idempotency_of_digest(tenant, digest(key))
-
-
 def idempotency_of_digest(tenant: str, key_digest: str) -> str:
-    """The same, where only the digest of the key is known."""
+    """An idempotency key of an older version, which had a key of Redis for each."""
     return f"{ROOT}:idem:{tenant}:{key_digest}"
 
 

@@ -12,7 +12,7 @@ from rushes.shared.domain.frozen import replace
 from rushes.shared.domain.job import Attempt, Job, Nudge, State
 from rushes.shared.domain.schedule import Policy
 from rushes.shared.domain.transitions import transition
-from rushes.shared.ledger import keys, record
+from rushes.shared.ledger import idempotency, keys, record
 from rushes.shared.ledger.alert_episodes import AlertEpisodes
 from rushes.shared.ledger.balances import Balances
 from rushes.shared.ledger.batches import Batches
@@ -20,13 +20,13 @@ from rushes.shared.ledger.broker_reports import BrokerReports
 from rushes.shared.ledger.bulk_actions import BulkActions
 from rushes.shared.ledger.continuity import Continuity
 from rushes.shared.ledger.gateway_health import WINDOW_MS, GatewayHealth
-from rushes.shared.ledger.idempotency import IDEMPOTENCY_S, NOT_WHOLE, Conflict, NotWhole, first_id_of
+from rushes.shared.ledger.idempotency import NOT_WHOLE, Conflict, NotWhole, first_id_of
 from rushes.shared.ledger.learned_times import LearnedTimes
 from rushes.shared.ledger.overview import Overview
 from rushes.shared.ledger.quarantine import Quarantine
 from rushes.shared.ledger.recent_bills import BillHistory
 from rushes.shared.ledger.search import Search
-from rushes.shared.ledger.store import Commit, IdempotencyEntry, LaneRoom, MoveListener, Store, Verdict, Writes
+from rushes.shared.ledger.store import FIRST_OF_CREATE, Commit, LaneRoom, MoveListener, Store, Verdict, Writes
 from rushes.shared.ledger.submits import CapReached, Submit, gates, opens_at
 from rushes.shared.ledger.tenant_terms import TenantTerms
 from rushes.shared.ledger.tickets import LeaseLost, Ticket, extended, openings
@@ -75,11 +75,10 @@ class Ledger:
         return self._create(job, guarded)
 
     def _create(self, job: Job, guarded: bool = False) -> Job | None:
-        writes = write_change(Writes(first_key=3), job.id, changes.created(job, self._policy))
+        writes = write_change(Writes(first_key=FIRST_OF_CREATE), job.id, changes.created(job, self._policy))
         mark = writes.number(keys.MARK) if guarded else 0
         key_digest, _, digest = (job.idempotency or "").partition(" ")
-        name = keys.idempotency_of_digest(job.tenant, key_digest)
-        once = IdempotencyEntry(name, f"{job.id} {digest}", IDEMPOTENCY_S, mark)
+        once = idempotency.entry(job.tenant, key_digest, job.created_at, job.id, digest, mark)
         body = record.encode(job, secrets.token_hex(6))
         first = self.store.create(job.id, body, writes, once if key_digest else None)
         if first in NOT_WHOLE:
@@ -90,20 +89,19 @@ class Ledger:
         first_id = first_id_of(first, digest)
         return self.get(first_id) or replace(job, id=first_id)
 
-    def find_by_key(self, tenant: str, key: str, digest: str) -> Job | None:
+    def find_by_key(self, tenant: str, key: str, digest: str, now: int) -> Job | None:
         """The job that was created under this key with this body; None where none was, or it has left the ledger.
 
         Raises Conflict where the body was another.
         """
-        first = self.store.text(keys.idempotency(tenant, key))
+        (first,) = self.store.known_keys([idempotency.entry(tenant, keys.digest(key), now)])
         return self.get(first_id_of(first, digest)) if first else None
 
     def restore_key(self, job: Job, now: int) -> None:
         """Know again the idempotency key of a job that the ledger has lost: the same request is not paid for anew."""
         digest, _, body_digest = (job.idempotency or "").partition(" ")
-        left_s = IDEMPOTENCY_S - (now - job.created_at) // 1000
-        if digest and left_s > 0:
-            self.store.keep(keys.idempotency_of_digest(job.tenant, digest), f"{job.id} {body_digest}", left_s)
+        if digest:
+            self.store.keep_key(idempotency.entry(job.tenant, digest, now, job.id, body_digest))
 
     # --- reading, and leases
 

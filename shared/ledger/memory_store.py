@@ -39,13 +39,13 @@ class MemoryStore(MemoryTables):
         """What an idempotency key holds already, or why it cannot be known; empty where it is ours from now on."""
         if once is None:
             return ""
-        if once.key in self.strings:
-            return self.strings[once.key]
+        if first := self._known(once):
+            return first
         mark = writes.keys[once.mark - writes.first_key] if once.mark else None
         marked = self.hashes[mark].get("server") if mark else self.server()
         if marked != self.server():
             return "elsewhere" if marked else "unmarked"
-        self.strings[once.key] = once.value
+        self.hashes[keys.IDEMPOTENCY][once.name] = once.value
         return ""
 
     def create_batch(

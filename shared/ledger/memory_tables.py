@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from rushes.shared.ledger import keys
+from rushes.shared.ledger.store import IdempotencyEntry
 
 
 class MemoryTables:
@@ -100,11 +101,19 @@ class MemoryTables:
         self.strings.setdefault(key, value)
         return is_free
 
-    def text(self, key: str) -> str | None:
-        return self.strings.get(key)
+    def known_keys(self, entries: Sequence[IdempotencyEntry]) -> list[str]:
+        return [self._known(entry) for entry in entries]
 
-    def texts(self, keys: Sequence[str]) -> list[str | None]:
-        return [self.strings.get(key) for key in keys]
+    def keep_key(self, entry: IdempotencyEntry) -> str:
+        if first := self._known(entry):
+            return first
+        if not _is_over(entry.value, entry.since):
+            self.hashes[keys.IDEMPOTENCY][entry.name] = entry.value
+        return ""
+
+    def _known(self, entry: IdempotencyEntry) -> str:
+        first = self.strings.get(entry.earlier_key) or self.hashes[keys.IDEMPOTENCY].get(entry.name, "")
+        return "" if _is_over(first, entry.since) else first
 
     def counters(self, key: str) -> Mapping[str, str]:
         return dict(self.hashes[key])
@@ -171,3 +180,9 @@ class MemoryTables:
 
     def tally(self, key: str, indexes: Sequence[str]) -> tuple[Mapping[str, str], dict[str, int]]:
         return self.counters(key), dict(zip(indexes, self.sizes(indexes), strict=True))
+
+
+def _is_over(value: str, since: str) -> bool:
+    """Whether an idempotency key is forgotten, by the moment with which the id begins that it holds."""
+    made = value.partition("_")[2][: len(since)]
+    return len(made) == len(since) and made < since

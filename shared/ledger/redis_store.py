@@ -58,6 +58,16 @@ def _arguments(commit: Commit) -> tuple[list[str], list[Any]]:
     return names, [commit.version, commit.operation, body, gates, commands, int(commit.wakes)]
 
 
+def _key_names(once: IdempotencyEntry | None) -> list[str]:
+    # Never '': a cluster has it in another slot.
+    return [keys.IDEMPOTENCY, once.earlier_key if once else keys.IDEMPOTENCY]
+
+
+def _once(once: IdempotencyEntry | None, writes: Writes) -> list[Any]:
+    key = [once.name, once.value, once.since] if once else ["", "", ""]
+    return [*key, compact(writes.commands), once.mark if once else 0]
+
+
 def _verdict(kind: bytes, *details: bytes) -> Verdict:
     if kind == b"conflict":
         return Verdict("conflict", unpack(details[0]))
@@ -123,21 +133,17 @@ class RedisStore:
         return [_unpacked(record) for record in records]
 
     def create(self, job_id: str, record: str, writes: Writes, once: IdempotencyEntry | None = None) -> str:
-        once = once or IdempotencyEntry("", "", 0)
-        name = keys.record(job_id)
-        names = [name, once.key or name, *writes.keys, keys.BELL]  # never '': a cluster has it in another slot
-        commands = compact(writes.commands)
-        return str(self.run("create", names, [pack(record), once.value, once.seconds, commands, once.mark]))
+        names = [keys.record(job_id), *_key_names(once), *writes.keys, keys.BELL]
+        return str(self.run("create", names, [pack(record), *_once(once, writes)]))
 
     def create_batch(
         self, batch_id: str, records: Mapping[str, str], writes: Writes, once: IdempotencyEntry | None = None
     ) -> str:
         """Write a batch and its jobs, by their ids; all in one program, for nothing less is either done or not."""
-        once, name = once or IdempotencyEntry("", "", 0), keys.record(batch_id)
         job_ids = [record_id for record_id in records if record_id != batch_id]
-        names = [name, once.key or name, *map(keys.record, job_ids), *writes.keys, keys.BELL]
-        arguments = [pack(records[batch_id]), once.value, once.seconds, compact(writes.commands), once.mark]
-        return str(self.run("create_batch", names, [*arguments, *(pack(records[job_id]) for job_id in job_ids)]))
+        names = [keys.record(batch_id), *_key_names(once), *map(keys.record, job_ids), *writes.keys, keys.BELL]
+        arguments = [pack(records[batch_id]), *_once(once, writes), *(pack(records[job_id]) for job_id in job_ids)]
+        return str(self.run("create_batch", names, arguments))
 
     def commit(self, commits: Sequence[Commit]) -> list[Verdict]:
         return [_verdict(*answer) for answer in self._run_all("commit", [_arguments(commit) for commit in commits])]
@@ -223,11 +229,17 @@ class RedisStore:
         """Whether the key was free: what it holds already stays. Where an answer was lost, False may be wrong."""
         return bool(self._reach(lambda: self._client.set(key, value, ex=seconds, nx=True)))
 
-    def text(self, key: str) -> str | None:
-        return cast(str | None, self._reach(lambda: self._client.get(key)))
+    def known_keys(self, entries: Sequence[IdempotencyEntry]) -> list[str]:
+        """What idempotency keys hold; '' for one that is not known."""
+        if not entries:
+            return []
+        names = [keys.IDEMPOTENCY, *(entry.earlier_key for entry in entries)]
+        return cast(list[str], self.run("known_keys", names, [entries[0].since, *(entry.name for entry in entries)]))
 
-    def texts(self, keys: Sequence[str]) -> list[str | None]:
-        return cast(list[str | None], self._reach(lambda: self._client.mget(keys)) if keys else [])
+    def keep_key(self, entry: IdempotencyEntry) -> str:
+        """What the key holds already, or ''. Where an answer was lost that may be what this call wrote."""
+        names = [keys.IDEMPOTENCY, entry.earlier_key]
+        return str(self.run("keep_key", names, [entry.name, entry.value, entry.since]))
 
     def counters(self, key: str) -> Mapping[str, str]:
         return cast(Mapping[str, str], self._reach(lambda: self._client.hgetall(key)))

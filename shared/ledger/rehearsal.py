@@ -21,6 +21,7 @@ TIMEOUT_S = 2
 # The longest that a wake-up may take on a server that is busy.
 WAKE_UP_S = 5
 ID, NOW, LEASE = "probe", 1_000, "2000"
+KEYS = [letter * 16 for letter in "abc"]
 RECORD = "1 op 0 1 - 1:\n"
 
 Program = tuple[str, Sequence[str], Sequence[Any]]
@@ -29,12 +30,15 @@ Program = tuple[str, Sequence[str], Sequence[Any]]
 def _programs(name: Callable[[str], str]) -> list[Program]:
     """Each program, its keys and its arguments, in an order in which each finds what it works on."""
     record, due, leased, index, hashed = (name(word) for word in ("record", "due", "leased", "index", "hash"))
-    bell = name("bell")
+    bell, known = name("bell"), name("known")
+    # What the programs make of these names.
+    for part in ("leaves", ""):
+        name(f"known:{part}")
     lane = [due, leased, hashed, name("parked"), name("standby"), name("parked_lines"), name("charged")]
     sets = [name(f"{word}{kind}") for kind in ("", "_standby") for word in keys.LINE_SETS] + [hashed, name("window")]
     accounts = [name(word) for word in ("queued", "tenants", "tenants_in_flight")]
-    added = [["ZADD", 3, NOW, ID], ["ZADD", 4, 0, ID], ["SADD", 5, "index"], ["HINCRBY", 6, "count", 200]]
-    added.append(["ZADD", 7, NOW, "line"])
+    added = [["ZADD", 4, NOW, ID], ["ZADD", 5, 0, ID], ["SADD", 6, "index"], ["HINCRBY", 7, "count", 200]]
+    added.append(["ZADD", 8, NOW, "line"])
     taken = [["ZREM", 2, ID], ["HDEL", 3, "other"], ["WHEN", 3, "other", "0", ["HSET", 3, "other", 1]]]
     taken += [["LIST", 6, ID], ["UNLIST", 6, ID]]
     gates = [
@@ -51,14 +55,16 @@ def _programs(name: Callable[[str], str]) -> list[Program]:
         ("wake", [bell], []),
         (
             "create",
-            [record, name("key"), due, index, name("set"), hashed, name("parked_lines"), bell],
-            [RECORD, ID, 60, compact(added), 0],
+            [record, known, name("key"), due, index, name("set"), hashed, name("parked_lines"), bell],
+            [RECORD, KEYS[0], ID, "0", compact(added), 0],
         ),
         (
             "create_batch",
-            [name("batch"), name("batch key"), name("batch job"), hashed, bell],
-            [RECORD, ID, 60, compact([["HINCRBY", 4, "open", 0]]), 0, RECORD],
+            [name("batch"), known, name("key"), name("batch job"), hashed, bell],
+            [RECORD, KEYS[1], ID, "0", compact([["HINCRBY", 5, "open", 0]]), 0, RECORD],
         ),
+        ("keep_key", [known, name("key")], [KEYS[2], ID, "0"]),
+        ("known_keys", [known, name("key")], ["0", KEYS[1]]),
         ("newest", [index], [9, "+", "-"]),
         ("unpark", [due, name("parked"), name("parked_lines"), name("later")], [1]),
         (
@@ -92,8 +98,6 @@ def _commands(store: RedisStore, name: Callable[[str], str]) -> list[Callable[[]
         lambda: store.tally(hashed, [due]),
         lambda: store.forget(hashed, ["a"]),
         lambda: store.keep(name("key"), "value", 60),
-        lambda: store.text(name("key")),
-        lambda: store.texts([name("key")]),
         lambda: store.records([ID]),
         lambda: store.oldest([due], 1),
         lambda: store.ripe([(due, 1)], 1),

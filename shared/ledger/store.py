@@ -10,6 +10,9 @@ from rushes.shared.domain.accounts import DEFAULT, label
 from rushes.shared.domain.events import Event
 from rushes.shared.domain.job import Job
 
+# The number of the first key of the writes of a new job: before it are the record and the two of its idempotency key.
+FIRST_OF_CREATE = 4
+
 MoveListener = Callable[[Job | None, Job, Event | None], None]
 """Hears of a move: the job before and after it, and what happened."""
 
@@ -144,15 +147,16 @@ class ExpectedPlaces:
 
 @dataclass(frozen=True, slots=True)
 class IdempotencyEntry:
-    """An idempotency key, what it is to hold and for how long.
+    """An idempotency key, and what it is to hold where it is not known (idempotency.py)."""
 
-    `mark` is the number of the mark's key where the ledger must be known to be whole, or 0.
-    """
-
-    key: str
+    name: str
+    earlier_key: str
+    """The key of Redis under which an earlier version kept it."""
     value: str
-    seconds: int
+    since: str
+    """The letters of the moment (ids.moment_letters) since which keys are known."""
     mark: int = 0
+    """The number of the mark's key where the ledger must be known to be whole, or 0."""
 
 
 class Store(Protocol):
@@ -194,9 +198,9 @@ class Store(Protocol):
 
     def keep(self, key: str, value: str, seconds: int) -> bool: ...
 
-    def text(self, key: str) -> str | None: ...
+    def known_keys(self, entries: Sequence[IdempotencyEntry]) -> list[str]: ...
 
-    def texts(self, keys: Sequence[str]) -> list[str | None]: ...
+    def keep_key(self, entry: IdempotencyEntry) -> str: ...
 
     def counters(self, key: str) -> Mapping[str, str]: ...
 

@@ -33,7 +33,7 @@ def retry(job: Job, services: Services, now: int, key: str | None = None) -> Rec
     has the clip.
     """
     services.intake.check_key(key)
-    if first := services.intake.first_job(job.tenant, key, digest({"retry_of": job.id})):
+    if first := services.intake.first_job(job.tenant, key, digest({"retry_of": job.id}), now):
         return Receipt(first, replayed=True)
     if job.erase_asked_at is not None:
         raise Unacceptable("erased", "The job is erased: what it asked for is not known any more.", 409)

@@ -11,6 +11,7 @@ from factories import NOW, POLICY, SECOND, attempt, job, link
 from rushes.shared.domain import events, schedule
 from rushes.shared.domain.events import Event
 from rushes.shared.domain.job import Attempt, Job
+from rushes.shared.ledger import keys
 from rushes.shared.ledger.ledger import Ledger
 from rushes.shared.ledger.memory_store import MemoryStore
 from rushes.shared.ledger.redis_store import RedisStore
@@ -115,7 +116,16 @@ def contents(store: Store) -> dict[str, Any]:
     else:
         assert isinstance(store, RedisStore)
         held = {str(name): _value(store, str(name)) for name in store._client.keys("*")}
+        held = _with_known_keys(held)
     return {name: _plain(name, value) for name, value in held.items() if value}
+
+
+def _with_known_keys(held: dict[str, Any]) -> dict[str, Any]:
+    """Idempotency keys as the twin has them, without leaves."""
+    leaves = {name for name in held if name.startswith(f"{keys.IDEMPOTENCY}:")}
+    members = [member for name in leaves if not name.endswith(":leaves") for member in held[name]]
+    others = {name: value for name, value in held.items() if name not in leaves}
+    return others | {keys.IDEMPOTENCY: {member[:16]: member[16:] for member in members}}
 
 
 def is_record(name: str) -> bool:

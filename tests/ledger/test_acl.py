@@ -221,6 +221,8 @@ def test_every_program_finds_something_to_do_in_a_rehearsal(own_redis: RedisServ
         "wake": None,
         "create": "",
         "create_batch": "",
+        "keep_key": "",
+        "known_keys": ["probe"],
         "newest": [["probe"]],
         "claim": answers["claim"],
         "open_tickets": ["2 open 1 1 - 1:\n"],

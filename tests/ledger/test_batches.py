@@ -79,7 +79,7 @@ def test_the_same_key_and_body_answer_with_the_first_batch(ledger: Ledger) -> No
     found, is_new = ledger.batches.create(*new_batch(2), "order-7", DIGEST)
     assert (found, is_new) == (ledger.batches.get(made.id), False)
     assert ledger.overview.counts("acme")[State.QUEUED] == 2
-    assert ledger.batches.find_by_key("acme", "order-7", DIGEST) == found
+    assert ledger.batches.find_by_key("acme", "order-7", DIGEST, NOW) == found
     assert [each.id for each in ledger.batches.newest("acme", 9)] == [made.id]
 
 

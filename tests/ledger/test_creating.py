@@ -3,10 +3,11 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from factories import NOW, POLICY, job, job_in
+from factories import DAY, NOW, POLICY, job, job_in
 from ledger_steps import contents, created, places, repeating, score, submits
 
 from rushes.shared.domain.job import State
+from rushes.shared.ledger import keys
 from rushes.shared.ledger.idempotency import Conflict, NotWhole
 from rushes.shared.ledger.ledger import Ledger
 from rushes.shared.ledger.redis_store import RedisStore
@@ -54,11 +55,11 @@ def test_the_first_job_of_a_key_is_told_to_the_same_body_alone(ledger: Ledger) -
     first = job()
     ledger.create(first, "order-7", "one body")
 
-    assert ledger.find_by_key("acme", "order-7", "one body") == ledger.get(first.id)
-    assert ledger.find_by_key("acme", "order-8", "one body") is None
-    assert ledger.find_by_key("rival", "order-7", "one body") is None
+    assert ledger.find_by_key("acme", "order-7", "one body", NOW) == ledger.get(first.id)
+    assert ledger.find_by_key("acme", "order-8", "one body", NOW) is None
+    assert ledger.find_by_key("rival", "order-7", "one body", NOW) is None
     with pytest.raises(Conflict):
-        ledger.find_by_key("acme", "order-7", "another")
+        ledger.find_by_key("acme", "order-7", "another", NOW)
 
 
 def test_one_tenants_key_is_not_anothers(ledger: Ledger) -> None:
@@ -101,9 +102,15 @@ def test_a_key_is_kept_for_seven_days_and_a_job_without_end(redis_store: RedisSt
     subject = job()
     Ledger(redis_store, POLICY).create(subject, "order-7", "digest")
     names = set(map(str, redis_store._client.keys("*"))) - {"{rushes}:bell"}
-    lives = {name.rpartition(":")[0]: redis_store._client.ttl(name) for name in names}
-    assert 604_700 < lives.pop("{rushes}:idem:acme") <= 604_800
+    lives = {name: redis_store._client.ttl(name) for name in names}
+    of_keys = [lives.pop(name) for name in names if name.startswith(keys.IDEMPOTENCY)]
     assert set(lives.values()) == {-1}
+    assert len(of_keys) == 2
+    assert all(604_800 < life <= 8 * 86_400 for life in of_keys)
+    first = Ledger(redis_store, POLICY).create(job(created_at=NOW + 7 * DAY), "order-7", "digest")
+    assert first
+    assert first.id == subject.id
+    assert Ledger(redis_store, POLICY).create(job(created_at=NOW + 7 * DAY + 1), "order-7", "another") is None
 
 
 def test_words_of_every_script_come_back_unharmed(ledger: Ledger) -> None:

@@ -34,6 +34,7 @@ def fill(store: RedisStore) -> dict[str, Any]:
     running(ledger)
     created(ledger, 3)
     ledger.create(job(created_at=NOW + 9), "order-7", "digest")
+    store.keep(keys.idempotency_of_digest("acme", keys.digest("order-8")), "job_8 digest", 60)
     store.remember(keys.MARK, {"server": "this", "at": NOW})
     store._client.delete(keys.BELL)  # it ends after a second anyway
     return contents(store)

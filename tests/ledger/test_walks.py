@@ -13,7 +13,7 @@ import pytest
 from factories import DAY, HOUR, MINUTE, NOW, POLICY, SECOND, job, link, result
 from ledger_steps import ALL_ROOMS, GATEWAYS, LANES, Both, Twice, contents, engage, plan
 
-from rushes.shared.domain import cheapest_wait, counters, events, fair_shares, schedule
+from rushes.shared.domain import cheapest_wait, counters, events, fair_shares, ids, schedule
 from rushes.shared.domain.events import Event, Reason
 from rushes.shared.domain.job import Chore, Error, Job, State
 from rushes.shared.ledger import keys
@@ -54,7 +54,11 @@ class Walk:
         if len(self.jobs) > 12:
             return False
         route = tuple(self.random.sample(GATEWAYS, self.random.randint(1, 3)))
-        made = replace(job(created_at=self.now, route=route), id=f"job_{len(self.jobs):026d}", due_at=self.now)
+        made = replace(
+            job(created_at=self.now, route=route),
+            id=f"job_{ids.moment_letters(self.now)}{len(self.jobs):016d}",
+            due_at=self.now,
+        )
         self.jobs.append(made.id)
         key = self.random.choice(["", "", "one", "two"])
         try:
