@@ -93,6 +93,19 @@ def test_a_leaf_lives_for_a_week_after_its_last_key(redis_store: RedisStore) -> 
     assert sorted(client.ttl(name) > 7 * 86_400 for name in leaves(redis_store)).count(True) == 1
 
 
+def test_both_halves_of_a_leaf_that_is_cut_end_in_time(redis_store: RedisStore) -> None:
+    client: Any = redis_store._client
+    lives, count = [], 0
+    for number in range(MANY):
+        keep(redis_store, number, NOW)
+        if len(found := leaves(redis_store)) != count:
+            count = len(found)
+            lives += [client.ttl(name) for name in found]
+
+    assert count > 3
+    assert min(lives) > 7 * 86_400
+
+
 def test_a_leaf_that_goes_on_drops_keys_whose_time_is_over(redis_store: RedisStore) -> None:
     client: Any = redis_store._client
     for number in range(9):
