@@ -36,9 +36,8 @@ from rushes.shared.providers.reading import (
     text_at,
     value_at,
     without_empty,
-    word_at,
 )
-from rushes.shared.providers.vocabulary import STATUS_PATHS, STATUSES
+from rushes.shared.providers.status_word import status_word
 
 # No document gives these names; they are Kling's own. Correct them here when a real response shows others. They are
 # offered because the document prices what cannot be said without them. Its other gaps are not guessed: it names no last
@@ -81,7 +80,6 @@ class Apimodels(Provider):
         ),
     }
     clips = ("data.resultUrls", "data.resultJson.resultUrls", "data.videos")
-    statuses = {**STATUSES, "fail": "failed"}
 
     def url(self, path: str, access: Access) -> str:
         parts = urlsplit(access.base_url)
@@ -104,7 +102,7 @@ class Apimodels(Provider):
         return text_at(payload, *IDS)
 
     def status_word(self, payload: Mapping[str, Any]) -> str | None:
-        return word_at(payload, "data.state", *STATUS_PATHS)
+        return status_word(payload, "state")
 
     def reported_task_id(self, payload: Mapping[str, Any]) -> str | None:
         return text_at(payload, *IDS)

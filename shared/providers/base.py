@@ -44,14 +44,13 @@ from rushes.shared.providers.reading import (
     text_at,
     value_at,
     without_secrets,
-    word_at,
 )
+from rushes.shared.providers.status_word import status_word
 from rushes.shared.providers.vocabulary import (
     BY_WORDS,
     GATE_KIND,
     ID_PATHS,
     REDIRECTS,
-    STATUS_PATHS,
     STATUS_REASONS,
     STATUSES,
     reason_in_words,
@@ -78,6 +77,7 @@ class CallbackReport:
 
 
 NO_LINK = "the gateway says completed but gave no link"
+NO_TASK = "the gateway says failed but names no task"
 
 
 class Provider:
@@ -307,7 +307,8 @@ class Provider:
         if status == "completed":
             return self.read_success(payload, access)
         if status == "failed":
-            return self.read_failure(payload, access)
+            # An envelope's own `error` is of the query, and a wrong verdict may be paid for again elsewhere.
+            return self.read_failure(payload, access) if names_task(payload) else events.Unclear(NO_TASK)
         drift = None if status else self.status_word(payload) or "(none)"
         return events.Progressed(percent(self.read_progress(payload)), drift)
 
@@ -349,7 +350,7 @@ class Provider:
     # --- differences in where a task's body has its fields
 
     def status_word(self, payload: Mapping[str, Any]) -> str | None:
-        return word_at(payload, *STATUS_PATHS)
+        return status_word(payload)
 
     def read_progress(self, payload: Mapping[str, Any]) -> Any:
         progress = value_at(payload, "data.progress")

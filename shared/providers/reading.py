@@ -53,17 +53,6 @@ def text_at(payload: Any, *paths: str) -> str | None:
     return next((text for path in paths if (text := _text(value_at(payload, path)))), None)
 
 
-def word_at(payload: Any, *paths: str) -> str | None:
-    """The first word at one of the paths; a number only if none of them holds a word."""
-    number = None
-    for path in paths:
-        if text := _text(value_at(payload, path)):
-            if not text.strip().isdecimal():
-                return text
-            number = number or text
-    return number
-
-
 def _text(value: Any) -> str | None:
     if isinstance(value, (str, int)) and not isinstance(value, bool) and str(value).strip():
         return str(value)[:MESSAGE_CHARS].encode(errors="replace").decode()  # half a surrogate pair cannot be sent

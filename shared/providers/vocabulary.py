@@ -9,16 +9,21 @@ from rushes.shared.domain.events import Reason
 
 # Status words by meaning (PROVIDERS.md 11.8). A gateway's own words come on top, in its file.
 RUNNING = ("submitted", "pending", "queued", "processing", "in_progress", "running")
-COMPLETED = ("succeed", "succeeded", "success", "completed")
-FAILED = ("failed", "failure", "error", "cancelled", "canceled", "expired", "timeout")
+COMPLETED = (
+    *("succeed", "succeeded", "success", "successful", "completed", "complete", "done", "finished", "finish"),
+    *("成功", "已成功", "完成", "已完成", "生成成功", "任务成功", "生成完成"),
+)
+FAILED = (
+    *("failed", "failure", "fail", "error", "errored", "expired", "timeout", "timed_out", "time_out", "timedout"),
+    *("cancelled", "canceled", "cancel", "aborted", "rejected", "terminated"),
+    *("失败", "已失败", "生成失败", "任务失败", "已取消", "超时", "已超时", "已过期"),
+)
 STATUSES: Mapping[str, str] = {
     **dict.fromkeys(RUNNING, "running"),
     **dict.fromkeys(COMPLETED, "completed"),
     **dict.fromkeys(FAILED, "failed"),
 }
-# The paths of a status word; the task's own object comes before the envelope.
-HOLDERS, STATUS_NAMES = ("data.", "data.0.", ""), ("status", "state", "task_status", "taskStatus")
-STATUS_PATHS = tuple(f"{holder}{name}" for holder in HOLDERS for name in STATUS_NAMES)
+HOLDERS = ("data.", "data.0.", "")
 ID_PATHS = tuple(f"{holder}{name}" for holder in HOLDERS for name in ("id", "task_id", "taskId"))
 
 # Kling's own codes of a refused submit (6.4), as gateways pass them on. Of 11xx and 13xx only 1302 and 1303 are
@@ -69,6 +74,8 @@ BY_WORDS: Mapping[int, frozenset[Reason]] = {
     **dict.fromkeys((200, 400, 403, 422, 429), ANY_REASON),
     **dict.fromkeys((500, 502, 503, 529), THROTTLE),
 }
+# As names of an enumeration begin: TASK_STATUS_SUCCEED.
+ENUM_PREFIX = re.compile(r"^(job|task|video)_((status|state)_)?|^(status|state)_")
 REDIRECTS = frozenset({301, 302, 303, 307, 308})
 
 # new-api's own check gives this type before it relays the call, for keys, channels and limits alike (4.7).
@@ -127,7 +134,8 @@ REASON_WORDS: tuple[tuple[Reason, re.Pattern[str]], ...] = (
 
 def status_meaning(word: str, statuses: Mapping[str, str]) -> str | None:
     """The meaning of a status word in any spelling: running, completed or failed. None for an unknown word."""
-    return statuses.get(re.sub(r"[\s-]+", "_", word.strip().lower()))
+    spelled = re.sub(r"[\s-]+", "_", word.strip().strip("\"'.。!").lower())
+    return statuses.get(spelled) or statuses.get(ENUM_PREFIX.sub("", spelled))
 
 
 def reason_in_words(*texts: str, sent: str = "") -> Reason | None:

@@ -14,14 +14,34 @@ from rushes.shared.domain.events import Reason
 from rushes.shared.domain.http_messages import Request, Response
 
 SAMPLES = Path(__file__).with_name("samples")
-# PROVIDERS.md 11.8, and what runs in every document.
+# PROVIDERS.md 11.8, what runs in every document, and the words of other vendors' documents.
 COMMON_WORDS = {
     "running": ("submitted", "pending", "queued", "processing", "in_progress", "running"),
-    "completed": ("succeed", "succeeded", "success", "completed"),
-    "failed": ("failed", "failure", "error", "cancelled", "canceled", "expired", "timeout"),
+    "completed": (
+        *("succeed", "succeeded", "success", "completed", "successful", "complete", "done", "finished", "finish"),
+        *("成功", "已成功", "完成", "已完成", "生成成功", "任务成功", "生成完成"),
+    ),
+    "failed": (
+        *("failed", "failure", "error", "cancelled", "canceled", "expired", "timeout", "fail", "errored", "cancel"),
+        *("timed_out", "time_out", "timedout", "aborted", "rejected", "terminated"),
+        *("失败", "已失败", "生成失败", "任务失败", "已取消", "超时", "已超时", "已过期"),
+    ),
 }
 KINDS = {"running": events.Progressed, "completed": events.Succeeded, "failed": events.Failed}
-SPELLINGS = (str.upper, str.title, " {} ".format, "{}\n".format, lambda word: word.replace("_", "-"))
+SPELLINGS = (
+    *(str.upper, str.title, " {} ".format, "{}\n".format, lambda word: word.replace("_", "-")),
+    *("TASK_STATUS_{}".format, "task_{}".format, "{}.".format, '"{}"'.format),
+)
+# Other places of a status word, as a function of the word: objects, and the task or the vendor's response inside.
+PLACES = {
+    **{f"object with {name}": lambda word, name=name: {"status": {name: word}} for name in ("code", "state", "name")},
+    "object with a number": lambda word: {"state": {"code": 2, "status": word}},
+    "of a vendor": lambda word: {"output": {"task_status": word}},
+    "of a task": lambda word: {"task": {"id": "t1", "status": word}},
+    "of a task's facts": lambda word: {"task_info": {"state": word}},
+    "of a response": lambda word: {"response": {"task_status": word}},
+    "beside a number": lambda word: {"status": 99, "task_status": word},
+}
 THROTTLES = [
     *("parallel task over resource pack limit", "rate limit exceeded", "Rate-limited", "rate_limit_exceeded"),
     *("Too many requests", "too many concurrent requests", "You have too many running tasks", "Requests too frequent"),
@@ -97,9 +117,8 @@ class AnswerContract:
     # --- words
 
     @pytest.mark.parametrize("meaning", COMMON_WORDS)
-    @pytest.mark.parametrize("spelled", SPELLINGS)
-    def test_a_word_of_any_gateway_is_known_in_polls_and_in_callbacks(self, meaning, spelled):
-        for word in COMMON_WORDS[meaning]:
+    def test_a_word_of_any_gateway_is_known_in_polls_and_in_callbacks(self, meaning):
+        for word, spelled in product(COMMON_WORDS[meaning], SPELLINGS):
             response = self.saying(spelled(word), meaning)
             assert isinstance(self.read_query(response), KINDS[meaning]), word
             assert isinstance(self.read_callback(response.json()).event, KINDS[meaning]), word
@@ -112,6 +131,30 @@ class AnswerContract:
         holder[name] = holder.pop(self.state_at[-1])
         assert isinstance(self.read_query(answer(200, body)), KINDS[meaning])
         assert isinstance(self.read_callback(body).event, KINDS[meaning])
+
+    @pytest.mark.parametrize("meaning", ["completed", "failed"])
+    def test_a_word_is_read_in_other_places_too(self, meaning):
+        for place, around_word in PLACES.items():
+            body = self.saying("x", meaning).json()
+            holder = around(body, self.state_at)
+            del holder[self.state_at[-1]]
+            for name, value in around_word(COMMON_WORDS[meaning][0]).items():
+                holder[name] = {**(holder.get(name) or {}), **value} if isinstance(value, dict) else value
+            assert isinstance(self.read_query(answer(200, body)), KINDS[meaning]), place
+
+    def test_the_state_of_a_task_comes_before_that_of_its_envelope(self):
+        for envelope in ("ok", "success", "error"):
+            body = {"status": envelope, "task": {"id": "t1", "status": "processing", "progress": 5}}
+            assert self.read_query(answer(200, body)) == events.Progressed(None), envelope
+
+    @pytest.mark.parametrize("word", ["error", "fail", "failed"])
+    def test_an_answer_that_says_failed_and_names_no_task_is_no_verdict(self, word):
+        for body in (
+            {"status": word, "message": "try again"},
+            {"status": word, "data": None},
+            {"data": {"state": word}},
+        ):
+            assert isinstance(self.read_query(answer(200, body)), events.Unclear), body
 
     def test_a_number_beside_a_word_is_not_the_state(self):
         body = self.saying("succeed", "completed").json()
