@@ -16,6 +16,10 @@ SUCCESS_CODES = frozenset({None, "0", "200", "success", "succeed", "ok"})
 # Names of fields that hold the id of a task, without `_` and in small letters.
 TASK_ID_NAMES = frozenset({"id", "taskid", "videoid", "jobid", "generationid"})
 DEPTH = 8
+MESSAGES = ("message", "msg", "error_message", "detail")
+ENVELOPE_MESSAGES = ("msg", "message", "error", "detail", "error_msg", "errors.0.message", "errors.0", "title")
+# What an error's own code says under another HTTP status. A code of 4xx that is not here says no more than a 400.
+CODE_REASONS = {401: Reason.KEY, 402: Reason.BALANCE, 429: Reason.RATE, 503: Reason.DOWN}
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +46,8 @@ class ErrorBody:
         chain = (self, self.cause) if self.cause else (self,)
         by_code = next((KLING_CODES[error.code] for error in chain if error.code in KLING_CODES), None)
         texts = [text for error in chain for text in (error.code, error.kind, error.message)]
-        return by_code or reason_in_words(*texts, sent=sent)
+        by_words = by_code or reason_in_words(*texts, sent=sent)
+        return by_words or next((CODE_REASONS[error.status] for error in chain if error.status in CODE_REASONS), None)
 
 
 def read_error_body(payload: Mapping[str, Any]) -> ErrorBody:
@@ -52,7 +57,7 @@ def read_error_body(payload: Mapping[str, Any]) -> ErrorBody:
         for value in (value_at(payload, "data.error"), value_at(payload, "error"), payload)
         if isinstance(value, Mapping)
     )
-    message = text_at(error, "message", "msg") or text_at(payload, "msg", "message", "error", "detail") or ""
+    message = text_at(error, *MESSAGES) or text_at(payload, *ENVELOPE_MESSAGES) or ""
     return ErrorBody(
         code=text_at(error, "code") or "",
         kind=text_at(error, "type") or "",
@@ -66,10 +71,12 @@ def _is_documented(payload: Mapping[str, Any]) -> bool:
     """`{"error": {…}}`, `{"success": false, …}`, or `{"code", "message" | "msg"}` without data."""
     if isinstance(payload.get("error"), Mapping):
         return True
-    if not text_at(payload, "message", "msg") or payload.get("data") not in (None, {}, [], ""):
+    if payload.get("data") not in (None, {}, [], ""):
         return False
+    if payload.get("success") is False:
+        return True
     code = text_at(payload, "code")
-    return payload.get("success") is False or (code.lower() if code else None) not in SUCCESS_CODES
+    return bool(text_at(payload, "message", "msg")) and (code.lower() if code else None) not in SUCCESS_CODES
 
 
 def _read_cause(message: str) -> ErrorBody | None:

@@ -88,7 +88,9 @@ SERVERS = r"(systems?|servers?|services?|models?|engines?|gateways?|upstream|cha
 SERVERS_ZH = r"(系统|服务器?|上游|模型|通道|渠道|网络|接口|资源|算力|平台)(当前|目前|比较|过于|太|正|很)?"
 # Whole phrases with their subject, because a prompt may hold a busy street or an overloaded cart.
 THROTTLES = (
-    r"(rate|request|qps|rpm)[ _-]?limit(s|ed|ing|er)?(?![a-z])([ _](exceeded|reached|error))?",
+    r"(rate|request|qps|rpm|tpm|burst|frequency)[ _-]?limit(s|ed|ing|er)?(?![a-z])([ _](exceeded|reached|error))?",
+    r"(request|call|access)[ _](rate|frequency)|(requests?|calls?|tokens?)[ _]per[ _](second|minute|hour|day)",
+    r"frequent[ _](requests?|calls?)|resources?[ _](has[ _]been[ _]|is[ _])?exhausted",
     rf"too[ _]many[ _]{UNDER_WAY}{PARALLEL}|too[ _]frequent|requests?[ _]too[ _]fast|(please[ _])?slow[ _]down",
     r"throttl(ed|ing)|(parallel[ _]tasks?[ _])?over[ _]resource[ _]pack[ _]limit|parallel[ _]tasks?[ _](\w+[ _])?limit",
     r"(?<!optimistic[ _])(?<![a-z])concurrency(?![a-z]|[ _](conflict|violation|error|control))"
@@ -96,9 +98,13 @@ THROTTLES = (
     rf"concurrent[ _]({PARALLEL}[ _])?(\w+[ _]){{0,2}}(limit|quota|exceeded|reached)",
     r"(limit|max(imum)?|exceed(ed|s)?)[ _](\w+[ _]){0,3}concurrent(?![a-z])",
     rf"({SERVERS})?(?<![a-z])overload(ed)?(?![a-z])|{SERVERS}busy(?![a-z])",
-    r"(at|over)[ _](full[ _])?capacity|capacity[ _](exceeded|reached)|queue[ _](is[ _])?full",
+    rf"max(imum)?[ _](number[ _]of[ _])?(parallel|active|concurrent|running|pending)[ _]{PARALLEL}",
+    r"(at|over)[ _](full[ _])?capacity|capacity[ _](limit[ _])?(exceeded|reached)|queue[ _](is[ _])?(full|limit)",
+    r"(insufficient|not[ _]enough|no)[ _](\w+[ _]){0,2}capacity(?![a-z])",
+    r"リクエスト(数)?が多すぎ|요청이 너무 많|(人数|排队)(过多|较多|太多)|(qps|rpm|tpm)[ ]?(已?超|过高|达到)",
+    r"频控|请求数限制|最多请求|资源不足|算力(不足|紧张)|负载(较|过|太|很)高",
     r"(请求|操作|访问|调用|提交)(过于|太|过|较)?频繁|频率(超|过|受?限)|(请求|访问|调用)(数|次数|量)?过(多|快|大|高)",
-    r"并发(数|量|任务|请求|限制|超|已|达|过)|任务(数|数量)?(已达上限|已满|过多|超限)|队列已满|限流|限速|速率限制",
+    r"并发(数|量|任务|请求|限制|上限|超|已|达|过)|并行任务|任务(数|数量)?(已达上限|已满|过多|超限)|队列已满|限流|限速|速率限制",
     rf"{SERVERS_ZH}繁忙|{SERVERS_ZH}?过载|负载已?(饱和|过高|过大)|{SERVERS_ZH}紧张",
     r"\bcode\W{1,4}130[23]\b",
 )
@@ -140,8 +146,13 @@ def status_meaning(word: str, statuses: Mapping[str, str]) -> str | None:
 
 def reason_in_words(*texts: str, sent: str = "") -> Reason | None:
     """The reason that the words of an error give. Words that only repeat our own call (`sent`) do not count."""
-    words = " ".join(texts).lower()
-    return next((reason for reason, pattern in REASON_WORDS if _matches(pattern, words, sent.lower())), None)
+    words, sent = _spelled(" ".join(texts)), _spelled(sent)
+    return next((reason for reason, pattern in REASON_WORDS if _matches(pattern, words, sent)), None)
+
+
+def _spelled(words: str) -> str:
+    """In small letters, and words that are written together with spaces between: RateLimitExceeded."""
+    return re.sub(r"(?<=[a-z])(?=[A-Z])", " ", words).lower()
 
 
 def _matches(pattern: re.Pattern[str], words: str, sent: str) -> bool:

@@ -50,11 +50,26 @@ THROTTLES = [
     *("concurrent request limit", "QPS limit exceeded", "ThrottlingException", "at capacity", "Please slow down"),
     *("请求过于频繁", "您的操作过于频繁，请稍后再试", "系统繁忙，请稍后再试", "服务器当前繁忙", "上游负载已饱和"),
     *("并发数超过限制", "任务数已达上限", "请求频率超限", "触发限流", "服务过载", "请求过多"),
+    *("RateLimitExceeded", "SlowDown", "ServerOverloaded", "TooManyRequests", "RESOURCE_EXHAUSTED"),
+    *("Quota exceeded for quota metric 'requests per minute'", "Please reduce your request rate", "frequency limit"),
+    *("max parallel tasks reached", "You've reached the maximum number of active generations", "insufficient capacity"),
+    *("Capacity limit reached", "queue limit exceeded", "request frequency too high", "burst limit exceeded"),
+    *(
+        "当前排队人数过多",
+        "已达到并发上限",
+        "QPS超限",
+        "rpm 达到上限",
+        "当前模型负载较高",
+        "算力不足",
+        "资源不足，请稍后重试",
+    ),
+    *("已触发频控", "您已达到总请求数限制：1分钟内最多请求60次", "リクエストが多すぎます", "요청이 너무 많습니다"),
 ]
 # Of the call's own making, or of what nobody knows the end of.
 NO_THROTTLES = [
     *("Too many images", "image_urls has too many entries in the request", "prompt is over the limit of characters"),
     *("optimistic concurrency failure", "concurrency conflict on row 7", "aspect ratio is limited"),
+    *("the frame rate exceeds 60", "the bit rate is too high", "素材资源不存在", "the maximum number of images is 2"),
     *("the length limit is exceeded", "please try again later", "并发修改冲突", "视频时长超过限制", "at most 10 s"),
 ]
 # As CONTRACT.md's caller might write one; gateways repeat it when they refuse.
@@ -162,13 +177,38 @@ class AnswerContract:
 
     # --- throttles
 
-    @pytest.mark.parametrize("text", THROTTLES)
-    def test_a_throttle_is_later_under_any_status(self, text):
+    def test_a_throttle_is_later_under_any_status(self):
         statuses = (200, 400, 403, 422, 429, 500, 502, 503, 529)
-        for status, body in product(statuses, documented_errors("some_slug", text)):
+        bodies = [body for text in THROTTLES for body in documented_errors("some_slug", text)]
+        for status, body in product(statuses, bodies):
             refused = self.read_submission(answer(status, body, {"retry-after": "7"}))
             assert isinstance(refused, events.Refused), (status, body)
             assert (refused.reason, refused.retry_after_s) == (Reason.RATE, 7.0), (status, body)
+
+    @pytest.mark.parametrize("code", [429, "429", "too_many_requests"])
+    def test_a_throttle_is_later_by_its_own_code_under_another_status(self, code):
+        for status, body in product((400, 403, 500), documented_errors(code, "no")):
+            if str(code) in json.dumps(body):
+                assert self.read_submission(answer(status, body)).reason is Reason.RATE, (status, body)
+
+    @pytest.mark.parametrize(
+        ("code", "reason"),
+        [("401", Reason.KEY), ("invalid_api_key", Reason.KEY), (402, Reason.BALANCE), (503, Reason.DOWN)],
+    )
+    def test_an_errors_own_code_says_more_than_a_400(self, code, reason):
+        assert self.read_submission(answer(400, {"error": {"code": code, "message": "no"}})).reason is reason
+        assert isinstance(self.read_submission(answer(500, {"error": {"code": code, "message": "no"}})), events.Lost)
+
+    @pytest.mark.parametrize(
+        "body",
+        [
+            *({"errors": [{"message": "rate limit"}]}, {"errors": ["rate limit"]}, {"error": {"detail": "rate limit"}}),
+            *({"error": {"error_message": "rate limit"}}, {"error_msg": "rate limit"}, {"title": "rate limit"}),
+        ],
+    )
+    def test_a_refusal_is_read_in_other_forms_too(self, body):
+        refused = self.read_submission(answer(400, body))
+        assert (refused.reason, refused.message) == (Reason.RATE, "rate limit")
 
     @pytest.mark.parametrize("code", [1302, "1303"])
     @pytest.mark.parametrize("status", [200, 400, 429, 500])
@@ -242,6 +282,7 @@ class AnswerContract:
             ({"code": 1201, "message": "no", "request_id": "r1"}, Reason.INPUT),
             ({"code": 1301, "message": "no", "request_id": "r1", "data": {}}, Reason.POLICY),
             ({"success": False, "message": "余额不足"}, Reason.BALANCE),
+            ({"success": False, "error": "Not enough credits"}, Reason.BALANCE),
             ({"code": 402, "msg": "no"}, Reason.BALANCE),
         ],
     )
