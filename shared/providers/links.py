@@ -11,22 +11,43 @@ from urllib.parse import urlsplit
 from rushes.shared.providers.reading import URL_CHARS, value_at
 
 ADDRESS = re.compile(rf"https?://[^\x00-\x1f\ud800-\udfff]{{1,{URL_CHARS}}}")
-SCHEME = re.compile(r"(https?:)?//", re.IGNORECASE)
+SCHEME = re.compile(r"(https?:)?(//|\\/\\/)", re.IGNORECASE)
+# What stands around a URL that was copied from elsewhere; a byte order mark and spaces of no width are no whitespace.
+EDGES = re.compile(r"^[\s\0\ufeff\u200b-\u200f\u2060<'`]+|[\s\0\ufeff\u200b-\u200f\u2060>'`,;]+$")
+BETWEEN_URLS = re.compile(r"[\s,;|]+(?=https?://)", re.IGNORECASE)
+AROUND_WORDS = re.compile(r"[\s\"'<>()\[\]{}]+")
+HOST_AND_PATH = re.compile(r"([a-z0-9-]{1,63}\.)+[a-z]{2,63}(:\d{1,5})?/\S+", re.IGNORECASE)
 # JSON text inside JSON, lists inside lists: no document goes deeper.
 DEPTH = 8
 # The names of fields that hold clips, letters only, the likeliest first. Other fields are not searched: covers,
 # watermarked copies, and the request that some gateways repeat (input, param, image_url, video_urls).
 NAMES = (
+    *("nowatermarkurl", "urlnowatermark", "urlwithoutwatermark", "resourcewithoutwatermark"),  # beside a marked `url`
     *("resulturl", "resulturls", "videos", "outputs", "output", "results", "resultjson", "taskresult", "result"),
     *("videourl", "video", "downloadurl", "fileurl", "mp4url", "url", "urls", "uri", "href", "src", "link", "links"),
     *("data", "content", "metadata", "creations", "generations", "works", "clips", "clip", "files", "file", "response"),
+    *("videolist", "videoresult", "resultvideo", "resultvideourl", "generatedvideos", "generatedsamples", "videouri"),
+    *(
+        "outputurl",
+        "outputurls",
+        "mediaurl",
+        "mediaurls",
+        "media",
+        "playurl",
+        "downloadlink",
+        "hdvideourl",
+        "videourlhd",
+    ),
+    *("resource", "asset", "assets", "artifacts", "items", "list", "choices", "message"),
 )
 RANK = {name: place for place, name in enumerate(NAMES)}
 # The kind of an entry that is no clip.
-OTHER_KINDS = re.compile(r"image|picture|photo|cover|thumb|poster|audio|music|watermark", re.IGNORECASE)
+NO_MARK = r"(?<!no)(?<!no[-_ ])(?<!without[-_ ])"
+OTHER_KINDS = re.compile(rf"image|picture|photo|cover|thumb|poster|audio|music|{NO_MARK}watermark", re.IGNORECASE)
+KIND_NAMES = frozenset({"type", "kind", "mimetype", "contenttype", "mediatype", "role"})
 OTHER_FILES = re.compile(r"\.(jpe?g|png|webp|gif|avif|bmp|svg|mp3|wav|m4a|aac|json|txt|srt|vtt)$", re.IGNORECASE)
 MOVIES = re.compile(r"\.(mp4|mov|m4v|webm|mkv)$", re.IGNORECASE)
-COPIES = re.compile(r"(?<!no)(?<!no[-_])(?<!without[-_])watermark|cover|thumbnail|preview", re.IGNORECASE)
+COPIES = re.compile(rf"{NO_MARK}watermark|cover|thumbnail|preview", re.IGNORECASE)
 
 
 def clip_at(payload: Any, *paths: str) -> str | None:
@@ -45,7 +66,7 @@ def addresses(value: Any, depth: int = DEPTH) -> Iterator[str]:
     if depth < 0:
         return
     if isinstance(value, str):
-        yield from _in_text(value.strip(), depth)
+        yield from _in_text(value, depth)
     elif isinstance(value, list):
         for entry in value:
             yield from addresses(entry, depth - 1)
@@ -56,25 +77,46 @@ def addresses(value: Any, depth: int = DEPTH) -> Iterator[str]:
 
 def _rank_of(name: str) -> int:
     """The rank of a name of clips, from 1; 0 for any other name."""
-    return RANK.get(re.sub("[^a-z]", "", name.lower()), -1) + 1
+    if name.isdecimal():  # PHP writes a list with gaps as an object
+        return len(NAMES) + 1
+    return RANK.get(_letters(name), -1) + 1
+
+
+def _letters(name: str) -> str:
+    return re.sub("[^a-z]", "", name.lower())
 
 
 def _is_other(entry: dict[str, Any]) -> bool:
-    kinds = (entry.get(name) for name in ("type", "kind", "mime_type", "content_type", "role"))
+    kinds = (kind for name, kind in entry.items() if _letters(name) in KIND_NAMES)
     return any(isinstance(kind, str) and OTHER_KINDS.search(kind) for kind in kinds)
 
 
 def _in_text(text: str, depth: int) -> Iterator[str]:
-    if scheme := SCHEME.match(text):
-        url = f"{(scheme[1] or 'https:').lower()}//{text[scheme.end() :]}"
-        if is_address(url):
-            yield url
-    elif text[:1] in ("[", "{", '"'):
-        try:
-            inner = json.loads(text)
-        except (ValueError, RecursionError):
-            return
+    text = EDGES.sub("", text)
+    if SCHEME.match(text):
+        yield from filter(is_address, map(_as_address, BETWEEN_URLS.split(text)))
+    elif text[:1] in ("[", "{", '"') and (inner := _parsed(text)) is not None:
         yield from addresses(inner, depth - 1)
+    elif HOST_AND_PATH.fullmatch(text) and _is_movie(f"//{text}"):
+        yield f"https://{text}"
+    else:  # Markdown, HTML, a list as Python prints it: of a text only files of clips count
+        words = (word.rstrip(".,;:!") for word in AROUND_WORDS.split(text))
+        yield from (
+            url for word in words if SCHEME.match(word) and is_address(url := _as_address(word)) and _is_movie(url)
+        )
+
+
+def _as_address(text: str) -> str:
+    """A URL in one spelling; a path may be escaped as in JSON, and a query as in HTML."""
+    scheme = SCHEME.match(text := text.replace("\\/", "/").replace("&amp;", "&"))
+    return f"{(scheme[1] or 'https:').lower()}//{text[scheme.end() :]}" if scheme else ""
+
+
+def _parsed(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return None
 
 
 def is_address(text: str) -> bool:
@@ -92,5 +134,8 @@ def _likeliest(value: Any) -> str | None:
 
 
 def _unlikeness(url: str) -> tuple[bool, bool]:
-    path = urlsplit(url).path
-    return bool(COPIES.search(path)), not MOVIES.search(path)
+    return bool(COPIES.search(urlsplit(url).path)), not _is_movie(url)
+
+
+def _is_movie(url: str) -> bool:
+    return bool(MOVIES.search(urlsplit(url).path))

@@ -1,19 +1,18 @@
-"""What every adapter makes of what gateways say beside their documents: their vendor's words, throttles, odd links."""
+"""What every adapter makes of what gateways say beside their documents: their vendor's words, throttles."""
 
 from __future__ import annotations
 
 import json
-from functools import reduce
 from itertools import product
-from pathlib import Path
 
 import pytest
+from link_contract import LinkContract
+from recorded_answers import answer, around, recorded
 
 from rushes.shared.domain import events
 from rushes.shared.domain.events import Reason
-from rushes.shared.domain.http_messages import Request, Response
+from rushes.shared.domain.http_messages import Request
 
-SAMPLES = Path(__file__).with_name("samples")
 # PROVIDERS.md 11.8, what runs in every document, and the words of other vendors' documents.
 COMMON_WORDS = {
     "running": ("submitted", "pending", "queued", "processing", "in_progress", "running"),
@@ -75,39 +74,6 @@ NO_THROTTLES = [
 # As CONTRACT.md's caller might write one; gateways repeat it when they refuse.
 PROMPT = "Too many requests in an overloaded, busy shop: RATE LIMIT on her balance; 请求过于频繁"
 SENT = Request("POST", "https://gateway.example/", {}, {"prompt": PROMPT, "mode": "std"})
-CLIP = "https://files.example/f/clip.mp4"
-COVER = "https://files.example/f/cover.jpg"
-MARKED = "https://files.example/f/clip_watermark.mp4"
-ODD_LINKS = [
-    *(CLIP, f"{CLIP}\n", f"  {CLIP}", f"\t{CLIP} \r\n", CLIP.replace("https", "HTTPS"), CLIP.replace("https:", "")),
-    *([CLIP], [[CLIP]], [[], [[CLIP]]], [COVER, CLIP], [MARKED, CLIP], [None, "", CLIP]),
-    *(json.dumps(CLIP), json.dumps([CLIP]), json.dumps({"url": CLIP}), json.dumps(json.dumps([{"url": CLIP}]))),
-    *({"url": CLIP}, [{"url": CLIP}], [{"url": [CLIP]}], {"videos": [{"url": CLIP}]}, {"video": {"url": CLIP}}),
-    *({"video_url": CLIP}, {"videoUrl": [CLIP]}, {"url": COVER, "video_url": CLIP}, {"outputs": [{"url": CLIP}]}),
-    [{"id": "v1", "cover_url": COVER, "watermark_url": MARKED, "url": CLIP, "duration": "5"}],
-    [{"type": "image", "url": "https://files.example/f/1"}, {"type": "video", "url": CLIP}],
-    {"cover": {"url": COVER}, "watermark_url": MARKED, "output": {"video_url": f" {CLIP}"}},
-]
-NO_LINKS = [
-    *(None, "", " ", [], {}, [[]], [None], [{}], "soon", "/v1/videos/x", "ftp://files.example/clip.mp4", "[", '["'),
-    *(COVER, [COVER], {"cover_url": COVER}, {"watermark_url": MARKED, "url": ""}, {"input": {"video_url": CLIP}}),
-    *({"image_url": CLIP}, [{"type": "audio", "url": "https://files.example/f/1"}], {"video_urls": [CLIP]}),
-]
-
-
-def recorded(gateway, name):
-    """The recorded answer of that name, as it came over the wire."""
-    sample = json.loads((SAMPLES / gateway / f"{name}.json").read_text(encoding="utf-8"))
-    return answer(sample["http"], sample["body"])
-
-
-def answer(status, body, headers=None):
-    return Response(status, headers or {}, body if isinstance(body, bytes) else json.dumps(body).encode())
-
-
-def around(body, path):
-    """What holds the thing at a path."""
-    return reduce(lambda holder, step: holder[step], path[:-1], body)
 
 
 def documented_errors(code, message, kind="some_error"):
@@ -121,13 +87,8 @@ def documented_errors(code, message, kind="some_error"):
     ]
 
 
-class AnswerContract:
+class AnswerContract(LinkContract):
     """Inherited by ProviderContract."""
-
-    link_at: tuple
-    """Where an answer about a finished task holds its link, or what is around it."""
-    linkless: str = "completed"
-    """The recorded answer in which that is the only link."""
 
     # --- words
 
@@ -344,35 +305,6 @@ class AnswerContract:
 
     def test_a_redirect_that_names_a_task_says_nothing(self):
         assert isinstance(self.read_submission(answer(303, recorded(self.name, "submitted").json())), events.Lost)
-
-    # --- links
-
-    def linked(self, value, name=None):
-        """The recorded answer of a finished task with that in the place of its link."""
-        body = self.sample(self.linkless)
-        holder = around(body, self.link_at)
-        holder.pop(self.link_at[-1], None)
-        holder[name or self.link_at[-1]] = value
-        return self.read_query(answer(200, body))
-
-    @pytest.mark.parametrize("value", ODD_LINKS)
-    def test_the_clip_is_found_however_its_address_is_written(self, value):
-        assert self.linked(value).link.video_url == CLIP
-
-    @pytest.mark.parametrize(
-        "name", ["videos", "outputs", "video_url", "url", "urls", "results", "result", "output", "resultUrls"]
-    )
-    @pytest.mark.parametrize("value", [CLIP, [CLIP], [{"url": CLIP, "cover_url": COVER}], f"{CLIP}\n"])
-    def test_the_clip_is_found_under_every_name_that_gateways_have_for_it(self, name, value):
-        assert self.linked(value, name).link.video_url == CLIP
-
-    @pytest.mark.parametrize("value", NO_LINKS)
-    def test_where_no_clip_is_named_none_is_made_up(self, value):
-        event = self.linked(value)
-        if self.provider.content_path:
-            assert event.link.video_url.endswith("/content")
-        else:
-            assert (event.message, event.finished) == ("the gateway says completed but gave no link", True)
 
     # --- when to come back
 

@@ -9,11 +9,12 @@ from decimal import Decimal
 from urllib.parse import urlsplit
 
 import pytest
-from answer_contract import COMMON_WORDS, SAMPLES, AnswerContract, answer, recorded
+from answer_contract import COMMON_WORDS, AnswerContract
 from canonical_requests import CASES, VALUES
 from hostile_json import ANY, odd_answers, replaced, tampered
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from recorded_answers import SAMPLES, answer, recorded
 
 from rushes.shared.domain import events
 from rushes.shared.domain.events import Reason
