@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from flask import Response, g, request
 from standardwebhooks import Webhook, WebhookVerificationError
@@ -11,12 +11,13 @@ from werkzeug.exceptions import NotFound
 
 from rushes.shared import credentials
 from rushes.shared.domain import events
+from rushes.shared.domain.events import Event
 from rushes.shared.intake.intake import Unacceptable
 from rushes.shared.ledger.ledger import Ledger
 from rushes.shared.ledger.store import LedgerUnavailable
 from rushes.shared.operations.task_query import check_link
 from rushes.shared.providers import PROVIDERS
-from rushes.shared.providers.base import CallbackReport
+from rushes.shared.providers.callback_reports import CallbackHint
 from rushes.shared.providers.reading import Malformed
 from rushes.shared.services import Services
 from rushes.webhook_receiver.auth import services
@@ -50,13 +51,14 @@ def receive(provider: str, job_id: str, token: str) -> Response:
     body = raw_body()
     if not is_signed(provider, body, parts):
         raise NotFound(NOT_FOUND)
-    callback = read_callback(provider, body, parts)
-    verdict = note_or_apply(provider, job_id, attempt, callback, parts)
+    payload = parse_json(body)
+    hint = read_hint(provider, payload, parts)
+    verdict = note_or_apply(provider, job_id, attempt, payload, hint, parts)
     if verdict == "unknown":
         raise_unknown(parts)
     g.verdict = verdict
     if verdict == "strange":
-        quarantine_callback(provider, job_id, attempt, task_id_of(callback), body, token)
+        quarantine_callback(provider, job_id, attempt, hint.task_id, body, token)
     return Response("{}\n", 200, mimetype="application/json")
 
 
@@ -95,43 +97,40 @@ def count_verdict(response: Response) -> Response:
     return response
 
 
-def read_callback(provider: str, body: bytes, parts: Services) -> CallbackReport:
-    """Return what the body says; raises Unacceptable 400."""
+def read_hint(provider: str, payload: Any, parts: Services) -> CallbackHint:
+    """Return the hint in a callback, without what is longer than any gateway's; raises Unacceptable 400."""
     try:
-        return PROVIDERS[provider].read_callback(parse_json(body), parts.access(provider))
+        hint = PROVIDERS[provider].read_hint(payload, parts.access(provider))
     except Malformed as malformed:
         raise Unacceptable("bad_request", f"The callback cannot be read: {malformed}.", 400) from None
+    return CallbackHint(_limited(hint.task_id, TASK_ID_CHARS), _limited(hint.thumbnail_url, THUMBNAIL_URL_CHARS))
 
 
-def note_or_apply(provider: str, job_id: str, attempt: int, callback: CallbackReport, parts: Services) -> str:
+def _limited(text: str | None, max_chars: int) -> str | None:
+    return text if text and len(text) <= max_chars else None
+
+
+def note_or_apply(provider: str, job_id: str, attempt: int, payload: Any, hint: CallbackHint, parts: Services) -> str:
     """Note the hint; where callbacks are believed, apply the event at once.
 
     Returns the verdict; `strange` means that the callback belongs into the quarantine.
     """
     now, ledger = parts.now(), parts.ledger
-    final = isinstance(callback.event, (events.Succeeded, events.Failed))
-    if parts.settings.callback_confirm or not final or not may_be_believed(job_id, attempt, callback, ledger):
-        return ledger.nudge(provider, job_id, attempt, task_id_of(callback), now, thumbnail_url_of(callback))
-    event = replace(callback.event, attempt=attempt, heard_by="callback", asked_at=now)  # type: ignore[call-arg]
-    return "noted" if ledger.apply(job_id, event, now) else "unknown"
+    if not parts.settings.callback_confirm:
+        event = PROVIDERS[provider].read_callback(payload, parts.access(provider)).event
+        if may_be_believed(job_id, attempt, event, hint.task_id, ledger):
+            heard = replace(event, attempt=attempt, heard_by="callback", asked_at=now)  # type: ignore[call-arg]
+            return "noted" if ledger.apply(job_id, heard, now) else "unknown"
+    return ledger.nudge(provider, job_id, attempt, hint.task_id, now, hint.thumbnail_url)
 
 
-def may_be_believed(job_id: str, attempt: int, callback: CallbackReport, ledger: Ledger) -> bool:
-    """Whether a callback may be about the task of its attempt, with a link that may be a clip."""
-    job, task_id = ledger.get(job_id), task_id_of(callback)
-    if job is None or check_link(job, callback.event) is not callback.event:
+def may_be_believed(job_id: str, attempt: int, event: Event, task_id: str | None, ledger: Ledger) -> bool:
+    """Whether an event may be the end of the task of its attempt, with a link that may be a clip."""
+    if not isinstance(event, (events.Succeeded, events.Failed)):
+        return False
+    job = ledger.get(job_id)
+    if job is None or check_link(job, event) is not event:
         return False
     task_ids = {each.number: each.task_id for each in job.attempts}
     # A callback that names another task is never believed: whoever knows the address could end the job with it.
     return attempt in task_ids and task_ids[attempt] in (None, task_id or task_ids[attempt])
-
-
-def task_id_of(callback: CallbackReport) -> str | None:
-    """The task that a callback names; None where it names none, or one longer than any gateway's."""
-    return callback.task_id if callback.task_id and len(callback.task_id) <= TASK_ID_CHARS else None
-
-
-def thumbnail_url_of(callback: CallbackReport) -> str | None:
-    """The address of the thumbnail, which a poll does not bring; it is used only beside the confirmed clip."""
-    url = callback.event.link.thumbnail_url if isinstance(callback.event, events.Succeeded) else None
-    return url if url and len(url) <= THUMBNAIL_URL_CHARS else None

@@ -150,8 +150,10 @@ class Apimart(Provider):
     def read_link(self, payload: Mapping[str, Any], access: Access) -> Link | None:
         link = super().read_link(payload, access)
         expires_at = moment_at(payload, "data.result.videos.0.expires_at", "result.videos.0.expires_at")
-        thumbnail = url_at(payload, "data.result.thumbnail_url", "data.result.videos.0.thumbnail_url")
-        return Link(link.video_url, thumbnail, expires_at) if link else None
+        return Link(link.video_url, self.read_thumbnail(payload), expires_at) if link else None
+
+    def read_thumbnail(self, payload: Mapping[str, Any]) -> str | None:
+        return url_at(payload, "data.result.thumbnail_url", "data.result.videos.0.thumbnail_url")
 
     def cost_usd(self, payload: Mapping[str, Any], access: Access) -> Decimal | None:
         return decimal_at(payload, "data.cost", "cost")  # zero in the documents' example of a paid task

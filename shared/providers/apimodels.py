@@ -20,7 +20,6 @@ from rushes.shared.providers.base import (
     MOTION,
     TEXT,
     Access,
-    CallbackReport,
     ModelSupport,
     Provider,
     Submission,
@@ -109,8 +108,10 @@ class Apimodels(Provider):
 
     def read_link(self, payload: Mapping[str, Any], access: Access) -> Link | None:
         link = super().read_link(payload, access)
-        thumbnail = url_at(payload, "data.thumbnailUrl", "data.resultJson.thumbnailUrl")
-        return Link(link.video_url, thumbnail) if link else None
+        return Link(link.video_url, self.read_thumbnail(payload)) if link else None
+
+    def read_thumbnail(self, payload: Mapping[str, Any]) -> str | None:
+        return url_at(payload, "data.thumbnailUrl", "data.resultJson.thumbnailUrl")
 
     def made_s(self, payload: Mapping[str, Any]) -> Decimal | None:
         return decimal_at(payload, "data.videoDuration", "data.resultJson.videoDuration")
@@ -135,12 +136,13 @@ class Apimodels(Provider):
         message = text_at(payload, "data.failMsg", "data.error.message", "error.message")
         return code or "", message or ""
 
-    def read_callback(self, payload: Any, access: Access) -> CallbackReport:
+    def task_of_callback(self, payload: Any) -> Mapping[str, Any]:
         """`param` and `resultJson` are JSON strings inside the JSON. Plain objects are read too."""
-        if not isinstance(value_at(payload, "data"), Mapping):
-            return super().read_callback(payload, access)
-        nested = {name: parse_nested(value, name) for name, value in payload["data"].items() if name in NESTED}
-        return super().read_callback({**payload, "data": {**payload["data"], **nested}}, access)
+        data = value_at(payload, "data")
+        if not isinstance(data, Mapping):
+            return super().task_of_callback(payload)
+        nested = {name: parse_nested(value, name) for name, value in data.items() if name in NESTED}
+        return super().task_of_callback({**payload, "data": {**data, **nested}})
 
     def read_task(self, payload: Mapping[str, Any], access: Access) -> Event:
         data = value_at(payload, "data")

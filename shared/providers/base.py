@@ -18,12 +18,8 @@ from rushes.shared.domain.events import Event, Reason
 from rushes.shared.domain.http_messages import Request, Response
 from rushes.shared.domain.job import Link
 from rushes.shared.providers.access import Access as Access
-from rushes.shared.providers.error_bodies import (
-    ErrorBody,
-    effective_status,
-    names_task,
-    read_error_body,
-)
+from rushes.shared.providers.callback_reports import CallbackHint, CallbackReport
+from rushes.shared.providers.error_bodies import ErrorBody, effective_status, names_task, read_error_body
 from rushes.shared.providers.links import clip_at
 from rushes.shared.providers.operations import DEFAULTS as DEFAULTS
 from rushes.shared.providers.operations import FIRST_LAST as FIRST_LAST
@@ -66,14 +62,6 @@ class Submission:
     idempotency_key: str
     callback_url: str | None = None
     duration_s: Decimal | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class CallbackReport:
-    """What a callback says: the id of the task, and what happened to it."""
-
-    task_id: str | None
-    event: Event
 
 
 NO_LINK = "the gateway says completed but gave no link"
@@ -343,9 +331,21 @@ class Provider:
 
     def read_callback(self, payload: Any, access: Access) -> CallbackReport:
         """The task and its event in a callback; raises Malformed if it cannot be read."""
+        task = self.task_of_callback(payload)
+        return CallbackReport(self.reported_task_id(task), self.read_task(task, access))
+
+    def read_hint(self, payload: Any, access: Access) -> CallbackHint:
+        """The hint in a callback; raises Malformed if it cannot be read. The event, which costs more, is not read."""
+        task = self.task_of_callback(payload)
+        is_finished = self.read_thumbnail(task) is not None and self.read_status(task) == "completed"
+        link = self.read_link(task, access) if is_finished else None
+        return CallbackHint(self.reported_task_id(task), link.thumbnail_url if link else None)
+
+    def task_of_callback(self, payload: Any) -> Mapping[str, Any]:
+        """The body of the task in a callback; raises Malformed if it cannot be read."""
         if not isinstance(payload, Mapping) or not self.status_word(payload):
             raise Malformed("no state in it")
-        return CallbackReport(self.reported_task_id(payload), self.read_task(payload, access))
+        return payload
 
     # --- differences in where a task's body has its fields
 
@@ -360,6 +360,10 @@ class Provider:
         """The clip's URL at one of `clips`, or wherever else in the body URLs of clips usually are."""
         video = clip_at(payload, *self.clips)
         return Link(video) if video else None
+
+    def read_thumbnail(self, payload: Mapping[str, Any]) -> str | None:
+        """The URL of the clip's thumbnail."""
+        return None
 
     def read_failure_text(self, payload: Mapping[str, Any]) -> tuple[str, str]:
         error = read_error_body(payload)

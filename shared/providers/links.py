@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
+from itertools import chain
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -52,7 +53,7 @@ COPIES = re.compile(rf"{NO_MARK}watermark|cover|thumbnail|preview", re.IGNORECAS
 
 def clip_at(payload: Any, *paths: str) -> str | None:
     """The URL of a clip at the first path that holds one; if none does, from wherever clips usually are."""
-    values = (*(value_at(payload, path) for path in paths), payload)
+    values = chain((value_at(payload, path) for path in paths), (payload,))
     return next((url for url in map(_likeliest, values) if url), None)
 
 
@@ -121,8 +122,11 @@ def _parsed(text: str) -> Any:
 
 def is_address(text: str) -> bool:
     """Whether it is an http(s) URL that can be requested and stored."""
+    if not ADDRESS.fullmatch(text):
+        return False
     try:
-        return bool(ADDRESS.fullmatch(text) and urlsplit(text).hostname and urlsplit(text).port != 0)
+        parts = urlsplit(text)
+        return bool(parts.hostname) and parts.port != 0
     except ValueError:
         return False
 
@@ -130,7 +134,9 @@ def is_address(text: str) -> bool:
 def _likeliest(value: Any) -> str | None:
     """The first URL that may be a clip: never a picture, and a watermarked copy only if there is no other."""
     urls = [url for url in addresses(value) if not OTHER_FILES.search(urlsplit(url).path)]
-    return min(urls, key=_unlikeness, default=None)
+    if len(urls) < 2:
+        return urls[0] if urls else None
+    return min(urls, key=_unlikeness)
 
 
 def _unlikeness(url: str) -> tuple[bool, bool]:

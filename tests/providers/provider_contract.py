@@ -21,6 +21,7 @@ from rushes.shared.domain.events import Reason
 from rushes.shared.domain.http_messages import Request
 from rushes.shared.providers import PROVIDERS
 from rushes.shared.providers.base import SHOT_DURATION, Access, Submission, operation_of
+from rushes.shared.providers.callback_reports import CallbackHint
 from rushes.shared.providers.reading import Malformed
 
 NEUTRAL = {"sound": False, "watermark": False}  # the same as nothing
@@ -59,6 +60,14 @@ HTML, DEEP = b"<html><body>Bad gateway</body></html>", b'{"data":' * 100_000
 def strict(value):
     """Written out, so that 5, 5.0, "5" and true, 1 are all different."""
     return json.dumps(value, sort_keys=True, indent=1)
+
+
+def hint_in(report):
+    """What a hint says where the whole callback says this."""
+    if isinstance(report, str):
+        return report
+    link = report.event.link if isinstance(report.event, events.Succeeded) else None
+    return CallbackHint(report.task_id, link.thumbnail_url if link else None)
 
 
 class ProviderContract(AnswerContract):
@@ -108,6 +117,12 @@ class ProviderContract(AnswerContract):
     def read_callback(self, payload):
         try:
             return self.provider.read_callback(payload, self.access)
+        except Malformed as malformed:
+            return str(malformed)
+
+    def read_hint(self, payload):
+        try:
+            return self.provider.read_hint(payload, self.access)
         except Malformed as malformed:
             return str(malformed)
 
@@ -393,6 +408,11 @@ class ProviderContract(AnswerContract):
     def _read_any_callback(self, payload):
         heard = self.read_callback(payload)
         assert isinstance(heard, str) or (storable(heard) and storable(heard.event))
+        assert self.read_hint(payload) == hint_in(heard)
+
+    def test_each_recorded_callback_gives_the_hint_that_is_in_its_report(self):
+        for name in self.callbacks:
+            assert self.read_hint(self.sample(name)) == hint_in(self.read_callback(self.sample(name)))
 
     # --- the download
 
