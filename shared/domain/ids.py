@@ -47,7 +47,7 @@ def new_id(now: int) -> str:
 
 def ulid(number: int) -> str:
     """The 26 letters of a number of 128 bits."""
-    return "".join(CROCKFORD[number >> shift & 31] for shift in range(125, -1, -5))
+    return "".join([CROCKFORD[number >> shift & 31] for shift in range(125, -1, -5)])
 
 
 def number(job_id: str) -> int:

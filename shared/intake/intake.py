@@ -11,6 +11,7 @@ from typing import Any
 
 from marshmallow import ValidationError
 
+from rushes.shared.compact_json import compact
 from rushes.shared.domain import schedule, trace_context
 from rushes.shared.domain.ids import new_id
 from rushes.shared.domain.job import Job, Note, moment_ms
@@ -194,11 +195,15 @@ def length_s(request: Mapping[str, Any]) -> Decimal | None:
 def digest(body: Any) -> str:
     """A digest that is equal for equal JSON, however it is spelled: 5.0 is 5, and the order of keys does not matter."""
     # Not our own recursion: the standard library's encoder goes as deep as its decoder did.
-    plain = json.loads(json.dumps(body), parse_float=_number)
-    canonical = json.dumps(plain, sort_keys=True, separators=(",", ":"))
+    canonical = CANONICAL.encode(PLAIN_NUMBERS.decode(compact(body)))
     return sha256(canonical.encode()).hexdigest()[:32]
 
 
 def _number(text: str) -> float | int:
     number = float(text)
     return int(number) if number.is_integer() else number
+
+
+# Made once: json.loads and json.dumps with options make a decoder and an encoder for each text.
+PLAIN_NUMBERS = json.JSONDecoder(parse_float=_number)
+CANONICAL = json.JSONEncoder(sort_keys=True, separators=(",", ":"))

@@ -18,12 +18,16 @@ WINDOW, MEMORY = -13, 6
 
 DICTIONARIES = {bytes([number]): Path(__file__).with_name(f"dictionary-{number}.txt").read_bytes() for number in (1, 2)}
 CURRENT = b"\x02"
+# Copied for each record: reading the dictionary takes a third of the time of the packing.
+PACKERS = {
+    number: zlib.compressobj(LEVEL, zlib.DEFLATED, WINDOW, MEMORY, zdict=text) for number, text in DICTIONARIES.items()
+}
 
 
 def pack(record: str) -> bytes:
     """The record as it is stored."""
     header, _, body = record.encode().partition(b"\n")
-    packer = zlib.compressobj(LEVEL, zlib.DEFLATED, WINDOW, MEMORY, zdict=DICTIONARIES[CURRENT])
+    packer = PACKERS[CURRENT].copy()
     packed = packer.compress(body) + packer.flush()
     return header + b"\n" + CURRENT + packed
 
