@@ -84,10 +84,9 @@ STREAM = "Events `status` and `progress`, each with the job document at that mom
 @describes(parameters=[IDEMPOTENCY_KEY, TRACEPARENT], callbacks=NOTICES)
 def create() -> Response:
     """Enqueue a job."""
-    caller = authenticate()
-    key, trace = request.headers.get("Idempotency-Key"), request.headers.get("traceparent")
-    receipt = services().intake.accept(json_body(), caller.tenant, key, services().now(), trace)
-    return receipt_response(receipt)
+    caller, parts, headers = authenticate(), services(), request.headers
+    key, trace = headers.get("Idempotency-Key"), headers.get("traceparent")
+    return receipt_response(parts.intake.accept(json_body(), caller.tenant, key, parts.now(), trace))
 
 
 def receipt_response(receipt: Receipt) -> Response:

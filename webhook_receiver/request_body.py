@@ -45,11 +45,12 @@ def raw_body(limit_bytes: int = BODY_BYTES) -> bytes:
 
 def read_body(size_bytes: int) -> bytes:
     """Read `size_bytes` of the body, fewer only at its end; raises Unacceptable where they stop coming."""
-    connection = request.environ.get("gunicorn.socket")
+    environ = request.environ
+    connection = environ.get("gunicorn.socket")
     if connection is not None:
         connection.settimeout(STALL_S)
     try:
-        return bytes(request.environ["wsgi.input"].read(size_bytes))
+        return bytes(environ["wsgi.input"].read(size_bytes))
     except Exception:  # whatever the reader of the server raises: a stall, a reset, a malformed chunk
         raise incomplete_body() from None
 

@@ -79,7 +79,7 @@ class Ledger:
         mark = writes.number(keys.MARK) if guarded else 0
         key_digest, _, digest = (job.idempotency or "").partition(" ")
         once = idempotency.entry(job.tenant, key_digest, job.created_at, job.id, digest, mark)
-        body = record.encode(job, secrets.token_hex(6))
+        body = record.encode(job, record.NO_OPERATION)
         first = self.store.create(job.id, body, writes, once if key_digest else None)
         if first in NOT_WHOLE:
             raise NotWhole(first)

@@ -33,6 +33,8 @@ from rushes.shared.domain.job import (
 )
 
 IN_HEADER = ("version", "tries", "nudge")
+# In the record of a new job. A commit has a random one: where that stands in the record, the commit was done.
+NO_OPERATION = "-"
 
 
 def encode(job: Job, operation: str) -> str:
