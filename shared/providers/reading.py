@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from datetime import UTC, datetime
@@ -21,6 +22,12 @@ EMPTY: tuple[Any, ...] = (None, "", [])
 MAX_NUMBER, PLACES = Decimal(10) ** 15, 12
 # A Retry-After beyond this is capped.
 MAX_RETRY_AFTER_S = 3600.0
+EPOCH_S, EPOCH_MS = 10**9, 10**11
+UNITS_S = {"ms": 0.001, "s": 1, "sec": 1, "second": 1, "m": 60, "min": 60, "minute": 60, "h": 3600, "hour": 3600}
+NUMBER = re.compile(r"\d+\.?\d*|\.\d+", re.ASCII)
+SPAN = re.compile(r"(\d+(?:\.\d+)?) *(ms|second|sec|s|minute|min|m|hour|h)s?(?![a-z])", re.ASCII)
+SPANS = re.compile(rf"({SPAN.pattern} *)+", re.ASCII)
+RATE_LIMIT_HEADERS = ("x-ratelimit", "x-rate-limit", "ratelimit")
 
 
 class Malformed(Exception):
@@ -106,16 +113,47 @@ def percent(value: Any) -> int | None:
 
 
 def retry_after_s(response: Response) -> float | None:
-    """Retry-After in seconds from now, from a number or a date; None if it is neither. At most an hour."""
-    value = response.headers.get("retry-after", "").strip()
-    if value.replace(".", "", 1).isdecimal():
-        return min(float(value), MAX_RETRY_AFTER_S)
-    moment = _moment(value)
-    if moment is None:
+    """Seconds from now until a call may be made again, at most an hour: Retry-After, or of a 429 when its window ends.
+
+    None if the response does not say, or says it in no form that is known.
+    """
+    value = response.headers.get("retry-after", "")
+    if not value and response.status == 429:
+        value = _window_end(response)
+    seconds = _seconds(value)
+    moment = _moment(value) if seconds is None else _from_epoch(seconds)
+    if moment:
+        # Counted by the server's own clock if the response has a date, because ours may differ.
+        since = _moment(response.headers.get("date", "")) or datetime.now(UTC)
+        seconds = max((moment - since).total_seconds(), 0.0)
+    return None if seconds is None else min(seconds, MAX_RETRY_AFTER_S)
+
+
+def _window_end(response: Response) -> str:
+    """When the window of a rate limit ends, '' if it is not told, or the window has calls left: then another ended."""
+    for name in RATE_LIMIT_HEADERS:
+        reset, remaining = (response.headers.get(f"{name}-{what}", "").strip() for what in ("reset", "remaining"))
+        if reset and remaining in ("", "0"):
+            return reset
+    return ""
+
+
+def _seconds(text: str) -> float | None:
+    """The seconds in `7`, `"7"`, `7 s` and `1m30s`; of a header that came twice the first."""
+    text = text.partition(",")[0].strip(' "').lower()
+    if NUMBER.fullmatch(text):
+        return float(text)
+    if not SPANS.fullmatch(text):
         return None
-    # Counted by the server's own clock if the response has a date, because ours may differ.
-    since = _moment(response.headers.get("date", "")) or datetime.now(UTC)
-    return min(max((moment - since).total_seconds(), 0.0), MAX_RETRY_AFTER_S)
+    return sum(float(number) * UNITS_S[unit] for number, unit in SPAN.findall(text))
+
+
+def _from_epoch(seconds: float) -> datetime | None:
+    """A number that is no span but a time: seconds or milliseconds of the epoch, told apart by their size."""
+    with suppress(ValueError, OverflowError, OSError):
+        if seconds >= EPOCH_S:
+            return datetime.fromtimestamp(seconds if seconds < EPOCH_MS else seconds / 1000, UTC)
+    return None
 
 
 def _moment(text: str) -> datetime | None:
