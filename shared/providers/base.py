@@ -65,7 +65,7 @@ class Submission:
 
 
 NO_LINK = "the gateway says completed but gave no link"
-NO_TASK = "the gateway says failed but names no task"
+NO_TASK = "the gateway says failed, but of no task"
 
 
 class Provider:
@@ -296,7 +296,8 @@ class Provider:
             return self.read_success(payload, access)
         if status == "failed":
             # An envelope's own `error` is of the query, and a wrong verdict may be paid for again elsewhere.
-            return self.read_failure(payload, access) if names_task(payload) else events.Unclear(NO_TASK)
+            is_of_task = names_task(payload) or self.status_word({"data": payload.get("data")})
+            return self.read_failure(payload, access) if is_of_task else events.Unclear(NO_TASK)
         drift = None if status else self.status_word(payload) or "(none)"
         return events.Progressed(percent(self.read_progress(payload)), drift)
 

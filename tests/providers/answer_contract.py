@@ -124,13 +124,14 @@ class AnswerContract(LinkContract):
             assert self.read_query(answer(200, body)) == events.Progressed(None), envelope
 
     @pytest.mark.parametrize("word", ["error", "fail", "failed"])
-    def test_an_answer_that_says_failed_and_names_no_task_is_no_verdict(self, word):
+    def test_an_envelope_that_says_failed_is_no_verdict_on_the_task(self, word):
         for body in (
             {"status": word, "message": "try again"},
             {"status": word, "data": None},
-            {"data": {"state": word}},
+            {"state": word, "data": {}},
         ):
             assert isinstance(self.read_query(answer(200, body)), events.Unclear), body
+        assert isinstance(self.read_query(answer(200, {"data": {"state": word}})), events.Failed)
 
     def test_a_number_beside_a_word_is_not_the_state(self):
         body = self.saying("succeed", "completed").json()
