@@ -48,6 +48,7 @@ class Settings:
     trusted_proxies: TrustedProxies
     requests_per_minute: int
     worker_processes: int
+    worker_runs_scheduler: bool
     gateways: Mapping[str, GatewaySettings]
     prices_file: str | None
     alert_urls: tuple[str, ...] = field(repr=False)
@@ -254,6 +255,7 @@ class Environment(Schema):
     worker_processes = fields.Integer(
         load_default=cores, data_key="RUSHES_WORKER_PROCESSES", validate=validate.Range(min=1)
     )
+    worker_runs_scheduler = fields.Boolean(load_default=False, data_key="RUSHES_WORKER_RUNS_SCHEDULER")
     prices_file = fields.String(load_default=None, data_key="RUSHES_PRICES_FILE")
     alert_urls = Texts(load_default=(), data_key="RUSHES_ALERT_URLS")
     egress_allow = NetworkList(load_default=(), data_key="RUSHES_EGRESS_ALLOW")

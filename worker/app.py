@@ -77,6 +77,10 @@ def make_app() -> Celery:
         sys.exit(str(error))
     celery = Celery("rushes")
     celery.conf.update(CONFIG, task_queues=queues(), **broker.options(settings))
+    if settings.worker_runs_scheduler:
+        from rushes.worker.hosted_scheduler import HostedSchedulerStep  # no other worker needs what it imports
+
+        celery.steps["worker"].add(HostedSchedulerStep)
     return celery
 
 

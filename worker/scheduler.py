@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 
 import structlog
+from celery import Celery
 
 from rushes.shared import heap, logs
 from rushes.shared.domain import schedule, start_deadline
@@ -120,22 +121,34 @@ def messages(tickets: Sequence[Ticket], workers: int = 1) -> list[list[Ticket]]:
 STALLED_S, EXIT_STALLED = 60, 70
 
 
+def end_process() -> None:
+    """End at once: nothing is under way that would be lost."""
+    os._exit(EXIT_STALLED)
+
+
 class Watchdog(threading.Thread):
     """Ends the process if the scheduler makes no turn for STALLED_S; it is then started again."""
 
-    def __init__(self) -> None:
+    def __init__(self, end: Callable[[], None] = end_process) -> None:
         super().__init__(name="watchdog", daemon=True)
+        self._end, self._stopped = end, threading.Event()
         self._last_turn_at = time.monotonic()
 
     def record_turn(self) -> None:
         """Record that the scheduler is alive."""
         self._last_turn_at = time.monotonic()
 
+    def stop(self) -> None:
+        """Watch no longer: no more turns are to be made."""
+        self._stopped.set()
+
     def run(self) -> None:
+        self.record_turn()
         while time.monotonic() - self._last_turn_at < STALLED_S:
-            time.sleep(1)
-        log.critical("the scheduler has stalled: it ends, to be started again")
-        os._exit(EXIT_STALLED)
+            if self._stopped.wait(1):
+                return
+        log.critical("the scheduler has stalled: its process ends, to be started again")
+        self._end()
 
 
 def run(scheduler: Scheduler, services: Services, stopping: Callable[[], bool], watchdog: Watchdog) -> None:
@@ -162,6 +175,17 @@ def start_background_work(services: Services) -> None:
         work.start(services)
 
 
+def serve(app: Celery, services: Services, stopping: Callable[[], bool], watchdog: Watchdog) -> None:
+    """Schedule until `stopping`. What goes on beside the turns ends with the process."""
+    log.info("scheduler started")
+    guard = FailoverGuard(services)
+    guard.start()
+    start_background_work(services)
+    watchdog.start()
+    scheduler = Scheduler(services, BrokerSender(app).send, lambda: guard.open, StepRates(services.ledger))
+    run(scheduler, services, stopping, watchdog)
+
+
 def main() -> None:
     heap.tune()
     from rushes.worker.app import app, services
@@ -171,14 +195,7 @@ def main() -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda received, _: signals.append(received))
     doctor.warn_of_redis(services().settings)
-    log.info("scheduler started")
-    guard = FailoverGuard(services())
-    guard.start()
-    start_background_work(services())
-    watchdog = Watchdog()
-    watchdog.start()
-    scheduler = Scheduler(services(), BrokerSender(app).send, lambda: guard.open, StepRates(services().ledger))
-    run(scheduler, services(), lambda: bool(signals), watchdog)
+    serve(app, services(), lambda: bool(signals), Watchdog())
     sys.exit(0)
 
 

@@ -14,10 +14,11 @@ from typing import NamedTuple
 from benchmarks.rig.measure import idle_s, pss_mib, tree
 from benchmarks.rig.stack import Rig
 from benchmarks.rig.systems import Rushes, Work, judged, wait_for_manifests
-from benchmarks.table import Row, Size, above, below, without_goal
+from benchmarks.table import Row, Size, above, below, told, without_goal
 
 JOBS, HALF_JOBS, QUICK_JOBS = 2000, 500, 150
-PROCESSES = ("web", "worker", "scheduler")
+# As deploy/README.md says it for one core.
+SETTINGS = {"RUSHES_WORKER_RUNS_SCHEDULER": "true"}
 IDLE_MIB, LOADED_MIB, BUSY = 150, 200, 85
 # Above this share of others (per cent) the core is never idle, whatever Rushes does.
 OTHERS = 20
@@ -54,10 +55,12 @@ class Seen:
 def one_core(size: Size) -> list[Row]:
     """Memory of web, worker and scheduler with all their children, idle and at its peak; how busy the core is."""
     count = size.jobs or (QUICK_JOBS if size.quick else JOBS)
+    apart_mib = _idle_apart(size)
     seen = _run(size, count, half=False)
     loaded = below("pss_loaded", f"the same under {count:,} jobs, peak", seen.loaded_mib, "MiB (PSS)", LOADED_MIB)
     return [
         below("pss_idle", "memory of web, worker, scheduler on one core, idle", seen.idle_mib, "MiB (PSS)", IDLE_MIB),
+        told("pss_apart", "the same with a process for the scheduler", apart_mib, "MiB (PSS)"),
         loaded if count >= JOBS else without_goal(loaded, f"of {JOBS:,}"),
         _busy("busy_core", "one core", seen, count, JOBS),
     ]
@@ -77,20 +80,30 @@ def _busy(key: str, what: str, seen: Seen, count: int, judged: int) -> Row:
     return row if count >= judged else without_goal(row, f"of {judged:,}")
 
 
+def _idle_apart(size: Size) -> float:
+    with Rig(tls=size.tls) as rig, _on(sorted(os.sched_getaffinity(0))[:1]):
+        Rushes().start(rig, Work(jobs=1, median_s=1, poll_s=1, tls=size.tls))
+        return _idle_mib(rig)
+
+
+def _idle_mib(rig: Rig) -> float:
+    time.sleep(REST_S)
+    idle = {name: pss_mib([pid]) for name, pid in rig.processes.pids(rig.measured).items()}
+    print(f"  idle: {', '.join(f'{name} {mib:.0f} MiB' for name, mib in idle.items())}", flush=True)
+    return sum(idle.values())
+
+
 def _run(size: Size, count: int, half: bool) -> Seen:
     work = Work(jobs=count, median_s=1, poll_s=1, tls=size.tls)
     cores = sorted(os.sched_getaffinity(0))
     with Rig(tls=size.tls) as rig:
-        system = Rushes()
+        system = Rushes(**SETTINGS)
         _pin(tree(rig.processes["redis"].pid), cores[:1])
         with _on(cores[:1]):  # what is started now inherits it
             system.start(rig, work)
         for name in ("gateway", "s3"):
             _pin(tree(rig.processes[name].pid), cores[1:] or cores)
-        time.sleep(REST_S)
-        idle = {name: pss_mib([pid]) for name, pid in rig.processes.pids(PROCESSES).items()}
-        print(f"  idle: {', '.join(f'{name} {mib:.0f} MiB' for name, mib in idle.items())}", flush=True)
-        idle_mib = sum(idle.values())
+        idle_mib = _idle_mib(rig)
         rig.gateway("/_rig/pace", work.pace())
         rig.s3("/_rig/clear")
         began_at = time.time()
@@ -153,7 +166,7 @@ class Watch(threading.Thread):
         idle, at = idle_s(self._core) - self._stopped_idle_s, time.monotonic() - self._stopped_s
         self._looks.append(Look(manifests, cpu_s, idle, at))
         if len(self._looks) % MEMORY_EVERY == 0:
-            self.most_mib = max(self.most_mib, pss_mib(self._rig.processes.pids(PROCESSES).values()))
+            self.most_mib = max(self.most_mib, pss_mib(self._rig.processes.pids(self._rig.measured).values()))
 
     def _wait(self) -> None:
         until = time.monotonic() + LOOK_S
@@ -171,7 +184,7 @@ class Watch(threading.Thread):
         self._stopped_idle_s += idle_s(self._core) - idle_before
 
     def _signal(self, number: signal.Signals) -> None:
-        for pid in self._rig.processes.pids((*PROCESSES, "redis")).values():
+        for pid in self._rig.processes.pids((*self._rig.measured, "redis")).values():
             os.killpg(pid, number)  # each leads a group of its own
 
     def shares(self, jobs: int) -> tuple[float, float]:

@@ -151,6 +151,8 @@ class Rig:
             env["PYTHONPATH"] = os.pathsep.join(filter(None, paths))
         full = {**self.env, **env}
         commands = {name: command.argv for name, command in procfile(root / "Procfile", full).items()}
+        if "RUSHES_WORKER_RUNS_SCHEDULER" in full:
+            del commands["scheduler"]
         more = range(2, 1 + int(os.environ.get("BENCH_WORKERS", "1")))
         commands |= {f"worker-{number}": commands["worker"] for number in more}
         self.start(commands, "/readyz", root, **env)

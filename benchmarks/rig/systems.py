@@ -96,12 +96,12 @@ class Rushes(System):
     name = "rushes"
     path = "/v1/jobs"
 
-    def __init__(self, root: Path = ROOT) -> None:
-        """`root` is the checkout that is run."""
-        self._root = root
+    def __init__(self, root: Path = ROOT, **env: str) -> None:
+        """`root` is the checkout that is run, `env` further settings."""
+        self._root, self._env = root, env
 
     def start(self, rig: Rig, work: Work) -> None:
-        env = {"RUSHES_POLL_FIRST_S": str(work.poll_s), "RUSHES_POLL_MAX_S": str(max(work.poll_s, 120))}
+        env = {"RUSHES_POLL_FIRST_S": str(work.poll_s), "RUSHES_POLL_MAX_S": str(max(work.poll_s, 120)), **self._env}
         if work.callbacks:
             env["RUSHES_PUBLIC_URL"] = rig.web_url
         rig.start_rushes(self._root, **env)

@@ -132,6 +132,7 @@ MALFORMED: list[tuple[str, str]] = [
         for value in ("https://169.254.169.254/", "https://h:8080/", "https://h/" + "x" * 2048)
     ],
     *[("RUSHES_CALLBACK_CONFIRM", value) for value in ("maybe", "2", "wahr")],
+    ("RUSHES_WORKER_RUNS_SCHEDULER", "here"),
     *[("RUSHES_UNCONFIRMED", value) for value in ("Hold", "retry", "true")],
     *[("RUSHES_DAILY_BUDGET_USD", value) for value in ("0", "-5", "much", "NaN", "Infinity", "$5")],
     *[("RUSHES_WEBHOOK_SECRETS", value) for value in ("whsec_MTIz", "acme:", ":whsec_MTIz", ",")],
@@ -230,6 +231,7 @@ WELL_FORMED: list[tuple[str, str, str, Any]] = [
     ("RUSHES_CALLBACK_CONFIRM", "false", "callback_confirm", False),
     ("RUSHES_CALLBACK_CONFIRM", "0", "callback_confirm", False),
     ("RUSHES_CALLBACK_CONFIRM", "true", "callback_confirm", True),
+    ("RUSHES_WORKER_RUNS_SCHEDULER", "true", "worker_runs_scheduler", True),
     ("RUSHES_DAILY_BUDGET_USD", "12.50", "daily_budget_usd", Decimal("12.50")),
     ("RUSHES_WEBHOOK_SECRETS", "a:whsec_MTIz,a:whsec_NDU2", "webhook_secrets", {"a": ("whsec_MTIz", "whsec_NDU2")}),
     ("RUSHES_PRICES_FILE", "/etc/prices.toml", "prices_file", "/etc/prices.toml"),
