@@ -27,6 +27,8 @@ from rushes.shared.storage.s3_clients import BucketInfo, BucketRegions, S3Client
 
 # S3 refuses a request whose clock is 15 minutes off; presigned links are dated too.
 SKEW_WARN_S, SKEW_BAD_S = 30, 300
+# A person waits for each call.
+TIMEOUT_S = 5.0
 
 POLICY = "grant the rights in deploy/iam-policy.json"
 OVERWRITES = "a late archive could overwrite an earlier one: use a store that supports If-None-Match"
@@ -117,7 +119,7 @@ def check_bucket(settings: Settings) -> Iterator[Finding]:
     """Check that archiving works, by operations on objects of this check."""
     s3 = S3ClientFactory(settings.ca_file)
     try:
-        client: Any = s3.client(timeout_s=5, max_attempts=1)  # a person waits for it
+        client: Any = s3.client(timeout_s=TIMEOUT_S, max_attempts=1)
         authorities = s3.authorities
     except SettingsError as error:
         yield Finding("s3.problem", BAD, str(error).removeprefix("settings: "), "see deploy/env.example")
@@ -126,7 +128,7 @@ def check_bucket(settings: Settings) -> Iterator[Finding]:
         yield Finding("s3.problem", BAD, f"S3 was not reached: {diagnosis.text}", diagnosis.advice)
         return
     region = BucketRegions(s3).region(settings.bucket)
-    regional: Any = s3.client(region, timeout_s=5, max_attempts=1)
+    regional: Any = s3.client(region, timeout_s=TIMEOUT_S, max_attempts=1)
     bucket = Bucket(lambda: regional, settings.bucket, settings.s3_extra_args)
     links = PresignedLinks(regional)
     results = probe_bucket(

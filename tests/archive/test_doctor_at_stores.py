@@ -9,12 +9,15 @@ from typing import Any
 
 import pytest
 from certificates import self_signed
+from patience import PATIENCE_S
 from strict_bucket import KEY_ID, SECRET
 from strict_store import LIST, UPLOADS, StoreBehavior, StrictStore
 
+from rushes.shared.operations import storage_checks
 from rushes.shared.operations.finding import BAD, OK, WARN, Finding
 from rushes.shared.operations.storage_checks import check_bucket
 from rushes.shared.settings import load
+from rushes.shared.storage import s3_clients
 
 NEEDED = {"REDIS_URL": "redis://127.0.0.1:1/0", "RUSHES_SECRET_KEY": "secret", "RUSHES_API_KEYS": "acme:key"}
 ODD = {"s3.lifecycle": WARN}  # moto's bucket has no rule
@@ -29,6 +32,8 @@ def environment(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
         monkeypatch.setenv(f"AWS_{name}", os.devnull)
     for name, value in {"ACCESS_KEY_ID": KEY_ID, "SECRET_ACCESS_KEY": SECRET, "DEFAULT_REGION": "us-east-1"}.items():
         monkeypatch.setenv(f"AWS_{name}", value)
+    for module in (storage_checks, s3_clients):  # a store of tests may be as slow as the machine is busy
+        monkeypatch.setattr(module, "TIMEOUT_S", PATIENCE_S)
     return monkeypatch
 
 
