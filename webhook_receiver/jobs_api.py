@@ -20,7 +20,7 @@ from rushes.shared.domain.batch import is_batch
 from rushes.shared.domain.ids import CROCKFORD
 from rushes.shared.domain.job import Job, State
 from rushes.shared.intake.catalog import price_document
-from rushes.shared.intake.estimates import Estimate
+from rushes.shared.intake.estimates import Estimate, notes
 from rushes.shared.intake.intake import KEY_CHARS, Receipt, Unacceptable, length_s
 from rushes.shared.intake.job_document import document
 from rushes.shared.intake.job_filters import parse_filter
@@ -285,7 +285,7 @@ def estimate(body: Any, tenant: str) -> list[dict[str, Any]]:
             "would_send": body_to_send(estimate.provider, request_fields, seconds) if estimate.able else None,
             "why_not": estimate.why_not,
             "price": price_document(estimate.price) if estimate.price else None,
-            "notes": list(estimate.notes),
+            "notes": notes(estimate, request_fields),
         }
         for estimate in services().intake.estimates(request_fields, tenant, seconds)
     ]

@@ -22,14 +22,13 @@ ANYBODY = Tenant()
 class Estimate:
     """What one request costs at one gateway; `why_not` says why the gateway cannot do it.
 
-    `price` is what a second or the clip costs. `notes` are sentences for whoever reads the estimate.
+    `price` is what a second or the clip costs.
     """
 
     provider: str
     estimated_usd: Decimal | None
     why_not: str | None
     price: Price | None = None
-    notes: tuple[str, ...] = ()
 
     @property
     def able(self) -> bool:
@@ -45,8 +44,7 @@ def gateway_estimates(
 ) -> list[Estimate]:
     """An estimate of every enabled gateway. The able ones come first, in the order in which they would be tried."""
     estimates = [_estimate(name, request, prices, duration_s, tenant, gateway) for name, gateway in enabled.items()]
-    ranked = sorted(estimates, key=lambda estimate: _rank(estimate, request))
-    return sorted(ranked, key=lambda estimate: not estimate.able)
+    return sorted(estimates, key=lambda estimate: (not estimate.able, *_rank(estimate, request)))
 
 
 def with_known_price(estimates: Iterable[Estimate]) -> list[Estimate]:
@@ -69,23 +67,25 @@ def _estimate(
         or provider.why_not(request)
         or _why_too_expensive(request, estimated_usd, assumed_usd)
     )
-    return Estimate(name, estimated_usd, why_not, price, () if why_not else _notes(name, request, price))
+    return Estimate(name, estimated_usd, why_not, price)
 
 
-def _notes(name: str, request: Mapping[str, Any], price: Price | None) -> tuple[str, ...]:
-    """What a reader of the estimate must know of an able gateway: unknown or doubtful prices, guessed names."""
-    notes = []
+def notes(estimate: Estimate, request: Mapping[str, Any]) -> list[str]:
+    """What a reader of an estimate must know of an able gateway: unknown or doubtful prices, guessed names."""
+    if not estimate.able:
+        return []
+    sentences, name, price = [], estimate.provider, estimate.price
     if price is None:
         what = f"{request['model']} in mode {request.get('mode', 'std')}{' with sound' if request.get('sound') else ''}"
-        notes.append(
+        sentences.append(
             f"What {name} takes for {what} is unknown, so it comes after the gateways with a price."
             " RUSHES_PRICES_FILE can say it."
         )
     elif price.note:
-        notes.append(f"Its price: {price.note}.")
+        sentences.append(f"Its price: {price.note}.")
     if guesses := PROVIDERS[name].guesses(request):
-        notes.append(f"A guess: no document of {name} gives the names under which it is told {', '.join(guesses)}.")
-    return tuple(notes)
+        sentences.append(f"A guess: no document of {name} gives the names under which it is told {', '.join(guesses)}.")
+    return sentences
 
 
 def _why_not_requested(name: str, request: Mapping[str, Any]) -> str | None:
