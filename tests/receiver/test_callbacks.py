@@ -157,6 +157,17 @@ def test_a_task_id_longer_than_any_is_not_kept(web: Web) -> None:
         assert (nudge.task_id == "x" * length) is kept
 
 
+def test_a_thumbnails_address_longer_than_any_is_not_kept(web: Web) -> None:
+    for length, kept in ((1000, True), (1001, False)):
+        job, body = web.running("apimodels"), sample("apimodels", "callback_completed_objects")
+        url = "https://cdn.example/".ljust(length, "x")
+        body["data"]["resultJson"]["thumbnailUrl"] = url
+        call(web, callback_path(job), body)
+        nudge = web.now(job.id).nudge
+        assert nudge is not None
+        assert (nudge.thumbnail_url == url) is kept
+
+
 def test_the_json_strings_inside_may_be_objects_already(web: Web) -> None:
     job = web.running("apimodels")
 
