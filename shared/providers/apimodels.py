@@ -131,11 +131,6 @@ class Apimodels(Provider):
     def took_s(self, payload: Mapping[str, Any]) -> float | None:
         return span_s(payload, "data.createTime", "data.completeTime")
 
-    def read_failure_text(self, payload: Mapping[str, Any]) -> tuple[str, str]:
-        code = text_at(payload, "data.failCode", "data.error.code", "error.code")
-        message = text_at(payload, "data.failMsg", "data.error.message", "error.message")
-        return code or "", message or ""
-
     def task_of_callback(self, payload: Any) -> Mapping[str, Any]:
         """`param` and `resultJson` are JSON strings inside the JSON. Plain objects are read too."""
         data = value_at(payload, "data")

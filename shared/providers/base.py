@@ -19,7 +19,13 @@ from rushes.shared.domain.http_messages import Request, Response
 from rushes.shared.domain.job import Link
 from rushes.shared.providers.access import Access as Access
 from rushes.shared.providers.callback_reports import CallbackHint, CallbackReport
-from rushes.shared.providers.error_bodies import ErrorBody, effective_status, names_task, read_error_body
+from rushes.shared.providers.error_bodies import (
+    ErrorBody,
+    effective_status,
+    names_task,
+    read_error_body,
+    read_failure_body,
+)
 from rushes.shared.providers.links import clip_at
 from rushes.shared.providers.operations import DEFAULTS as DEFAULTS
 from rushes.shared.providers.operations import FIRST_LAST as FIRST_LAST
@@ -49,7 +55,6 @@ from rushes.shared.providers.vocabulary import (
     REDIRECTS,
     STATUS_REASONS,
     STATUSES,
-    reason_in_words,
     status_meaning,
 )
 
@@ -322,8 +327,9 @@ class Provider:
 
     def read_failure(self, payload: Mapping[str, Any], access: Access) -> events.Failed:
         """Failed, with one of our reasons."""
-        code, message = self.read_failure_text(payload)
-        by_words = reason_in_words(code, message)
+        error = self.read_failure_body(payload)
+        code, message = error.code, error.message
+        by_words = error.reason()
         if by_words is Reason.RATE:  # a throttle concerns calls: a task that failed "at capacity" has failed
             by_words = None
         reason = self.failures.get(code) or by_words or Reason.PROVIDER
@@ -366,9 +372,8 @@ class Provider:
         """The URL of the clip's thumbnail."""
         return None
 
-    def read_failure_text(self, payload: Mapping[str, Any]) -> tuple[str, str]:
-        error = read_error_body(payload)
-        return error.code or error.kind, error.message
+    def read_failure_body(self, payload: Mapping[str, Any]) -> ErrorBody:
+        return read_failure_body(payload)
 
     def reported_task_id(self, payload: Mapping[str, Any]) -> str | None:
         return text_at(payload, *ID_PATHS)

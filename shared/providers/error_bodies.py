@@ -18,6 +18,14 @@ TASK_ID_NAMES = frozenset({"id", "taskid", "videoid", "jobid", "generationid"})
 DEPTH = 8
 MESSAGES = ("message", "msg", "error_message", "detail")
 ENVELOPE_MESSAGES = ("msg", "message", "error", "detail", "error_msg", "errors.0.message", "errors.0", "title")
+# Beside the state of a task; `message` is last, for in an envelope it is often of the query.
+FAILURE_MESSAGES = (
+    *("task_status_msg", "fail_reason", "failure_reason", "failMsg", "fail_msg", "failReason", "error"),
+    *("error_message", "errorMessage", "error_msg", "err_msg", "reason", "status_msg", "detail", "errors.0.message"),
+    *("message", "msg"),
+)
+FAILURE_CODES = ("failCode", "fail_code", "error_code", "errorCode")
+SUCCESS_MESSAGES = frozenset({"success", "succeed", "ok", "成功"})
 # What an error's own code says under another HTTP status. A code of 4xx that is not here says no more than a 400.
 CODE_REASONS = {401: Reason.KEY, 402: Reason.BALANCE, 429: Reason.RATE, 503: Reason.DOWN}
 
@@ -65,6 +73,22 @@ def read_error_body(payload: Mapping[str, Any]) -> ErrorBody:
         documented=bool(message) and _is_documented(payload),
         cause=_read_cause(message),
     )
+
+
+def read_failure_body(payload: Mapping[str, Any]) -> ErrorBody:
+    """Why a task failed: an error object or text beside its state, or the vendor's words for it."""
+    task = value_at(payload, "data.0") or value_at(payload, "data")
+    holders = (task, value_at(task, "result"), value_at(payload, "result"), payload)
+    for holder in (holder for holder in holders if isinstance(holder, Mapping)):
+        error = holder.get("error")
+        if isinstance(error, Mapping):
+            code, message = text_at(error, "code", "type") or "", text_at(error, *MESSAGES) or ""
+        else:
+            message = text_at(holder, *FAILURE_MESSAGES) or ""
+            code = text_at(holder, *FAILURE_CODES) or ""
+        if (code or message) and message.lower() not in SUCCESS_MESSAGES:
+            return ErrorBody(code, "", message, cause=_read_cause(message))
+    return ErrorBody()
 
 
 def _is_documented(payload: Mapping[str, Any]) -> bool:

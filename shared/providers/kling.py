@@ -29,7 +29,7 @@ from rushes.shared.providers.base import (
     Submission,
     operation_of,
 )
-from rushes.shared.providers.error_bodies import ErrorBody, read_error_body
+from rushes.shared.providers.error_bodies import ErrorBody
 from rushes.shared.providers.reading import (
     balance_at,
     decimal_at,
@@ -143,11 +143,6 @@ class Kling(Provider):
         link = super().read_link(payload, access)
         ended_at = moment_at(payload, "data.0.update_time", "update_time")
         return Link(link.video_url, None, ended_at + LINK_LIFE_MS if ended_at else None) if link else None
-
-    def read_failure_text(self, payload: Mapping[str, Any]) -> tuple[str, str]:
-        task = value_at(payload, "data.0") or payload
-        error = read_error_body(task)
-        return error.code or error.kind, error.message
 
     def cost_usd(self, payload: Mapping[str, Any], access: Access) -> Decimal | None:
         """What was paid in cash; units of a package are no dollars, and what they cost is not told."""

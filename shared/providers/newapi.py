@@ -6,6 +6,7 @@ Its vendor is unnamed and its answers are not documented, so the forms of new-ap
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 
@@ -21,6 +22,7 @@ from rushes.shared.providers.base import (
     Provider,
     Submission,
 )
+from rushes.shared.providers.error_bodies import ErrorBody
 from rushes.shared.providers.reading import balance_at, decimal_at, span_s, text_at, value_at, without_empty
 from rushes.shared.providers.vocabulary import STATUSES
 
@@ -113,9 +115,7 @@ class Newapi(Provider):
         # form, is set earlier.
         return span_s(payload, "data.submit_time", "data.finish_time")
 
-    def read_failure_text(self, payload: Mapping[str, Any]) -> tuple[str, str]:
-        code, message = super().read_failure_text(payload)
-        message = text_at(payload, "data.fail_reason") or message
-        if any(words in message.lower() for words in GIVEN_UP):
-            return "swept", message
-        return "" if code == "success" else code, message
+    def read_failure_body(self, payload: Mapping[str, Any]) -> ErrorBody:
+        error = super().read_failure_body(payload)
+        given_up = any(words in error.message.lower() for words in GIVEN_UP)
+        return replace(error, code="swept") if given_up else error

@@ -87,6 +87,16 @@ def documented_errors(code, message, kind="some_error"):
     ]
 
 
+RISK = "Failure to pass the risk control system"
+# How a failed task says why, beside its state.
+FAILURES = [
+    *({"task_status_msg": RISK}, {"fail_reason": RISK}, {"failMsg": RISK}, {"error_message": RISK}, {"message": RISK}),
+    *({"error": RISK}, {"error": {"message": RISK}}, {"error": {"detail": RISK}}, {"errors": [{"message": RISK}]}),
+    *({"error": {"code": 1301, "message": "no"}}, {"error": {"message": 'upstream: {"code": 1301, "message": "no"}'}}),
+    *({"failCode": "1301", "failMsg": "no"}, {"result": {"error": {"message": RISK}}}),
+]
+
+
 class AnswerContract(LinkContract):
     """Inherited by ProviderContract."""
 
@@ -224,6 +234,21 @@ class AnswerContract(LinkContract):
                 assert refused.reason is Reason.INPUT, body
         real = {"error": {"code": 400, "message": "Rate limit exceeded", "type": "invalid_request_error"}}
         assert self.provider.read_submission(answer(400, real), SENT).reason is Reason.RATE
+
+    # --- why a task failed
+
+    def test_a_failed_task_is_asked_why_in_the_words_of_other_vendors_too(self):
+        for failure in FAILURES:
+            body = self.saying("failed").json()
+            around(body, self.state_at).update(failure)
+            failed = self.read_query(answer(200, {"message": "SUCCEED", **body}))
+            assert failed.reason is Reason.POLICY, failure
+            assert failed.message in (RISK, "no") or "1301" in failed.message
+
+    def test_what_an_envelope_says_of_the_query_is_not_why_a_task_failed(self):
+        for envelope in ({"code": 200, "message": "success"}, {"code": 0, "msg": "OK"}):
+            failed = self.read_query(answer(200, {**self.saying("failed").json(), **envelope}))
+            assert failed.message == "the gateway gives no reason"
 
     # --- errors inside a 200
 
