@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
+
+CHARSET = re.compile(r"charset=[\"']?([\w.:-]+)", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,5 +38,18 @@ class Response:
     body: bytes
 
     def json(self) -> Any:
-        """The body as JSON; raises ValueError where it is not."""
-        return json.loads(self.body)
+        """The body as JSON; raises ValueError where it is not.
+
+        In another charset than JSON's own the one that the content type names is read; of what cannot be read so, only
+        the letters are lost.
+        """
+        try:
+            return json.loads(self.body)
+        except UnicodeDecodeError:
+            return json.loads(self._text())
+
+    def _text(self) -> str:
+        named = CHARSET.search(self.headers.get("content-type", ""))
+        with suppress(LookupError):  # no charset that Python knows
+            return self.body.decode(named[1] if named else "utf-8", "replace")
+        return self.body.decode("utf-8", "replace")

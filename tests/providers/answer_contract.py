@@ -306,6 +306,27 @@ class AnswerContract(LinkContract):
         error = {"error": {"code": 400, "message": "no", "type": "invalid_request_error"}}
         assert isinstance(self.read_submission(answer(200, {**task, **error})), events.Accepted)
 
+    # --- charsets
+
+    @pytest.mark.parametrize("charset", ["gbk", "big5", "iso-8859-1", "utf-16", "utf-8-sig"])
+    def test_a_task_in_another_charset_was_accepted(self, charset):
+        word = "中文" if charset in ("gbk", "big5") else "é"
+        text = json.dumps({**recorded(self.name, "submitted").json(), "note": word}, ensure_ascii=False)
+        kinds = (
+            "application/json",
+            f"application/json; charset={charset}",
+            f'a/b;charset="{charset}"',
+            "a; charset=base64",
+        )
+        for kind in kinds:
+            accepted = self.read_submission(answer(200, text.encode(charset), {"content-type": kind}))
+            assert isinstance(accepted, events.Accepted), kind
+
+    def test_a_letter_that_holds_a_backslash_is_read_in_its_charset(self):
+        text = json.dumps({**recorded(self.name, "submitted").json(), "note": "許"}, ensure_ascii=False)
+        response = answer(200, text.encode("big5"), {"content-type": "application/json; charset=Big5"})
+        assert isinstance(self.read_submission(response), events.Accepted)
+
     # --- an address that has moved
 
     @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
