@@ -69,8 +69,7 @@ class Submission:
     duration_s: Decimal | None = None
 
 
-NO_LINK = "the gateway says completed but gave no link"
-NO_TASK = "the gateway says failed, but of no task"
+NO_LINK, OF_NO_TASK = "the gateway says completed but gave no link", "the gateway says failed, but of no task"
 
 
 class Provider:
@@ -302,7 +301,7 @@ class Provider:
         if status == "failed":
             # An envelope's own `error` is of the query, and a wrong verdict may be paid for again elsewhere.
             is_of_task = names_task(payload) or self.status_word({"data": payload.get("data")})
-            return self.read_failure(payload, access) if is_of_task else events.Unclear(NO_TASK)
+            return self.read_failure(payload, access) if is_of_task else events.Unclear(OF_NO_TASK)
         drift = None if status else self.status_word(payload) or "(none)"
         return events.Progressed(percent(self.read_progress(payload)), drift)
 
@@ -327,13 +326,12 @@ class Provider:
 
     def read_failure(self, payload: Mapping[str, Any], access: Access) -> events.Failed:
         """Failed, with one of our reasons."""
-        error = self.read_failure_body(payload)
-        code, message = error.code, error.message
+        error, cost_usd = self.read_failure_body(payload), self.cost_usd(payload, access)
         by_words = error.reason()
         if by_words is Reason.RATE:  # a throttle concerns calls: a task that failed "at capacity" has failed
             by_words = None
-        reason = self.failures.get(code) or by_words or Reason.PROVIDER
-        message, cost_usd = message or code or "the gateway gives no reason", self.cost_usd(payload, access)
+        reason = self.failures.get(error.code) or by_words or Reason.PROVIDER
+        message = error.message or error.code or "the gateway gives no reason"
         return events.Failed(reason, message, cost_usd, self.reported_task_id(payload))
 
     def read_callback(self, payload: Any, access: Access) -> CallbackReport:

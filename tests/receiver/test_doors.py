@@ -8,6 +8,7 @@ import sys
 import time
 import urllib.request
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 from factories import result
@@ -146,9 +147,11 @@ def test_a_door_that_is_none_is_a_404(door: Web, path: str) -> None:
 @given(path=st.text(st.characters(exclude_characters="?#", exclude_categories=["Cs"]), min_size=1, max_size=20))
 def test_no_path_breaks_the_door(door: Web, path: str) -> None:
     for start in ("/", "/v1/jobs/", "/callbacks/evolink/"):
-        answer = door.acme.get(start + path)
-        assert answer.status_code in (404, 405)
-        refused(answer, answer.status_code)
+        answer = door.acme.get(start + quote(path, safe=""))
+        # A page sends to the sign-in page, and a slash too many to where it is not: hypothesis finds such paths too.
+        assert answer.status_code in (303, 308, 404, 405)
+        if answer.status_code >= 400:
+            refused(answer, answer.status_code)
 
 
 def allowed(app: Flask, path: str) -> set[str]:
