@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Hashable
-from threading import Condition
+from threading import Condition, Lock
 from typing import Generic, Protocol, TypeVar
+from weakref import WeakValueDictionary
 
 # A handle loads the certificate authorities at its first TLS call and keeps them: 24 ms of CPU and 0.4 MiB (OpenSSL
 # 3.6, certifi's list). So handles are reused, but not kept in large numbers.
@@ -34,8 +35,10 @@ class HandlePool(Generic[T]):
 
     def start(self) -> None:
         """Start empty. After a fork the parent's handles stay referenced: closing them would end its connections."""
-        self._lock, self._idle = Condition(), dict[Hashable, list[T]]()
+        self._lock, self._idle = Lock(), dict[Hashable, list[T]]()
         self._generations.append(self._idle)
+        # Those who wait for a handle of a key hold its condition; it goes with the last of them.
+        self._waiting: WeakValueDictionary[Hashable, Condition] = WeakValueDictionary()
         self._created_at = dict[Hashable, float]()
         self._given_back_at = dict[Hashable, float]()
 
@@ -45,12 +48,8 @@ class HandlePool(Generic[T]):
         Before None it waits until none was created or given back for `wait_s`, and for MAX_WAITS of that at the most.
         """
         with self._lock:
-            began_at = time.monotonic()
-            while (
-                not self._idle.get(key)
-                and (left_s := self._may_create_at(key, began_at, wait_s) - time.monotonic()) > 0
-            ):
-                self._lock.wait(left_s)
+            if wait_s and not self._idle.get(key):
+                self._wait(key, wait_s)
             if idle := self._idle.get(key):
                 return idle.pop()
             if len(self._created_at) > self._max_keys:
@@ -58,6 +57,13 @@ class HandlePool(Generic[T]):
                 self._given_back_at.clear()
             self._created_at[key] = time.monotonic()
             return None
+
+    def _wait(self, key: Hashable, wait_s: float) -> None:
+        """Wait until a handle is idle or may be created."""
+        given_back = self._waiting.get(key) or self._waiting.setdefault(key, Condition(self._lock))
+        began_at = time.monotonic()
+        while not self._idle.get(key) and (left_s := self._may_create_at(key, began_at, wait_s) - time.monotonic()) > 0:
+            given_back.wait(left_s)
 
     def _may_create_at(self, key: Hashable, began_at: float, wait_s: float) -> float:
         """From when on a call that has waited since `began_at` creates a handle."""
@@ -71,7 +77,10 @@ class HandlePool(Generic[T]):
             idle.append(item)
             if key in self._created_at:
                 self._given_back_at[key] = time.monotonic()
-            self._lock.notify_all()  # of the threads that wait, each for its own key, one can use it
+            # One of them, and none of another key: under a burst over TLS some thirty threads wait, and to wake all of
+            # them for each handle costs more than the calls.
+            if waiting := self._waiting.get(key):
+                waiting.notify()
             dropped = [idle.pop(0)] if len(idle) > self._max_per_key else []
             if len(self._idle) > self._max_keys:
                 dropped += self._idle.pop(next(iter(self._idle)))

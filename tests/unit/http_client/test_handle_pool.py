@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import time
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Hashable
+from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
+from queue import SimpleQueue
 
 import pytest
 
@@ -78,6 +80,37 @@ def test_where_none_comes_back_in_time_one_is_made_at_a_time() -> None:
 
     assert taken == [None] * 3
     assert time.monotonic() - began_at >= 0.2
+
+
+def test_one_that_comes_back_wakes_one_of_those_who_wait_and_none_who_waits_for_another_key(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    pool: HandlePool[Item] = HandlePool()
+    assert [pool.take("a"), pool.take("b")] == [None, None]
+    turns = SimpleQueue[Hashable]()  # of the loops of those who wait
+    may_create_at = pool._may_create_at
+
+    def count(key: Hashable, *times: float) -> float:
+        turns.put(key)
+        return may_create_at(key, *times)
+
+    monkeypatch.setattr(pool, "_may_create_at", count)
+    with ThreadPoolExecutor(4) as threads:
+        waiting = []
+        for key in "baaa":
+            waiting.append(threads.submit(pool.take, key, 20))
+            assert turns.get() == key
+            with pool._lock:  # it is free once that one waits
+                pass
+        items = []
+        for left in (3, 2, 1):
+            items += give_back_items(pool, "a")
+            done, _ = wait(waiting, return_when=FIRST_COMPLETED)
+            waiting = [future for future in waiting if future not in done]
+            assert (len(waiting), turns.qsize()) == (left, 0)
+            assert [future.result() for future in done] == items[-1:]
+        items += give_back_items(pool, "b")
+        assert waiting[0].result() is items[-1]
 
 
 class Clock:
