@@ -100,14 +100,15 @@ class HttpClient:
         *,
         deadline_s: float,
         max_bytes: int = 1 << 20,
+        once: bool = False,
         sign: AwsSigV4 | None = None,
     ) -> Iterator[list[tuple[int, Outcome]]]:
         """Make many calls at once in this thread. Yields groups of (index of the request, outcome) as they complete.
 
-        The outcome is None if nothing was sent: `send` of that request alone says why. A request whose connection
-        breaks may be sent twice, so use this for calls that may be repeated.
+        The outcome is None if nothing was sent: `send` of that request alone says why. `once` is as for `send`; another
+        request, but for a POST, may be sent twice if its connection breaks.
         """
-        calls = [self._prepare(request, sign) for request in requests]
+        calls = [self._prepare(request, once, sign) for request in requests]
         return self._perform_all(calls, time.monotonic() + deadline_s, max_bytes)
 
     def check_host(self, url: str) -> None:
@@ -142,9 +143,9 @@ class HttpClient:
             self._handles.give_back(key, handle)
 
     @staticmethod
-    def _prepare(request: http_messages.Request, sign: AwsSigV4 | None) -> PreparedRequest | None:
+    def _prepare(request: http_messages.Request, once: bool, sign: AwsSigV4 | None) -> PreparedRequest | None:
         try:
-            return prepare(request, sign=sign)
+            return prepare(request, once, sign)
         except NotSent:
             return None
 

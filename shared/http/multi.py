@@ -51,6 +51,10 @@ class MultiHandle:
             return self._idle[signs].pop()
         handle = CurlHandle(self._options)
         handle.curl.setopt(pycurl.BUFFERSIZE, PIECE_BYTES)
+        # TLS sessions of its own: those of a multi handle, two for each server, would be new ones for all other calls.
+        sessions = pycurl.CurlShare()
+        sessions.setopt(pycurl.SH_SHARE, pycurl.LOCK_DATA_SSL_SESSION)
+        handle.curl.setopt(pycurl.SHARE, sessions)
         return handle
 
     def start(self, handle: CurlHandle) -> None:

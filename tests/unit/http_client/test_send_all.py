@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import select
+import ssl
 import threading
 import time
 import warnings
@@ -28,12 +29,15 @@ from client_steps import (
     closed_port,
     get,
     greeting,
+    post,
 )
 from fault_server import FaultServer, Peer, Script, flooding, hanging, http_response, keeping, responding
 
 from rushes.shared.domain.http_messages import Request, Response
 from rushes.shared.http import AnswerLost, HttpClient, Oversized, multi
+from rushes.shared.http.curl_handle import CurlHandle
 from rushes.shared.http.multi import Outcome
+from rushes.shared.http.prepared_request import PreparedRequest
 
 HINT = b"HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\n"
 ServeConnected = Callable[..., list[FaultServer]]
@@ -67,6 +71,46 @@ def outcomes(
 def bodies(results: Sequence[Outcome]) -> list[bytes | AnswerLost | None]:
     """The bodies of responses; other outcomes unchanged."""
     return [result.body if isinstance(result, Response) else result for result in results]
+
+
+def test_paid_calls_have_connections_of_their_own(serve: Serve, client: HttpClient) -> None:
+    server = serve(keeping(HELLO))
+    outcomes(client, [get(server.url)])
+    calls = [Request("PUT", server.url, raw=b"x"), get(server.url)]
+    assert bodies(outcomes(client, calls, once=True)) == [b'{"hello":"world"}'] * 2
+
+    assert [b"connection: close" in request.lower() for request in server.requests] == [False, True, True]
+    assert server.connections == 3
+    outcomes(client, [get(server.url)])
+    assert server.connections == 3  # the kept one is still there
+
+
+def test_a_paid_call_is_sent_once_though_libcurl_would_send_it_again(
+    serve: Serve, client: HttpClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def keeps_the_connection(handle: CurlHandle, call: PreparedRequest, max_bytes: int = 0) -> None:
+        loaded(handle, call, max_bytes)
+        handle.curl.setopt(pycurl.FRESH_CONNECT, 0)
+        handle.curl.setopt(pycurl.FORBID_REUSE, 0)
+
+    loaded = CurlHandle.load
+    server = serve(responding(HELLO, b""), keeping(HELLO))
+    monkeypatch.setattr(CurlHandle, "load", keeps_the_connection)
+    first, second = (outcomes(client, [get(server.url)], once=True) for _ in range(2))
+
+    assert bodies(first) == [b'{"hello":"world"}']
+    assert isinstance(second[0], AnswerLost)
+    assert len(server.requests) == 2
+
+
+def test_each_connection_of_its_own_resumes_a_tls_session(tls: ssl.SSLContext, client: HttpClient) -> None:
+    with FaultServer(keeping(HELLO), tls=tls) as server:
+        calls = [post(f"https://gateway.test:{server.port}")] * 6
+        for resumed in (0, 6):  # libcurl keeps two sessions of a server
+            before = tls.session_stats()
+            assert bodies(outcomes(client, calls)) == [b'{"hello":"world"}'] * 6
+            after = tls.session_stats()
+            assert [after[name] - before[name] for name in ("accept_good", "hits")] == [6, resumed]
 
 
 def indexes(group: Sequence[tuple[int, Outcome]]) -> list[int]:
