@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from ipaddress import IPv4Network, IPv6Network
 from weakref import WeakSet
@@ -101,15 +101,17 @@ class HttpClient:
         deadline_s: float,
         max_bytes: int = 1 << 20,
         once: bool = False,
+        may_send: Callable[[int], bool] | None = None,
         sign: AwsSigV4 | None = None,
     ) -> Iterator[list[tuple[int, Outcome]]]:
         """Make many calls at once in this thread. Yields groups of (index of the request, outcome) as they complete.
 
         The outcome is None if nothing was sent: `send` of that request alone says why. `once` is as for `send`; another
-        request, but for a POST, may be sent twice if its connection breaks.
+        request, but for a POST, may be sent twice if its connection breaks. `may_send` is asked for each request by its
+        index, once its connection is open and before its first byte.
         """
         calls = [self._prepare(request, once, sign) for request in requests]
-        return self._perform_all(calls, time.monotonic() + deadline_s, max_bytes)
+        return self._perform_all(calls, time.monotonic() + deadline_s, max_bytes, may_send)
 
     def check_host(self, url: str) -> None:
         """Look up a URL's host. Raises Forbidden if it may not be reached, NotSent if it has no address."""
@@ -150,24 +152,30 @@ class HttpClient:
             return None
 
     def _perform_all(
-        self, calls: Sequence[PreparedRequest | None], ends_at: float, max_bytes: int
+        self,
+        calls: Sequence[PreparedRequest | None],
+        ends_at: float,
+        max_bytes: int,
+        may_send: Callable[[int], bool] | None,
     ) -> Iterator[list[tuple[int, Outcome]]]:
         with (
             self._multi(BATCH_CONNECTIONS, calls) as multi,
             closing(RequestBatch(multi, self._guard, ends_at)) as batch,
         ):
-            batch.start(calls, max_bytes)
+            batch.start(calls, max_bytes, may_send)
             if None in calls:
                 yield [(index, None) for index, call in enumerate(calls) if call is None]
             yield from batch.responses()
 
     @contextmanager
     def _multi(self, max_idle: int, calls: Sequence[PreparedRequest | None]) -> Iterator[MultiHandle]:
-        multi = self._multis.take(max_idle, _pool_wait_s(calls)) or MultiHandle(self._options, max_idle)
+        # Paid calls may take long; polls do not wait for their handles.
+        key = (max_idle, any(call and call.once for call in calls))
+        multi = self._multis.take(key, _pool_wait_s(calls)) or MultiHandle(self._options, max_idle)
         try:
             yield multi
         finally:
-            self._multis.give_back(max_idle, multi)
+            self._multis.give_back(key, multi)
 
 
 def _pool_wait_s(calls: Sequence[PreparedRequest | None]) -> float:

@@ -11,7 +11,7 @@ import re
 import socket
 import time
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -93,9 +93,12 @@ class CurlHandle:
         self._origin: Origin | None = None
         self._method, self._was_used = "GET", False
 
-    def load(self, call: PreparedRequest, max_bytes: int = 0) -> None:
-        """Prepare a call. A response larger than `max_bytes` is not read to its end; 0 sets no limit."""
-        self.call, self.max_bytes = call, max_bytes
+    def load(self, call: PreparedRequest, max_bytes: int = 0, may_send: Callable[[], bool] | None = None) -> None:
+        """Prepare a call. A response larger than `max_bytes` is not read to its end; 0 sets no limit.
+
+        `may_send` is asked once the connection is open and before the first byte.
+        """
+        self.call, self.max_bytes, self._may_send = call, max_bytes, may_send
         self.may_be_sent = False
         """Whether a byte of the request may have left."""
         self.needs_host_check = False
@@ -213,7 +216,7 @@ class CurlHandle:
         if self.call.sign:
             self.curl.unsetopt(pycurl.USERNAME)
             self.curl.unsetopt(pycurl.PASSWORD)
-        del self.call
+        del self.call, self._may_send
 
     def close(self) -> None:
         """Close the handle and its connection."""
@@ -314,6 +317,12 @@ class CurlHandle:
         # Invariant: a paid call is sent at most once. libcurl would send it again if its connection breaks.
         if self.may_be_sent and self.call.once:
             return DO_NOT_SEND
+        if self._may_send:
+            try:
+                if not self._may_send():
+                    return DO_NOT_SEND
+            except Exception:
+                return DO_NOT_SEND
         self.may_be_sent, self.head_is_complete, self._head_lines = True, False, []
         return SEND
 

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import select
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 
 import pycurl
 
@@ -128,12 +129,17 @@ class RequestBatch:
         self._waiting: dict[CurlHandle, int] = {}
         self._unreachable: set[Origin] = set()
 
-    def start(self, calls: Sequence[PreparedRequest | None], max_bytes: int) -> None:
+    def start(
+        self,
+        calls: Sequence[PreparedRequest | None],
+        max_bytes: int,
+        may_send: Callable[[int], bool] | None = None,
+    ) -> None:
         """Start all calls that could be prepared."""
         for index, call in enumerate(calls):
             if call:
                 handle = self._multi.handle(call.sign is not None)
-                handle.load(call, max_bytes)
+                handle.load(call, max_bytes, partial(may_send, index) if may_send else None)
                 self._waiting[handle] = index
                 self._multi.start(handle)
 

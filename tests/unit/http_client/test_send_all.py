@@ -85,11 +85,45 @@ def test_paid_calls_have_connections_of_their_own(serve: Serve, client: HttpClie
     assert server.connections == 3  # the kept one is still there
 
 
+def test_polls_do_not_wait_for_the_handles_of_paid_calls(
+    serve: Serve, client: HttpClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server = serve(keeping(HELLO))
+    made: list[multi.MultiHandle] = []
+    init = multi.MultiHandle.__init__
+    monkeypatch.setattr(multi.MultiHandle, "__init__", lambda own, *options: [init(own, *options), made.append(own)][0])
+
+    counts = []
+    for call in (get, post, get, post):
+        outcomes(client, [call(server.url)])
+        counts.append(len(made))
+    assert counts == [1, 2, 2, 2]
+
+
+def test_each_is_asked_for_once_its_connection_is_open_and_without_leave_nothing_is_sent(
+    serve: Serve, client: HttpClient
+) -> None:
+    server = serve(keeping(HELLO))
+    seen: list[int] = []
+
+    def may_send(index: int) -> bool:
+        seen.append(index)
+        assert not any(b"/%d " % index in request for request in server.requests)
+        return bool(("yes", 1 / index)) and index != 2
+
+    calls = [*(get(f"{server.url}/{index}") for index in range(4)), get(f"http://127.0.0.1:{closed_port()}")]
+    results = outcomes(client, calls, once=True, may_send=may_send)
+
+    assert bodies(results) == [None, b'{"hello":"world"}', None, b'{"hello":"world"}', None]
+    assert sorted(seen) == [0, 1, 2, 3]
+    assert len(server.requests) == 2
+
+
 def test_a_paid_call_is_sent_once_though_libcurl_would_send_it_again(
     serve: Serve, client: HttpClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def keeps_the_connection(handle: CurlHandle, call: PreparedRequest, max_bytes: int = 0) -> None:
-        loaded(handle, call, max_bytes)
+    def keeps_the_connection(handle: CurlHandle, call: PreparedRequest, *options: Any) -> None:
+        loaded(handle, call, *options)
         handle.curl.setopt(pycurl.FRESH_CONNECT, 0)
         handle.curl.setopt(pycurl.FORBID_REUSE, 0)
 
