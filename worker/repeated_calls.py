@@ -11,7 +11,8 @@ from rushes.shared.providers import PROVIDERS
 from rushes.shared.providers.base import Submission
 from rushes.shared.services import Services
 from rushes.shared.storage.archive import ArchiveUnavailable
-from rushes.worker.submit import JOURNAL_RETRY_S, post
+from rushes.worker.paid_call import post
+from rushes.worker.submit import JOURNAL_RETRY_S
 
 
 def repeat_call(job: Job, services: Services) -> Event:

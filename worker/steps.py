@@ -29,7 +29,8 @@ from rushes.worker.leases import Lease, acquire
 from rushes.worker.notify import notify
 from rushes.worker.poll import event_for_job, is_too_soon, poll, task_id_of
 from rushes.worker.step_failures import crash_limit_event, guard_step
-from rushes.worker.submit import Plan, needs_measuring, prepare_all, send_all, submit
+from rushes.worker.submit import Plan, needs_measuring, prepare_all, submit
+from rushes.worker.submit_batch import send_together
 from rushes.worker.thread_pools import Sequential, ThreadPools
 
 log = structlog.get_logger()
@@ -88,7 +89,7 @@ def submit_all(leased_jobs: Sequence[LeasedJob], services: Services, pools: Thre
         plans = [outcome for _, outcome in outcomes if isinstance(outcome, Plan)]
         without_plan = [(leased, outcome) for leased, outcome in outcomes if not isinstance(outcome, Plan)]
         commit_and_release([(leased, _with_asked_at(event, now)) for leased, event in without_plan], services)
-        send_all(plans, services, pools)
+        send_together(plans, services, pools)
     except LedgerUnavailable as outage:
         log.warning("ledger out of reach", jobs=len(ready), reason=str(outage))
     finally:

@@ -17,18 +17,16 @@ from rushes.shared.domain.http_messages import Request
 from rushes.shared.domain.job import Attempt, Error, Job, State, attempt_key
 from rushes.shared.domain.transitions import transition
 from rushes.shared.gateway_settings import Account, GatewaySettings
-from rushes.shared.http import AnswerLost, Forbidden, NotSent
 from rushes.shared.intake.estimates import Estimate
 from rushes.shared.ledger.store import LedgerUnavailable
 from rushes.shared.ledger.submits import ACCOUNT_CAPS, CapReached, Caps, Submit
 from rushes.shared.ledger.tickets import Ticket
 from rushes.shared.media.probe import InputRejected, InputUnreachable, probe_inputs
-from rushes.shared.operations.task_query import INPUTS, redacted
+from rushes.shared.operations.task_query import INPUTS
 from rushes.shared.providers import PROVIDERS
 from rushes.shared.providers.base import Submission
 from rushes.shared.services import Services
 from rushes.shared.storage.archive import ArchiveUnavailable
-from rushes.shared.storage.journal import MAX_ANSWER_CHARS
 from rushes.worker import leases
 from rushes.worker.account_choice import AccountChoice, with_other_account
 from rushes.worker.gateway_choice import (
@@ -41,6 +39,7 @@ from rushes.worker.gateway_choice import (
 )
 from rushes.worker.group_commit import LeasedJob, commit
 from rushes.worker.leases import Lease
+from rushes.worker.paid_call import post
 from rushes.worker.step_failures import guard_batch, guard_step
 from rushes.worker.thread_pools import Sequential, ThreadPools
 
@@ -337,39 +336,39 @@ def send_and_journal(request: Request, job: Job, services: Services) -> Event:
     return outcome
 
 
-def post(request: Request, provider: str, services: Services) -> tuple[Event, str]:
-    """Make the paid call on a new connection; its outcome, and the text of the response or of the error."""
-    try:
-        response = services.http_client.send(request, deadline_s=schedule.SUBMIT_DEADLINE_S, once=True)
-    except Forbidden as forbidden:
-        return events.Refused(Reason.PROVIDER, str(forbidden)), str(forbidden)
-    except NotSent as unsent:
-        return events.Refused(Reason.DOWN, str(unsent)), str(unsent)
-    except AnswerLost as lost:
-        return events.Lost(str(lost)), str(lost)
-    text = f"HTTP {response.status} {redacted(response.body, MAX_ANSWER_CHARS)}"
-    return PROVIDERS[provider].read_submission(response, request), text
-
-
 def commit_outcomes(outcomes: Sequence[tuple[Plan, Event]], services: Services) -> None:
     """Write the outcomes to the ledger, and wait for it if need be: they are known nowhere else yet."""
+    wait_and_write(outcome_writes(outcomes, services), outcomes)
+
+
+def outcome_writes(outcomes: Sequence[tuple[Plan, Event]], services: Services) -> list[Callable[[], None]]:
+    """What is to be written to the ledger about these outcomes."""
     outcomes = [(plan, with_other_account(outcome, plan.job, services)) for plan, outcome in outcomes]
     changes = [(plan.job, replace(outcome, attempt=plan.attempt.number)) for plan, outcome in outcomes]
+    counts = [partial(count_refusal, outcome, plan.attempt, services) for plan, outcome in outcomes]
+    return [partial(commit, changes, services), *counts]
+
+
+def write(writes: list[Callable[[], None]]) -> bool:
+    """Make the writes, and drop those that are made; False if the ledger is out of reach."""
+    try:
+        while writes:
+            writes[0]()
+            del writes[0]
+    except LedgerUnavailable:
+        return False
+    return True
+
+
+def wait_and_write(writes: list[Callable[[], None]], outcomes: Sequence[tuple[Plan, Event]]) -> None:
+    """Make the writes of these outcomes; wait for the ledger if need be."""
     give_up_at = time.monotonic() + LEDGER_WAIT_S
-    writes = [partial(commit, changes, services)]
-    writes += [partial(count_refusal, outcome, plan.attempt, services) for plan, outcome in outcomes]
-    while True:
-        try:
-            while writes:
-                writes[0]()
-                del writes[0]
+    while not write(writes):
+        if time.monotonic() > give_up_at:
+            for plan, outcome in outcomes:
+                log.critical("outcome not written", job=plan.job.id, outcome=repr(outcome))
             return
-        except LedgerUnavailable:
-            if time.monotonic() > give_up_at:
-                for job, outcome in changes:
-                    log.critical("outcome not written", job=job.id, outcome=repr(outcome))
-                return
-            time.sleep(1)
+        time.sleep(1)
 
 
 def count_refusal(outcome: Event, attempt: Attempt, services: Services) -> None:

@@ -153,12 +153,14 @@ class Gateways:
         answer: Response = self._effect("gateway", f"{stage} {name}", lambda: web_client(name, request), REFUSED, LOST)
         return answer
 
-    def send_all(self, requests: Sequence[Request], **_: Any) -> Iterator[list[tuple[int, Any]]]:
+    def send_all(
+        self, requests: Sequence[Request], *, may_send: Callable[[int], bool] | None = None, **_: Any
+    ) -> Iterator[list[tuple[int, Any]]]:
         """Each in its turn; every third is left to be sent alone, the others are told in twos."""
         group: list[tuple[int, Any]] = []
         for number, request in enumerate(requests):
             answer = None
-            if number % 3 < 2:
+            if number % 3 < 2 and (may_send is None or may_send(number)):
                 try:
                     answer = self.send(request)
                 except NotSent:

@@ -32,7 +32,7 @@ from rushes.shared.storage.journal import Journal
 from rushes.shared.tenants import Tenant, Tenants
 from rushes.webhook_receiver import callback_counts
 from rushes.webhook_receiver.app import create_app
-from rushes.worker import bulk_turn, leases, scheduler, steps, submit
+from rushes.worker import bulk_turn, leases, scheduler, steps, submit, submit_batch
 from rushes.worker.scheduler import Scheduler
 from rushes.worker.thread_pools import ThreadPools
 
@@ -335,6 +335,7 @@ def simulated_modules(simulation: SimulationPort) -> Iterator[None]:
         (scheduler, "MAX_WAIT_S", MAX_WAIT_S),
         (steps, "log", ErrorLog(simulation)),
         (submit, "log", ErrorLog(simulation)),
+        (submit_batch, "log", ErrorLog(simulation)),
     ]
     with ExitStack() as stack:
         for change in changes:

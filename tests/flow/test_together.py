@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from types import SimpleNamespace
@@ -20,20 +20,11 @@ from rushes.shared.ledger.store import LedgerUnavailable
 from rushes.shared.ledger.tickets import Ticket
 from rushes.shared.storage.archive import ArchiveUnavailable
 from rushes.shared.storage.journal import Intent
-from rushes.worker import leases, steps, submit
+from rushes.worker import leases, steps, submit, submit_batch
 from rushes.worker.scheduler import Scheduler
-from rushes.worker.thread_pools import Sequential, ThreadPools, WorkerThreads
+from rushes.worker.thread_pools import ThreadPools, WorkerThreads
 
 DUE, LEASED = "{rushes}:due:submit:newapi:acme:5", "{rushes}:leased:submit:newapi"
-
-
-class AtOnce(Sequential):
-    """Hands in which all calls come to their ends in the same moment."""
-
-    def map_in_groups(
-        self, kind: str, function: Callable[[Any], Any], items: Sequence[Any]
-    ) -> Iterator[list[tuple[Any, Any]]]:
-        yield [(item, function(item)) for item in items]
 
 
 @pytest.fixture(autouse=True)
@@ -56,9 +47,12 @@ def ready(world: World, job_id: str) -> str:
     return job_id
 
 
-def send(world: World, tickets: Sequence[Ticket] | None = None, hands: ThreadPools | None = None) -> None:
+def send(
+    world: World, tickets: Sequence[Ticket] | None = None, hands: ThreadPools | None = None, together: bool = False
+) -> None:
     """What is due, or these tickets, as one message; a worker that dies does none of the rest."""
     tickets = world.claim() if tickets is None else tickets
+    world.http_client.ends_together = together
     with suppress(Died):
         steps.run(tickets, world.services, hands)
 
@@ -427,7 +421,7 @@ BREAKS: dict[str, tuple[Callable[[World], tuple[Any, str]], State, int, int]] = 
     "writing down": (lambda world: (world.ledger, "begin_submits"), State.QUEUED, 2, 3),
     "the journal": (lambda world: (world.services.journal, "record_intents"), State.QUEUED, 2, 3),
     "confirming": (lambda world: (world.ledger, "renew_many"), State.QUEUED, 2, 3),
-    "sending": (lambda world: (submit, "send_and_journal"), State.SUBMITTING, 2, 3),
+    "sending": (lambda world: (submit_batch, "read_answer"), State.SUBMITTING, 3, 4),
     "hearing": (lambda world: (world.services.journal, "record_outcome"), State.SUBMITTING, 3, 4),
 }
 
@@ -475,7 +469,7 @@ def test_an_outcome_that_cannot_be_written_keeps_no_other_from_it(
     with monkeypatch.context() as broken:
         for door in ("apply_all", "apply"):
             broken.setattr(world.ledger, door, breaking(getattr(world.ledger, door), jobs[1]))
-        send(world, hands=AtOnce())
+        send(world, together=True)
     after = states(world, jobs)
 
     assert after == [State.RUNNING, State.SUBMITTING, State.RUNNING]
@@ -515,7 +509,7 @@ def test_a_worker_that_dies_between_two_calls_leaves_none_to_be_paid_twice(world
 def test_a_worker_that_dies_with_all_answers_in_hand_leaves_none_to_be_paid_twice(world: World) -> None:
     jobs = enqueued(world, "apimart", "apimart", "newapi")
     with world.before(world.ledger, "apply_all", world.die):
-        send(world, hands=AtOnce())
+        send(world, together=True)
     sent, after = world.posts(), states(world, jobs)
 
     assert (sent, after) == (3, [State.SUBMITTING] * 3)
@@ -619,17 +613,30 @@ def gone_for(world: World, times: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(world.ledger, "apply_all", call)
 
 
-@pytest.mark.parametrize("hands", [Sequential(), AtOnce()], ids=["one by one", "at once"])
+@pytest.mark.parametrize("together", [False, True], ids=["one by one", "at once"])
 def test_outcomes_are_written_once_the_ledger_is_back(
-    world: World, naps: Naps, monkeypatch: pytest.MonkeyPatch, hands: ThreadPools
+    world: World, naps: Naps, monkeypatch: pytest.MonkeyPatch, together: bool
 ) -> None:
     jobs = enqueued(world, "newapi", "newapi", "newapi")
     gone_for(world, 3, monkeypatch)
-    send(world, hands=hands)
+    send(world, together=together)
 
-    assert (states(world, jobs), naps.slept_s) == ([State.RUNNING] * 3, [1, 1, 1])
+    assert (states(world, jobs), naps.slept_s) == ([State.RUNNING] * 3, [1, 1])
     assert finished(world, jobs) == [State.COMPLETED] * 3
     assert (world.posts(), len(world.bills())) == (3, 3)
+
+
+def test_while_the_ledger_is_away_the_other_answers_are_heard(
+    world: World, naps: Naps, held: set[leases.Lease], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    jobs = enqueued(world, "newapi", "newapi", "newapi")
+    gone_for(world, 2, monkeypatch)
+    seen: list[tuple[int, int]] = []
+    monkeypatch.setattr(submit.time, "sleep", lambda _: seen.append((world.posts(), len(held))))
+    monkeypatch.setattr(submit.time, "monotonic", lambda: 0)
+    send(world)
+
+    assert (seen, states(world, jobs), held) == ([(3, 3)], [State.RUNNING] * 3, set())
 
 
 def test_what_was_held_back_comes_back_once_the_ledger_does(
@@ -651,7 +658,7 @@ def test_a_ledger_that_stays_away_is_given_up_in_the_end_and_none_is_paid_twice(
     jobs = enqueued(world, "apimart", "apimart", "apimart")
     with monkeypatch.context() as gone:
         gone_for(world, 10_000, gone)
-        send(world, hands=AtOnce())
+        send(world, together=True)
     after = states(world, jobs)
 
     assert (after, held) == ([State.SUBMITTING] * 3, set())
@@ -663,8 +670,8 @@ def test_a_ledger_that_stays_away_is_given_up_in_the_end_and_none_is_paid_twice(
 # --- what the gateways say
 
 
-@pytest.mark.parametrize("hands", [Sequential(), AtOnce()], ids=["one by one", "at once"])
-def test_each_of_a_message_ends_as_its_own_gateway_answered(world: World, hands: ThreadPools) -> None:
+@pytest.mark.parametrize("together", [False, True], ids=["one by one", "at once"])
+def test_each_of_a_message_ends_as_its_own_gateway_answered(world: World, together: bool) -> None:
     world.fault("apimart", "answer_lost")
     world.fault("evolink", "refuse_503", stage="submit")
     world.fault("apimodels", "no_balance", stage="submit")
@@ -673,7 +680,7 @@ def test_each_of_a_message_ends_as_its_own_gateway_answered(world: World, hands:
         ready(world, world.submit(world.motion, provider=["evolink", "apimaster"])),
         world.submit(world.text, provider=["apimodels", "newapi"]),
     ]
-    send(world, hands=hands)
+    send(world, together=together)
     after = [(world.job(job_id).state, world.job(job_id).attempts[0].status) for job_id in jobs]
     ends = finished(world, jobs)
 
@@ -697,7 +704,7 @@ def test_each_of_a_message_ends_as_its_own_gateway_answered(world: World, hands:
 def test_refusals_of_a_message_are_counted_each_once(world: World) -> None:
     world.fault("newapi", "refuse_503", stage="submit", times=2)
     enqueued(world, "newapi", "newapi")
-    send(world, hands=AtOnce())
+    send(world, together=True)
 
     assert world.ledger.gateways.health("newapi") == {"strikes": "2", "why": "unavailable"}
 
@@ -716,21 +723,21 @@ def test_a_ledger_that_goes_away_while_refusals_are_counted_has_none_counted_twi
         strike(*args)
 
     monkeypatch.setattr(world.ledger.gateways, "strike", second_time_away)
-    send(world, hands=AtOnce())
+    send(world, together=True)
 
     assert world.ledger.gateways.health("newapi") == {"strikes": "2", "why": Reason.DOWN.value}
     assert world.ledger.gateways.paused_until("newapi") == 0
 
 
-@pytest.mark.parametrize("hands", [Sequential(), AtOnce()], ids=["one by one", "at once"])
+@pytest.mark.parametrize("together", [False, True], ids=["one by one", "at once"])
 def test_one_whose_refusal_cannot_be_counted_keeps_no_other_from_being_sent(
-    world: World, monkeypatch: pytest.MonkeyPatch, hands: Sequential
+    world: World, monkeypatch: pytest.MonkeyPatch, together: bool
 ) -> None:
     world.fault("newapi", "refuse_503", stage="submit")
     jobs = enqueued(world, "newapi", "newapi", "newapi")
     with monkeypatch.context() as broken:
         broken.setattr(world.ledger.gateways, "strike", lambda *_: 1 / 0)
-        send(world, hands=hands)
+        send(world, together=together)
     after = states(world, jobs)
 
     assert after == [State.QUEUED, State.RUNNING, State.RUNNING]

@@ -72,16 +72,26 @@ class Watched(HttpClient):
         self.sent: list[Request] = []
         self.fetched: list[Request] = []
         self.retouch: Callable[[bytes], bytes] = bytes
+        self.ends_together = False
+        """Whether calls that are made together come to their ends in the same moment."""
 
     def send(self, request: Request, **options: Any) -> Response:
         self.sent.append(request)
         answer = self._real.send(request, **options)
         return replace(answer, body=self.retouch(answer.body))
 
-    def send_all(self, requests: Sequence[Request], **options: Any) -> Iterator[list[tuple[int, Any]]]:
+    def send_all(
+        self, requests: Sequence[Request], *, may_send: Callable[[int], bool] | None = None, **options: Any
+    ) -> Iterator[list[tuple[int, Any]]]:
         """One after another, so that a test can come between."""
-        for number, request in enumerate(requests):
-            yield [(number, self._sent(request, options))]
+        outcomes = (
+            (number, self._sent(request, options) if may_send is None or may_send(number) else None)
+            for number, request in enumerate(requests)
+        )
+        if self.ends_together:
+            yield [*outcomes]
+        else:
+            yield from ([outcome] for outcome in outcomes)
 
     def _sent(self, request: Request, options: dict[str, Any]) -> Response | AnswerLost | None:
         try:

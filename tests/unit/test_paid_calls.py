@@ -10,7 +10,7 @@ from factories import NOW, job_in
 from rushes.shared.domain import events, schedule
 from rushes.shared.domain.http_messages import Request, Response
 from rushes.shared.domain.job import State
-from rushes.worker import steps, submit
+from rushes.worker import paid_call, steps
 
 PAID = Request("POST", "https://gateway.example/v1/video/generations", {}, {"prompt": "a kite"})
 
@@ -31,7 +31,7 @@ def test_a_paid_call_is_sent_once_over_a_connection_of_its_own() -> None:
     """A kept connection may have been closed by then: whether the call arrived would be in doubt for no cause."""
     http_client = Outside(200, b'{"code": 200, "task_id": "task-7"}')
     services: Any = SimpleNamespace(http_client=http_client)
-    event, text = submit.post(PAID, "newapi", services)
+    event, text = paid_call.post(PAID, "newapi", services)
 
     ((request, options),) = http_client.calls
     assert (request, options["once"], options["deadline_s"]) == (PAID, True, schedule.SUBMIT_DEADLINE_S)
