@@ -1,6 +1,7 @@
 """Records as Redis keeps them: the header as it is, for the programs read it; the JSON behind it packed small.
 
-A million jobs wait in a gigabyte so, and in two without. What is packed begins with a byte that JSON never begins with;
+What no two records share is taken out of the text (record_tokens.py) and follows as bytes; the rest, which all of them
+have nearly alike, is deflated with a dictionary of it. What is packed begins with a byte that JSON never begins with;
 it names the dictionary. A dictionary is never changed, for records that were packed with it may stand in any Redis: a
 better one gets a number of its own.
 """
@@ -10,31 +11,46 @@ from __future__ import annotations
 import zlib
 from pathlib import Path
 
+from rushes.shared.ledger import record_tokens
+
 RAW = -15  # no zlib header, no checksum: Redis checks its own
 LEVEL = 6
 # A window of 8 KiB holds the dictionary and nearly every record. zlib's default of 32 KiB asks for 256 KiB of fresh
 # memory each time and clears half of it, which takes five times as long as the packing (measured 2026-11).
 WINDOW, MEMORY = -13, 6
 
-DICTIONARIES = {bytes([number]): Path(__file__).with_name(f"dictionary-{number}.txt").read_bytes() for number in (1, 2)}
-CURRENT = b"\x02"
+DICTIONARIES = {
+    bytes([number]): Path(__file__).with_name(f"dictionary-{number}.txt").read_bytes() for number in (1, 2, 3)
+}
+CURRENT, WITHOUT_TOKENS = b"\x03", b"\x02"
+WITH_TOKENS = {b"\x03"}
 # Copied for each record: reading the dictionary takes a third of the time of the packing.
 PACKERS = {
     number: zlib.compressobj(LEVEL, zlib.DEFLATED, WINDOW, MEMORY, zdict=text) for number, text in DICTIONARIES.items()
 }
 
 
-def pack(record: str) -> bytes:
+def pack(record: str, record_id: str) -> bytes:
     """The record as it is stored."""
-    header, _, body = record.encode().partition(b"\n")
-    packer = PACKERS[CURRENT].copy()
-    packed = packer.compress(body) + packer.flush()
-    return header + b"\n" + CURRENT + packed
+    header, _, body = record.partition("\n")
+    if record_tokens.can_hold(body):
+        text, taken_out = record_tokens.take_out(body, record_id)
+        return b"%b\n%b%b%b" % (header.encode(), CURRENT, _deflated(text, CURRENT), taken_out)
+    return b"%b\n%b%b" % (header.encode(), WITHOUT_TOKENS, _deflated(body, WITHOUT_TOKENS))
 
 
-def unpack(stored: bytes) -> str:
+def _deflated(text: str, dictionary: bytes) -> bytes:
+    packer = PACKERS[dictionary].copy()
+    return packer.compress(text.encode()) + packer.flush()
+
+
+def unpack(stored: bytes, record_id: str) -> str:
     """The record that was stored; one that was never packed too."""
     header, _, body = stored.partition(b"\n")
-    if dictionary := DICTIONARIES.get(body[:1]):
-        body = zlib.decompressobj(RAW, zdict=dictionary).decompress(body[1:])
+    number = body[:1]
+    if dictionary := DICTIONARIES.get(number):
+        unpacker = zlib.decompressobj(RAW, zdict=dictionary)
+        body = unpacker.decompress(body[1:])
+        if number in WITH_TOKENS:
+            return f"{header.decode()}\n{record_tokens.put_back(body.decode(), unpacker.unused_data, record_id)}"
     return f"{header.decode()}\n{body.decode()}"

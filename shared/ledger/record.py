@@ -40,7 +40,9 @@ NO_OPERATION = "-"
 def encode(job: Job, operation: str) -> str:
     """The record of a job, written by the named operation."""
     nudge = encode_nudge(job.nudge) if job.nudge else "-"
-    tasks = ",".join(f"{attempt.number}:{_quoted(attempt.task_id)}" for attempt in job.attempts) or "-"
+    # Only callbacks of a job that lives are compared with its tasks (lua/nudge.lua).
+    attempts = () if job.ended else job.attempts
+    tasks = ",".join(f"{attempt.number}:{_quoted(attempt.task_id)}" for attempt in attempts) or "-"
     header = f"{job.version} {operation} {job.tries} {int(not job.ended)} {nudge} {tasks}"
     body = _plain(job)
     for name in IN_HEADER:

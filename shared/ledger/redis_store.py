@@ -53,7 +53,7 @@ def _source(name: str) -> str:
 
 def _arguments(commit: Commit) -> tuple[list[str], list[Any]]:
     names = [keys.record(commit.job_id), *commit.writes.keys, keys.BELL]
-    body = pack(commit.record) if commit.record else b""
+    body = pack(commit.record, commit.job_id) if commit.record else b""
     gates, commands = compact(commit.gates), compact(commit.writes.commands)
     return names, [commit.version, commit.operation, body, gates, commands, int(commit.wakes)]
 
@@ -68,14 +68,14 @@ def _once(once: IdempotencyEntry | None, writes: Writes) -> list[Any]:
     return [*key, compact(writes.commands), once.mark if once else 0]
 
 
-def _verdict(kind: bytes, *details: bytes) -> Verdict:
+def _verdict(job_id: str, kind: bytes, *details: bytes) -> Verdict:
     if kind == b"conflict":
-        return Verdict("conflict", unpack(details[0]))
+        return Verdict("conflict", unpack(details[0], job_id))
     return Verdict(kind.decode(), *(word.decode() for word in details))
 
 
-def _unpacked(stored: bytes | None) -> str | None:
-    return unpack(stored) if stored else None
+def _unpacked(stored: bytes | None, record_id: str) -> str | None:
+    return unpack(stored, record_id) if stored else None
 
 
 class RedisStore:
@@ -130,11 +130,11 @@ class RedisStore:
             return []
         names = [keys.record(job_id) for job_id in job_ids]
         records = self._reach(lambda: call_all(self._pool, [("MGET", *names)], raw=True)[0])
-        return [_unpacked(record) for record in records]
+        return list(map(_unpacked, records, job_ids))
 
     def create(self, job_id: str, record: str, writes: Writes, once: IdempotencyEntry | None = None) -> str:
         names = [keys.record(job_id), *_key_names(once), *writes.keys, keys.BELL]
-        return str(self.run("create", names, [pack(record), *_once(once, writes)]))
+        return str(self.run("create", names, [pack(record, job_id), *_once(once, writes)]))
 
     def create_batch(
         self, batch_id: str, records: Mapping[str, str], writes: Writes, once: IdempotencyEntry | None = None
@@ -142,11 +142,13 @@ class RedisStore:
         """Write a batch and its jobs, by their ids; all in one program, for nothing less is either done or not."""
         job_ids = [record_id for record_id in records if record_id != batch_id]
         names = [keys.record(batch_id), *_key_names(once), *map(keys.record, job_ids), *writes.keys, keys.BELL]
-        arguments = [pack(records[batch_id]), *_once(once, writes), *(pack(records[job_id]) for job_id in job_ids)]
+        arguments = [pack(records[each], each) for each in (batch_id, *job_ids)]
+        arguments[1:1] = _once(once, writes)
         return str(self.run("create_batch", names, arguments))
 
     def commit(self, commits: Sequence[Commit]) -> list[Verdict]:
-        return [_verdict(*answer) for answer in self._run_all("commit", [_arguments(commit) for commit in commits])]
+        answers = self._run_all("commit", [_arguments(commit) for commit in commits])
+        return [_verdict(commit.job_id, *answer) for commit, answer in zip(commits, answers, strict=True)]
 
     def claim(
         self, lanes: Sequence[LaneRoom], now: int, lease: int, window_ms: int
@@ -163,7 +165,8 @@ class RedisStore:
     def open_tickets(self, openings: Sequence[LeaseRequest], operation: str) -> list[str | None]:
         names = [name for o in openings for name in (keys.leased(o.lane), keys.record(o.job_id))]
         arguments = [value for o in openings for value in (o.job_id, o.lease, o.new_lease)]
-        return [_unpacked(record) for record in self.run("open_tickets", names, [operation, *arguments], raw=True)]
+        records = self.run("open_tickets", names, [operation, *arguments], raw=True)
+        return [_unpacked(record, opening.job_id) for record, opening in zip(records, openings, strict=True)]
 
     def renew(self, requests: Sequence[LeaseRequest]) -> list[bool]:
         calls = [([keys.leased(r.lane)], [r.job_id, r.lease, r.new_lease]) for r in requests]

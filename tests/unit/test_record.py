@@ -152,7 +152,7 @@ def test_the_header_is_what_the_programs_read() -> None:
     live = record.encode(job(version=7, tries=2), "0a1b2c")
     over = record.encode(job_in(State.FAILED, nudge=Nudge(NOW, 3, "a b:c\n")), "0a1b2c")
     assert live.partition("\n")[0] == "7 0a1b2c 2 1 - -"
-    assert over.partition("\n")[0] == f"0 0a1b2c 0 0 {NOW}:3:a%20b%3Ac%0A 1:task-1"
+    assert over.partition("\n")[0] == f"0 0a1b2c 0 0 {NOW}:3:a%20b%3Ac%0A -"
 
 
 def test_what_is_at_its_default_is_left_out() -> None:
