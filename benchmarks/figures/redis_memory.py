@@ -17,6 +17,9 @@ from benchmarks.table import Row, Size, below, told, without_goal
 from rushes.deploy.sandbox.ports import wait_until
 from rushes.shared.domain.job import State
 from rushes.shared.ledger import keys
+from rushes.shared.ledger.connection import connect
+from rushes.shared.ledger.overview import Overview
+from rushes.shared.ledger.redis_store import RedisStore
 
 WAITING, QUICK_WAITING = 20_000, 3000
 ENDED, QUICK_ENDED = 1000, 200
@@ -25,6 +28,7 @@ PROMPT = "a red kite over the sea at dawn, seen from a boat, take {}"
 # What differs from job to job, tenant to tenant or day to day in a key's name.
 PARTS = re.compile(r"(?<=:job:).*|(?<=:idempotency).*|(?<=:label:).*|(?<=:batch:).*|(?<=:index:).*")
 SCAN = 2000
+TIMEOUT_S = 5
 
 
 class Memory:
@@ -116,8 +120,10 @@ def _ended(tls: bool, count: int, with_keys: bool) -> tuple[float, Mapping[str, 
 def _at_rest(rig: Rig, jobs: int) -> Memory:
     """When all jobs have ended and nothing but Redis runs: no connection, no message, no window of a minute counts."""
     client = client_of(rig)
-    ledger = services_of(rig).ledger
-    wait_until(lambda: ledger.overview.counts(None)[State.COMPLETED] == jobs, 60, "the ends of all jobs")
+    with connect(rig.env["REDIS_URL"], TIMEOUT_S) as reader:
+        overview = Overview(RedisStore(reader))
+        wait_until(lambda: overview.counts(None)[State.COMPLETED] == jobs, 60, "the ends of all jobs")
+        reader.connection_pool.disconnect()  # what Redis keeps for a connection is no job's
     for name in ("web", "worker", "scheduler"):
         process = rig.processes[name]
         process.terminate()
