@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from factories import DAY, HOUR, NOW, POLICY, job
 
+from rushes.shared.domain import events
 from rushes.shared.ledger import idempotency, keys
 from rushes.shared.ledger.idempotency import Conflict
 from rushes.shared.ledger.ledger import Ledger
@@ -43,6 +44,17 @@ def test_of_many_keys_each_is_known_with_its_body(ledger: Ledger) -> None:
     assert ledger.find_by_key("rival", "order-7", "body", NOW) is None
     with pytest.raises(Conflict):
         ledger.create(job(created_at=NOW + MANY), "order-7", "another body")
+
+
+def test_the_key_of_a_job_that_has_ended_is_known_although_its_record_does_not_tell_it(ledger: Ledger) -> None:
+    ledger.create(subject := job(), "order-7", "body")
+    waiting = ledger.get(subject.id)
+    ended = ledger.apply(subject.id, events.Canceled(), NOW + 1)
+
+    assert waiting
+    assert ended
+    assert (waiting.idempotency is None, ended.idempotency) == (False, None)
+    assert ledger.create(job(created_at=NOW + 2), "order-7", "body") == ended
 
 
 def test_leaves_stay_packed(redis_store: RedisStore) -> None:
