@@ -10,8 +10,10 @@ import os
 import re
 import socket
 import time
+import zlib
 from collections import deque
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -44,6 +46,7 @@ COMPRESSED_STARTS = (
     XZ,
     *(b"\x78" + level for level in (b"\x01", b"\x5e", b"\x9c", b"\xda")),
 )
+INFLATABLE, MAX_INFLATED_BYTES = {"gzip", "x-gzip", "deflate"}, 1 << 20
 MAX_LENGTH_DIGITS = 18
 SEND, DO_NOT_SEND = int(pycurl.PREREQFUNC_OK), int(pycurl.PREREQFUNC_ABORT)
 NO_SOCKET, REWOUND = int(pycurl.SOCKET_BAD), int(pycurl.SEEKFUNC_OK)
@@ -167,8 +170,21 @@ class CurlHandle:
         body = b"".join(self.pieces)
         self.pieces.clear()
         if "content-encoding" in headers:
+            body = self._inflated(headers, body)
             self.check_encoding(headers, body)
         return http_messages.Response(status, headers, body)
+
+    def _inflated(self, headers: Mapping[str, str], body: bytes) -> bytes:
+        """The body without gzip or deflate, in which some servers send what nobody asked them to compress.
+
+        The same bytes if they are not one whole body of that coding, or a larger one than the call allows.
+        """
+        if headers["content-encoding"].strip().lower() in INFLATABLE and body.startswith(COMPRESSED_STARTS):
+            inflator = zlib.decompressobj(zlib.MAX_WBITS | 32)  # gzip or zlib, by the header
+            with suppress(zlib.error):
+                inflated = inflator.decompress(body, self.max_bytes or MAX_INFLATED_BYTES)
+                return inflated if inflator.eof else body
+        return body
 
     def head_line_count(self) -> int:
         """Return how many header lines and 1xx responses have come: it grows while the server sends."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gzip
 import logging
+import zlib
 
 import pytest
 from client_steps import CHUNKED, HEAD, HELLO, LONG_S, SECRET, closed_port, get, post
@@ -131,6 +133,22 @@ def test_bytes_that_a_coding_has_changed_are_lost(serve, client, words):
         client.send(get(server.url), deadline_s=LONG_S)
     with client.stream(get(server.url), deadline_s=LONG_S) as stream, pytest.raises(AnswerLost, match="compressed"):
         list(stream.chunks(100))
+
+
+@pytest.mark.parametrize("words", ["gzip", "X-GZIP", "deflate"])
+def test_a_small_answer_that_nobody_asked_to_compress_is_read(serve, client, words):
+    packed = zlib.compress(b'{"id": "t1"}') if words == "deflate" else gzip.compress(b'{"id": "t1"}')
+    server = serve(keeping(http_response(packed, f"Content-Encoding: {words}")))
+
+    assert client.send(get(server.url), deadline_s=LONG_S).body == b'{"id": "t1"}'
+
+
+@pytest.mark.parametrize("packed", [gzip.compress(bytes(10**6)), gzip.compress(b"x" * 900)[:-9]], ids=["large", "cut"])
+def test_an_answer_that_is_too_large_or_cut_short_once_it_is_unpacked_is_lost(serve, client, packed):
+    server = serve(keeping(http_response(packed, "Content-Encoding: gzip")))
+
+    with pytest.raises(AnswerLost, match="compressed"):
+        client.send(get(server.url), deadline_s=LONG_S, max_bytes=10_000)
 
 
 @pytest.mark.parametrize("words", ["aws-chunked", "identity", "AWS-Chunked,identity", "utf-8", "none", "x-odd", "gzip"])
