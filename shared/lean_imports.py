@@ -1,8 +1,9 @@
 """Keeps out of a serving process what its libraries import at their start and never use in it.
 
-redis-py imports OpenTelemetry's SDK and all of its asyncio half, structlog imports rich with Pygments, kombu YAML,
-and Celery psutil: for features that are off here, 12 MiB and a fifth of a second in each process. None has a switch for
-it (redis 8.1, structlog 26.1, kombu 5.7, celery 5.7).
+redis-py imports OpenTelemetry's SDK and all of its asyncio half, structlog rich with Pygments and greenlet, kombu and
+flask-smorest YAML, billiard cffi, Celery psutil and greenlet, where they are installed: for features that are off here,
+14 MiB and a fifth of a second in each process. None has a switch for it (redis 8.1, structlog 26.1, kombu 5.7, celery
+5.7).
 """
 
 from __future__ import annotations
@@ -19,10 +20,14 @@ from typing import Any
 
 # By library: what it does without if it cannot be imported.
 OPTIONAL: Mapping[str, Sequence[str]] = {
-    "structlog": ("rich",),
+    "structlog": ("rich", "greenlet"),
     "redis": ("opentelemetry",),
+    "billiard.util": ("cffi",),
     "kombu.serialization": ("yaml",),
     "celery.utils.debug": ("psutil",),
+    "celery.utils.threads": ("greenlet",),
+    "celery.bootsteps": ("greenlet",),
+    "flask_smorest.spec": ("yaml",),
 }
 # What libraries import and need only for calls that nobody makes here.
 DEFERRED = ("redis.asyncio",)

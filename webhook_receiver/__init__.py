@@ -6,4 +6,4 @@
 from rushes.shared.lean_imports import import_lean
 
 # Before any module of this package imports them.
-import_lean("structlog", "redis")
+import_lean("structlog", "redis", "flask_smorest.spec")

@@ -6,4 +6,5 @@
 from rushes.shared.lean_imports import import_lean
 
 # Before any module of this package imports them.
-import_lean("structlog", "redis", "kombu.serialization", "celery.utils.debug")
+import_lean("structlog", "redis", "billiard.util", "kombu.serialization")
+import_lean("celery.utils.debug", "celery.utils.threads", "celery.bootsteps")

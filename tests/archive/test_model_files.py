@@ -27,6 +27,25 @@ def test_a_client_has_the_same_address_and_operations(service: str, region: str)
     assert ours == theirs
 
 
+def without_documentation(part: Any) -> Any:
+    if isinstance(part, list):
+        return [without_documentation(value) for value in part]
+    if not isinstance(part, dict):
+        return part
+    return {
+        name: "" if name == "documentation" and isinstance(value, str) else without_documentation(value)
+        for name, value in part.items()
+    }
+
+
+@pytest.mark.parametrize(
+    ("service", "kind"), [("s3", "service-2"), ("sts", "service-2"), ("s3", "endpoint-rule-set-1")]
+)
+def test_a_model_is_the_same_without_its_documentation(service: str, kind: str) -> None:
+    ours, theirs = (session(ours).get_component("data_loader") for ours in (True, False))
+    assert ours.load_service_model(service, kind) == without_documentation(theirs.load_service_model(service, kind))
+
+
 @pytest.mark.parametrize("bucket", ["clips", "with.dots", "arn:aws:s3:us-east-1:123456789012:accesspoint/clips"])
 def test_a_link_has_the_same_address(bucket: str) -> None:
     def link(ours: bool) -> str:

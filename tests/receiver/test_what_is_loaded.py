@@ -24,14 +24,15 @@ atexit.register(write)
 """
 # Optional imports of libraries, the halves of libraries that nobody uses, and what is for the shell.
 NOWHERE = (
-    *("opentelemetry", "psutil", "rich", "pygments", "redis.asyncio.client", "redis.asyncio.cluster"),
+    *("opentelemetry", "psutil", "rich", "pygments", "greenlet", "yaml", "cffi"),
+    *("redis.asyncio.client", "redis.asyncio.cluster"),
     *("requests", "boto3", "s3transfer", "prompt_toolkit", "click_repl", "rushes.shared.cli", "rushes.shared.client"),
 )
 ELSEWHERE = {
     "web": ("celery", "kombu", "billiard", "rushes.worker"),
-    "worker": ("flask", "werkzeug", "jinja2", "gunicorn", "yaml", "celery.bin", "rushes.webhook_receiver"),
+    "worker": ("flask", "werkzeug", "jinja2", "gunicorn", "celery.bin", "rushes.webhook_receiver"),
     "scheduler": (
-        *("flask", "werkzeug", "jinja2", "gunicorn", "yaml", "celery.bin", "celery.apps", "celery.worker.consumer"),
+        *("flask", "werkzeug", "jinja2", "gunicorn", "celery.bin", "celery.apps", "celery.worker.consumer"),
         "rushes.webhook_receiver",
     ),
 }

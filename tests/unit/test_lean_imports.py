@@ -20,6 +20,7 @@ def run(code: str) -> str:
         ("import rich", "rich"),
         ("import opentelemetry.sdk.metrics", "opentelemetry.sdk.metrics"),
         ("import yaml", "yaml"),
+        ("import greenlet", "greenlet"),
         ("from redis.asyncio import Redis", "redis.asyncio.client"),
         ("import redis; redis.asyncio.from_url", "redis.asyncio.client"),
         ("import redis.asyncio.client", "redis.asyncio.client"),
