@@ -7,8 +7,6 @@ from functools import lru_cache
 from typing import NamedTuple
 from urllib.parse import urljoin, urlsplit
 
-import idna
-
 from rushes.shared.http.errors import Forbidden
 
 # Scheme, host and port of a URL.
@@ -71,13 +69,20 @@ def _origin(url: str) -> Origin:
 
 def _ascii_host(host: str) -> str:
     """The host in ASCII. IDNA (UTS 46) also maps other letters and digits, some of which spell an IP address."""
-    try:
-        name = host if host.isascii() else idna.encode(host, uts46=True).decode()
-    except (idna.IDNAError, UnicodeError):
-        name = ""
+    name = host if host.isascii() else _encoded(host)
     if not HOST_CHARACTERS.fullmatch(name):
         raise Forbidden("not a host name")
     return name
+
+
+def _encoded(host: str) -> str:
+    """The host by IDNA, "" if it has no such form."""
+    import idna  # its tables take 0.4 MiB, and few hosts need them
+
+    try:
+        return idna.encode(host, uts46=True).decode()
+    except UnicodeError:
+        return ""
 
 
 def quote_unsendable(text: str) -> str:

@@ -24,7 +24,7 @@ atexit.register(write)
 """
 # Optional imports of libraries, the halves of libraries that nobody uses, and what is for the shell.
 NOWHERE = (
-    *("opentelemetry", "psutil", "rich", "pygments", "greenlet", "yaml", "cffi"),
+    *("opentelemetry", "psutil", "rich", "pygments", "greenlet", "yaml", "cffi", "idna"),
     *("redis.asyncio.client", "redis.asyncio.cluster"),
     *("requests", "boto3", "s3transfer", "prompt_toolkit", "click_repl", "rushes.shared.cli", "rushes.shared.client"),
 )
