@@ -197,6 +197,7 @@ class Rig:
             "AWS_REQUEST_CHECKSUM_CALCULATION": "when_required",  # over TLS boto sends aws-chunked bodies otherwise
             "AWS_CONFIG_FILE": os.devnull,
             "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
+            "TMPDIR": str(self.dir),  # where the directory of authorities is made
             "PORT": str(self.web_port),
             "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)]),
             **(self._authority.environ() if self._authority else {}),

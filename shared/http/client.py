@@ -179,7 +179,7 @@ class HttpClient:
 
 
 def _pool_wait_s(calls: Sequence[PreparedRequest | None]) -> float:
-    """How long to wait for a handle that has loaded its authorities already."""
+    """How long to wait for a handle that has a connection already."""
     return TLS_WAIT_S if any(call and call.origin.scheme == "https" for call in calls) else 0
 
 

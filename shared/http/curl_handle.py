@@ -21,6 +21,7 @@ import pycurl
 
 from rushes.shared.domain import http_messages
 from rushes.shared.http.address_guard import AddressGuard
+from rushes.shared.http.authority_directory import directory_of
 from rushes.shared.http.errors import AnswerLost, AnswerRefused, NotSent, Oversized
 from rushes.shared.http.prepared_request import PreparedRequest
 from rushes.shared.http.proxy import Proxy
@@ -62,6 +63,8 @@ FIXED_OPTIONS: dict[int, Any] = {
     pycurl.CONNECTTIMEOUT_MS: int(CONNECT_S * 1000),
 }
 
+AUTHORITY_OPTIONS = ((pycurl.CAINFO, pycurl.CAPATH), (pycurl.PROXY_CAINFO, pycurl.PROXY_CAPATH))
+
 
 @dataclass(frozen=True, slots=True)
 class HandleOptions:
@@ -80,7 +83,8 @@ class CurlHandle:
         for option, value in FIXED_OPTIONS.items():
             curl.setopt(option, value)
         curl.setopt(pycurl.USERAGENT, options.user_agent)
-        curl.setopt(pycurl.CAINFO, options.authorities)
+        self._authorities, self._directory = options.authorities, directory_of(options.authorities)
+        self._set_authorities()
         self._proxied = options.proxy is not None
         self._set_proxy(options)
         curl.setopt(pycurl.MAXCONNECTS, 1)
@@ -125,6 +129,9 @@ class CurlHandle:
     def check_host(self, guard: AddressGuard, wait_s: float) -> None:
         """Look up the call's host and let libcurl connect to its addresses only; raises Forbidden, NotSent."""
         origin = self.call.origin
+        if self._directory and not self._directory.is_whole():
+            self._directory = None
+            self._set_authorities()
         addresses = guard.addresses(origin, wait_s)
         if addresses != [origin.host] and not self._proxied:
             host_and_port = f"{origin.host}:{origin.port}"
@@ -256,6 +263,15 @@ class CurlHandle:
             return os.strerror(number).lower()
         return text or f"libcurl error {code}"
 
+    def _set_authorities(self) -> None:
+        for file_option, directory_option in AUTHORITY_OPTIONS:
+            if self._directory:
+                self.curl.unsetopt(file_option)  # libcurl may have been built with a file
+                self.curl.setopt(directory_option, self._directory.path)
+            else:
+                self.curl.unsetopt(directory_option)
+                self.curl.setopt(file_option, self._authorities)
+
     def _set_proxy(self, options: HandleOptions) -> None:
         setopt, proxy = self.curl.setopt, options.proxy
         # Both are always set, or libcurl reads the environment's.
@@ -265,7 +281,6 @@ class CurlHandle:
             return
         # CONNECT by name: proxies allow by name. TLS proves that the host behind the proxy has that name.
         setopt(pycurl.HTTPPROXYTUNNEL, 1)
-        setopt(pycurl.PROXY_CAINFO, options.authorities)
         if proxy.user is not None:
             setopt(pycurl.PROXYUSERNAME, proxy.user)
             setopt(pycurl.PROXYPASSWORD, proxy.password or "")
