@@ -105,11 +105,24 @@ def test_an_authority_is_found_whatever_its_name(tls: ssl.SSLContext, tmp_path: 
         assert answers(bundle, server)
 
 
-def test_names_are_hashed_as_openssl_does() -> None:
-    ders = map(ssl.PEM_cert_to_DER_cert, authority_directory.CERTIFICATE.findall(CERTIFI))
+def test_without_openssls_command_the_file_serves(
+    bundle: Path, server: FaultServer, temporary: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", str(temporary))
 
-    # By `openssl x509 -noout -hash` (3.6): ISRG Root X1, DigiCert Global Root G2, GlobalSign Root CA - R3.
-    assert {"4042bcee", "607986c7", "062cdee6"} <= set(map(authority_directory.name_hash, ders))
+    assert directory_of(str(bundle)) is None
+    assert answers(bundle, server)
+    assert os.listdir(temporary) == []
+
+
+def test_an_authority_that_openssl_cannot_read_is_left_to_the_file(
+    bundle: Path, server: FaultServer, temporary: Path
+) -> None:
+    broken = "-----BEGIN CERTIFICATE-----\nbm9uZQ==\n-----END CERTIFICATE-----\n"
+    bundle.write_text(bundle.read_text() + broken)
+
+    assert directory_of(str(bundle)) is None
+    assert os.listdir(temporary) == []
 
 
 def test_all_processes_of_a_user_have_one_directory_and_few_authorities_none(bundle: Path, temporary: Path) -> None:
@@ -141,7 +154,7 @@ def test_a_directory_from_which_a_file_was_taken_is_written_again(bundle: Path) 
     first = directory_of(str(bundle))
     assert first
     files = sorted(os.listdir(first.path))
-    Path(first.path, files[0]).unlink()
+    Path(first.path, files[-1]).unlink()
     directory_of.cache_clear()
 
     second = directory_of(str(bundle))
