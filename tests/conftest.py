@@ -22,7 +22,18 @@ from rushes.shared.ledger.store import Store
 
 # Those that wait for whole stacks, browsers and other servers first: what is left at the end is short, and nobody waits
 # for one long file.
-LONGEST_FIRST = ("e2e", "console", "infrastructure", "chaos", "flow", "receiver", "sandbox", "archive")
+LONGEST_FIRST = (
+    "e2e",
+    "console",
+    "infrastructure",
+    "chaos",
+    "flow",
+    "receiver",
+    "sandbox",
+    "archive",
+    "unit/http_client",
+)
+LONG_FILES = ("ledger/test_refusals.py", "ledger/test_fair_shares.py", "unit/test_doctor.py", "unit/test_probe.py")
 libraries.do_once()
 # What is collected stays to the end, thousands of tests: the garbage collector need not go through it again and again.
 gc.disable()
@@ -37,10 +48,12 @@ def pytest_collection_finish() -> None:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Sort the folders; within each all stays as it stands there."""
     here = Path(__file__).parent
-    places = {folder: place for place, folder in enumerate(LONGEST_FIRST)}
+    places = {here / name: place for place, name in enumerate((*LONGEST_FIRST, *LONG_FILES))}
 
     def place(item: pytest.Item) -> int:
-        return places.get(item.path.relative_to(here).parts[0], len(places)) if item.path.is_relative_to(here) else 0
+        if not item.path.is_relative_to(here):
+            return 0
+        return min((places[path] for path in (item.path, *item.path.parents) if path in places), default=len(places))
 
     items.sort(key=place)
 
