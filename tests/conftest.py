@@ -46,9 +46,9 @@ def pytest_collection_finish() -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Sort the folders; within each all stays as it stands there."""
+    """Sort the folders and those files; within each all stays as it stands there."""
     here = Path(__file__).parent
-    places = {here / name: place for place, name in enumerate((*LONGEST_FIRST, *LONG_FILES))}
+    places = {here / name: place for place, name in enumerate(LONGEST_FIRST)}
 
     def place(item: pytest.Item) -> int:
         if not item.path.is_relative_to(here):
