@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 # Files in the order of tests/conftest.py: those that wait for whole stacks first, else one of them is left alone at the end.
-PYTEST := --numprocesses 6 --dist loadfile --no-loadscope-reorder
+PYTEST := --numprocesses 4 --dist loadfile --no-loadscope-reorder
 # What only `make infrastructure` runs, is left out.
 QUICK := -m "not infrastructure"
 # Each worker of pytest and each process of a stack would else compile every module anew.
