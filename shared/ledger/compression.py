@@ -1,7 +1,8 @@
 """Records as Redis keeps them: the header as it is, for the programs read it; the JSON behind it packed small.
 
-What no two records share is taken out of the text (record_tokens.py) and follows as bytes; the rest, which all of them
-have nearly alike, is deflated with a dictionary of it. What is packed begins with a byte that JSON never begins with;
+The text, which all records have nearly alike, is deflated with a dictionary of it. Out of that of an ended job, which
+stays for days, what no two records share is taken before (record_tokens.py), and follows as bytes: a third less, for
+half as much time again. What is packed begins with a byte that JSON never begins with;
 it names the dictionary. A dictionary is never changed, for records that were packed with it may stand in any Redis: a
 better one gets a number of its own.
 """
@@ -33,10 +34,15 @@ PACKERS = {
 def pack(record: str, record_id: str) -> bytes:
     """The record as it is stored."""
     header, _, body = record.partition("\n")
-    if record_tokens.can_hold(body):
+    if _has_ended(header) and record_tokens.can_hold(body):
         text, taken_out = record_tokens.take_out(body, record_id)
         return b"%b\n%b%b%b" % (header.encode(), CURRENT, _deflated(text, CURRENT), taken_out)
     return b"%b\n%b%b" % (header.encode(), WITHOUT_TOKENS, _deflated(body, WITHOUT_TOKENS))
+
+
+def _has_ended(header: str) -> bool:
+    """Whether it is of an ended job (record.py)."""
+    return header.split(" ")[3:4] == ["0"]
 
 
 def _deflated(text: str, dictionary: bytes) -> bytes:

@@ -3,23 +3,25 @@ from __future__ import annotations
 import zlib
 
 import pytest
-from factories import NOW, attempt, id_at, job, link
+from factories import NOW, attempt, id_at, job, job_in, link
 from hypothesis import given
 from hypothesis import strategies as st
 
+from rushes.shared.domain.job import State
 from rushes.shared.ledger import compression, record
 
 ID = id_at(NOW)
 
 
-def test_what_was_packed_comes_back() -> None:
-    text = record.encode(job(attempts=(attempt(link=link()),)), "0a1b2c")
+@pytest.mark.parametrize("state", [State.ARCHIVING, State.COMPLETED])
+def test_what_was_packed_comes_back(state: State) -> None:
+    text = record.encode(job_in(state, attempts=(attempt(link=link()),)), "0a1b2c")
     assert compression.unpack(compression.pack(text, ID), ID) == text
 
 
-@given(st.text().map(lambda text: text.encode("utf-8", "backslashreplace").decode()))
-def test_any_words_come_back(words: str) -> None:
-    text = f"1 0a 0 1 - -\n{words}"
+@given(st.text().map(lambda text: text.encode("utf-8", "backslashreplace").decode()), st.sampled_from([0, 1]))
+def test_any_words_come_back(words: str, lives: int) -> None:
+    text = f"1 0a 0 {lives} - -\n{words}"
     assert compression.unpack(compression.pack(text, ID), ID) == text
 
 
@@ -44,7 +46,10 @@ def test_a_record_of_each_earlier_dictionary_is_read(number: bytes) -> None:
 def test_what_all_records_have_differently_takes_few_bytes() -> None:
     """An id, two digests, and moments that follow each other: 48 of these bytes are the digests."""
     times = {"created_at": NOW, "updated_at": NOW + 6_123, "due_at": NOW + 6_123}
-    plain, full = job(), job(idempotency=f"{'0123456789abcdef' * 2} {'fedcba9876543210' * 2}", **times)
+    plain, full = (
+        job_in(State.COMPLETED),
+        job_in(State.COMPLETED, idempotency=f"{'0123456789abcdef' * 2} {'fedcba9876543210' * 2}", **times),
+    )
     sizes = [len(compression.pack(record.encode(each, "0a1b2c"), each.id)) for each in (plain, full)]
     assert sizes[1] - sizes[0] < 48
 
@@ -61,13 +66,18 @@ TOKEN_LIKE = st.sampled_from(
 
 @given(st.lists(TOKEN_LIKE).map("".join), st.sampled_from([ID, "job_odd", "bulk_1"]))
 def test_whatever_looks_like_an_id_a_digest_or_a_moment_comes_back(words: str, record_id: str) -> None:
-    text = f"1 0a 0 1 - -\n{words}"
+    text = f"1 0a 0 0 - -\n{words}"
     assert compression.unpack(compression.pack(text, record_id), record_id) == text
+
+
+def test_only_of_ended_jobs_is_taken_out_what_no_two_share() -> None:
+    lives, ended = (f"1 0a 0 {word} - -\n" + f'"at":{NOW},' * 9 for word in (1, 0))
+    assert [compression.pack(text, ID).partition(b"\n")[2][:1] for text in (lives, ended)] == [b"\x02", b"\x03"]
 
 
 def test_many_moments_come_back() -> None:
     words = "".join(f'"at":{NOW + (number * 7919) % 100_003},' for number in [*range(200), *range(200)])
-    text = f"1 0a 0 1 - -\n{words}"
+    text = f"1 0a 0 0 - -\n{words}"
     assert compression.unpack(compression.pack(text, ID), ID) == text
 
 
