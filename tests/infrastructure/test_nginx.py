@@ -94,6 +94,9 @@ class Site:
         return status, answer.get("location", ""), cookie
 
 
+MANY = 200
+
+
 @pytest.fixture(scope="module", params=["/", ""], ids=["strips the prefix", "passes it on"])
 def site(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     tmp_path = tmp_path_factory.mktemp("nginx")
@@ -121,9 +124,12 @@ def test_many_wrong_keys_of_one_client_lock_nobody_else_out(site: Site) -> None:
     """nginx adds 127.0.0.1, so what is before it is from a proxy of ours too, as from a load balancer."""
     guesser, other = {"X-Forwarded-For": "203.0.113.9"}, {"X-Forwarded-For": "203.0.113.10"}
 
-    guesses = [site.sign_in(f"guess-{n}", **guesser)[0] for n in range(11)]
+    guesses = [site.sign_in(f"guess-{n}", **guesser)[0] for n in range(10)]
+    while guesses[-1] == 401 and len(guesses) < MANY:  # they are counted anew each minute
+        guesses.append(site.sign_in(f"guess-{len(guesses)}", **guesser)[0])
 
-    assert guesses == [401] * 10 + [429]
+    assert guesses[:10] == [401] * 10
+    assert guesses[-1] == 429
     assert site.sign_in("guess", **other)[0] == 401
     assert site.sign_in(KEYS["acme"], **guesser)[0] == 303
     (line,) = [line for line in site.server.log.read_text("utf-8").splitlines() if "many wrong keys" in line]
