@@ -43,11 +43,11 @@ class Listener(ThreadingHTTPServer):
             yield listener
             listener.shutdown()
 
-    def letter(self, what: str, number: int = 1) -> Letter:
-        """The first, second, … letter whose path has these words in it; waits for it."""
+    def letter(self, what: str, number: int = 1, words: str = "") -> Letter:
+        """The first, second, … letter with these words in its path and in its body; waits for it."""
         give_up_at = time.monotonic() + PATIENCE_S
         while time.monotonic() < give_up_at:
-            found = [letter for letter in list(self.letters) if what in letter.path]
+            found = [letter for letter in list(self.letters) if what in letter.path and words.encode() in letter.body]
             if len(found) >= number:
                 return found[number - 1]
             time.sleep(LOOK_S)

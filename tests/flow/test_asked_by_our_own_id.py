@@ -307,7 +307,7 @@ def test_a_signed_callback_of_each_change_is_taken_and_the_last_brings_the_end(s
 def test_a_callback_settles_a_lost_submit_too(signed: World) -> None:
     signed.fault("kling", "answer_lost")
     job_id = signed.submit(signed.motion, provider="kling")
-    with signed.after(signed.http_client, "send", lambda: signed.deliver(signed.letter(job_id, 3))):
+    with signed.after(signed.http_client, "send", lambda: signed.deliver(signed.letter(job_id, words="succeeded"))):
         signed.exhaust()
 
     job = signed.job(job_id)

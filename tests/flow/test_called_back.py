@@ -74,10 +74,9 @@ def test_repeated_callbacks_make_one_archive(world: World, gateway: str) -> None
 def test_a_forged_failure_is_not_believed(world: World, gateway: str) -> None:
     world.fault(gateway, "forged_first")
     job = running(world, gateway)
-    world.deliver(forged := world.letter(job.id))
+    world.deliver(world.letter(job.id, words="fail"))  # the true one follows soon, and may be here before it
     world.exhaust()
 
-    assert "fail" in forged.body.decode()
     assert world.job(job.id).state is not State.FAILED
     assert world.finish(job.id).state is State.COMPLETED
 

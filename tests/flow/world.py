@@ -412,9 +412,9 @@ class World:
         """How many submits left us."""
         return sum(request.method == "POST" and self.gateways_url in request.url for request in self.http_client.sent)
 
-    def letter(self, job_id: str, number: int = 1) -> Letter:
-        """The callback that a gateway sent for a job; waits for it."""
-        return self.porch.letter(job_id, number)
+    def letter(self, job_id: str, number: int = 1, words: str = "") -> Letter:
+        """The callback that a gateway sent for a job, with these words in it; waits for it."""
+        return self.porch.letter(job_id, number, words)
 
     def deliver(self, letter: Letter) -> TestResponse:
         """Hand a callback on to the receiver."""
