@@ -118,9 +118,9 @@ def begin_once(
     bulk_id, is_new = new_bulk_id(now), True
     if key:
         entry = idempotency.entry(caller.tenant, keys.digest(f"bulk:{key}"), now, bulk_id, body_digest)
-        if held := services().ledger.store.keep_key(entry):
+        if known := services().ledger.store.keep_key(entry):
             try:
-                bulk_id = first_id_of(held, body_digest)
+                bulk_id = first_id_of(known, body_digest)
             except Conflict:
                 raise CONFLICT from None
             if first := services().ledger.bulk_actions.get(bulk_id):

@@ -119,8 +119,8 @@ def note_or_apply(provider: str, job_id: str, attempt: int, payload: Any, hint: 
     if not parts.settings.callback_confirm:
         event = PROVIDERS[provider].read_callback(payload, parts.access(provider)).event
         if may_be_believed(job_id, attempt, event, hint.task_id, ledger):
-            heard = replace(event, attempt=attempt, heard_by="callback", asked_at=now)  # type: ignore[call-arg]
-            return "noted" if ledger.apply(job_id, heard, now) else "unknown"
+            move = replace(event, attempt=attempt, heard_by="callback", asked_at=now)  # type: ignore[call-arg]
+            return "noted" if ledger.apply(job_id, move, now) else "unknown"
     return ledger.nudge(provider, job_id, attempt, hint.task_id, now, hint.thumbnail_url)
 
 

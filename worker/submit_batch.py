@@ -32,13 +32,13 @@ def send_together(plans: Sequence[Plan], services: Services, pools: ThreadPools)
     is_ledger_out = False
     for answers in _answers(plans, services):
         unsent += [plan for plan, answer in answers if answer is None]
-        heard = [(plan, _read_and_journal(plan, answer, services)) for plan, answer in answers if answer is not None]
-        outcomes = [(plan, outcome) for plan, outcome in heard if outcome]
+        answered = [(plan, _read_and_journal(plan, answer, services)) for plan, answer in answers if answer is not None]
+        outcomes = [(plan, outcome) for plan, outcome in answered if outcome]
         writes += outcome_writes(outcomes, services) if outcomes else []
         unwritten += outcomes
         # A ledger out of reach is not waited for here: meanwhile nobody would hear the other answers.
         is_ledger_out = is_ledger_out or not write(writes)
-        _release([plan for plan, outcome in heard if not (outcome and is_ledger_out)])
+        _release([plan for plan, outcome in answered if not (outcome and is_ledger_out)])
         unwritten = unwritten if is_ledger_out else []
     if writes:
         wait_and_write(writes, unwritten)

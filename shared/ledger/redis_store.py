@@ -37,8 +37,7 @@ USES = re.compile(r"\(uses (parts/\w+\.lua)\)")
 # not be repeated, or need not be, pass 0.
 RETRIES = 2
 RETRY_PAUSE_S = 0.05
-# So many lines of tenants are moved in one program: others wait for it.
-UNPARKED_LINES = 100
+UNPARKED_LINES = 100  # so many lines of tenants are moved in one program: others wait for it
 
 T = TypeVar("T")
 
@@ -212,17 +211,16 @@ class RedisStore:
         """How many stand in each; in an index of ended jobs with those in its leaves (lua/parts/leaves.lua)."""
         in_leaves = [keys.size(name) for name in indexes if keys.is_of_ended(name)]
 
-        def read() -> tuple[list[int], list[str | None]]:
+        def read() -> tuple[list[int], dict[str, str | None]]:
             with self._client.pipeline(transaction=True) as pipe:  # or one that moves to a leaf counts twice
                 for name in indexes:
                     pipe.zcard(name)
                 for name in in_leaves:
                     pipe.get(name)
                 answers = pipe.execute()
-                return answers[: len(indexes)], answers[len(indexes) :]
+                return answers[: len(indexes)], dict(zip(in_leaves, answers[len(indexes) :], strict=True))
 
-        counts, more = self._reach(read)
-        leaves = dict(zip(in_leaves, more, strict=True))
+        counts, leaves = self._reach(read)
         return [count + int(leaves.get(keys.size(name)) or 0) for name, count in zip(indexes, counts, strict=True)]
 
     def index_names(self) -> list[str]:
@@ -370,8 +368,8 @@ class RedisStore:
                 for standing in standings:
                     names = [keys.record(standing.job_id), standing.index, keys.INDEXES, keys.BELL]
                     names += [*standing.labels, *standing.places]
-                    arguments: list[str | int] = [standing.version, standing.job_id, standing.due_at, int(repair)]
-                    arguments.append(len(standing.labels))
+                    arguments: list[str | int] = [standing.version, standing.job_id, standing.due_at]
+                    arguments += [int(repair), len(standing.labels)]
                     if line := standing.line:
                         names += [line.later, line.lines, line.turns, line.capped, keys.QUEUED]
                         arguments += [line.name, line.tenant, line.priority, line.ticket]
@@ -386,7 +384,7 @@ class RedisStore:
         return bool(self.run("remove_misplaced", [keys.record(job_id), name], arguments))
 
     def tally(self, key: str, indexes: Sequence[str]) -> tuple[Mapping[str, str], dict[str, int]]:
-        """A hash of counters and the sizes of indexes, at one moment."""
+        """A hash of counters and the sizes of indexes of unfinished jobs, which have no leaves, at one moment."""
 
         def read() -> list[Any]:
             with self._client.pipeline(transaction=True) as pipe:

@@ -14,8 +14,8 @@ end
 
 -- What a key holds, if it is known.
 local function known(set, earlier, name, since)
-  local held = redis.call('GET', earlier) -- in a version that had a key of Redis for each
-  if held then return held end
+  local value = redis.call('GET', earlier) -- in a version that had a key of Redis for each
+  if value then return value end
   local leaf = leaf_of(set, name)
   local member = leaf and redis.call('ZRANGEBYLEX', leaf, '[' .. name, '[' .. name .. '~', 'LIMIT', 0, 1)[1]
   if not member then return end
@@ -24,8 +24,8 @@ local function known(set, earlier, name, since)
 end
 
 -- A leaf lives for a week at least after each key that came into it, and once a day those are dropped whose time is over.
-local function keep_key(set, name, held, since)
-  add_to_leaf(set, name .. held, NAME)
+local function keep_key(set, name, value, since)
+  add_to_leaf(set, name .. value, NAME)
   local leaf = leaf_of(set, name)
   if redis.call('TTL', leaf) > LIFE_S then return end
   for _, member in ipairs(redis.call('ZRANGE', leaf, 0, -1)) do
