@@ -30,8 +30,9 @@ from rushes.shared.storage.s3_clients import BucketRegions, S3ClientFactory
 # A gateway's callback waits at most 10 s (PROVIDERS.md), so the receiver gives up sooner: it calls a ledger that does
 # not answer three times, which takes under two seconds.
 RECEIVER_TIMEOUT_S, WORKER_TIMEOUT_S = 0.6, 5.0
-# Upload buffers of 5 MiB each, shared by all worker processes of a machine: 16 clips at once stay below 64 MiB.
-BUFFERS = 10
+# Upload buffers of 5 MiB each, shared by all worker processes of a machine: 16 clips at once stay below 64 MiB, their
+# connections over TLS included.
+BUFFERS = 8
 
 
 @dataclass(frozen=True, slots=True)
