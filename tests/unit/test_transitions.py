@@ -24,7 +24,7 @@ from factories import (
 
 from rushes.shared.domain import events, schedule
 from rushes.shared.domain.events import Event, Reason
-from rushes.shared.domain.job import AttemptStatus, Chore, Error, Job, Nudge, State
+from rushes.shared.domain.job import AttemptStatus, Chore, Error, Job, Link, Nudge, State
 from rushes.shared.domain.moves.running import UNKNOWN_TASK_ANSWERS
 from rushes.shared.domain.moves.submitting import is_not_taken
 from rushes.shared.domain.transitions import transition
@@ -807,6 +807,12 @@ def test_an_archive_that_cannot_succeed_fails_the_job() -> None:
     over = after(job_in(State.ARCHIVING), events.ArchiveFailed("result_expired", "the link is dead", final=True))
     assert (over.state, over.error) == (State.FAILED, Error("result_expired", "the link is dead", "apimart"))
     assert over.current.status is AttemptStatus.COMPLETED
+
+
+def test_an_archived_clip_keeps_when_its_link_dies_and_no_address() -> None:
+    kept = link(thumbnail_url="https://cdn.example/t.jpg?sign=1", expires_at=LATER)
+    over = after(job_in(State.ARCHIVING, {"link": kept}), events.Archived(result()))
+    assert over.current.link == Link("", thumbnail_url=None, expires_at=LATER)
 
 
 def test_the_estimate_becomes_the_cost_where_the_gateway_told_none() -> None:

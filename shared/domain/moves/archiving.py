@@ -5,7 +5,7 @@ from __future__ import annotations
 from rushes.shared.domain import events, schedule
 from rushes.shared.domain.events import Event
 from rushes.shared.domain.frozen import replace
-from rushes.shared.domain.job import CostSource, Error, Job, State
+from rushes.shared.domain.job import CostSource, Error, Job, Link, State
 from rushes.shared.domain.moves import ended, running
 from rushes.shared.domain.schedule import Policy
 
@@ -29,10 +29,17 @@ def complete(job: Job, event: events.Archived, now: int, policy: Policy) -> Job:
     job = _let_estimate_stand(job)
     if attempt.made_s is None:
         job = job.with_attempt(made_s=event.result.duration_s)
+    if attempt.link:
+        job = job.with_attempt(link=_without_address(attempt.link))
     for what, reason in event.remarks:
         job = job.noted(now, what, reason)
     completed = ended.end(job, State.COMPLETED, now)
     return replace(completed, due_at=ended.next_chore_at(completed, now, policy))
+
+
+def _without_address(link: Link) -> Link:
+    """When it dies, for the job's document. The clip is in the bucket; a signed address is long, and a secret."""
+    return replace(link, video_url="", thumbnail_url=None)
 
 
 def retry_archive(job: Job, event: events.ArchiveFailed, now: int, _: Policy) -> Job:
