@@ -11,7 +11,9 @@ import redis
 from rushes.shared.ledger import old_names
 from rushes.shared.ledger.connection import connect
 
-ASKED = ("appendonly", "appendfsync", "maxmemory-policy")
+ASKED = ("appendonly", "appendfsync", "maxmemory-policy", "zset-max-*")
+# Members of a leaf, and letters of the longest one (lua/parts/leaves.lua).
+LEAF_MEMBERS, LEAF_LETTERS = 120, 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +41,13 @@ class Server:
     def policy(self) -> str | None:
         """What it does when its memory is full."""
         return self.config.get("maxmemory-policy") or self.info.get("maxmemory_policy")
+
+    @property
+    def packs_leaves(self) -> bool:
+        """Whether it keeps sets as small as the leaves packed; so it does by default, and where that cannot be read."""
+        leasts = {"entries": LEAF_MEMBERS, "value": LEAF_LETTERS}
+        limits = {name.rpartition("-")[2]: int(to) for name, to in self.config.items() if name.startswith("zset-max-")}
+        return all(limits.get(name, least) >= least for name, least in leasts.items())
 
 
 def server(url: str, timeout_s: float = 2) -> Server:
@@ -68,8 +77,8 @@ def _has_old_names(client: redis.Redis) -> bool:
 
 def _config(client: redis.Redis) -> Mapping[str, str]:
     try:
-        return {name: str(client.config_get(name)[name]) for name in ASKED}
-    except (redis.ResponseError, KeyError):
+        return {str(name): str(to) for asked in ASKED for name, to in client.config_get(asked).items()}
+    except redis.ResponseError:
         return {}
 
 

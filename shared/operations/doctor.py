@@ -209,7 +209,7 @@ def check_redis(server: Server, diagnosis: Diagnosis | None = None) -> Iterator[
         yield Finding("redis", BAD, f"{'refuses' if is_login else 'not reached'}: {server.problem}", advice)
         return
     yield Finding("redis", OK, "reached")
-    for check in (_version, _role, _appends, _fsync, _policy, _health):
+    for check in (_version, _role, _appends, _fsync, _policy, _health, _packing):
         yield check(server)
     if server.is_cluster:
         yield Finding("redis.cluster", OK, "the ledger is in one shard of a cluster")
@@ -286,6 +286,13 @@ def _health(server: Server) -> Finding:
     if limit and used > 0.7 * limit:
         return Finding("redis.health", WARN, f"its memory is {used / limit:.0%} full", "raise maxmemory")
     return Finding("redis.health", OK, "it writes without errors")
+
+
+def _packing(server: Server) -> Finding:
+    if server.packs_leaves:
+        return Finding("redis.packing", OK, "small sorted sets are kept packed")
+    what = "small sorted sets are not kept packed: the list of ended jobs takes four times the memory"
+    return Finding("redis.packing", WARN, what, "leave zset-max-listpack-entries at 128 and …-value at 64, or more")
 
 
 # --- gateways

@@ -176,9 +176,11 @@ def ill(own_redis: RedisServer) -> Any:
         ("CONFIG SET appendfsync no", "redis.fsync", BAD),
         ("CONFIG SET maxmemory-policy allkeys-lru", "redis.eviction", WARN),
         ("REPLICAOF 127.0.0.1 1", "redis.role", BAD),
+        ("CONFIG SET zset-max-ziplist-entries 64", "redis.packing", WARN),
+        ("CONFIG SET zset-max-ziplist-value 32", "redis.packing", WARN),
     ],
 )
-def test_a_redis_that_loses_jobs_is_told_with_advice(ill: Any, command: str, finding: str, verdict: str) -> None:
+def test_a_redis_that_is_set_badly_is_told_with_advice(ill: Any, command: str, finding: str, verdict: str) -> None:
     found = ill(command)[finding]
 
     assert found.verdict == verdict
