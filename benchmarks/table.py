@@ -63,15 +63,15 @@ class Size:
 def at_least(key: str, figure: str, rushes: float, theirs: float, unit: str, name: str, goal: float | None) -> Row:
     """A figure of which more is better, as a multiple of another's."""
     ratio = rushes / theirs
-    told = (_number(rushes, unit), f"{name}: {_number(theirs, unit)}", f"{ratio:.2f} ×")
-    return Row(key, figure, *told, *_goal("≥", goal, ratio), value=rushes, ratio=ratio)
+    cells = (_number(rushes, unit), f"{name}: {_number(theirs, unit)}", f"{ratio:.2f} ×")
+    return Row(key, figure, *cells, *_goal("≥", goal, ratio), value=rushes, ratio=ratio)
 
 
 def at_most(key: str, figure: str, rushes: float, theirs: float, unit: str, name: str, goal: float | None) -> Row:
     """A figure of which less is better, as a multiple of another's."""
     ratio = rushes / theirs
-    told = (_number(rushes, unit), f"{name}: {_number(theirs, unit)}", f"{ratio:.2f} ×")
-    return Row(key, figure, *told, *_goal("≤", goal, ratio), value=rushes, ratio=ratio)
+    cells = (_number(rushes, unit), f"{name}: {_number(theirs, unit)}", f"{ratio:.2f} ×")
+    return Row(key, figure, *cells, *_goal("≤", goal, ratio), value=rushes, ratio=ratio)
 
 
 def _goal(sign: str, goal: float | None, ratio: float) -> tuple[str, bool | None]:
@@ -90,7 +90,7 @@ def above(key: str, figure: str, value: float, unit: str, goal: float, against: 
     return Row(key, figure, _number(value, unit), against, "", f"≥ {goal:,g} {unit}", value >= goal, value)
 
 
-def told(key: str, figure: str, value: float, unit: str, against: str = "") -> Row:
+def reported(key: str, figure: str, value: float, unit: str, against: str = "") -> Row:
     """A figure without a goal."""
     return Row(key, figure, _number(value, unit), against, value=value)
 

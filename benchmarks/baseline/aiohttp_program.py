@@ -57,8 +57,8 @@ class Program:
         video = {"Key": f"jobs/{number}/video.mp4", "ContentType": "video/mp4", "Metadata": {"sha256": digest}}
         await self._s3.put_object(**place, **video, Body=clip)
         manifest = json.dumps({"job": number, "task_id": task_id, "size": len(clip), "sha256": digest}).encode()
-        told = {"Key": f"jobs/{number}/manifest.json", "ContentType": "application/json"}
-        await self._s3.put_object(**place, **told, Body=manifest)
+        target = {"Key": f"jobs/{number}/manifest.json", "ContentType": "application/json"}
+        await self._s3.put_object(**place, **target, Body=manifest)
 
 
 async def run(options: argparse.Namespace) -> None:

@@ -68,8 +68,8 @@ def _by_curl(rig: Rig) -> float:
     authority = rig.env.get("SSL_CERT_FILE")
     trust = f"--cacert {authority}" if authority else ""
     command = f"curl --silent --fail {trust} {url} | {upload}"
-    told = subprocess.run(["/bin/sh", "-c", command], cwd=ROOT, env=rig.env, capture_output=True, check=True)  # noqa: S603
-    return 1 / float(told.stdout)
+    upload = subprocess.run(["/bin/sh", "-c", command], cwd=ROOT, env=rig.env, capture_output=True, check=True)  # noqa: S603
+    return 1 / float(upload.stdout)
 
 
 def _peak_mib(rig: Rig, count: int) -> float:

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from benchmarks.rig.load import BY_HAND_REQUEST, RUSHES_REQUEST
 from benchmarks.rig.stack import READY_S, ROOT, Rig
 from benchmarks.rig.systems import ByHand, wait_for_manifests
-from benchmarks.table import Row, Size, below, told
+from benchmarks.table import Row, Size, below, reported
 from rushes.deploy.sandbox.supervisor import procfile
 
 ROUNDS, QUICK_ROUNDS = 3, 1
@@ -40,7 +40,7 @@ def start(size: Size) -> list[Row]:
     figure = "start of all processes to the first job accepted"
     return [
         below("start", figure, statistics.median(accepted), "s", GOAL_S, against),
-        told("start_archived", "the same, to its manifest in the bucket", statistics.median(archived), "s"),
+        reported("start_archived", "the same, to its manifest in the bucket", statistics.median(archived), "s"),
     ]
 
 

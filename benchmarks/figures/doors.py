@@ -142,10 +142,10 @@ def _p99_ms(doors: tuple[Door, Door], rate: float, rounds: int) -> tuple[float, 
 
 
 def by_cpu(key: str, figure: str, rushes: Door, bare: Door) -> Row:
-    """The same ratio told by the CPU of web, which a machine with other things to do does not change; no target."""
-    told = (f"{rushes.cpu_ms:.2f} ms a request", f"bare Flask view: {bare.cpu_ms:.2f} ms")
+    """The same ratio by the CPU of web, which a machine with other things to do does not change; no target."""
+    cells = (f"{rushes.cpu_ms:.2f} ms a request", f"bare Flask view: {bare.cpu_ms:.2f} ms")
     ratio = bare.cpu_ms / rushes.cpu_ms
-    return Row(f"{key}_cpu", f"{figure}, by CPU of web", *told, f"{ratio:.2f} ×", value=rushes.cpu_ms, ratio=ratio)
+    return Row(f"{key}_cpu", f"{figure}, by CPU of web", *cells, f"{ratio:.2f} ×", value=rushes.cpu_ms, ratio=ratio)
 
 
 def intake(size: Size) -> list[Row]:
@@ -169,8 +169,8 @@ def intake(size: Size) -> list[Row]:
     ]
 
 
-def _callback(told: dict[str, Any]) -> Knock:
-    return urlsplit(told["url"]).path, JSON, json.dumps(told["body"]).encode()
+def _callback(task: dict[str, Any]) -> Knock:
+    return urlsplit(task["url"]).path, JSON, json.dumps(task["body"]).encode()
 
 
 def post(size: Size) -> list[Row]:

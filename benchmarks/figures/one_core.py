@@ -14,7 +14,7 @@ from typing import NamedTuple
 from benchmarks.rig.measure import idle_s, pss_mib, tree
 from benchmarks.rig.stack import Rig
 from benchmarks.rig.systems import Rushes, Work, judged, wait_for_manifests
-from benchmarks.table import Row, Size, above, below, told, without_goal
+from benchmarks.table import Row, Size, above, below, reported, without_goal
 
 JOBS, HALF_JOBS, QUICK_JOBS = 2000, 500, 150
 # As deploy/README.md says it for one core.
@@ -60,7 +60,7 @@ def one_core(size: Size) -> list[Row]:
     loaded = below("pss_loaded", f"the same under {count:,} jobs, peak", seen.loaded_mib, "MiB (PSS)", LOADED_MIB)
     return [
         below("pss_idle", "memory of web, worker, scheduler on one core, idle", seen.idle_mib, "MiB (PSS)", IDLE_MIB),
-        told("pss_apart", "the same with a process for the scheduler", apart_mib, "MiB (PSS)"),
+        reported("pss_apart", "the same with a process for the scheduler", apart_mib, "MiB (PSS)"),
         loaded if count >= JOBS else without_goal(loaded, f"of {JOBS:,}"),
         _busy("busy_core", "one core", seen, count, JOBS),
     ]

@@ -13,7 +13,7 @@ from benchmarks.rig.load import RUSHES_REQUEST, send_jobs
 from benchmarks.rig.measure import redis_info
 from benchmarks.rig.stack import Rig
 from benchmarks.rig.systems import Rushes, Work, wait_for_manifests
-from benchmarks.table import Row, Size, below, told, without_goal
+from benchmarks.table import Row, Size, below, reported, without_goal
 from rushes.deploy.sandbox.ports import wait_until
 from rushes.shared.domain.job import State
 from rushes.shared.ledger import keys
@@ -82,8 +82,8 @@ def waiting(size: Size) -> list[Row]:
     return [
         without_goal(row, f"of {WAITING:,}") if size.quick else row,
         _by_keys("waiting_bytes", "a waiting job", kinds),
-        told("waiting_bytes_no_key", "the same without its idempotency key", without_key, "bytes, about"),
-        told("waiting_million", "a million waiting jobs, from that", total * MILLION / 1e9, "GB"),
+        reported("waiting_bytes_no_key", "the same without its idempotency key", without_key, "bytes, about"),
+        reported("waiting_million", "a million waiting jobs, from that", total * MILLION / 1e9, "GB"),
     ]
 
 
@@ -99,7 +99,7 @@ def ended(size: Size) -> list[Row]:
         rows += [
             row if count >= ENDED else without_goal(row, f"of {ENDED:,}"),
             _by_keys(key, f"an ended job {name}", kinds),
-            told(f"{key}_record", f"of it the record, {name}", kinds.get("job:*", 0), "bytes"),
+            reported(f"{key}_record", f"of it the record, {name}", kinds.get("job:*", 0), "bytes"),
         ]
     return rows
 

@@ -115,8 +115,8 @@ class Gateway:
         if name == "pace":
             self._set(Policy(**json.loads(call.body)))
         if name == "callbacks":
-            told = [(task.body["callback_url"], self._callback(task)) for task in self._tasks.values()]
-            return json_reply([{"url": url, "body": body} for url, body in told])
+            callbacks = [(task.body["callback_url"], self._callback(task)) for task in self._tasks.values()]
+            return json_reply([{"url": url, "body": body} for url, body in callbacks])
         if name == "tasks":
             return json_reply([_shown(task) for task in self._tasks.values()])
         return json_reply({"bills": len(self._tasks), "most": most_at_once(self._tasks.values())})
