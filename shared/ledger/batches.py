@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Mapping, Sequence
 
 from rushes.shared.domain import batch as batch_module
@@ -63,7 +62,7 @@ class Batches:
         mark = writes.number(keys.MARK) if guarded else 0
         key_digest, _, digest = (batch.idempotency or "").partition(" ")
         once = idempotency.entry(batch.tenant, key_digest, batch.created_at, batch.id, digest, mark)
-        operation = secrets.token_hex(6)
+        operation = record.new_operation()
         records = {each.id: record.encode(each, operation) for each in (*waiting, batch)}
         return self._store.create_batch(batch.id, records, writes, once if key_digest else None)
 
@@ -134,7 +133,7 @@ class Batches:
         """Write the receipt of a batch whose jobs have all ended, once; returns the batch with it."""
         while batch_module.receipt(batch) is None:
             closed = replace(self.with_receipt(batch), version=batch.version + 1)
-            operation = secrets.token_hex(6)
+            operation = record.new_operation()
             body = record.encode(closed, operation)
             (verdict,) = self._store.commit([Commit(batch.id, batch.version, operation, body, Writes())])
             # Whoever was there first opened a ticket, or closed it.
@@ -150,7 +149,7 @@ class Batches:
         if batch is None or any(job and job.erase_asked_at is None for job in self.jobs(batch)):
             return
         while batch and (scrubbed := scrubbed_batch(self.with_receipt(batch))) != batch:
-            operation = secrets.token_hex(6)
+            operation = record.new_operation()
             after = replace(scrubbed, version=batch.version + 1)
             body = record.encode(after, operation)
             (verdict,) = self._store.commit([Commit(batch.id, batch.version, operation, body, Writes())])
@@ -164,7 +163,7 @@ class Batches:
         for name in (keys.batches(None), keys.batches(batch.tenant)):
             writes.add("ZREM", name, batch.id)
         writes.add("DEL", keys.batch_counts(batch.id))
-        self._store.commit([Commit(batch.id, batch.version, secrets.token_hex(6), "", writes)])
+        self._store.commit([Commit(batch.id, batch.version, record.new_operation(), "", writes)])
 
 
 def _item(key: str, at: int) -> str:

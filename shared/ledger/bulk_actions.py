@@ -6,7 +6,6 @@ A record is written only over the version that it was decided on, so that of two
 from __future__ import annotations
 
 import json
-import secrets
 from collections.abc import Callable, Iterator, Sequence
 
 from rushes.shared.compact_json import compact
@@ -16,6 +15,7 @@ from rushes.shared.domain.frozen import replace
 from rushes.shared.domain.job import State
 from rushes.shared.domain.job_filter import JobFilter
 from rushes.shared.ledger import keys
+from rushes.shared.ledger.record import new_operation
 from rushes.shared.ledger.store import FIRST_OF_CREATE, Commit, Store, Writes
 from rushes.shared.ledger.tickets import Ticket, extended, openings
 
@@ -67,7 +67,7 @@ class BulkActions:
     def open(self, ticket: Ticket, now: int) -> tuple[Bulk, int, Ticket] | None:
         """Open a ticket: the bulk action, its tries, and the ticket with its new lease; None where others have it."""
         (longer,) = extended([ticket], now)
-        (text,) = self._store.open_tickets(openings([ticket], [longer]), secrets.token_hex(6))
+        (text,) = self._store.open_tickets(openings([ticket], [longer]), new_operation())
         return (_decode(text)[1], int(text.split(" ", 3)[2]), longer) if text else None
 
     def advance(self, known: Bulk, job_id: str, outcome: str) -> Bulk | None:
@@ -100,7 +100,7 @@ class BulkActions:
             after = change(found[1]) if found else None
             if found is None or after is None:
                 return None
-            version, writes, operation = found[0], Writes(), secrets.token_hex(6)
+            version, writes, operation = found[0], Writes(), new_operation()
             if after.status is not Status.RUNNING or due_at is not None:
                 writes.add("ZREM", keys.leased(LANE), bulk_id)
                 writes.add("ZREM", keys.due(LANE), bulk_id)
@@ -123,7 +123,7 @@ class BulkActions:
             if old and old.status is not Status.RUNNING and old.created_at < before:
                 writes = Writes()
                 writes.add("ZREM", keys.BULKS, old.id)
-                self._store.commit([Commit(old.id, version, secrets.token_hex(6), "", writes)])
+                self._store.commit([Commit(old.id, version, new_operation(), "", writes)])
 
 
 def _same(now: Bulk, known: Bulk) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 
@@ -122,7 +121,7 @@ class Ledger:
     def open_tickets(self, tickets: Sequence[Ticket], now: int) -> list[tuple[Job, Ticket] | None]:
         """Open tickets in one call, each once; None where another holds the job or it has moved on."""
         longer = extended(tickets, now)
-        records = self.store.open_tickets(openings(tickets, longer), secrets.token_hex(6))
+        records = self.store.open_tickets(openings(tickets, longer), record.new_operation())
         return [(record.decode(text), ticket) if text else None for text, ticket in zip(records, longer, strict=True)]
 
     def renew(self, ticket: Ticket, now: int) -> Ticket | None:
@@ -233,7 +232,7 @@ class Ledger:
     def retire(self, job: Job) -> None:
         """Take an ended job that owes nothing more out of the ledger; its counters stay."""
         writes = write_change(Writes(), job.id, changes.retired(job))
-        self.store.commit([Commit(job.id, job.version, secrets.token_hex(6), "", writes)])
+        self.store.commit([Commit(job.id, job.version, record.new_operation(), "", writes)])
 
     # --- after a loss
 
@@ -309,5 +308,5 @@ class Ledger:
 def _commit_of(
     version: int, after: Job, writes: Writes, shut: Sequence[Sequence[object]] = (), wakes: bool = False
 ) -> Commit:
-    operation = secrets.token_hex(6)
+    operation = record.new_operation()
     return Commit(after.id, version, operation, record.encode(after, operation), writes, shut, wakes)

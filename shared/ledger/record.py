@@ -11,6 +11,7 @@ default settings. What is at its default is left out.
 from __future__ import annotations
 
 import json
+import random
 from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any
@@ -35,6 +36,14 @@ from rushes.shared.domain.job import (
 IN_HEADER = ("version", "tries", "nudge")
 # In the record of a new job. A commit has a random one: where that stands in the record, the commit was done.
 NO_OPERATION = "-"
+
+
+def new_operation() -> str:
+    """A name for an operation, unlike any other.
+
+    It is no secret: `secrets` asks the system each time, and lets another thread have the interpreter meanwhile.
+    """
+    return f"{random.getrandbits(48):012x}"
 
 
 def encode(job: Job, operation: str) -> str:

@@ -18,9 +18,7 @@ import redis
 from rushes.shared import services as services_module
 from rushes.shared.domain import ids
 from rushes.shared.intake.intake import Intake
-from rushes.shared.ledger import batches as batches_module
-from rushes.shared.ledger import bulk_actions, keys, record, redis_store
-from rushes.shared.ledger import ledger as ledger_module
+from rushes.shared.ledger import keys, record, redis_store
 from rushes.shared.ledger.ledger import Ledger
 from rushes.shared.ledger.memory_store import MemoryStore
 from rushes.shared.ledger.redis_store import RedisStore
@@ -315,9 +313,7 @@ def simulated_modules(simulation: SimulationPort) -> Iterator[None]:
     HELD_LEASES.__init__()  # type: ignore[misc]
     HELD_LEASES.simulation = simulation
     clock = SimpleNamespace(sleep=simulation.sleep, monotonic=lambda: simulation.now / 1000)
-    rng = SimpleNamespace(
-        randbits=simulation.bits, token_hex=lambda count: f"{simulation.bits(count * 8):0{count * 2}x}"
-    )
+    rng = SimpleNamespace(randbits=simulation.bits, getrandbits=simulation.bits)
     locks = SimpleNamespace(Lock=lambda: SimulatedLock(simulation))
     ids.FACTORY.reset()  # a seed gives the same ids, whatever ran before
     changes = [
@@ -325,9 +321,7 @@ def simulated_modules(simulation: SimulationPort) -> Iterator[None]:
         (submit, "time", clock),
         (callback_counts, "time", clock),
         (ids, "secrets", rng),
-        (ledger_module, "secrets", rng),
-        (batches_module, "secrets", rng),
-        (bulk_actions, "secrets", rng),
+        (record, "random", rng),
         (bulk_turn, "time", clock),
         (bulk_turn, "log", ErrorLog(simulation)),
         (leases, "threading", locks),
