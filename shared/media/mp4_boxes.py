@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Generator
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import NamedTuple, TypeVar
+from typing import TypeVar
 
 from rushes.shared.media.formats import File, Unreadable
 from rushes.shared.media.mp4_movie import CHILD_BOXES, TABLE_BOXES, Movie, Table, read_number
@@ -31,26 +31,12 @@ PIECE_BYTES = 1 << 16  # of a table that is read at a time
 STORED_BYTES = 96  # of any other box: the longest one that is read is tkhd with 64-bit times
 
 
-class Read(NamedTuple):
-    """The walk needs the next `size` bytes; it is sent fewer only at the end of the file."""
-
-    size: int
+Steps = Generator[int, bytes, T]
+"""Yields how many bytes the walk needs at its position, and is sent them; fewer only at the end of the file."""
 
 
-class Skip(NamedTuple):
-    """The walk does not need the next `size` bytes."""
-
-    size: int
-
-
-Steps = Generator[Read | Skip, bytes, T]
-
-
-class Box(NamedTuple):
-    """A box whose header was read; `end` is a position in the file."""
-
-    kind: bytes
-    end: int
+Box = tuple[bytes, int]
+"""The kind of a box whose header was read, and its end: a position in the file."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,10 +54,10 @@ class Walk:
     """A walk over a file, and what it has found so far: the boxes at the top level, and the movie."""
 
     def __init__(self) -> None:
-        self.position = 0
+        self.position = 0  # in the file, of the next byte that is needed; it is moved past the bytes that are sent
         self.top_level_kinds: set[bytes] = set()  # those of RECORDED_BOXES that are not empty
-        self.last = Box(b"", 0)  # at the top level
-        self.boxes_end = 0  # the end of the last box at the top level
+        self.last_kind, self.last_end = b"", 0  # of the last box at the top level
+        self.boxes_end = 0  # the same end, once the walk has passed it
         self.brand = b""
         self.movie: Movie | None = None
         self._boxes_left, self._table_bytes_left = MAX_BOXES, MAX_TABLE_BYTES
@@ -79,20 +65,20 @@ class Walk:
     def steps(self) -> Steps[None]:
         """Walk over the file; raises Unreadable if the file exceeds a limit."""
         while (box := (yield from self._next_box(OPEN_END))) and self._is_plausible(box):
-            self.last = box
-            if box.kind in RECORDED_BOXES and box.end > self.position:
-                self.top_level_kinds.add(box.kind)
-            yield from self._enter(b"", box)
-            self.boxes_end = box.end
-            if box.end == OPEN_END:
+            kind, end = self.last_kind, self.last_end = box
+            if kind in RECORDED_BOXES and end > self.position:
+                self.top_level_kinds.add(kind)
+            yield from self._enter(b"", kind, end)
+            self.boxes_end = end
+            if end == OPEN_END:
                 return
 
     def is_cut_short(self, size_bytes: int) -> bool:
         """Whether the last box extends past the end of the file and is part of the clip."""
-        return self.last.kind in MEDIA_BOXES and self.ends_beyond(size_bytes)
+        return self.last_kind in MEDIA_BOXES and self.ends_beyond(size_bytes)
 
     def ends_beyond(self, size_bytes: int) -> bool:
-        return size_bytes < self.last.end < OPEN_END
+        return size_bytes < self.last_end < OPEN_END
 
     def has_media(self, size_bytes: int) -> bool:
         """Whether it has or may have media: bytes after something that is not a box may be media to a player."""
@@ -105,7 +91,7 @@ class Walk:
         A box that extends to the end of the file does not show it, nor does a fragment: only the index, mfra, comes
         after the last fragment.
         """
-        return self.last.end != OPEN_END and (b"moof" not in self.top_level_kinds or b"mfra" in self.top_level_kinds)
+        return self.last_end != OPEN_END and (b"moof" not in self.top_level_kinds or b"mfra" in self.top_level_kinds)
 
     @property
     def format(self) -> str:
@@ -114,38 +100,38 @@ class Walk:
 
     def _is_plausible(self, box: Box) -> bool:
         # Zeros after the last box would read as a box that extends to the end; players stop there too.
-        return box.end < OPEN_END if self.top_level_kinds and not _is_printable(box.kind) else _is_printable(box.kind)
+        kind, end = box
+        return _is_printable(kind) or (end < OPEN_END and bool(self.top_level_kinds))
 
-    def _enter(self, parent: bytes, box: Box) -> Steps[None]:
+    def _enter(self, parent: bytes, kind: bytes, end: int) -> Steps[None]:
         """Read what is needed of a box, then move to its end."""
-        if box.kind in CHILD_BOXES[parent] and self._should_read(box.kind):
-            if box.kind in CHILD_BOXES:
-                while child := (yield from self._next_box(box.end)):
-                    yield from self._enter(box.kind, child)
-            elif box.kind in TABLE_BOXES and self.movie:
-                yield from self._sum_table(box, self.movie)
+        if kind in CHILD_BOXES[parent] and self._should_read(kind):
+            if kind in CHILD_BOXES:
+                while child := (yield from self._next_box(end)):
+                    yield from self._enter(kind, *child)
+            elif kind in TABLE_BOXES and self.movie:
+                yield from self._sum_table(kind, end, self.movie)
             else:
-                self._store(box.kind, (yield from self._read(min(STORED_BYTES, box.end - self.position))))
-        if self.position < box.end < OPEN_END:
-            yield Skip(box.end - self.position)
-            self.position = box.end
+                self._store(kind, (yield from _read(min(STORED_BYTES, end - self.position))))
+        if end < OPEN_END:
+            self.position = end
 
     def _next_box(self, parent_end: int) -> Steps[Box | None]:
         """Read the header of the next box before `parent_end`; None if there is none, or it is invalid."""
         start = self.position
         if parent_end - start < HEADER_BYTES:
             return None
-        header = yield from self._read(HEADER_BYTES)
+        header = yield HEADER_BYTES
         size = read_number(header[:4])
         if size == 1 and parent_end - self.position >= 8:
-            size = read_number((yield from self._read(8)))
+            size = read_number((yield 8))
         end = start + size if size else parent_end
         if len(header) < HEADER_BYTES or end < self.position:
             return None
         if not self._boxes_left:
             raise Unreadable(f"it has more than {MAX_BOXES} boxes")
         self._boxes_left -= 1
-        return Box(header[4:], min(end, parent_end))
+        return header[4:], min(end, parent_end)
 
     def _should_read(self, kind: bytes) -> bool:
         """Whether to read a box of this kind here: only the first movie, and fragments only after it."""
@@ -162,63 +148,57 @@ class Walk:
         elif self.movie:
             self.movie.store_box(kind, box_start)
 
-    def _sum_table(self, box: Box, movie: Movie) -> Steps[None]:
+    def _sum_table(self, kind: bytes, end: int, movie: Movie) -> Steps[None]:
         """Read a table in pieces, up to the end of its box, and keep only the sum of its rows."""
-        table = Table(box.kind, (yield from self._read(min(HEADER_BYTES, box.end - self.position))))
-        yield from self._read(min(table.lead_bytes, box.end - self.position))
-        left = (
-            min(table.count, (box.end - self.position) // table.row_bytes) * table.row_bytes if table.is_summed else 0
-        )
+        table = Table(kind, (yield from _read(min(HEADER_BYTES, end - self.position))))
+        yield from _read(min(table.lead_bytes, end - self.position))
+        left = min(table.count, (end - self.position) // table.row_bytes) * table.row_bytes if table.is_summed else 0
         self._table_bytes_left -= left
         if self._table_bytes_left < 0:
             raise Unreadable(f"its tables of samples are longer than {MAX_TABLE_BYTES} bytes")
-        while left and (piece := (yield from self._read(min(left, PIECE_BYTES // table.row_bytes * table.row_bytes)))):
+        while left and (piece := (yield min(left, PIECE_BYTES // table.row_bytes * table.row_bytes))):
             table.add(piece)
             left -= len(piece)
         movie.add_table(table)
 
-    def _read(self, count: int) -> Steps[bytes]:
-        data = (yield Read(count)) if count > 0 else b""
-        self.position += len(data)
-        return data
+
+def _read(count: int) -> Steps[bytes]:
+    return (yield count) if count > 0 else b""
 
 
 def walk_file(file: File) -> Walk:
-    """Walk over a file and fetch only what is needed; raises Unreadable."""
+    """Walk over a file from its start and fetch only what is needed; raises Unreadable."""
     walk = Walk()
-    steps, data = walk.steps(), b""
+    steps = walk.steps()
     try:
-        step = next(steps)
+        needed_bytes = next(steps)
         while True:
-            if isinstance(step, Skip):
-                file.position += step.size
-            else:
-                data = file.take(step.size)
-            step = steps.send(data)
+            file.position = walk.position
+            data = file.take(needed_bytes)
+            walk.position += len(data)
+            needed_bytes = steps.send(data)
     except StopIteration:
         return walk
 
 
 class Feed:
-    """Feeds a walk with a stream in chunks of any size."""
+    """Feeds a walk with a stream in chunks of any size; large ones cost less."""
 
     def __init__(self, walk: Walk) -> None:
         self.is_over = False  # further chunks are ignored
-        self._steps = walk.steps()
-        self._step: Read | Skip = next(self._steps)
-        self._data, self._step_bytes = bytearray(), 0  # of this step
+        self._walk, self._steps = walk, walk.steps()
+        self._needed_bytes = next(self._steps)
+        self._data = b""  # those of the needed bytes that have come
+        self._size = 0  # bytes so far
 
     def feed(self, chunk: bytes | memoryview) -> None:
         """Take the next bytes; raises Unreadable."""
-        rest = memoryview(chunk)
-        while rest and not self.is_over:
-            taken = rest[: self._step.size - self._step_bytes]
-            self._step_bytes += len(taken)
-            if isinstance(self._step, Read):
-                self._data += taken
-            if self._step_bytes == self._step.size:
+        chunk_at, self._size = self._size, self._size + len(chunk)
+        while not self.is_over and (position := self._walk.position + len(self._data)) < self._size:
+            start, missing_bytes = position - chunk_at, self._needed_bytes - len(self._data)
+            self._data += chunk[start : start + missing_bytes]
+            if len(self._data) == self._needed_bytes:
                 self._finish_step()
-            rest = rest[len(taken) :]
 
     def end(self) -> None:
         """End the stream: the walk gets the remaining bytes and ends; raises Unreadable."""
@@ -226,11 +206,10 @@ class Feed:
             self._finish_step()
 
     def _finish_step(self) -> None:
-        data = bytes(self._data)
-        self._data.clear()
-        self._step_bytes = 0
+        data, self._data = self._data, b""
+        self._walk.position += len(data)
         try:
-            self._step = self._steps.send(data)
+            self._needed_bytes = self._steps.send(data)
         except StopIteration:
             self.is_over = True
         except Unreadable:
@@ -242,8 +221,8 @@ def read_header(file: File) -> ClipHeader:
     """Read the header of an MP4 or MOV; raises Unreadable, also if the file is cut short or lacks a value."""
     walk = walk_file(file)
     if walk.is_cut_short(file.size()):
-        kind, end = walk.last
-        raise Unreadable(f"it is cut short: its {kind.decode()} ends at byte {end}, the file at {file.size()}")
+        end = f"ends at byte {walk.last_end}, the file at {file.size()}"
+        raise Unreadable(f"it is cut short: its {walk.last_kind.decode()} {end}")
     if walk.movie is None or b"mdat" not in walk.top_level_kinds:
         raise Unreadable(f"it has no {'mdat' if walk.movie else 'moov'}; it may be cut short")
     video, duration_s = walk.movie.video, walk.movie.play_duration_s(places=2)
@@ -257,4 +236,4 @@ def read_header(file: File) -> ClipHeader:
 
 
 def _is_printable(kind: bytes) -> bool:
-    return all(0x20 <= character < 0x7F for character in kind)
+    return kind.isascii() and kind.decode().isprintable()

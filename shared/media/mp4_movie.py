@@ -6,6 +6,8 @@ import struct
 from dataclasses import dataclass, field
 from decimal import Decimal
 
+read_number = int.from_bytes  # the numbers of boxes are big-endian
+
 MAX_TRACKS = 64  # bounds the memory for a file with millions of tracks
 
 # The boxes that are read, by their parent. All others are skipped, however large they are.
@@ -232,8 +234,3 @@ def _column(rows: bytes, width: int) -> tuple[int, ...]:
     """The 32-bit number at the start of each row of `width` bytes."""
     count = len(rows) // 4
     return struct.unpack(f">{count}I", rows[: 4 * count])[:: width // 4]
-
-
-def read_number(digits: bytes) -> int:
-    """Read a big-endian number, as boxes store it."""
-    return int.from_bytes(digits)

@@ -251,7 +251,7 @@ class ClipValidator:
 
     def _validate(self, *, end_known: bool) -> ClipInfo:
         walk, movie = self._walk, self._walk.movie
-        last = _quoted_kind(walk.last.kind)
+        last = _quoted_kind(walk.last_kind)
         if walk.is_cut_short(self._size) or (not end_known and walk.ends_beyond(self._size)):
             raise InvalidClip(f"it breaks off after {self._size} bytes, in {last}")
         if movie is None or b"moov" not in walk.top_level_kinds:
