@@ -81,11 +81,14 @@ def test_a_key_of_an_earlier_version_is_known(store: Store) -> None:
         ledger.find_by_key("acme", "order-7", "another body", NOW)
 
 
-def test_after_a_week_a_key_is_free(store: Store) -> None:
+def test_a_key_is_known_for_a_week_and_then_free(store: Store) -> None:
     ledger, later = Ledger(store, POLICY), NOW + 7 * DAY + 1
-    ledger.create(job(), "order-7", "body")
+    ledger.create(subject := job(), "order-7", "body")
     newer = job(created_at=later)
 
+    again = ledger.create(job(created_at=later - 1), "order-7", "body")
+    assert again
+    assert again.id == subject.id
     assert ledger.create(newer, "order-7", "another body") is None
     found = ledger.find_by_key("acme", "order-7", "another body", later)
     assert found
@@ -97,11 +100,12 @@ def test_a_leaf_lives_for_a_week_after_its_last_key(redis_store: RedisStore) -> 
     for number in range(MANY):
         keep(redis_store, number, NOW)
     lives = [client.ttl(name) for name in [*leaves(redis_store), LEAVES]]
-    for name in leaves(redis_store):
+    for name in [*leaves(redis_store), LEAVES]:
         client.expire(name, 6 * 86_400)  # a day and more goes by
     keep(redis_store, MANY, NOW + DAY)
 
     assert all(7 * 86_400 < life <= 8 * 86_400 for life in lives)
+    assert client.ttl(LEAVES) > 7 * 86_400
     assert sorted(client.ttl(name) > 7 * 86_400 for name in leaves(redis_store)).count(True) == 1
 
 

@@ -77,12 +77,13 @@ def test_what_is_between_two_moments_is_found(store: Store, ids: list[str], sinc
     assert store.newest([INDEX], MANY, ids[-5], ids[since]) == ids[since:-5][::-1]
 
 
-def test_who_leaves_is_gone_and_leaves_nothing_behind(store: Store, ids: list[str]) -> None:
+@pytest.mark.parametrize("step", [1, -1])
+def test_who_leaves_is_gone_and_leaves_nothing_behind(store: Store, ids: list[str], step: int) -> None:
     write(store, "LIST", ids)
     write(store, "UNLIST", [*ids[:250], ids[400], ids[-1], "job_unknown", ids[0]])
     kept = [*ids[250:400], *ids[401:-1]]
     found, size = listed(store), store.sizes([INDEX])
-    write(store, "UNLIST", kept)
+    write(store, "UNLIST", kept[::step])
 
     assert (found, size) == (kept[::-1], [len(kept)])
     assert store.sizes([INDEX]) == [0]
@@ -111,6 +112,25 @@ def test_the_leaves_stay_packed(redis_store: RedisStore, ids: list[str]) -> None
 
     assert len(sets) > MANY / 120
     assert {client.object("encoding", name) for name in sets} <= {"ziplist", "listpack"}
+
+
+def test_what_comes_in_order_leaves_full_leaves_behind_it(redis_store: RedisStore, ids: list[str]) -> None:
+    write(redis_store, "LIST", ids)
+    client: Any = redis_store._client
+    firsts = client.zrange(f"{INDEX}:leaves", 0, -1)
+
+    assert [client.zcard(f"{INDEX}:{first}") for first in firsts[:-1]] == [120] * (len(firsts) - 1)
+
+
+def test_one_that_a_version_without_leaves_lists_once_more_counts_once_when_it_is_moved(
+    redis_store: RedisStore, ids: list[str]
+) -> None:
+    write(redis_store, "LIST", ids[:400])
+    redis_store._client.zadd(INDEX, dict.fromkeys(ids[:3], 0))
+    write(redis_store, "LIST", ids[400:])
+
+    assert listed(redis_store) == ids[::-1]
+    assert redis_store.sizes([INDEX]) == [MANY]
 
 
 def test_an_index_of_a_version_without_leaves_is_read_and_moved_bit_by_bit(
