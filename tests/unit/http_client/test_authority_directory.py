@@ -138,6 +138,37 @@ def test_all_processes_of_a_user_have_one_directory_and_few_authorities_none(bun
     assert directory_of(str(bundle)) is None
 
 
+def test_a_file_of_other_authorities_has_a_directory_of_its_own(bundle: Path, tmp_path: Path) -> None:
+    (tmp_path / "other.pem").write_text(CERTIFI)
+    first, other = directory_of(str(bundle)), directory_of(str(tmp_path / "other.pem"))
+
+    assert first
+    assert other
+    assert first.path != other.path
+
+
+def test_an_authority_that_comes_twice_counts_once(bundle: Path) -> None:
+    few = authority_directory.CERTIFICATE.findall(CERTIFI)[: MIN_CERTIFICATES - 1]
+    (bundle.parent / "few.pem").write_text("\n".join(few * 2))
+    bundle.write_text(bundle.read_text() * 2)
+
+    assert directory_of(str(bundle))
+    assert directory_of(str(bundle.parent / "few.pem")) is None
+
+
+def test_openssls_command_sees_none_of_our_secrets(
+    bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    command = tmp_path / "openssl"
+    command.write_text(f"#!/bin/sh\nset > {tmp_path}/seen\n")
+    command.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setenv("RUSHES_SECRET_KEY", "not-for-others")
+
+    assert directory_of(str(bundle)) is None
+    assert "not-for-others" not in (tmp_path / "seen").read_text()
+
+
 def test_a_directory_from_which_a_file_was_taken_is_not_used_any_more(bundle: Path, server: FaultServer) -> None:
     client = HttpClient(LOOPBACK, authorities=str(bundle))
     assert answers(bundle, server, client)

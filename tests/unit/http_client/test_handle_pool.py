@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import time
+import weakref
 from collections.abc import Hashable
 from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from queue import SimpleQueue
@@ -60,6 +62,20 @@ def test_after_a_fork_the_parents_are_neither_used_nor_closed() -> None:
     assert pool.take("a") is None
     pool.close()
     assert not parents.closed
+    parents_handle = weakref.ref(parents)
+    del parents
+    gc.collect()
+    assert parents_handle()  # one that goes ends the connection of the parent
+
+
+def test_of_keys_that_nobody_uses_any_more_nothing_is_remembered() -> None:
+    pool: HandlePool[Item] = HandlePool(2, 2)
+    for key in range(50):
+        pool.take(key)
+    for key in range(50):
+        pool.give_back(key, Item())
+
+    assert max(len(pool._created_at), len(pool._given_back_at)) <= 3
 
 
 def test_one_that_comes_back_is_waited_for_before_another_is_made() -> None:
