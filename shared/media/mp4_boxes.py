@@ -192,7 +192,7 @@ class Feed:
         self._size = 0  # bytes so far
 
     def feed(self, chunk: bytes | memoryview) -> None:
-        """Take the next bytes; raises Unreadable."""
+        """Take the next bytes."""
         chunk_at, self._size = self._size, self._size + len(chunk)
         while not self.is_over and (position := self._walk.position + len(self._data)) < self._size:
             start, missing_bytes = position - chunk_at, self._needed_bytes - len(self._data)
@@ -201,7 +201,7 @@ class Feed:
                 self._finish_step()
 
     def end(self) -> None:
-        """End the stream: the walk gets the remaining bytes and ends; raises Unreadable."""
+        """End the stream: the walk gets the remaining bytes and ends."""
         while not self.is_over:
             self._finish_step()
 
@@ -210,11 +210,8 @@ class Feed:
         self._walk.position += len(data)
         try:
             self._needed_bytes = self._steps.send(data)
-        except StopIteration:
+        except (StopIteration, Unreadable):  # a header beyond the limits costs what it says, not the clip
             self.is_over = True
-        except Unreadable:
-            self.is_over = True
-            raise
 
 
 def read_header(file: File) -> ClipHeader:

@@ -108,8 +108,7 @@ class Track:
         return self.boxes.get(kind, b"")
 
     def sample_duration_s(self, places: int) -> Decimal:
-        ticks_per_s, _ = _timescale_and_duration(self.box_start(b"mdhd"))
-        return _seconds(self.end - (self.start or 0), ticks_per_s, places)
+        return _seconds(self.end - (self.start or 0), _timescale(self.box_start(b"mdhd")), places)
 
     def add_samples(self, start: int, ticks: int) -> None:
         # The start of a fragment matters too: some writers leave gaps, and a live recording does not start at 0.
@@ -205,12 +204,10 @@ class Movie:
         return stated or (video.sample_duration_s(places) if video else stated) or self._header_duration_s(places)
 
     def _header_duration_s(self, places: int) -> Decimal:
-        _, ticks = _timescale_and_duration(self._mvhd)
-        return self._movie_seconds(ticks, places)
+        return self._movie_seconds(_read_field(self._mvhd, (16, 20), (24, 32)), places)
 
     def _movie_seconds(self, ticks: int, places: int) -> Decimal:
-        ticks_per_s, _ = _timescale_and_duration(self._mvhd)
-        return _seconds(ticks, ticks_per_s, places)
+        return _seconds(ticks, _timescale(self._mvhd), places)
 
 
 def _seconds(ticks: int, ticks_per_s: int, places: int) -> Decimal:
@@ -219,15 +216,16 @@ def _seconds(ticks: int, ticks_per_s: int, places: int) -> Decimal:
     return Decimal((2 * scale * ticks + ticks_per_s) // (2 * ticks_per_s) if ticks_per_s else 0).scaleb(-places)
 
 
-def _timescale_and_duration(box: bytes) -> tuple[int, int]:
-    """Ticks per second and duration in ticks, from mvhd or mdhd."""
-    return _read_field(box, (12, 16), (20, 24)), _read_field(box, (16, 20), (24, 32))
+def _timescale(box: bytes) -> int:
+    """Ticks per second, from mvhd or mdhd."""
+    return _read_field(box, (12, 16), (20, 24))
 
 
 def _read_field(box: bytes, version_0: tuple[int, int], version_1: tuple[int, int]) -> int:
     """The number between two offsets; version 1 of a box has 64-bit times. All ones mean unknown: 0."""
-    digits = box[slice(*(version_1 if box[:1] == b"\1" else version_0))]
-    return 0 if set(digits) == {0xFF} else read_number(digits)
+    start, end = version_1 if box[:1] == b"\1" else version_0
+    digits = box[start:end]
+    return read_number(digits) if digits.strip(b"\xff") else 0
 
 
 def _column(rows: bytes, width: int) -> tuple[int, ...]:

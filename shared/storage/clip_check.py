@@ -8,19 +8,18 @@ from __future__ import annotations
 import hashlib
 import mmap
 from collections.abc import Iterator
-from contextlib import suppress
 from dataclasses import dataclass
 from decimal import Decimal
 from io import SEEK_CUR, SEEK_END, SEEK_SET
 from threading import BoundedSemaphore, Lock
 
 from rushes.shared.media import formats, mp4_boxes
-from rushes.shared.media.formats import Unreadable
 from rushes.shared.media.mp4_movie import Movie
 
 BLOCK_BYTES = 64 * 1024  # of one read: small enough for malloc to reuse the same memory
 MAX_WARM_BYTES = 512 * 1024  # an idle buffer keeps its pages up to this use, for the next small clip
 QUOTED_BYTES = 8  # of a file that is not a clip, in the error
+CLIP_FORMATS = formats.BOX_FORMATS | formats.OTHER_VIDEO_FORMATS | {formats.UNKNOWN}
 
 
 class InvalidClip(Exception):
@@ -224,22 +223,20 @@ class ClipValidator:
             self._recognize()
         if self.format in formats.OTHER_VIDEO_FORMATS:
             return self._accept_unread(end_known=end_known)
-        with suppress(Unreadable):
-            self._feed.end()
+        self._feed.end()
         return self._validate(end_known=end_known)
 
     def _recognize(self) -> None:
         head = bytes(self._head)
         self.format = formats.detect(head)
-        if self.format not in formats.OTHER_VIDEO_FORMATS | formats.BOX_FORMATS | {formats.UNKNOWN}:
+        if self.format not in CLIP_FORMATS:
             raise self._no_clip()
         self._follow(head)
 
     def _follow(self, chunk: bytes | memoryview) -> None:
         if self.format in formats.OTHER_VIDEO_FORMATS or self._feed.is_over:
             return
-        with suppress(Unreadable):  # a header beyond the limits costs the ClipInfo, not the clip
-            self._feed.feed(chunk)
+        self._feed.feed(chunk)
         if self._feed.is_over and self._walk.movie is None:
             raise self._no_movie()
 
@@ -251,9 +248,8 @@ class ClipValidator:
 
     def _validate(self, *, end_known: bool) -> ClipInfo:
         walk, movie = self._walk, self._walk.movie
-        last = _quoted_kind(walk.last_kind)
         if walk.is_cut_short(self._size) or (not end_known and walk.ends_beyond(self._size)):
-            raise InvalidClip(f"it breaks off after {self._size} bytes, in {last}")
+            raise InvalidClip(f"it breaks off after {self._size} bytes, in {_quoted_kind(walk.last_kind)}")
         if movie is None or b"moov" not in walk.top_level_kinds:
             raise self._no_movie()
         if not walk.has_media(self._size):
@@ -261,6 +257,7 @@ class ClipValidator:
         if movie.is_audio_only:
             raise InvalidClip("it has sound and no pictures")
         if not end_known and not walk.proves_its_end:
+            last = _quoted_kind(walk.last_kind)
             raise InvalidClip(f"its length was not announced, and {last} does not show whether it is whole")
         return _clip_info(movie)
 
@@ -272,7 +269,8 @@ class ClipValidator:
 
 
 def _clip_info(movie: Movie) -> ClipInfo:
-    display, coded = (movie.video.display_dimensions, movie.video.coded_dimensions) if movie.video else ((0, 0), (0, 0))
+    video = movie.video
+    display, coded = (video.display_dimensions, video.coded_dimensions) if video else ((0, 0), (0, 0))
     width, height = display if all(display) else coded
     return ClipInfo(movie.video_duration_s(places=3) or None, width or None, height or None)
 
