@@ -77,8 +77,11 @@ def prepare(request: http_messages.Request, once: bool = False, sign: AwsSigV4 |
 def _headers(
     items: tuple[tuple[str, str], ...], is_json: bool, once: bool, sign: AwsSigV4 | None = None
 ) -> list[bytes]:
-    names = {name.lower() for name, _ in items} - CLIENT_HEADERS
-    lines = [_line(name, value) for name, value in items if name.lower() not in CLIENT_HEADERS]
+    lines, names = [], set()
+    for name, value in items:
+        if (lower_name := name.lower()) not in CLIENT_HEADERS:
+            names.add(lower_name)
+            lines.append(_line(name, value))
     if is_json and "content-type" not in names:
         lines.append(b"Content-Type: application/json")
         names.add("content-type")

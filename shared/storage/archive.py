@@ -109,8 +109,8 @@ class Archive:
 
     def folder(self, job_id: str, created_at_ms: int) -> str:
         """Return the key prefix of a job's objects, by the UTC day of its creation; it ends with a slash."""
-        day = datetime.fromtimestamp(created_at_ms // 1000, UTC)
-        return f"{self._prefix}jobs/{day:%Y/%m/%d}/{job_id}/"
+        day = datetime.fromtimestamp(created_at_ms // 1000, UTC).date()
+        return f"{self._prefix}jobs/{day.isoformat().replace('-', '/')}/{job_id}/"
 
     def put_clip(self, key: str, source: ClipSource, metadata: Mapping[str, str]) -> ArchivedClip:
         """Stream a clip to `key`, its sha256 in the metadata. An object that is there already stays, and is returned.

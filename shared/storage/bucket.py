@@ -198,7 +198,11 @@ class Bucket:
 
 def encode_metadata(metadata: Mapping[str, str]) -> dict[str, str]:
     """Percent-encode what is not printable ASCII, such as in a gateway's task id: metadata are sent as headers."""
-    return {name: quote(value, safe=string.punctuation + " ") for name, value in metadata.items()}
+    return {name: _printable_ascii(value) for name, value in metadata.items()}
+
+
+def _printable_ascii(text: str) -> str:
+    return text if text.isascii() and text.isprintable() else quote(text, safe=string.punctuation + " ")
 
 
 def metadata_of(response: Mapping[str, Any]) -> dict[str, str]:

@@ -8,7 +8,6 @@ too, so S3 verifies what arrives; no other checksum is sent.
 from __future__ import annotations
 
 import hashlib
-import re
 import time
 from collections.abc import Callable, Container, Mapping, Sequence
 from contextlib import suppress
@@ -38,7 +37,7 @@ IF_NONE_MATCH, SHA256 = {"If-None-Match": "*"}, "x-amz-meta-sha256"
 WAS_WRITTEN = {200: True, 412: False}
 UPLOADED = frozenset({200})
 # libcurl removes these segments before it signs, S3 does not: the signatures would differ.
-DOT_SEGMENTS = re.compile(r"(^|/)\.{1,2}(/|$)")
+DOT_SEGMENTS = frozenset({".", ".."})
 
 Put = tuple[str, bytes, dict[str, str]]
 """Key, body and headers of an object."""
@@ -112,7 +111,7 @@ class CurlPut:
         return response.headers.get("etag") if response else None
 
     def _can_put(self, target: Target, key: str) -> bool:
-        return target.is_direct and time.monotonic() >= self._paused_until and not DOT_SEGMENTS.search(key)
+        return target.is_direct and time.monotonic() >= self._paused_until and DOT_SEGMENTS.isdisjoint(key.split("/"))
 
     def _send(
         self, key: str, query: str, body: bytes | memoryview, headers: Mapping[str, str], accepted: Container[int]
