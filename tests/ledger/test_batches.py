@@ -106,6 +106,15 @@ def test_nothing_of_a_batch_is_there_where_the_ledger_may_have_lost_its_key(ledg
     assert contents(store) == {}
 
 
+def test_nothing_of_a_batch_is_there_on_another_server_than_the_one_that_was_whole(
+    ledger: Ledger, store: Store
+) -> None:
+    ledger.continuity.set_mark("0123abc/elsewhere", NOW)
+    with pytest.raises(NotWhole, match="elsewhere"):
+        ledger.batches.create(*new_batch(2), "order-7", DIGEST, guarded=True)
+    assert set(contents(store)) == {"{rushes}:mark"}
+
+
 def test_a_batch_of_which_redis_refuses_a_write_is_not_there(redis_store: RedisStore) -> None:
     """A user that may not write the records: no job can be handed out, and the same batch is taken later."""
     client: Any = redis_store._client

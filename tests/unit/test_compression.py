@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rushes.shared.domain.job import State
-from rushes.shared.ledger import compression, record
+from rushes.shared.ledger import compression, record, record_tokens
 
 ID = id_at(NOW)
 
@@ -79,6 +79,23 @@ def test_many_moments_come_back() -> None:
     words = "".join(f'"at":{NOW + (number * 7919) % 100_003},' for number in [*range(200), *range(200)])
     text = f"1 0a 0 0 - -\n{words}"
     assert compression.unpack(compression.pack(text, ID), ID) == text
+
+
+def test_a_moment_that_comes_twice_behind_many_others_comes_back() -> None:
+    moments = [*range(NOW, NOW + record_tokens.PLACES + 9), NOW + record_tokens.PLACES + 8]
+    text = "1 0a 0 0 - -\n" + "".join(f'"at":{moment},' for moment in moments)
+    assert compression.unpack(compression.pack(text, ID), ID) == text
+
+
+def test_digests_of_both_kinds_come_back_each_in_its_place() -> None:
+    one, other = "".join(map("{:02x}".format, range(32))), "".join(map("{:02x}".format, range(32, 64)))
+    text = f'1 0a 0 0 - -\n"a":"{one}","b":"{other[:32]} {other[32:]}","c":"{other}","d":"{one[:32]} {one[32:]}"'
+    assert compression.unpack(compression.pack(text, ID), ID) == text
+
+
+def test_an_id_that_tells_no_moment_is_as_good() -> None:
+    text = f'1 0a 0 0 - -\n"id":"job_?!","at":{NOW},"ended_at":{NOW},'
+    assert compression.unpack(compression.pack(text, "job_?!"), "job_?!") == text
 
 
 def test_a_typical_record_is_packed_to_less_than_half() -> None:
