@@ -35,6 +35,7 @@ from fault_server import FaultServer, Peer, Script, flooding, hanging, http_resp
 
 from rushes.shared.domain.http_messages import Request, Response
 from rushes.shared.http import AnswerLost, HttpClient, Oversized, multi
+from rushes.shared.http import client as http_client
 from rushes.shared.http.curl_handle import CurlHandle
 from rushes.shared.http.multi import Outcome
 from rushes.shared.http.prepared_request import PreparedRequest
@@ -177,6 +178,19 @@ def test_connections_are_opened_at_first_and_used_again(serve: Serve, client: Ht
     assert (server.connections, len(server.requests)) == (5, 15)
 
 
+def test_no_more_connections_are_kept_than_may_be(
+    serve: Serve, client: HttpClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(http_client, "BATCH_CONNECTIONS", 2)
+    server = serve(keeping(HELLO))
+    for _ in range(2):
+        outcomes(client, requests_to([server] * 5))
+
+    (handles,) = (kept for idle in client._multis._idle.values() for kept in idle)
+    assert len(handles._idle[False]) == 2
+    assert server.connections > 5
+
+
 def test_each_call_gets_the_answer_to_its_own_question(serve: Serve, client: HttpClient) -> None:
     def echo(peer: Peer) -> None:
         while request := peer.read_request():
@@ -224,14 +238,16 @@ def test_what_nobody_listens_to_is_not_sent_and_holds_up_no_other(serve: Serve, 
 def test_a_name_that_nobody_knows_is_looked_up_once_for_all(
     client: HttpClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    looked_up: list[str] = []
+    looked_up: list[tuple[str, float]] = []
     real = client._guard.addresses
     monkeypatch.setattr(
-        client._guard, "addresses", lambda target, wait_s: looked_up.append(target.host) or real(target, wait_s)
+        client._guard,
+        "addresses",
+        lambda target, wait_s: looked_up.append((target.host, wait_s)) or real(target, wait_s),
     )
 
     assert outcomes(client, [get("https://nobody.invalid/")] * 9) == [None] * 9
-    assert looked_up == ["nobody.invalid"]
+    assert looked_up == [("nobody.invalid", multi.LOOKUP_S)]  # meanwhile no other answer is heard
 
 
 # --- answers in groups, as they come

@@ -97,6 +97,8 @@ def test_no_credentials_stay_for_the_next_call(server: FaultServer, client: Http
     ] * 6
     handles = [handle for idle in client._handles._idle.values() for handle in idle]
     assert [hasattr(handle, "call") for handle in handles] == [False, False]
+    (multi,) = (multi for idle in client._multis._idle.values() for multi in idle)
+    assert {signs: len(idle) for signs, idle in multi._idle.items()} == {True: 1, False: 1}
 
 
 def test_no_credentials_are_shown() -> None:
