@@ -68,7 +68,9 @@ class Walk:
             kind, end = self.last_kind, self.last_end = box
             if kind in RECORDED_BOXES and end > self.position:
                 self.top_level_kinds.add(kind)
-            yield from self._enter(b"", kind, end)
+            if self._should_read(b"", kind):
+                yield from self._enter(kind, end)
+            self._move_to(end)
             self.boxes_end = end
             if end == OPEN_END:
                 return
@@ -103,18 +105,22 @@ class Walk:
         kind, end = box
         return _is_printable(kind) or (end < OPEN_END and bool(self.top_level_kinds))
 
-    def _enter(self, parent: bytes, kind: bytes, end: int) -> Steps[None]:
-        """Read what is needed of a box, then move to its end."""
-        if kind in CHILD_BOXES[parent] and self._should_read(kind):
-            if kind in CHILD_BOXES:
-                while child := (yield from self._next_box(end)):
-                    yield from self._enter(kind, *child)
-            elif kind in TABLE_BOXES and self.movie:
-                yield from self._sum_table(kind, end, self.movie)
-            else:
-                self._store(kind, (yield from _read(min(STORED_BYTES, end - self.position))))
-        if end < OPEN_END:
-            self.position = end
+    def _enter(self, kind: bytes, end: int) -> Steps[None]:
+        """Read what is needed of a box."""
+        if kind in CHILD_BOXES:
+            while child := (yield from self._next_box(end)):
+                child_kind, child_end = child
+                if self._should_read(kind, child_kind):
+                    yield from self._enter(child_kind, child_end)
+                self._move_to(child_end)
+        elif kind in TABLE_BOXES and self.movie:
+            yield from self._sum_table(kind, end, self.movie)
+        else:
+            self._store(kind, (yield from _read(min(STORED_BYTES, end - self.position))))
+
+    def _move_to(self, box_end: int) -> None:
+        if box_end < OPEN_END:
+            self.position = box_end
 
     def _next_box(self, parent_end: int) -> Steps[Box | None]:
         """Read the header of the next box before `parent_end`; None if there is none, or it is invalid."""
@@ -133,8 +139,10 @@ class Walk:
         self._boxes_left -= 1
         return header[4:], min(end, parent_end)
 
-    def _should_read(self, kind: bytes) -> bool:
+    def _should_read(self, parent: bytes, kind: bytes) -> bool:
         """Whether to read a box of this kind here: only the first movie, and fragments only after it."""
+        if kind not in CHILD_BOXES[parent]:
+            return False
         if kind == b"moov":
             is_first, self.movie = self.movie is None, self.movie or Movie()
             return is_first
