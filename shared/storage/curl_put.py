@@ -85,6 +85,8 @@ class CurlPut:
 
     def put_all(self, puts: Sequence[Put]) -> list[bool | None]:
         """Put small objects together, in this thread; the result of each is as `put` returns it."""
+        if len(puts) == 1:  # as is usual, and a multi handle costs more than an easy one
+            return [self.put(*puts[0])]
         written: list[bool | None] = [None] * len(puts)
         with suppress(BotoCoreError, ClientError):
             target = self.target

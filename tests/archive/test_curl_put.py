@@ -379,6 +379,17 @@ def test_of_many_those_whose_connections_were_closed_meanwhile_are_sent_over_oth
     assert stored_bodies(strict, puts) == expected_bodies(puts)
 
 
+def test_one_alone_is_written_over_the_connection_of_the_put_before_it(
+    strict: StrictBucket, connected: list[Any]
+) -> None:
+    uploader, (first, *puts) = new_curl_put(client(strict.url)), sample_puts()
+    uploader.put(*first)
+    connected.clear()
+
+    assert [uploader.put_all([put]) for put in (*puts, first)] == [[True], [True], [False]]
+    assert (stored_bodies(strict, puts), connected) == (expected_bodies(puts), [])
+
+
 def reset(handler: Handler) -> None:
     """Hang up with a reset, as a machine does that does not know the connection."""
     handler.close_connection = True
