@@ -4,13 +4,21 @@ from __future__ import annotations
 
 import os
 import signal
+import threading
+import time
+from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from patience import PATIENCE_S, wait_until
 from real_server import running
 from receiver_steps import AWS, environment
 from redis import Redis
+
+from rushes.worker import hosted_scheduler, scheduler
+from rushes.worker.hosted_scheduler import HostedScheduler, HostedSchedulerStep
 
 STARTED, STALLED = "scheduler started", "the scheduler has stalled"
 
@@ -85,17 +93,78 @@ BREAKS = "lambda self, now: 1 / 0"
 SITECUSTOMIZE = """
 import time
 from rushes.worker import scheduler
-scheduler.STALLED_S = 0.5
+scheduler.STALLED_S = {stalled_s}
 scheduler.Scheduler.turn = {turn}
 """
 
 
-@pytest.mark.parametrize(("turn", "said"), [(STALLS, STALLED), (BREAKS, "the scheduler broke")])
+@pytest.mark.parametrize(("turn", "stalled_s", "said"), [(STALLS, 0.5, STALLED), (BREAKS, 1000, "the scheduler broke")])
 def test_a_scheduler_that_stalls_or_breaks_ends_its_worker_with_status_70(
-    env: dict[str, str], tmp_path: Path, turn: str, said: str
+    env: dict[str, str], tmp_path: Path, turn: str, stalled_s: float, said: str
 ) -> None:
-    (tmp_path / "sitecustomize.py").write_text(SITECUSTOMIZE.format(turn=turn))
+    (tmp_path / "sitecustomize.py").write_text(SITECUSTOMIZE.format(turn=turn, stalled_s=stalled_s))
     log = tmp_path / "log"
     with running("worker", {**env, "PYTHONPATH": str(tmp_path)}, log) as worker:
         assert worker.wait(PATIENCE_S) == 70
     assert count(said, log) == 1
+
+
+def test_only_the_first_worker_of_a_machine_runs_it() -> None:
+    step = object.__new__(HostedSchedulerStep)
+    names = ["rushes-1@a", "rushes-2@a", "rushes-10@a", "celery@rushes-1@a"]
+    assert [step.include_if(SimpleNamespace(hostname=name)) for name in names] == [True, False, False, False]
+
+
+@pytest.mark.parametrize("way", ["stop", "terminate"])
+@pytest.mark.parametrize(("has_failed", "status"), [(True, scheduler.EXIT_STALLED), (False, None)])
+def test_however_celery_ends_its_steps_it_is_stopped(way: str, has_failed: bool, status: int | None) -> None:
+    step, stopped = object.__new__(HostedSchedulerStep), list[bool]()
+    hosted: Any = SimpleNamespace(stop=lambda: stopped.append(True), has_failed=has_failed)
+    step._hosted, worker = hosted, SimpleNamespace(exitcode=None)
+    getattr(step, way)(worker)
+    assert (stopped, worker.exitcode) == ([True], status)
+
+
+def hosted() -> HostedScheduler:
+    nothing: Any = None
+    return HostedScheduler(nothing, nothing)
+
+
+def test_it_ends_after_the_turn_that_is_being_made(monkeypatch: pytest.MonkeyPatch) -> None:
+    watchdogs: list[scheduler.Watchdog] = []
+    turn_ended = threading.Event()
+
+    def serve(app: object, services: object, stopping: Callable[[], bool], watchdog: scheduler.Watchdog) -> None:
+        watchdogs.append(watchdog)
+        while not stopping():
+            time.sleep(0.001)
+        time.sleep(0.05)
+        turn_ended.set()
+
+    monkeypatch.setattr(scheduler, "serve", serve)
+    subject = hosted()
+    subject.start()
+    wait_until(lambda: len(watchdogs) == 1, "its turns")
+    subject.stop()
+
+    assert turn_ended.is_set()
+    assert watchdogs[0]._stopped.is_set()  # or it would end the worker, which goes on
+
+
+def test_a_worker_that_does_not_end_in_time_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A paid call that is out may come back; a step that hangs must not keep the worker without a scheduler."""
+    done: list[tuple[str, object]] = []
+    system = SimpleNamespace(
+        getpid=lambda: 7,
+        kill=lambda pid, number: done.append((f"kill {pid}", number)),
+        _exit=lambda status: done.append(("exit", status)),
+    )
+    monkeypatch.setattr(hosted_scheduler, "os", system)
+    monkeypatch.setattr(
+        hosted_scheduler, "time", SimpleNamespace(sleep=lambda seconds: done.append(("sleep", seconds)))
+    )
+    subject = hosted()
+    subject._end_worker()
+
+    assert done == [("kill 7", signal.SIGTERM), ("sleep", hosted_scheduler.END_S), ("exit", scheduler.EXIT_STALLED)]
+    assert subject.has_failed
