@@ -213,6 +213,23 @@ def test_many_jobs_leave_page_by_page(ledger: Ledger, monkeypatch: pytest.Monkey
     assert list(retirement.walk(ledger, POLICY, LATER + 7 * DAY)) == [2, 2, 1]
 
 
+def test_one_whose_retention_is_not_over_keeps_no_older_one_from_leaving(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(retirement, "PAGE", 1)
+    older, newer = archiving(ledger, NOW), archiving(ledger, NOW + 1)
+    ledger.apply(older.id, events.Archived(result()), LATER)
+    ledger.apply(newer.id, events.Archived(result()), LATER + DAY)
+    assert [ticket.job_id for ticket in leaving(ledger, LATER + 7 * DAY)] == [older.id]
+
+
+def test_jobs_of_all_tenants_leave(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(retirement, "INDEXES", 1)
+    for tenant in ("acme", "rival", "third"):
+        ledger.apply(archiving(ledger, tenant=tenant).id, events.Archived(result()), LATER)
+    assert len(leaving(ledger, LATER + 7 * DAY)) == 3
+
+
 def test_a_job_that_an_earlier_version_put_in_line_to_leave_leaves_once(ledger: Ledger, store: Store) -> None:
     subject = archiving(ledger)
     over = ledger.apply(subject.id, events.Archived(result()), LATER)
