@@ -29,7 +29,7 @@ def throttled(retry_after_s: float | None = None) -> Event:
     return events.Refused(Reason.RATE, "slow down", retry_after_s=retry_after_s)
 
 
-@pytest.mark.parametrize("retry_after_s", [None, 0, 5, 29])
+@pytest.mark.parametrize("retry_after_s", [None, 0, 5, 29.9])
 def test_a_gateway_over_its_rate_is_waited_for_within_the_wait(retry_after_s: float | None) -> None:
     waiting = after(submitting(), throttled(retry_after_s), NOW + 100)
     assert (waiting.state, waiting.route) == (State.QUEUED, (A, B, C))
@@ -69,6 +69,11 @@ def test_a_backoff_of_ours_is_no_longer_than_the_wait() -> None:
 def test_past_the_wait_refusals_that_were_waited_out_before_do_not_slow_the_next_gateway_down() -> None:
     onward = after(submitting(setbacks=9, waits_until=NOW), throttled(), NOW)
     assert (onward.route, onward.due_at) == ((B, C, A), NOW)
+
+
+def test_a_clock_that_is_behind_that_of_the_call_shortens_no_wait() -> None:
+    refused = after(submitting(NOW + 10 * SECOND), throttled(1), NOW + 9 * SECOND)
+    assert cheapest_wait.until(refused, POLICY) == NOW + WAIT
 
 
 def test_the_time_of_a_call_or_of_a_task_is_no_wait() -> None:

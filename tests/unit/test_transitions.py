@@ -24,7 +24,7 @@ from factories import (
 
 from rushes.shared.domain import events, schedule
 from rushes.shared.domain.events import Event, Reason
-from rushes.shared.domain.job import AttemptStatus, Chore, Error, Job, Link, Nudge, State
+from rushes.shared.domain.job import AttemptStatus, Chore, CostSource, Error, Job, Link, Nudge, State
 from rushes.shared.domain.moves.running import UNKNOWN_TASK_ANSWERS
 from rushes.shared.domain.moves.submitting import is_not_taken
 from rushes.shared.domain.transitions import transition
@@ -568,6 +568,11 @@ def test_a_day_of_refusals_is_counted_from_the_last_paid_attempt() -> None:
     assert after(subject, events.Refused(Reason.KEY, "401"), now=NOW + DAY).state is State.FAILED
 
 
+def test_a_day_in_line_before_the_first_refusal_does_not_count() -> None:
+    late = job_in(State.SUBMITTING, {"submitted_at": NOW}, created_at=NOW - 2 * DAY)
+    assert after(late, events.Refused(Reason.DOWN, "503")).state is State.QUEUED
+
+
 # --- running
 
 
@@ -633,6 +638,13 @@ def test_a_failed_task_is_tried_at_the_next_gateway(reason: Reason) -> None:
     subject = after(job_in(State.RUNNING, progress=40), events.Failed(reason, "no luck"))
     assert (subject.state, subject.route, subject.due_at) == (State.QUEUED, ROUTE[1:], LATER)
     assert (subject.current.status, subject.current.cost_usd, subject.progress) == (AttemptStatus.FAILED, Decimal(0), 0)
+
+
+@pytest.mark.parametrize(
+    "end", [events.Succeeded(link(), task_id="else"), events.Failed(Reason.INPUT, "no", task_id="else")]
+)
+def test_an_end_does_not_change_the_task_that_the_gateway_named(end: Event) -> None:
+    assert after(job_in(State.RUNNING), end).current.task_id == "task-1"
 
 
 @pytest.mark.parametrize("reason", [Reason.INPUT, Reason.POLICY])
@@ -807,6 +819,21 @@ def test_an_archive_that_cannot_succeed_fails_the_job() -> None:
     over = after(job_in(State.ARCHIVING), events.ArchiveFailed("result_expired", "the link is dead", final=True))
     assert (over.state, over.error) == (State.FAILED, Error("result_expired", "the link is dead", "apimart"))
     assert over.current.status is AttemptStatus.COMPLETED
+    assert over.current.cost_usd == Decimal("0.42")  # it was made, and is paid for
+
+
+def test_a_delay_of_an_earlier_clip_does_not_silence_that_of_this_one() -> None:
+    before = job_in(State.ARCHIVING).noted(NOW - HOUR, "archive delayed", "S3 is away")
+    delayed = after(before, EVENTS["archive failed"], EVENTS["archive failed"])
+    assert [note.at for note in delayed.history if note.what == "archive delayed"] == [NOW - HOUR, LATER]
+
+
+def test_a_bill_that_comes_with_a_fresh_link_is_taken_where_none_was_known() -> None:
+    bill = events.Succeeded(link(), cost_usd=Decimal("0.5"), asked_at=LATER)
+    told = {"cost_usd": Decimal("0.39"), "cost_source": CostSource.SETTLED}
+    late, again = after(job_in(State.ARCHIVING), bill), after(job_in(State.ARCHIVING, told), bill)
+    assert (late.current.cost_usd, late.current.cost_source) == (Decimal("0.5"), CostSource.REPORTED)
+    assert (again.current.cost_usd, again.current.cost_source) == (Decimal("0.39"), CostSource.SETTLED)
 
 
 def test_an_archived_clip_keeps_when_its_link_dies_and_no_address() -> None:
@@ -911,6 +938,12 @@ def test_a_caller_who_does_not_answer_is_told_again_for_a_day_and_no_longer() ->
     assert LATER + DAY <= now < LATER + DAY + 4 * HOUR
     assert 10 < tries < 20
     assert (over.chores, over.due_at) == ((RETIRE,), LATER + WEEK)
+
+
+def test_a_caller_is_given_up_a_day_after_the_end_to_the_moment() -> None:
+    over = ended(State.COMPLETED, told=True)
+    tries = [after(over, events.NoticeFailed("500"), now=LATER + DAY - early) for early in (1, 0)]
+    assert [NOTICE in each.chores for each in tries] == [True, False]
 
 
 def test_a_caller_who_wants_no_more_is_left_alone() -> None:
