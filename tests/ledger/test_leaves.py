@@ -153,8 +153,7 @@ def test_an_index_of_a_version_without_leaves_is_read_and_moved_bit_by_bit(
 def test_the_auditor_looks_into_leaves(store: Store, ledger: Ledger, ids: list[str]) -> None:
     real = job(state=State.COMPLETED, created_at=NOW + 3)
     store.create(real.id, record.encode(real, "op"), Writes())
-    write(store, "LIST", ids, keys.index(real))
-    write(store, "LIST", [real.id], keys.index(real))
+    write(store, "LIST", [real.id, *ids], keys.index(real))
     inspection = Inspection(store)
     strays = [job_id for page in inspection.misplaced(keys.index(real), True) for job_id in page]
 

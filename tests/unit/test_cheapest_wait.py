@@ -29,7 +29,7 @@ def throttled(retry_after_s: float | None = None) -> Event:
     return events.Refused(Reason.RATE, "slow down", retry_after_s=retry_after_s)
 
 
-@pytest.mark.parametrize("retry_after_s", [None, 0, 5, 29.9])
+@pytest.mark.parametrize("retry_after_s", [None, 0, 5, 30])
 def test_a_gateway_over_its_rate_is_waited_for_within_the_wait(retry_after_s: float | None) -> None:
     waiting = after(submitting(), throttled(retry_after_s), NOW + 100)
     assert (waiting.state, waiting.route) == (State.QUEUED, (A, B, C))

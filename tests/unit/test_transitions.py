@@ -345,6 +345,10 @@ def test_when_an_unknown_task_was_not_taken(asked_at: int, polls: int, grace_s: 
     assert is_not_taken(askable(polls=polls).current, asked_at, policy) is decides
 
 
+def test_of_a_gateway_that_cannot_be_asked_no_silence_means_that_it_took_nothing() -> None:
+    assert not is_not_taken(attempt(askable=False, polls=99), NOW + DAY, POLICY)
+
+
 def test_the_second_call_begins_the_questions_anew() -> None:
     again = after(askable(polls=7), events.Resent(NOW, attempt=1), now=NOW + GRACE)
     assert (again.state, again.current.resent_at, again.current.polls) == (State.UNCONFIRMED, NOW + GRACE, 0)
@@ -645,6 +649,36 @@ def test_a_failed_task_is_tried_at_the_next_gateway(reason: Reason) -> None:
 )
 def test_an_end_does_not_change_the_task_that_the_gateway_named(end: Event) -> None:
     assert after(job_in(State.RUNNING), end).current.task_id == "task-1"
+
+
+def test_the_setbacks_of_its_polls_keep_no_job_from_the_next_gateway() -> None:
+    subject = after(job_in(State.RUNNING, setbacks=9), events.Failed(Reason.PROVIDER, "no luck"))
+    assert (subject.route, subject.due_at) == (ROUTE[1:], LATER)
+
+
+def test_a_word_of_progress_ends_the_setbacks() -> None:
+    assert after(job_in(State.RUNNING, setbacks=9), events.Progressed(40)).setbacks == 0
+
+
+def test_the_body_of_a_call_is_kept_no_longer_than_it_may_be_sent_again() -> None:
+    doubted = job_in(State.UNCONFIRMED, {"body": {"prompt": "a kite"}})
+    for end in ("accepted", "succeeded", "failed"):
+        assert after(doubted, EVENTS[end]).attempts[0].body is None
+
+
+@pytest.mark.parametrize("state", [State.RUNNING, State.UNCONFIRMED])
+def test_only_a_job_in_line_waits_for_a_gateway(state: State) -> None:
+    put_off = after(job_in(state), events.Deferred(NOW + 10_000, "the step broke"), now=NOW + 1)
+    assert (put_off.due_at, put_off.waits_until) == (NOW + 10_000, None)
+
+
+@pytest.mark.parametrize(("reason", "is_news"), [(Reason.KEY, True), (Reason.DOWN, False)])
+def test_another_account_is_tried_at_once_only_where_the_refusal_is_of_the_account(
+    reason: Reason, is_news: bool
+) -> None:
+    refused = after(job_in(State.SUBMITTING), events.Refused(reason, "not now", other_account=True))
+    assert (refused.history[-1].what == "rerouted") == is_news
+    assert (refused.route == ROUTE) == is_news
 
 
 @pytest.mark.parametrize("reason", [Reason.INPUT, Reason.POLICY])
@@ -1043,7 +1077,47 @@ def test_ids_sort_by_the_time_of_their_making() -> None:
     assert {len(one) for one in ids} == {30}
 
 
+def test_a_manifest_that_cannot_be_written_is_tried_ever_more_slowly_and_slows_no_notice() -> None:
+    over, waits = ended(State.FAILED, told=True), []
+    for _ in range(6):
+        over = after(over, EVENTS["archive failed"])
+        waits.append((over.due_at or 0) - LATER)
+    assert waits == sorted(waits)
+    assert waits[-1] > 10 * waits[0]
+    assert after(over, events.Manifested()).setbacks == 0
+
+
+def test_at_its_end_a_job_has_no_hint_that_waits() -> None:
+    hinted = job_in(State.RUNNING, nudge=Nudge(NOW + 2 * DAY, 1, None))
+    assert after(hinted, EVENTS["lost"], now=NOW + DAY).nudge is None
+
+
 # --- erasure
+
+
+ERASING = replace(POLICY, erase_after_s=2 * 86_400)
+
+
+def test_one_that_is_to_be_erased_leaves_after_that_and_once_erased_after_its_retention() -> None:
+    over = after(ended(State.COMPLETED, told=True), events.Notified())
+    noted = transition(ended(State.COMPLETED, told=True), events.Notified(), LATER, ERASING)
+    asked = transition(noted, events.ErasureRequested("plan"), LATER + 2 * DAY, ERASING)
+    gone = transition(asked, events.Erased(LATER + 2 * DAY), LATER + 2 * DAY, ERASING)
+    assert [each.due_at for each in (over, noted, gone)] == [LATER + WEEK, LATER + 2 * DAY, LATER + WEEK]
+    assert gone.result is None
+
+
+def test_an_erasure_that_is_planned_and_fails_is_put_off() -> None:
+    now = LATER + 2 * DAY
+    planned = transition(ended(State.COMPLETED, told=True), events.Notified(), LATER, ERASING)
+    later = transition(planned, events.ErasureDelayed("S3 is away"), now, ERASING)
+    assert (later.due_at or 0) > now
+    assert (later.setbacks, later.chores) == (1, (RETIRE,))
+
+
+def test_the_setbacks_of_a_life_do_not_slow_its_erasure() -> None:
+    asked = after(replace(ended(State.COMPLETED, told=True), setbacks=9, tries=3), events.ErasureRequested("caller"))
+    assert (asked.setbacks, asked.tries) == (0, 0)
 
 
 def test_what_is_erased_owes_no_manifest_and_no_notice_and_leaves_after_the_retention() -> None:
@@ -1051,6 +1125,7 @@ def test_what_is_erased_owes_no_manifest_and_no_notice_and_leaves_after_the_rete
     assert (over.chores, over.due_at, over.request.get("prompt")) == ((Chore.ERASE, RETIRE), LATER, None)
     gone = after(over, events.Erased(LATER + HOUR), now=LATER + HOUR)
     assert (gone.chores, gone.due_at, gone.erased_at) == ((RETIRE,), LATER + WEEK, LATER + HOUR)
+    assert after(gone, events.Erased(LATER + DAY), now=LATER + DAY) is gone
 
 
 def test_a_second_erasure_and_a_recall_change_nothing() -> None:
