@@ -25,7 +25,6 @@ def end(job: Job, state: State, now: int, error: Error | None = None) -> Job:
         due_at=now,
         progress=100 if state is State.COMPLETED else job.progress,
         chores=(*manifest, *notice, Chore.RETIRE),
-        nudge=None,
         idempotency=None,  # the ledger knows the key by itself, and the journal has it with the submit
         tries=0,
         setbacks=0,

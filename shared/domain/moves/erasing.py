@@ -28,7 +28,7 @@ def request(job: Job, event: events.ErasureRequested, now: int, _: Policy) -> Jo
 
 
 def finish(job: Job, event: events.Erased, now: int, policy: Policy) -> Job:
-    if job.erase_asked_at is None or Chore.ERASE not in job.chores:
+    if Chore.ERASE not in job.chores:
         return job
     erased = replace(job, chores=(Chore.RETIRE,), erased_at=event.at, result=None, tries=0, setbacks=0)
     erased = replace(erased, due_at=ended.next_chore_at(erased, now, policy))
