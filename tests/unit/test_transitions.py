@@ -1113,6 +1113,7 @@ def test_an_erasure_that_is_planned_and_fails_is_put_off() -> None:
     later = transition(planned, events.ErasureDelayed("S3 is away"), now, ERASING)
     assert (later.due_at or 0) > now
     assert (later.setbacks, later.chores) == (1, (RETIRE,))
+    assert "erasure delayed" not in [note.what for note in later.history]  # nobody has asked for it yet
 
 
 def test_the_setbacks_of_a_life_do_not_slow_its_erasure() -> None:
