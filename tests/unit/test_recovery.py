@@ -17,6 +17,7 @@ from rushes.shared.operations.recovery import (
     Report,
     add_task_ids,
     has_ended,
+    job_after,
     lacks_task_id,
     pages,
     restore,
@@ -80,3 +81,9 @@ def test_however_many_there_are_all_are_looked_at(monkeypatch: pytest.MonkeyPatc
 
     assert [each for page in pages(intents) for each in page] == intents
     assert told == report.answered == [*jobs]
+
+
+def test_a_task_that_is_put_back_is_asked_for_at_once_under_a_newer_version() -> None:
+    lost = job_in(State.SUBMITTING)
+    running = job_after(lost, events.Accepted("task-1"), LATER, POLICY)
+    assert (running.state, running.due_at, running.version) == (State.RUNNING, LATER, lost.version + 1)
