@@ -11,6 +11,7 @@ default settings. What is at its default is left out.
 from __future__ import annotations
 
 import json
+import os
 import random
 from collections.abc import Mapping
 from decimal import Decimal
@@ -36,6 +37,9 @@ from rushes.shared.domain.job import (
 IN_HEADER = ("version", "tries", "nudge")
 # In the record of a new job. A commit has a random one: where that stands in the record, the commit was done.
 NO_OPERATION = "-"
+# Not the library's own, which others seed; and no two processes may go on from the same state.
+OPERATIONS = random.Random()
+os.register_at_fork(after_in_child=OPERATIONS.seed)
 
 
 def new_operation() -> str:
@@ -43,7 +47,7 @@ def new_operation() -> str:
 
     It is no secret: `secrets` asks the system each time, and lets another thread have the interpreter meanwhile.
     """
-    return f"{random.getrandbits(48):012x}"
+    return f"{OPERATIONS.getrandbits(48):012x}"
 
 
 def encode(job: Job, operation: str) -> str:

@@ -321,7 +321,7 @@ def simulated_modules(simulation: SimulationPort) -> Iterator[None]:
         (submit, "time", clock),
         (callback_counts, "time", clock),
         (ids, "secrets", rng),
-        (record, "random", rng),
+        (record, "OPERATIONS", rng),
         (bulk_turn, "time", clock),
         (bulk_turn, "log", ErrorLog(simulation)),
         (leases, "threading", locks),

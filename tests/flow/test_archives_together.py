@@ -425,6 +425,7 @@ def test_dead_between_two_manifests_only_those_without_one_are_downloaded_again(
     world: World, held: set[leases.Lease]
 ) -> None:
     ids = due(world)
+    links = {job.current.link.video_url: job.id for job in jobs(world, ids) if job.current.link}
     with put_alone(world), world.after(world.services.archive, "put_manifest", world.die):
         work(world, message(world, ids), AtOnce())
     held.clear()  # they went with the worker
@@ -434,15 +435,9 @@ def test_dead_between_two_manifests_only_those_without_one_are_downloaded_again(
     assert ["manifest.json" in stored for stored in left] == [True, False, False]
     ended_well(world, ids)
     assert downloads(world) - again == 2
-    fetched = world.http_client.fetched[again:]
-    assert {job_id for request in fetched for job_id in _of(world, request, ids)} == set(ids[1:])
+    assert {links[request.url] for request in world.http_client.fetched[again:]} == set(ids[1:])
     for before, stored in zip(left, buckets(world, ids), strict=True):
         assert {name: stored[name] for name in before} == before
-
-
-def _of(world: World, request: Any, ids: Sequence[str]) -> list[str]:
-    """Whose clip is fetched."""
-    return [job.id for job in jobs(world, ids) if job.current.link and job.current.link.video_url == request.url]
 
 
 def test_dead_after_the_first_was_written_down_the_others_are_begun_anew(world: World) -> None:
