@@ -186,12 +186,19 @@ class CurlHandle:
 
         The same bytes if they are not one whole body of that coding, or a larger one than the call allows.
         """
-        if headers["content-encoding"].strip().lower() in INFLATABLE and body.startswith(COMPRESSED_STARTS):
-            inflator = zlib.decompressobj(zlib.MAX_WBITS | 32)  # gzip or zlib, by the header
+        codings = [coding.strip().lower() for coding in headers["content-encoding"].split(",")]
+        if not set(codings) <= INFLATABLE or not (body.startswith(COMPRESSED_STARTS) or codings == ["deflate"]):
+            return body
+        inflated = body
+        for coding in codings:
+            # gzip or zlib, by the header; some servers send deflate without one.
+            has_header = inflated.startswith(COMPRESSED_STARTS) or coding != "deflate"
+            inflator = zlib.decompressobj(zlib.MAX_WBITS | 32 if has_header else -zlib.MAX_WBITS)
             with suppress(zlib.error):
-                inflated = inflator.decompress(body, self.max_bytes or MAX_INFLATED_BYTES)
-                return inflated if inflator.eof else body
-        return body
+                inflated = inflator.decompress(inflated, self.max_bytes or MAX_INFLATED_BYTES)
+            if not inflator.eof:
+                return body
+        return inflated
 
     def head_line_count(self) -> int:
         """Return how many header lines and 1xx responses have come: it grows while the server sends."""
