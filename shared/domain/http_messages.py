@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import re
+import zlib
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
+GZIP, MAX_INFLATED_BYTES = b"\x1f\x8b", 1 << 20
 CHARSET = re.compile(r"charset=[\"']?([\w.:-]+)", re.IGNORECASE)
 
 
@@ -43,13 +45,23 @@ class Response:
         In another charset than JSON's own the one that the content type names is read; of what cannot be read so, only
         the letters are lost.
         """
+        body = self.body
+        if body.startswith(GZIP):  # some proxies compress and do not say so
+            body = _inflated(body)
         try:
-            return json.loads(self.body)
+            return json.loads(body)
         except UnicodeDecodeError:
-            return json.loads(self._text())
+            return json.loads(self._text(body))
 
-    def _text(self) -> str:
+    def _text(self, body: bytes) -> str:
         named = CHARSET.search(self.headers.get("content-type", ""))
         with suppress(LookupError):  # no charset that Python knows
-            return self.body.decode(named[1] if named else "utf-8", "replace")
-        return self.body.decode("utf-8", "replace")
+            return body.decode(named[1] if named else "utf-8", "replace")
+        return body.decode("utf-8", "replace")
+
+
+def _inflated(body: bytes) -> bytes:
+    inflator = zlib.decompressobj(zlib.MAX_WBITS | 16)
+    with suppress(zlib.error):
+        return inflator.decompress(body, MAX_INFLATED_BYTES)
+    return body

@@ -4,12 +4,13 @@ from rushes.shared.http.address_guard import AddressGuard
 from rushes.shared.http.certificate_authorities import S3_CA_VARIABLES, certificate_bundle, check_certificates
 from rushes.shared.http.client import HttpClient
 from rushes.shared.http.errors import AnswerLost, AnswerRefused, Forbidden, NotSent, Oversized
-from rushes.shared.http.prepared_request import AwsSigV4
+from rushes.shared.http.prepared_request import REDIRECTS, AwsSigV4, next_hop
 from rushes.shared.http.proxy import Proxy
-from rushes.shared.http.response_stream import ResponseStream, is_whole
+from rushes.shared.http.response_stream import ResponseStream, is_whole, may_be_whole
 from rushes.shared.http.urls import origin
 
 __all__ = [
+    "REDIRECTS",
     "S3_CA_VARIABLES",
     "AddressGuard",
     "AnswerLost",
@@ -24,5 +25,7 @@ __all__ = [
     "certificate_bundle",
     "check_certificates",
     "is_whole",
+    "may_be_whole",
+    "next_hop",
     "origin",
 ]

@@ -14,6 +14,7 @@ from rushes.shared.http.errors import AnswerLost, NotSent
 from rushes.shared.http.multi import MultiHandle
 from rushes.shared.http.prepared_request import PreparedRequest
 
+UNKNOWN_TOTAL = re.compile(r"bytes[ =]0-\d+/\*", re.IGNORECASE)
 WHOLE_RANGE = re.compile(r"bytes[ =]0-(\d+)/(\d+)", re.IGNORECASE)
 
 
@@ -27,11 +28,23 @@ class ResponseHead(Protocol):
 
 
 def is_whole(response: ResponseHead) -> bool:
-    """Whether the body is a whole file: a 200, or a 206 whose range covers the file from start to end."""
+    """Whether the body is a whole file: a 200, or a 206 whose range covers the file from start to end.
+
+    Some stores answer 201 to what they have just made, and 203 is a 200 that a proxy passes on.
+    """
     if response.status != 206:
-        return response.status == 200
+        return response.status in (200, 201, 203)
     content_range = WHOLE_RANGE.fullmatch(response.headers.get("content-range", ""))
     return content_range is not None and int(content_range[1]) + 1 == int(content_range[2])
+
+
+def may_be_whole(response: ResponseHead) -> bool:
+    """Whether the body may be a whole file although its head does not prove it: a 206 that gives no total.
+
+    No range was asked for.
+    """
+    content_range = response.headers.get("content-range", "")
+    return response.status == 206 and (not content_range or UNKNOWN_TOTAL.fullmatch(content_range) is not None)
 
 
 class ResponseStream:

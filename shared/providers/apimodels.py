@@ -98,7 +98,7 @@ class Apimodels(Provider):
     # The seed has taskId, state and resultUrls; a third party reads task_id, status and videos (PROVIDERS.md 11.5).
 
     def task_id(self, payload: Mapping[str, Any]) -> str | None:
-        return text_at(payload, *IDS)
+        return text_at(payload, *IDS) or super().task_id(payload)
 
     def status_word(self, payload: Mapping[str, Any]) -> str | None:
         return status_word(payload, "state")

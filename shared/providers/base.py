@@ -25,6 +25,8 @@ from rushes.shared.providers.error_bodies import (
     names_task,
     read_error_body,
     read_failure_body,
+    read_unreadable,
+    submitted_task_id,
 )
 from rushes.shared.providers.links import clip_at
 from rushes.shared.providers.operations import DEFAULTS as DEFAULTS
@@ -41,11 +43,12 @@ from rushes.shared.providers.reading import (
     MESSAGE_CHARS,
     Malformed,
     json_object,
+    moved_message,
     percent,
     retry_after_s,
     text_at,
+    unwrapped,
     value_at,
-    without_secrets,
 )
 from rushes.shared.providers.status_word import status_word
 from rushes.shared.providers.vocabulary import (
@@ -229,7 +232,7 @@ class Provider:
         if response.status in REDIRECTS and not names_task(payload):
             return self.read_redirect(response)
         if payload is None:
-            return events.Lost(f"HTTP {response.status} says neither yes nor no")
+            return read_unreadable(response)
         status = effective_status(response.status, payload)
         is_success = 200 <= status < 300
         if is_success and (task_id := self.task_id(payload)):
@@ -241,12 +244,7 @@ class Provider:
 
     def read_redirect(self, response: Response) -> events.Refused:
         """A redirect of a submit is a refusal: this server did not take the call, and we do not repeat it elsewhere."""
-        location = without_secrets(response.headers.get("location", ""))
-        message = (
-            f"HTTP {response.status}: the address of {self.name} has moved{f' to {location}' if location else ''};"
-            f" {self.name.upper()}_BASE_URL must name the new one"
-        )
-        return events.Refused(Reason.MOVED, message, retry_after_s=retry_after_s(response))
+        return events.Refused(Reason.MOVED, moved_message(self.name, response), retry_after_s=retry_after_s(response))
 
     def refusal_reason(
         self, http_status: int, status: int, error: ErrorBody, payload: Mapping[str, Any], sent: str
@@ -270,11 +268,13 @@ class Provider:
 
     def task_id(self, payload: Mapping[str, Any]) -> str | None:
         """Difference: the id of the task in the response to a submit."""
-        return text_at(payload, "id", "task_id", "data.task_id", "data.0.task_id", "data.id")
+        return submitted_task_id(payload)
 
     def read_query(self, response: Response, access: Access) -> Event:
         """Progressed, Succeeded, Failed, or Unclear (no verdict)."""
         payload = json_object(response)
+        if payload is None and response.status in REDIRECTS:
+            return events.Unclear(moved_message(self.name, response), Reason.MOVED, retry_after_s(response))
         if payload is None:
             return events.Unclear(f"HTTP {response.status}, not JSON", retry_after_s=retry_after_s(response))
         status = effective_status(response.status, payload)
@@ -336,12 +336,12 @@ class Provider:
 
     def read_callback(self, payload: Any, access: Access) -> CallbackReport:
         """The task and its event in a callback; raises Malformed if it cannot be read."""
-        task = self.task_of_callback(payload)
+        task = self.task_of_callback(unwrapped(payload))
         return CallbackReport(self.reported_task_id(task), self.read_task(task, access))
 
     def read_hint(self, payload: Any, access: Access) -> CallbackHint:
         """The hint in a callback; raises Malformed if it cannot be read. The event, which costs more, is not read."""
-        task = self.task_of_callback(payload)
+        task = self.task_of_callback(unwrapped(payload))
         is_finished = self.read_thumbnail(task) is not None and self.read_status(task) == "completed"
         link = self.read_link(task, access) if is_finished else None
         return CallbackHint(self.reported_task_id(task), link.thumbnail_url if link else None)

@@ -3,21 +3,35 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from rushes.shared.domain import events
 from rushes.shared.domain.events import Reason
-from rushes.shared.providers.reading import decimal_at, text_at, value_at
+from rushes.shared.domain.http_messages import Response
+from rushes.shared.providers.reading import decimal_at, retry_after_s, text_at, value_at
 from rushes.shared.providers.vocabulary import ERROR_KINDS, KLING_CODES, reason_in_words
 
 # Codes of an envelope that is no error.
 SUCCESS_CODES = frozenset({None, "0", "200", "success", "succeed", "ok"})
 # Names of fields that hold the id of a task, without `_` and in small letters.
 TASK_ID_NAMES = frozenset({"id", "taskid", "videoid", "jobid", "generationid"})
+# Where the id of a new task may be; `id` comes last, for beside a task's id it is that of a request or of a row.
+SUBMIT_IDS = tuple(
+    f"{holder}{name}"
+    for names in (("task_id", "taskId"), ("id",))
+    for holder in ("", "data.", "data.0.", "data.data.", "result.", "task.", "output.")
+    for name in names
+)
+BARE_ID = re.compile(r"(?=.*\d)[\w.:-]{8,200}", re.ASCII)
 DEPTH = 8
 MESSAGES = ("message", "msg", "error_message", "detail")
-ENVELOPE_MESSAGES = ("msg", "message", "error", "detail", "error_msg", "errors.0.message", "errors.0", "title")
+ENVELOPE_MESSAGES = (
+    *("msg", "message", "error", "detail", "error_msg", "errors.0.message", "errors.0.detail", "errors.0", "title"),
+    *("data.message", "data.msg", "result.message", "result.msg"),
+)
 # Beside the state of a task; `message` is last, for in an envelope it is often of the query.
 FAILURE_MESSAGES = (
     *("task_status_msg", "fail_reason", "failure_reason", "failMsg", "fail_msg", "failReason", "error"),
@@ -113,6 +127,24 @@ def _read_cause(message: str) -> ErrorBody | None:
     except (ValueError, RecursionError):
         return None
     return read_error_body(payload) if isinstance(payload, Mapping) else None
+
+
+def read_unreadable(response: Response) -> events.Lost | events.Refused:
+    """What a response to a submit without a JSON object means: nothing. But a 429 says by itself what it is.
+
+    It is of whoever counts calls before they are let in, and often a page of HTML or empty. One that begins as JSON is
+    cut short, and may have named a task.
+    """
+    if response.status == 429 and response.body.lstrip()[:1] not in (b"{", b"["):
+        return events.Refused(Reason.RATE, "HTTP 429", retry_after_s=retry_after_s(response))
+    return events.Lost(f"HTTP {response.status} says neither yes nor no")
+
+
+def submitted_task_id(payload: Mapping[str, Any]) -> str | None:
+    """The id of the task in the response to a submit; `data` itself may be the id."""
+    data = payload.get("data")
+    bare = data if isinstance(data, str) and BARE_ID.fullmatch(data) else None
+    return text_at(payload, *SUBMIT_IDS) or bare
 
 
 def names_task(payload: Any) -> bool:

@@ -27,6 +27,8 @@ UNITS_S = {"ms": 0.001, "s": 1, "sec": 1, "second": 1, "m": 60, "min": 60, "minu
 NUMBER = re.compile(r"\d+\.?\d*|\.\d+", re.ASCII)
 SPAN = re.compile(r"(\d+(?:\.\d+)?) *(ms|second|sec|s|minute|min|m|hour|h)s?(?![a-z])", re.ASCII)
 SPANS = re.compile(rf"({SPAN.pattern} *)+", re.ASCII)
+# What some servers put before JSON, so that no page can include it as a script, or to stream it.
+GUARDS = re.compile(r"^\s*(\)\]\}',?|while\(1\);|for\(;;\);|data:|&&&)?\s*")
 RATE_LIMIT_HEADERS = ("x-ratelimit", "x-rate-limit", "ratelimit")
 
 
@@ -36,11 +38,63 @@ class Malformed(Exception):
 
 def json_object(response: Response) -> Mapping[str, Any] | None:
     """The JSON object in a response, None if its body is none."""
-    try:
-        payload = response.json()
-    except (ValueError, RecursionError):
+    for read in (Response.json, _json_within):
+        with suppress(ValueError, RecursionError):
+            return unwrapped(read(response))
+    return None
+
+
+def _json_within(response: Response) -> Any:
+    """The object in a successful body that has something before or after it; raises ValueError if there is none."""
+    if not 200 <= response.status < 300:
+        raise ValueError
+    text = GUARDS.sub("", response.body.decode("utf-8-sig"))
+    return json.JSONDecoder().raw_decode(text)[0] if text.startswith("{") else None
+
+
+def unwrapped(payload: Any) -> Mapping[str, Any] | None:
+    """The object in a payload, out of JSON in a string and out of a list of one; its `data` is taken out of a string.
+
+    Names are spelled as in every document: some servers write `TaskID` and `STATUS`. None if there is no object.
+    """
+    payload = _out_of_text(payload)
+    if isinstance(payload, list) and len(payload) == 1:
+        payload = _out_of_text(payload[0])
+    if not isinstance(payload, dict):
         return None
-    return payload if isinstance(payload, Mapping) else None
+    payload = _small_names(payload)
+    data = _out_of_text(payload.get("data"))
+    if isinstance(data, dict):
+        data = _small_names(data)
+    elif isinstance(data, list) and len(data) == 1:
+        data = [_small_names(data[0])]
+    return payload if data is payload.get("data") else {**payload, "data": data}
+
+
+def _out_of_text(value: Any) -> Any:
+    """The object or list in JSON that is written into a string, be it twice; any other value as it is."""
+    inner = value
+    for _ in range(2):
+        if isinstance(inner, str) and inner.lstrip()[:1] in ("{", "[", '"'):
+            with suppress(ValueError, RecursionError):
+                inner = json.loads(inner)
+    return inner if isinstance(inner, (dict, list)) else value
+
+
+def _small_names(value: Any) -> Any:
+    """An object whose names all begin with a capital, with `taskId` for `TaskID` and `status` for `STATUS`."""
+    if not isinstance(value, dict) or not value or not all(name[:1].isupper() for name in value):
+        return value
+    return {_small(name): _each_small(inner) for name, inner in value.items()}
+
+
+def _each_small(value: Any) -> Any:
+    return [_small_names(item) for item in value] if isinstance(value, list) else _small_names(value)
+
+
+def _small(name: str) -> str:
+    name = name.lower() if name.isupper() else name.replace("ID", "Id").replace("URL", "Url")
+    return name[:1].lower() + name[1:]
 
 
 def value_at(payload: Any, path: str) -> Any:
@@ -163,6 +217,15 @@ def _moment(text: str) -> datetime | None:
             moment = read(text)
             return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
     return None
+
+
+def moved_message(gateway: str, response: Response) -> str:
+    """What a redirect of a call says: to where the address of the gateway has moved, and what to do."""
+    location = without_secrets(response.headers.get("location", ""))
+    return (
+        f"HTTP {response.status}: the address of {gateway} has moved{f' to {location}' if location else ''};"
+        f" {gateway.upper()}_BASE_URL must name the new one"
+    )
 
 
 def without_secrets(url: str) -> str:

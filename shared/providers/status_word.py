@@ -20,7 +20,9 @@ def status_word(payload: Mapping[str, Any], *first_names: str) -> str | None:
     for holder in _holders(payload):
         for name in (*first_names, *NAMES):
             value = holder.get(name)
-            text = text_at(value, *WORD_NAMES) if isinstance(value, dict) else text_at(holder, name)
+            if isinstance(value, list) and len(value) == 1:
+                value = value[0]
+            text = text_at(value, *WORD_NAMES) if isinstance(value, dict) else text_at({name: value}, name)
             if text and not text.strip().isdecimal():
                 return text
             number = number or text
@@ -32,5 +34,13 @@ def _holders(payload: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
     task = data[0] if isinstance(data, list) and data else data
     for outer in (task, payload):
         if isinstance(outer, dict):
-            inner = [value for name in TASK_NAMES if isinstance(value := outer.get(name), dict)]
+            inner = list(_inside(outer, 2 if outer is payload else 1))
             yield from (outer, *inner) if outer is not payload else (*inner, outer)
+
+
+def _inside(outer: Mapping[str, Any], depth: int) -> Iterator[Mapping[str, Any]]:
+    """The objects in which the task may be, in that object and in each of them."""
+    inner = [value for name in TASK_NAMES if isinstance(value := outer.get(name), dict)]
+    yield from inner
+    for value in inner if depth > 1 else ():
+        yield from _inside(value, depth - 1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Mapping
 
 from rushes.shared.domain.events import Reason
@@ -11,12 +12,12 @@ from rushes.shared.domain.events import Reason
 RUNNING = ("submitted", "pending", "queued", "processing", "in_progress", "running")
 COMPLETED = (
     *("succeed", "succeeded", "success", "successful", "completed", "complete", "done", "finished", "finish"),
-    *("成功", "已成功", "完成", "已完成", "生成成功", "任务成功", "生成完成"),
+    *("成功", "完成", "已生成"),
 )
 FAILED = (
     *("failed", "failure", "fail", "error", "errored", "expired", "timeout", "timed_out", "time_out", "timedout"),
     *("cancelled", "canceled", "cancel", "aborted", "rejected", "terminated"),
-    *("失败", "已失败", "生成失败", "任务失败", "已取消", "超时", "已超时", "已过期"),
+    *("失败", "取消", "超时", "过期", "终止", "中止"),
 )
 STATUSES: Mapping[str, str] = {
     **dict.fromkeys(RUNNING, "running"),
@@ -76,6 +77,15 @@ BY_WORDS: Mapping[int, frozenset[Reason]] = {
 }
 # As names of an enumeration begin: TASK_STATUS_SUCCEED.
 ENUM_PREFIX = re.compile(r"^(job|task|video)_((status|state)_)?|^(status|state)_")
+# What Chinese words of a state begin with: 已完成, 视频生成成功.
+ZH_PREFIX = re.compile(r"^(任务|视频|生成|处理|执行|制作|渲染|已经?)+")
+# Marks, signs and spaces, also those of no width; but a question mark takes a word back.
+WORD_EDGES = re.compile(r"^[^\w?]+|[^\w?]+$")
+# Servers outside mainland China write the same words in traditional characters.
+SIMPLIFIED = str.maketrans(
+    "請過於頻訪問調並併發務隊滿數達負載飽緊張餘額費違規審風統網絡資較當處報錢點積夠帳戶達時敗視頻經執製終無獲係個體驟試後",
+    "请过于频访问调并并发务队满数达负载饱紧张余额费违规审风统网络资较当处报钱点积够帐户达时败视频经执制终无获系个体骤试后",
+)
 REDIRECTS = frozenset({301, 302, 303, 307, 308})
 
 # new-api's own check gives this type before it relays the call, for keys, channels and limits alike (4.7).
@@ -85,7 +95,7 @@ MONEY = r"(balance|credit|quota|fund)s?"
 PARALLEL = r"(requests?|tasks?|jobs?|calls?|generations?|submissions?|connections?)"
 UNDER_WAY = r"((active|concurrent|running|pending|queued|parallel|simultaneous|outstanding|video|api)[ _]){0,2}"
 SERVERS = r"(systems?|servers?|services?|models?|engines?|gateways?|upstream|channels?)[ _]((is|are)[ _])?(\w+[ _])?"
-SERVERS_ZH = r"(系统|服务器?|上游|模型|通道|渠道|网络|接口|资源|算力|平台)(当前|目前|比较|过于|太|正|很)?"
+SERVERS_ZH = r"(系统|[服伺]务?器|服务|上游|模型|通道|渠道|网络|接口|资源|算力|平台)(当前|目前|比较|过于|太|正|很)?"
 # Whole phrases with their subject, because a prompt may hold a busy street or an overloaded cart.
 THROTTLES = (
     r"(rate|request|qps|rpm|tpm|burst|frequency)[ _-]?limit(s|ed|ing|er)?(?![a-z])([ _](exceeded|reached|error))?",
@@ -107,6 +117,10 @@ THROTTLES = (
     r"并发(数|量|任务|请求|限制|上限|超|已|达|过)|并行任务|任务(数|数量)?(已达上限|已满|过多|超限)|队列已满|限流|限速|速率限制",
     rf"{SERVERS_ZH}繁忙|{SERVERS_ZH}?过载|负载已?(饱和|过高|过大)|{SERVERS_ZH}紧张",
     r"\bcode\W{1,4}130[23]\b",
+    # "Too many requests" in the languages of gateways' other markets.
+    r"zu viele (anfragen|aufgaben)|trop de (requêtes|demandes|tâches)|demasiad[ao]s (solicitudes|peticiones|tareas)",
+    r"muitas (solicitações|requisições|tarefas)|troppe (richieste|attività)|слишком много (запросов|задач)",
+    r"(quá|có quá) nhiều yêu cầu|terlalu banyak permintaan|çok fazla istek|คำขอมากเกินไป|طلبات كثيرة",
 )
 # Words in a code or message that say more than the status; the first pattern that matches counts.
 REASON_WORDS: tuple[tuple[Reason, re.Pattern[str]], ...] = (
@@ -120,7 +134,9 @@ REASON_WORDS: tuple[tuple[Reason, re.Pattern[str]], ...] = (
     (
         Reason.BALANCE,
         re.compile(
-            rf"(insufficient|not[ _]enough|out[ _]of)[ _](\w+[ _])?{MONEY}|exceeded your (current )?quota"
+            rf"(insufficient|not[ _](have[ _])?enough|out[ _]of)[ _](\w+[ _])?{MONEY}|exceeded your (current )?quota"
+            r"|payment[ _]required|(please|need to)[ _]top[ _-]?up"
+            r"|(积分|点数|金币|次数|资源包|账户|帐户)(余额|额度)?(已?(不足|不够|用完|用尽|耗尽))"
             rf"|{MONEY}[ _](\w+[ _])?(insufficient|exhausted|not[ _]enough)"
             r"|resource[ _]pack[ _](\w+[ _]){0,2}(exhausted|expired|depleted|used[ _]up)"
             r"|arrears|余额不足|额度不足|欠费|\bcode\W{1,4}110[012]\b"
@@ -140,8 +156,10 @@ REASON_WORDS: tuple[tuple[Reason, re.Pattern[str]], ...] = (
 
 def status_meaning(word: str, statuses: Mapping[str, str]) -> str | None:
     """The meaning of a status word in any spelling: running, completed or failed. None for an unknown word."""
-    spelled = re.sub(r"[\s-]+", "_", word.strip().strip("\"'.。!").lower())
-    return statuses.get(spelled) or statuses.get(ENUM_PREFIX.sub("", spelled))
+    plain = WORD_EDGES.sub("", unicodedata.normalize("NFKC", word)).lower().translate(SIMPLIFIED)
+    spelled = re.sub(r"[\s-]+", "_", plain)
+    bare = ENUM_PREFIX.sub("", spelled)
+    return next((statuses[form] for form in (spelled, bare, ZH_PREFIX.sub("", bare)) if form in statuses), None)
 
 
 def reason_in_words(*texts: str, sent: str = "") -> Reason | None:
@@ -151,8 +169,8 @@ def reason_in_words(*texts: str, sent: str = "") -> Reason | None:
 
 
 def _spelled(words: str) -> str:
-    """In small letters, and words that are written together with spaces between: RateLimitExceeded."""
-    return re.sub(r"(?<=[a-z])(?=[A-Z])", " ", words).lower()
+    """In small letters and simplified characters, words written together with spaces between: RateLimitExceeded."""
+    return re.sub(r"(?<=[a-z])(?=[A-Z])", " ", words).lower().translate(SIMPLIFIED)
 
 
 def _matches(pattern: re.Pattern[str], words: str, sent: str) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 from itertools import product
 
@@ -19,18 +20,26 @@ COMMON_WORDS = {
     "running": ("submitted", "pending", "queued", "processing", "in_progress", "running"),
     "completed": (
         *("succeed", "succeeded", "success", "completed", "successful", "complete", "done", "finished", "finish"),
-        *("成功", "已成功", "完成", "已完成", "生成成功", "任务成功", "生成完成"),
+        *("成功", "完成", "已生成"),
     ),
     "failed": (
         *("failed", "failure", "error", "cancelled", "canceled", "expired", "timeout", "fail", "errored", "cancel"),
         *("timed_out", "time_out", "timedout", "aborted", "rejected", "terminated"),
-        *("失败", "已失败", "生成失败", "任务失败", "已取消", "超时", "已超时", "已过期"),
+        *("失败", "取消", "超时", "过期", "终止", "中止"),
     ),
 }
 KINDS = {"running": events.Progressed, "completed": events.Succeeded, "failed": events.Failed}
+# As Chinese servers put them together, on the mainland and elsewhere.
+ZH_WORDS = {
+    "completed": ("已成功", "已完成", "生成成功", "任务成功", "生成完成", "视频处理完成", "已處理完成", "視頻製作成功"),
+    "failed": ("已失败", "生成失败", "任务失败", "已取消", "已超时", "任务已过期", "執行失敗", "已經終止"),
+    "running": ("未完成", "生成中", "即将完成"),
+}
 SPELLINGS = (
     *(str.upper, str.title, " {} ".format, "{}\n".format, lambda word: word.replace("_", "-")),
     *("TASK_STATUS_{}".format, "task_{}".format, "{}.".format, '"{}"'.format),
+    *("\u200b{}\ufeff".format, "\u00a0{}\u3000".format, "✅ {}！".format, "[{}]".format),
+    lambda word: "".join(chr(ord(c) + 0xFEE0) if "!" <= c <= "~" else c for c in word),  # full width
 )
 # Other places of a status word, as a function of the word: objects, and the task or the vendor's response inside.
 PLACES = {
@@ -41,6 +50,8 @@ PLACES = {
     "of a task's facts": lambda word: {"task_info": {"state": word}},
     "of a response": lambda word: {"response": {"task_status": word}},
     "beside a number": lambda word: {"status": 99, "task_status": word},
+    "list of one": lambda word: {"status": [word]},
+    "list of one object": lambda word: {"state": [{"name": word}]},
 }
 THROTTLES = [
     *("parallel task over resource pack limit", "rate limit exceeded", "Rate-limited", "rate_limit_exceeded"),
@@ -64,14 +75,28 @@ THROTTLES = [
         "资源不足，请稍后重试",
     ),
     *("已触发频控", "您已达到总请求数限制：1分钟内最多请求60次", "リクエストが多すぎます", "요청이 너무 많습니다"),
+    *("請求過於頻繁，請稍後再試", "系統繁忙，請稍後再試", "已達併發上限", "並發數超過限制", "伺服器過載", "觸發限流"),
+    *("Zu viele Anfragen", "Trop de requêtes", "Demasiadas solicitudes", "Muitas solicitações", "Troppe richieste"),
+    *("Слишком много запросов", "Quá nhiều yêu cầu", "Terlalu banyak permintaan", "Çok fazla istek"),
 ]
 # Of the call's own making, or of what nobody knows the end of.
 NO_THROTTLES = [
     *("Too many images", "image_urls has too many entries in the request", "prompt is over the limit of characters"),
     *("optimistic concurrency failure", "concurrency conflict on row 7", "aspect ratio is limited"),
     *("the frame rate exceeds 60", "the bit rate is too high", "素材资源不存在", "the maximum number of images is 2"),
+    *("las imágenes son demasiadas", "trop de caractères", "zu viele Bilder", "視頻時長超過限制", "參數錯誤"),
     *("the length limit is exceeded", "please try again later", "并发修改冲突", "视频时长超过限制", "at most 10 s"),
 ]
+
+
+def in_text(body):
+    """The body, with its `data` (or its only object) as JSON in a string."""
+    return {**body, "data": json.dumps(body["data"])} if "data" in body else json.dumps(body)
+
+
+WRAPPINGS = (lambda body: [body], json.dumps, lambda body: json.dumps([json.dumps(body)]), in_text)
+READERS = {"submitted": "read_submission", "completed": "read_query"}
+AROUND = ((b"", b"\n<!-- 12 ms -->"), (b")]}',\n", b""), (b"data: ", b"\n\ndata: [DONE]\n\n"), (b"\n while(1);", b""))
 # As CONTRACT.md's caller might write one; gateways repeat it when they refuse.
 PROMPT = "Too many requests in an overloaded, busy shop: RATE LIMIT on her balance; 请求过于频繁"
 SENT = Request("POST", "https://gateway.example/", {}, {"prompt": PROMPT, "mode": "std"})
@@ -129,6 +154,64 @@ class AnswerContract(LinkContract, RetryContract):
                 holder[name] = {**(holder.get(name) or {}), **value} if isinstance(value, dict) else value
             assert isinstance(self.read_query(answer(200, body)), KINDS[meaning]), place
 
+    def test_a_word_of_chinese_parts_is_known_in_both_scripts(self):
+        for meaning, words in ZH_WORDS.items():
+            for word in words:
+                event = self.read_query(self.saying(word, meaning if meaning in self.words else "completed"))
+                assert isinstance(event, KINDS[meaning]), word
+
+    # --- bodies in other wrappings
+
+    def test_an_answer_wrapped_in_a_list_or_in_text_is_read(self):
+        submitted, completed = (recorded(self.name, name).json() for name in ("submitted", "completed"))
+        for wrap in WRAPPINGS:
+            assert isinstance(self.read_submission(answer(200, wrap(submitted))), events.Accepted), wrap(submitted)
+            assert isinstance(self.read_query(answer(200, wrap(completed))), events.Succeeded), wrap(completed)
+        for wrap in (json.dumps, in_text):
+            assert isinstance(self.read_callback(wrap(completed)).event, events.Succeeded), wrap(completed)
+
+    def test_a_body_whose_names_begin_with_capitals_is_read(self):
+        task = {"TaskID": "task-12345678", "TaskStatus": "SUCCESS", "VideoURL": "https://files.example/clip.mp4"}
+        for body in (task, {"DATA": task}, {"code": 200, "data": task}, {"Code": 200, "Data": [task]}):
+            assert self.read_submission(answer(200, body)).task_id == "task-12345678", body
+            assert self.read_query(answer(200, body)).link.video_url == "https://files.example/clip.mp4", body
+
+    def test_a_body_that_was_compressed_unasked_is_read(self):
+        for name, kind in (("submitted", events.Accepted), ("completed", events.Succeeded)):
+            read = getattr(self, READERS[name])
+            assert isinstance(read(answer(200, gzip.compress(recorded(self.name, name).body))), kind)
+        assert isinstance(self.read_submission(answer(200, gzip.compress(b"x" * 900)[:-9])), events.Lost)
+
+    def test_a_body_with_something_around_it_is_read(self):
+        for name, kind in (("submitted", events.Accepted), ("completed", events.Succeeded)):
+            read, body = getattr(self, READERS[name]), recorded(self.name, name).body
+            for before, after in AROUND:
+                assert isinstance(read(answer(200, before + body + after)), kind), (before, after)
+        refused = {"error": {"code": 400, "message": "no", "type": "invalid_request_error"}}
+        assert isinstance(self.read_submission(answer(400, json.dumps(refused).encode() + b"<br>")), events.Lost)
+
+    @pytest.mark.parametrize("name", ["task_id", "taskId", "id"])
+    def test_the_id_of_a_new_task_is_found_wherever_it_is(self, name):
+        task = {name: "task-12345678", "status": "submitted"}
+        for body in (
+            *(task, {"data": task}, {"data": [task]}, {"code": 200, "data": {"data": task}}, {"result": task}),
+            *({"task": task}, {"output": task, "request_id": "r1"}),
+        ):
+            assert self.read_submission(answer(200, body)).task_id == "task-12345678", body
+
+    def test_the_id_of_a_task_comes_before_that_of_a_request_or_a_row(self):
+        for body in ({"id": 77, "task_id": "task-12345678"}, {"id": "r1", "data": {"task_id": "task-12345678"}}):
+            assert self.read_submission(answer(200, body)).task_id == "task-12345678", body
+
+    def test_data_itself_may_be_the_id_of_a_new_task(self):
+        assert self.read_submission(answer(200, {"code": 200, "data": "task-12345678"})).task_id == "task-12345678"
+        for data in ("success", "submitted", "ok", "please wait 10 s", "", "1"):
+            assert isinstance(self.read_submission(answer(200, {"code": 200, "data": data})), events.Lost), data
+
+    def test_a_task_two_objects_deep_is_read(self):
+        body = {"result": {"task": {"id": "t1", "status": "succeed", "videos": ["https://files.example/clip.mp4"]}}}
+        assert isinstance(self.read_query(answer(200, body)), events.Succeeded)
+
     def test_the_state_of_a_task_comes_before_that_of_its_envelope(self):
         for envelope in ("ok", "success", "error"):
             body = {"status": envelope, "task": {"id": "t1", "status": "processing", "progress": 5}}
@@ -177,6 +260,8 @@ class AnswerContract(LinkContract, RetryContract):
         [
             *({"errors": [{"message": "rate limit"}]}, {"errors": ["rate limit"]}, {"error": {"detail": "rate limit"}}),
             *({"error": {"error_message": "rate limit"}}, {"error_msg": "rate limit"}, {"title": "rate limit"}),
+            *({"data": {"msg": "rate limit"}}, {"code": 400, "data": {"message": "rate limit"}}),
+            *({"errors": [{"detail": "rate limit"}]}, [{"error": {"message": "rate limit"}}]),
         ],
     )
     def test_a_refusal_is_read_in_other_forms_too(self, body):
@@ -196,6 +281,24 @@ class AnswerContract(LinkContract, RetryContract):
     def test_an_empty_account_at_kling_is_no_throttle(self, status, code):
         body = {"code": code, "message": "the account cannot be used", "request_id": "r1"}
         assert self.read_submission(answer(status, body)).reason is Reason.BALANCE
+
+    @pytest.mark.parametrize(
+        "text",
+        [
+            *(
+                "积分不足",
+                "積分不夠",
+                "餘額不足",
+                "账户余额不足",
+                "点数已用完",
+                "Your account does not have enough credits",
+            ),
+            *("Payment required", "Please top up", "You need to top-up your account", "资源包已耗尽"),
+        ],
+    )
+    def test_an_empty_account_is_one_in_any_words(self, text):
+        for body in documented_errors("some_slug", text):
+            assert self.read_submission(answer(400, body)).reason is Reason.BALANCE, body
 
     @pytest.mark.parametrize("text", NO_THROTTLES)
     def test_what_only_sounds_like_a_throttle_is_none(self, text):
@@ -350,6 +453,13 @@ class AnswerContract(LinkContract, RetryContract):
     @pytest.mark.parametrize("status", [300, 304, 305, 306])
     def test_another_3xx_says_nothing(self, status):
         assert isinstance(self.read_submission(answer(status, b"", {"location": "https://x.example/"})), events.Lost)
+
+    @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+    def test_a_redirect_of_a_query_is_no_verdict_and_says_where_to(self, status):
+        unclear = self.read_query(answer(status, b"", {"location": "https://new.example/v2?key=secret"}))
+        assert (unclear.reason, unclear.finished, unclear.missing) == (Reason.MOVED, False, False)
+        assert "https://new.example/v2" in unclear.message
+        assert "secret" not in unclear.message
 
     def test_a_redirect_that_names_a_task_says_nothing(self):
         assert isinstance(self.read_submission(answer(303, recorded(self.name, "submitted").json())), events.Lost)

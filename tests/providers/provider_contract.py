@@ -238,11 +238,18 @@ class ProviderContract(AnswerContract):
             assert isinstance(self.read_submission(answer(status, body)), events.Lost)
         assert isinstance(self.read_submission(answer(200, {"code": status, "message": "oops"})), events.Lost)
 
-    @pytest.mark.parametrize("status", [200, 201, 400, 401, 403, 404, 413, 429, 503])
+    @pytest.mark.parametrize("status", [200, 201, 400, 401, 403, 404, 413, 503])
     def test_a_submit_whose_answer_is_not_json_is_lost(self, status):
         whole = recorded(self.name, "submitted").body
         for body in (HTML, b"", whole[:-3], b"\xff\xfe\xff", b"null", b'"ok"', b"[1]", DEEP):
             assert isinstance(self.read_submission(answer(status, body)), events.Lost)
+
+    def test_a_429_says_by_itself_that_it_is_a_throttle_unless_it_may_have_named_a_task(self):
+        for body in (HTML, b"", b"slow down", b"null"):
+            refused = self.read_submission(answer(429, body, {"retry-after": "7"}))
+            assert refused == events.Refused(Reason.RATE, "HTTP 429", retry_after_s=7.0), body
+        for body in (recorded(self.name, "submitted").body[:-3], DEEP, b"[1"):
+            assert isinstance(self.read_submission(answer(429, body)), events.Lost), body[:20]
 
     @pytest.mark.parametrize("body", [{}, {"code": 200}, {"data": []}, {"data": {}}, {"code": 1102}, {"id": ""}])
     def test_a_submit_whose_answer_names_no_task_is_lost(self, body):
