@@ -16,7 +16,13 @@ SCHEME = re.compile(r"(https?:)?(//|\\/\\/)", re.IGNORECASE)
 # What stands around a URL that was copied from elsewhere; a byte order mark and spaces of no width are no whitespace.
 EDGES = re.compile(r"^[\s\0\ufeff\u200b-\u200f\u2060<'`]+|[\s\0\ufeff\u200b-\u200f\u2060>'`,;]+$")
 BETWEEN_URLS = re.compile(r"[\s,;|]+(?=https?://)", re.IGNORECASE)
-AROUND_WORDS = re.compile(r"[\s\"'<>()\[\]{}]+")
+AROUND_WORDS = re.compile(r"[\s\"'<>()\[\]{}，。；！？、：（）【】「」《》]+")
+# Before a URL in a text: `url=`, `视频地址:`.
+LABEL = re.compile(r"^[^/?#&]*?[=:](?=https?:)", re.IGNORECASE)
+# What HTML and JSON make of a sign in a URL that was escaped once too often. Other entities are left: `&copy=1` is a
+# field of a query.
+AMPERSANDS = re.compile(r"&(amp|#0*38|#x0*26);", re.IGNORECASE)
+ESCAPED = re.compile(r"\\u00([2-7][0-9a-f])", re.IGNORECASE)
 HOST_AND_PATH = re.compile(r"([a-z0-9-]{1,63}\.)+[a-z]{2,63}(:\d{1,5})?/\S+", re.IGNORECASE)
 # JSON text inside JSON, lists inside lists: no document goes deeper.
 DEPTH = 8
@@ -39,7 +45,9 @@ NAMES = (
         "hdvideourl",
         "videourlhd",
     ),
-    *("resource", "asset", "assets", "artifacts", "items", "list", "choices", "message"),
+    *("resource", "asset", "assets", "artifacts", "items", "list", "choices", "message", "task", "taskinfo"),
+    # Of one clip in several qualities, or of a pair.
+    *("origin", "original", "p", "k", "fhd", "hd", "high", "mp", "default", "main", "sd", "value"),
 )
 RANK = {name: place for place, name in enumerate(NAMES)}
 # The kind of an entry that is no clip.
@@ -101,15 +109,16 @@ def _in_text(text: str, depth: int) -> Iterator[str]:
     elif HOST_AND_PATH.fullmatch(text) and _is_movie(f"//{text}"):
         yield f"https://{text}"
     else:  # Markdown, HTML, a list as Python prints it: of a text only files of clips count
-        words = (word.rstrip(".,;:!") for word in AROUND_WORDS.split(text))
+        words = (LABEL.sub("", word.rstrip(".,;:!")) for word in AROUND_WORDS.split(text))
         yield from (
             url for word in words if SCHEME.match(word) and is_address(url := _as_address(word)) and _is_movie(url)
         )
 
 
 def _as_address(text: str) -> str:
-    """A URL in one spelling; a path may be escaped as in JSON, and a query as in HTML."""
-    scheme = SCHEME.match(text := text.replace("\\/", "/").replace("&amp;", "&"))
+    """A URL in one spelling; it may be escaped as in JSON, and its query as in HTML."""
+    text = ESCAPED.sub(lambda escape: chr(int(escape[1], 16)), text.replace("\\/", "/"))
+    scheme = SCHEME.match(text := AMPERSANDS.sub("&", text))
     return f"{(scheme[1] or 'https:').lower()}//{text[scheme.end() :]}" if scheme else ""
 
 

@@ -27,6 +27,13 @@ COPIED_LINKS = [
     *(f"{CLIP},{OTHER}", f"{CLIP}; {OTHER}", f"{CLIP}\n{OTHER}", f"{CLIP}|{OTHER}", str([CLIP]), str({"url": CLIP})),
     *(f"[video]({CLIP})", f"![]({COVER}) ![]({CLIP})", f'<video src="{CLIP}"></video>', f"Here it is: {CLIP}."),
     *(
+        f"url={CLIP}",
+        f"视频地址：{CLIP}。",
+        f"download:{CLIP}",
+        f"【{CLIP}】",
+        f"已生成，见{CLIP}"[:4] + f" {CLIP}，请下载",
+    ),
+    *(
         CLIP.removeprefix("https://"),
         {"content": f"Done! {CLIP}"},
         [{"message": {"content": f"[{OTHER[:-4]}]({CLIP})"}}],
@@ -45,6 +52,9 @@ NAMED_LINKS = [
     ),
     [{"mimeType": "image/png", "url": "https://files.example/f/1"}, {"mimeType": "video/mp4", "url": CLIP}],
     [{"type": "no_watermark", "url": CLIP}, {"type": "watermark", "url": OTHER}],
+    *({"video": {"720p": CLIP}}, {"videos": {"default": CLIP}}, {"url": {"hd": CLIP, "sd": OTHER}}, {"mp4": CLIP}),
+    *({"video": {"origin": CLIP, "sd": OTHER}}, [{"name": "cover", "value": COVER}, {"name": "video", "value": CLIP}]),
+    {"task": {"result": {"url": CLIP}}},
 ]
 NO_LINKS = [
     *(None, "", " ", [], {}, [[]], [None], [{}], "soon", "/v1/videos/x", "ftp://files.example/clip.mp4", "[", '["'),
@@ -90,7 +100,13 @@ class LinkContract:
         }
 
     def test_an_address_that_html_escaped_is_unescaped(self):
-        assert self.linked(f"{CLIP}?a=1&amp;b=2").link.video_url == f"{CLIP}?a=1&b=2"
+        for ampersand in ("&amp;", "&#38;", "&#038;", "&#x26;", "&AMP;", "\\u0026"):
+            assert self.linked(f"{CLIP}?a=1{ampersand}b=2").link.video_url == f"{CLIP}?a=1&b=2", ampersand
+        assert self.linked(f"{CLIP}?a\\u003d1").link.video_url == f"{CLIP}?a=1"
+
+    def test_a_field_of_a_query_is_no_entity(self):
+        for signed in (f"{CLIP}?a=1&copy=2&lt=3&amplitude=4", f"{CLIP}?a=%26amp%3B&sig=a%2Bb=="):
+            assert self.linked(signed).link.video_url == signed
 
     def test_where_no_clip_is_named_none_is_made_up(self):
         for value in NO_LINKS:
