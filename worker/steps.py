@@ -13,7 +13,7 @@ from rushes.shared.domain import batch, events, schedule
 from rushes.shared.domain.events import Event
 from rushes.shared.domain.http_messages import Request, Response
 from rushes.shared.domain.job import Chore, Job, State
-from rushes.shared.http import AnswerLost
+from rushes.shared.http import REDIRECTS, AnswerLost
 from rushes.shared.ledger.store import LedgerUnavailable
 from rushes.shared.ledger.tickets import Ticket
 from rushes.shared.operations.task_query import query_request, read_response
@@ -221,9 +221,12 @@ REQUEST_ERRORS = frozenset({400, 404, 405, 413, 414, 422})
 
 
 def fails_as_batch(numbers: Sequence[int], response: Response | AnswerLost | None) -> bool:
-    """Whether each job is to be queried alone: nothing was sent, or a query of several tasks was rejected."""
-    is_rejected = isinstance(response, Response) and response.status in REQUEST_ERRORS
-    return response is None or (len(numbers) > 1 and is_rejected)
+    """Whether each job is to be queried alone: nothing was sent, or a query of several tasks was rejected.
+
+    A query alone also follows redirects.
+    """
+    status = response.status if isinstance(response, Response) else None
+    return response is None or status in REDIRECTS or (len(numbers) > 1 and status in REQUEST_ERRORS)
 
 
 def read_poll(job: Job, response: Response | AnswerLost, asked_at: int, services: Services) -> Event | None:

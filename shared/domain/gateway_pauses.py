@@ -20,7 +20,7 @@ ADVICE: dict[str, str] = {
     OPERATOR: "Nothing new goes there until somebody resumes it.",
     Reason.KEY.value: "Check {key} and restart; it is tried again by itself.",
     Reason.BALANCE.value: "Top it up; it is tried again by itself.",
-    Reason.MOVED.value: "It answers submits with a redirect: set {name}_BASE_URL to where it leads and restart.",
+    Reason.MOVED.value: "It answers with a redirect: set {name}_BASE_URL to where it leads and restart.",
     Reason.RATE.value: "Nothing to do: it goes on by itself.",
     Reason.DOWN.value: "Nothing to do: one job will show when it is well again.",
 }

@@ -12,7 +12,7 @@ from rushes.shared.domain import events, schedule
 from rushes.shared.domain.events import Event, Reason
 from rushes.shared.domain.http_messages import Request, Response
 from rushes.shared.domain.job import Attempt, Job
-from rushes.shared.http import AnswerLost, NotSent
+from rushes.shared.http import AnswerLost, NotSent, next_hop, origin
 from rushes.shared.ledger.store import LedgerUnavailable
 from rushes.shared.providers import PROVIDERS
 from rushes.shared.providers.base import NO_LINK
@@ -20,16 +20,29 @@ from rushes.shared.services import Services
 
 log = structlog.get_logger()
 
+QUERY_REDIRECTS = 4
+
 
 def query_task(
     attempt: Attempt, task_id: str, services: Services, deadline_s: float = schedule.POLL_DEADLINE_S
 ) -> Event:
     """Query a task at its attempt's gateway. A response that cannot be read is Lost or Unclear, never Failed."""
     try:
-        response = services.http_client.send(query_request(attempt, task_id, services), deadline_s=deadline_s)
+        response = send_query(query_request(attempt, task_id, services), services, deadline_s)
     except (NotSent, AnswerLost) as lost:
         return events.Lost(str(lost))
     return read_response(attempt, task_id, response, services)
+
+
+def send_query(request: Request, services: Services, deadline_s: float) -> Response:
+    """Send a query. Redirects are followed at the gateway's own origin: no other one gets its key."""
+    for _ in range(QUERY_REDIRECTS):
+        response = services.http_client.send(request, deadline_s=deadline_s)
+        target = next_hop(request, response.status, response.headers.get("location"))
+        if target is None or origin(target.url) != origin(request.url):
+            return response
+        request = target
+    return response
 
 
 def query_request(attempt: Attempt, task_id: str, services: Services) -> Request:
@@ -44,7 +57,7 @@ def query_by_key(attempt: Attempt, key: str, services: Services, deadline_s: flo
     if request is None:
         return events.Unclear(f"{provider.name} has no query by an id of ours")
     try:
-        response = services.http_client.send(request, deadline_s=deadline_s)
+        response = send_query(request, services, deadline_s)
     except (NotSent, AnswerLost) as lost:
         return events.Lost(str(lost))
     event = provider.read_key_query(response, key)
@@ -65,10 +78,10 @@ def read_response(attempt: Attempt, task_id: str, response: Response, services: 
 
 
 def report_unclear(attempt: Attempt, task: str, event: events.Unclear, services: Services) -> None:
-    """Log a response that says nothing of the task. It may concern the account, and then pauses it."""
+    """Log a response that says nothing of the task. It may concern the account or the address, and then pauses it."""
     gateway, account = attempt.provider, attempt.account
     log.warning("unclear answer", gateway=gateway, account=account, task=task, message=event.message)
-    if event.reason in (Reason.KEY, Reason.BALANCE):
+    if event.reason in (Reason.KEY, Reason.BALANCE, Reason.MOVED):
         with suppress(LedgerUnavailable):
             services.ledger.gateways.strike(gateway, event.reason, event.retry_after_s, services.now(), account)
 

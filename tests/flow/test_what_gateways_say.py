@@ -239,3 +239,25 @@ def test_a_link_to_an_input_of_the_request_is_no_clip(world: World, shape: str) 
 
     assert (job.state, "no link" in notes(job)) == (State.COMPLETED, True)
     assert world.bucket(job)["video.mp4"].body == world.served(job)
+
+
+def test_a_query_follows_a_redirect_at_the_gateways_own_origin(world: World) -> None:
+    world.fault("evolink", "redirect", stage="query", location="?again=1", times=2)
+    job = world.finish(world.submit(world.request_for("evolink")))
+
+    assert (job.state, len(world.bills())) == (State.COMPLETED, 1)
+    assert any(request.url.endswith("?again=1") for request in world.http_client.sent)
+    assert world.ledger.gateways.paused_until("evolink") == 0
+
+
+def test_a_query_that_is_sent_elsewhere_takes_no_key_there_and_pauses_the_gateway(world: World) -> None:
+    job_id = world.submit(world.request_for("evolink"))
+    world.run_until(lambda: world.job(job_id).state is State.RUNNING)
+    world.fault("evolink", "redirect", stage="query", location="https://new.example/v2", times=2)
+    world.run_until(lambda: world.ledger.gateways.paused_until("evolink") > 0)
+    paused = next(one for one in world.api("GET", "/v1/gateways").json["data"] if one["name"] == "evolink")
+    job = world.finish(job_id)
+
+    assert paused["why"] == "address_moved"
+    assert not any("new.example" in request.url for request in world.http_client.sent)
+    assert (job.state, len(world.bills())) == (State.COMPLETED, 1)
