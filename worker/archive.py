@@ -17,7 +17,16 @@ from rushes.shared.domain.events import Event
 from rushes.shared.domain.http_messages import Request, Response
 from rushes.shared.domain.job import Attempt, Job, Link, Result
 from rushes.shared.domain.transitions import transition
-from rushes.shared.http import AnswerLost, AnswerRefused, Forbidden, NotSent, ResponseStream, is_whole, origin
+from rushes.shared.http import (
+    AnswerLost,
+    AnswerRefused,
+    Forbidden,
+    NotSent,
+    ResponseStream,
+    is_whole,
+    may_be_whole,
+    origin,
+)
 from rushes.shared.intake.job_document import document
 from rushes.shared.ledger.store import LedgerUnavailable
 from rushes.shared.media import formats
@@ -221,11 +230,14 @@ def read_source(stream: ResponseStream, is_last: bool) -> ClipSource:
     """
     if stream.status in DEAD_STATUSES:
         raise LinkDead(f"the link returned HTTP {stream.status}")
-    if not is_whole(stream):
+    proves_its_length = is_whole(stream)
+    if not proves_its_length and not may_be_whole(stream):
         raise AnswerLost(f"the link returned HTTP {stream.status}")
     is_chunked = stream.headers.get("transfer-encoding", "").lower() == "chunked"
     content_type = stream.headers.get("content-type")
-    return ClipSource(stream.chunks(CHUNK_BYTES), stream.length_bytes, content_type, is_chunked or is_last)
+    length_bytes = stream.length_bytes if proves_its_length else None
+    end_is_certain = (proves_its_length and is_chunked) or is_last
+    return ClipSource(stream.chunks(CHUNK_BYTES), length_bytes, content_type, end_is_certain)
 
 
 def copy_thumbnail(link: Link, folder: str, services: Services) -> StoredFile | None:

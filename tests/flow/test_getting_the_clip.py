@@ -66,6 +66,12 @@ MANNERS: dict[str, Callable[[str, bytes], bytes]] = {
     "all of it called a part": lambda path, clip: http_response(
         clip, f"Content-Range: bytes 0-{len(clip) - 1}/{len(clip)}", status="206 Partial Content"
     ),
+    "a part of a whole that it does not know": lambda path, clip: http_response(
+        clip, f"Content-Range: bytes 0-{len(clip) - 1}/*", status="206 Partial Content"
+    ),
+    "a part of it does not say what": lambda path, clip: http_response(clip, status="206 Partial Content"),
+    "just made": lambda path, clip: http_response(clip, status="201 Created"),
+    "passed on by a proxy": lambda path, clip: http_response(clip, status="203 Non-Authoritative Information"),
     "a location in raw UTF-8": lambda path, clip: (
         http_response(clip) if path == "/%D0%BA%D0%B8%D0%BD%D0%BE%201.mp4" else moved("/кино 1.mp4")
     ),

@@ -9,7 +9,7 @@ from client_steps import CHUNKED, CUT, HEAD, HELLO, LONG_S, SHORT_S, get
 from fault_server import flooding, hanging, http_response, keeping, responding, trickling
 
 from rushes.shared.domain.http_messages import Response
-from rushes.shared.http import AnswerLost, is_whole
+from rushes.shared.http import AnswerLost, is_whole, may_be_whole
 
 
 @pytest.mark.parametrize(
@@ -112,6 +112,9 @@ def test_a_stream_does_not_speak_for_the_trouble_of_its_reader(serve, client):
     [
         (200, None, True),
         (200, "bytes 5-9/10", True),
+        (201, None, True),
+        (203, None, True),
+        (202, None, False),
         (206, "bytes 0-9/10", True),
         (206, "Bytes=0-9/10", True),
         (206, "bytes 0-8/10", False),
@@ -127,6 +130,19 @@ def test_a_part_that_leaves_nothing_out_is_the_whole(status, content_range, whol
     headers = {} if content_range is None else {"content-range": content_range}
 
     assert is_whole(Response(status, headers, b"")) is whole
+
+
+@pytest.mark.parametrize(
+    ("status", "content_range", "may_be"),
+    [
+        *((206, "bytes 0-9/*", True), (206, None, True), (206, "bytes 1-9/*", False), (206, "bytes 0-8/10", False)),
+        *((206, "bytes */10", False), (404, None, False), (416, "bytes 0-9/*", False)),
+    ],
+)
+def test_a_part_of_an_unknown_whole_may_be_all_of_it(status, content_range, may_be):
+    headers = {} if content_range is None else {"content-range": content_range}
+
+    assert may_be_whole(Response(status, headers, b"")) is may_be
 
 
 def test_what_nobody_takes_is_not_read(serve, client):
