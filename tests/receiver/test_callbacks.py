@@ -286,7 +286,7 @@ GARBLED: dict[str, bytes] = {
     "true": b"true",
     "a number": b"200",
     "a text": b'"completed"',
-    "a list": b'[{"status": "completed"}]',
+    "a list of two": b'[{"status": "completed"}, {"status": "completed"}]',
     "an empty list": b"[]",
     "an empty object": b"{}",
     "no state": b'{"id": "task-1"}',
@@ -298,10 +298,26 @@ GARBLED: dict[str, bytes] = {
     "state empty": b'{"status": "", "data": {"state": "", "status": ""}}',
     "state blank": b'{"status": " ", "data": {"state": " ", "status": " "}}',
     "state a flag": b'{"status": true, "data": {"state": true, "status": true}}',
-    "state a list": b'{"status": ["completed"], "data": {"state": ["completed"], "status": ["completed"]}}',
+    "state an empty list": b'{"status": [], "data": {"state": [], "status": []}}',
     "state an object": b'{"status": {"a": 1}, "data": {"state": {"a": 1}, "status": {"a": 1}}}',
     "state a fraction": b'{"status": 1.5, "data": {"state": 1.5, "status": 1.5}}',
 }
+
+
+WRAPPED: dict[str, bytes] = {
+    "a list of one": b'[{"status": "completed"}]',
+    "JSON in a text": b'"{\\"status\\": \\"completed\\"}"',
+    "state a list of one": b'{"status": ["completed"]}',
+    "data in a text": b'{"data": "{\\"status\\": \\"completed\\"}"}',
+    "names in capitals": b'{"Status": "Completed"}',
+}
+
+
+@pytest.mark.parametrize("body", WRAPPED.values(), ids=WRAPPED)
+def test_a_state_in_another_wrapping_is_a_hint(door: Web, body: bytes) -> None:
+    for job in map(door.running, GATEWAYS):
+        assert call(door, callback_path(job), raw=body).status_code == 200
+        assert door.now(job.id).nudge is not None, job.provider
 
 
 @pytest.mark.parametrize("body", GARBLED.values(), ids=GARBLED)
