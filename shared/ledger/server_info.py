@@ -11,7 +11,7 @@ import redis
 from rushes.shared.ledger import old_names
 from rushes.shared.ledger.connection import connect
 
-ASKED = ("appendonly", "appendfsync", "maxmemory-policy", "zset-max-*")
+CONFIG_PATTERNS = ("appendonly", "appendfsync", "maxmemory-policy", "zset-max-*")
 # Members of a leaf, and letters of the longest one (lua/parts/leaves.lua).
 LEAF_MEMBERS, LEAF_LETTERS = 120, 64
 
@@ -46,7 +46,8 @@ class Server:
     def packs_leaves(self) -> bool:
         """Whether it keeps sets as small as the leaves packed; so it does by default, and where that cannot be read."""
         leasts = {"entries": LEAF_MEMBERS, "value": LEAF_LETTERS}
-        limits = {name.rpartition("-")[2]: int(to) for name, to in self.config.items() if name.startswith("zset-max-")}
+        names = [name for name in self.config if name.startswith("zset-max-")]
+        limits = {name.rpartition("-")[2]: int(self.config[name]) for name in names}
         return all(limits.get(name, least) >= least for name, least in leasts.items())
 
 
@@ -77,7 +78,8 @@ def _has_old_names(client: redis.Redis) -> bool:
 
 def _config(client: redis.Redis) -> Mapping[str, str]:
     try:
-        return {str(name): str(to) for asked in ASKED for name, to in client.config_get(asked).items()}
+        replies = [client.config_get(pattern) for pattern in CONFIG_PATTERNS]
+        return {str(name): str(value) for reply in replies for name, value in reply.items()}
     except redis.ResponseError:
         return {}
 

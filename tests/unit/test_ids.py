@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 import signal
+from collections.abc import Callable
 from itertools import pairwise
 
 import pytest
 from factories import NOW
 
 from rushes.shared.domain import ids, schedule
+from rushes.shared.ledger import record
 
 TOP = (1 << ids.RANDOM_BITS) - 1
 
@@ -65,26 +67,32 @@ def test_an_id_is_chosen_and_read_with_nobody_in_between(monkeypatch: pytest.Mon
 def test_two_children_of_a_process_make_different_ids() -> None:
     ids.new_id(NOW)
     with ids.FACTORY._lock:  # as another thread may hold it at the fork
-        children = [in_a_child() for _ in range(2)]
+        children = [in_a_child(lambda: ids.new_id(NOW)) for _ in range(2)]
     parts = [ids.number(job_id) & TOP for job_id in [*children, ids.new_id(NOW)]]
 
     assert all(abs(one - other) > 1 << 20 for one, other in [*pairwise(parts), (parts[0], parts[-1])])
 
 
-def in_a_child() -> str:
-    """What a child of this process gives as its first id of that moment."""
+def test_two_children_of_a_process_name_different_operations() -> None:
+    names = [in_a_child(record.new_operation), in_a_child(record.new_operation), record.new_operation()]
+    assert len(set(names)) == 3
+    assert all(len(name) == 12 for name in names)
+
+
+def in_a_child(make: Callable[[], str]) -> str:
+    """What a child of this process makes first."""
     reading, writing = os.pipe()
     child = os.fork()
     if not child:
         signal.signal(signal.SIGALRM, signal.SIG_DFL)
         signal.alarm(30)  # a child that hangs ends, and gives nothing
-        os.write(writing, ids.new_id(NOW).encode())
+        os.write(writing, make().encode())
         os._exit(0)
     os.close(writing)
     with open(reading, "rb") as answer:
-        job_id = answer.read().decode()
+        made = answer.read().decode()
     os.waitpid(child, 0)
-    return job_id
+    return made
 
 
 @pytest.mark.parametrize("number", [0, 1, NOW << ids.RANDOM_BITS | 7, (1 << 128) - 1])
