@@ -132,12 +132,20 @@ def _read_cause(message: str) -> ErrorBody | None:
 def read_unreadable(response: Response) -> events.Lost | events.Refused:
     """What a response to a submit without a JSON object means: nothing. But a 429 says by itself what it is.
 
-    It is of whoever counts calls before they are let in, and often a page of HTML or empty. One that begins as JSON is
-    cut short, and may have named a task.
+    It is of whoever counts calls before they are let in, and often a page of HTML or empty.
     """
-    if response.status == 429 and response.body.lstrip()[:1] not in (b"{", b"["):
+    if response.status == 429 and not _may_hold_json(response.body):
         return events.Refused(Reason.RATE, "HTTP 429", retry_after_s=retry_after_s(response))
     return events.Lost(f"HTTP {response.status} says neither yes nor no")
+
+
+def _may_hold_json(body: bytes) -> bool:
+    """Whether JSON may stand in a body, be it cut short: then it may have named a task, which was paid for."""
+    try:
+        text = body.decode("utf-8-sig").lstrip()
+    except UnicodeDecodeError:  # another charset, or packed
+        return True
+    return not text.startswith("<") and ("{" in text or "[" in text)
 
 
 def submitted_task_id(payload: Mapping[str, Any]) -> str | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 from dataclasses import fields
 from datetime import date
@@ -248,7 +249,9 @@ class ProviderContract(AnswerContract):
         for body in (HTML, b"", b"slow down", b"null"):
             refused = self.read_submission(answer(429, body, {"retry-after": "7"}))
             assert refused == events.Refused(Reason.RATE, "HTTP 429", retry_after_s=7.0), body
-        for body in (recorded(self.name, "submitted").body[:-3], DEEP, b"[1"):
+        cut = recorded(self.name, "submitted").body[:-3]
+        hidden = (b"\xef\xbb\xbf" + cut, b'"' + cut, b")]}'," + cut, b"data: " + cut, cut.decode().encode("utf-16"))
+        for body in (cut, *hidden, gzip.compress(cut)[:-12], DEEP, b"[1"):
             assert isinstance(self.read_submission(answer(429, body)), events.Lost), body[:20]
 
     @pytest.mark.parametrize("body", [{}, {"code": 200}, {"data": []}, {"data": {}}, {"code": 1102}, {"id": ""}])
