@@ -76,6 +76,11 @@ def acquire(ticket: Ticket, services: Services) -> Lease:
     return lease
 
 
+def active_leases(kind: str) -> int:
+    """How many jobs this worker has under lease for this kind of step."""
+    return sum(lease.kind == kind for lease in list(ACTIVE))
+
+
 def write_with_leases(
     leases: Sequence[Lease], write: Callable[[Sequence[Ticket]], Sequence[Job | Exception]], now: int
 ) -> list[Job | Exception | None]:

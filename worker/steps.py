@@ -24,8 +24,8 @@ from rushes.worker.archive import CopiedClip, write_empty_manifest
 from rushes.worker.bulk_turn import run_bulk
 from rushes.worker.erase import before_leaving, erase
 from rushes.worker.group_commit import LeasedJob, commit_and_release
-from rushes.worker.lane_capacity import BULK
-from rushes.worker.leases import Lease, acquire
+from rushes.worker.lane_capacity import BULK, SHARES
+from rushes.worker.leases import Lease, acquire, active_leases
 from rushes.worker.notify import notify
 from rushes.worker.poll import event_for_job, is_too_soon, poll, task_id_of
 from rushes.worker.step_failures import crash_limit_event, guard_step
@@ -36,6 +36,10 @@ from rushes.worker.thread_pools import Sequential, ThreadPools
 log = structlog.get_logger()
 
 Step = Callable[[Job, Lease, Services], Event | None]
+
+# Half of a worker's archives may follow their polls at once. The other half is the scheduler's, so that clips that wait
+# already, with links that die sooner, are not passed by.
+KEPT_ARCHIVES = SHARES["archive"].max_tickets // 2
 
 
 def run(tickets: Sequence[Ticket], services: Services, pools: ThreadPools | None = None) -> None:
@@ -172,10 +176,27 @@ def poll_all(leased_jobs: Sequence[LeasedJob], services: Services, pools: Thread
             }
             read = [read_poll(waiting[number][0], response, now, services) for number, response in responses.items()]
             outcomes = [(waiting.pop(number), event) for number, event in zip(responses, read, strict=True)]
-            commit_and_release(outcomes, services)
+            if finished := commit_and_release(outcomes, services, keeps=ArchiveRoom()):
+                pools.start("archive", partial(archive_all, services=services, pools=pools), [finished])
     finally:
         for _, lease in waiting.values():
             lease.release()
+
+
+class ArchiveRoom:
+    """Says of jobs whether this worker archives their clips at once: a turn of the scheduler costs time and CPU.
+
+    It does so for KEPT_ARCHIVES at a time.
+    """
+
+    def __init__(self) -> None:
+        self._left = KEPT_ARCHIVES - active_leases("archive")
+
+    def __call__(self, job: Job) -> bool:
+        if job.state is not State.ARCHIVING or self._left <= 0:
+            return False
+        self._left -= 1
+        return True
 
 
 def query_of(job: Job, now: int, services: Services) -> Request | None:

@@ -341,7 +341,7 @@ def commit_outcomes(outcomes: Sequence[tuple[Plan, Event]], services: Services) 
     wait_and_write(outcome_writes(outcomes, services), outcomes)
 
 
-def outcome_writes(outcomes: Sequence[tuple[Plan, Event]], services: Services) -> list[Callable[[], None]]:
+def outcome_writes(outcomes: Sequence[tuple[Plan, Event]], services: Services) -> list[Callable[[], object]]:
     """What is to be written to the ledger about these outcomes."""
     outcomes = [(plan, with_other_account(outcome, plan.job, services)) for plan, outcome in outcomes]
     changes = [(plan.job, replace(outcome, attempt=plan.attempt.number)) for plan, outcome in outcomes]
@@ -349,7 +349,7 @@ def outcome_writes(outcomes: Sequence[tuple[Plan, Event]], services: Services) -
     return [partial(commit, changes, services), *counts]
 
 
-def write(writes: list[Callable[[], None]]) -> bool:
+def write(writes: list[Callable[[], object]]) -> bool:
     """Make the writes, and drop those that are made; False if the ledger is out of reach."""
     try:
         while writes:
@@ -360,7 +360,7 @@ def write(writes: list[Callable[[], None]]) -> bool:
     return True
 
 
-def wait_and_write(writes: list[Callable[[], None]], outcomes: Sequence[tuple[Plan, Event]]) -> None:
+def wait_and_write(writes: list[Callable[[], object]], outcomes: Sequence[tuple[Plan, Event]]) -> None:
     """Make the writes of these outcomes; wait for the ledger if need be."""
     give_up_at = time.monotonic() + LEDGER_WAIT_S
     while not write(writes):

@@ -27,7 +27,7 @@ Answers = list[tuple[Plan, Response | AnswerLost | None]]
 def send_together(plans: Sequence[Plan], services: Services, pools: ThreadPools) -> None:
     """Send the paid calls, each once, and write their outcomes."""
     unsent: list[Plan] = []
-    writes: list[Callable[[], None]] = []
+    writes: list[Callable[[], object]] = []
     unwritten: list[tuple[Plan, Event]] = []
     is_ledger_out = False
     for answers in _answers(plans, services):

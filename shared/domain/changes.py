@@ -46,6 +46,8 @@ class Change:
 
     due: tuple[str, int] | None = None
     """Lane and moment (ms) at which the job is due."""
+    leased: tuple[str, int] | None = None
+    """Lane by which the worker that makes the move goes on with the job, and the end of its lease (ms)."""
     no_longer_due: tuple[str, ...] = ()
     """Lanes."""
     released: tuple[str, ...] = ()
@@ -97,8 +99,11 @@ def created(job: Job, policy: Policy) -> Change:
     )
 
 
-def moved(before: Job, after: Job, event: Event, now: int, policy: Policy) -> Change:
-    """What a move from one state of a job to the next writes."""
+def moved(before: Job, after: Job, event: Event, now: int, policy: Policy, keeps: bool = False) -> Change:
+    """What a move from one state of a job to the next writes.
+
+    `keeps`: who makes the move takes the next step at once, so the job is leased and not due.
+    """
     lane, counts = None if schedule.rests(after) else schedule.lane(after), _counts(before, after)
     standby, no_longer_standby = _standby(before, after, policy)
     index, no_longer_indexed = _index(before, after)
@@ -107,9 +112,11 @@ def moved(before: Job, after: Job, event: Event, now: int, policy: Policy) -> Ch
     if isinstance(event, Accepted) and after.account_label and after.state is State.RUNNING:
         forgotten[after.account_label] = HEALTH_FIELDS  # it took a job, so it is well
     frees_a_place = counts.get(("inflight", before.account_label or ""), 0) < 0
-    is_due = after.due_at is not None and after.due_at <= now
+    due_at = None if keeps else after.due_at
+    is_due = due_at is not None and due_at <= now
     return Change(
-        due=(lane, after.due_at) if lane and after.due_at is not None else None,
+        due=(lane, due_at) if lane and due_at is not None else None,
+        leased=(lane, schedule.after(now, schedule.LEASE_S)) if lane and keeps else None,
         no_longer_due=tuple(name for name in schedule.places(before) if name != lane),
         released=schedule.leasing(before),
         line=fair_shares.line(after),

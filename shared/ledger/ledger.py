@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 
 from rushes.shared.domain import changes, cheapest_wait, schedule
@@ -28,7 +28,7 @@ from rushes.shared.ledger.search import Search
 from rushes.shared.ledger.store import FIRST_OF_CREATE, Commit, LaneRoom, MoveListener, Store, Verdict, Writes
 from rushes.shared.ledger.submits import CapReached, Submit, gates, opens_at
 from rushes.shared.ledger.tenant_terms import TenantTerms
-from rushes.shared.ledger.tickets import LeaseLost, Ticket, extended, openings
+from rushes.shared.ledger.tickets import LeaseLost, Ticket, extended, openings, ticket_of
 from rushes.shared.ledger.totals import Totals
 from rushes.shared.ledger.writes import write_change
 
@@ -158,20 +158,35 @@ class Ledger:
             job = record.decode(verdict.detail) if verdict.kind == "conflict" else None
         raise RuntimeError(f"{job_id} changed {CONFLICTS} times while one event was applied")
 
-    def apply_all(self, happened: Sequence[tuple[Job, Event]], now: int) -> None:
-        """Apply what happened to jobs as the caller last saw them, in one call; where others were first, one by one."""
-        moves = [(job, self._after(job, event, now), event) for job, event in happened]
-        news = [(job, after, event) for job, after, event in moves if after is not job]
-        commits = [self._commit(job, after, event, now) for job, after, event in news]
+    def apply_all(
+        self, happened: Sequence[tuple[Job, Event]], now: int, keeps: Callable[[Job], bool] = lambda after: False
+    ) -> list[tuple[Job, Ticket]]:
+        """Apply what happened to jobs as the caller last saw them, in one call; where others were first, one by one.
+
+        Of the jobs after their moves the caller `keeps` some for their next step: returns them, their tickets opened.
+        """
+        moves: list[tuple[Job, Job, Event, bool]] = []
+        late: list[tuple[Job, Event]] = []
+        for job, event in happened:
+            after = self._after(job, event, now)
+            if after is job:
+                late.append((job, event))
+            elif keeps(after):
+                moves.append((job, replace(after, tries=1), event, True))  # a try, as if its ticket were opened
+            else:
+                moves.append((job, after, event, False))
+        commits = [self._commit(job, after, event, now, is_kept) for job, after, event, is_kept in moves]
         verdicts = self.store.commit(commits) if commits else []
-        late = [(job, event) for job, after, event in moves if after is job]
-        for (job, after, event), verdict in zip(news, verdicts, strict=True):
+        kept = []
+        for (job, after, event, is_kept), verdict in zip(moves, verdicts, strict=True):
             if verdict.kind == "done":
                 self._on_move(job, after, event)
+                kept += [(after, ticket_of(after, now))] if is_kept else []
             elif verdict.kind == "conflict":
                 late.append((job, event))
         for job, event in late:
             self.apply(job.id, event, now)
+        return kept
 
     def begin_submits(self, submits: Sequence[Submit], now: int) -> list[Job | LeaseLost | CapReached]:
         """Write submits down before they are sent, in one call, each if its ticket is still ours and every cap allows.
@@ -300,8 +315,8 @@ class Ledger:
         after = transition(job, event, now, policy)
         return after if after is job else replace(after, version=job.version + 1)
 
-    def _commit(self, job: Job, after: Job, event: Event, now: int) -> Commit:
-        change = changes.moved(job, after, event, now, self._policy)
+    def _commit(self, job: Job, after: Job, event: Event, now: int, keeps: bool = False) -> Commit:
+        change = changes.moved(job, after, event, now, self._policy, keeps)
         return _commit_of(job.version, after, write_change(Writes(), job.id, change), wakes=change.wakes)
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from rushes.shared.domain import schedule
 from rushes.shared.domain.frozen import replace
+from rushes.shared.domain.job import Job
 from rushes.shared.ledger.store import LeaseRequest
 
 
@@ -21,6 +22,11 @@ class Ticket:
 
 class LeaseLost(Exception):
     """The ticket's lease ran out; another may hold the job."""
+
+
+def ticket_of(job: Job, now: int) -> Ticket:
+    """The opened ticket of a job that its worker keeps for the next step (changes.moved)."""
+    return Ticket(schedule.lane(job) or "", job.id, schedule.after(now, schedule.LEASE_S))
 
 
 def extended(tickets: Sequence[Ticket], now: int) -> list[Ticket]:

@@ -22,6 +22,7 @@ from world import BUCKET, WEBHOOK_SECRET, World
 from rushes.deploy.sandbox import s3
 from rushes.deploy.sandbox.ports import free_ports, http_status, wait_until
 from rushes.shared.storage.s3_clients import BucketRegions
+from rushes.worker import steps
 
 TASK_S = 0.1
 # Loading the authorities costs as much as all else that a world is made of.
@@ -36,6 +37,12 @@ def _quiet() -> Iterator[None]:
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
     yield
     structlog.reset_defaults()
+
+
+@pytest.fixture(autouse=True)
+def _a_turn_for_each_step(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tests of a flow look at each state that a job comes into; test_archives_after_polls.py does without that."""
+    monkeypatch.setattr(steps, "KEPT_ARCHIVES", 0)
 
 
 @pytest.fixture(autouse=True)  # of each test alone: other folders of this process ask for themselves

@@ -604,11 +604,11 @@ def gone_for(world: World, times: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """The ledger is out of reach for so many attempts to write an outcome down."""
     apply_all, left = world.ledger.apply_all, [None] * times
 
-    def call(*args: Any) -> None:
+    def call(*args: Any) -> Any:
         if left:
             left.pop()
             out_of_reach()
-        apply_all(*args)
+        return apply_all(*args)
 
     monkeypatch.setattr(world.ledger, "apply_all", call)
 

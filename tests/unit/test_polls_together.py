@@ -81,14 +81,15 @@ class Book:
         self.quarantine = Away()
         self._diary = diary
 
-    def apply_all(self, happened: Sequence[tuple[Job, Event]], now: int) -> None:
+    def apply_all(self, happened: Sequence[tuple[Job, Event]], now: int, *_: object) -> list[object]:
         if not happened:
-            return
+            return []
         self._diary.append("written")
         if trouble := self.troubles.pop(0) if self.troubles else None:
             raise trouble
         self.written.append(list(happened))
         self.written_at.append(now)
+        return []
 
     def apply(self, job_id: str, event: Event, now: int, known: Job) -> None:
         if trouble := self.unwritable.get(job_id):
