@@ -19,6 +19,7 @@ from rushes.shared.ledger.ledger import Ledger
 from rushes.shared.ledger.memory_store import MemoryStore
 from rushes.shared.ledger.redis_store import RedisStore
 from rushes.shared.ledger.store import Store
+from rushes.worker import small_clips
 
 # Those that wait for whole stacks, browsers and other servers first: what is left at the end is short, and nobody waits
 # for one long file.
@@ -62,6 +63,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def _own_ids() -> None:
     """The clock of one test is no past of the next one's."""
     ids.FACTORY.reset()
+
+
+@pytest.fixture(autouse=True)
+def _own_clip_sizes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """How the clips of one test were copied tells nothing of those of the next."""
+    monkeypatch.setattr(small_clips, "SIZES", small_clips.ClipSizes())
 
 
 @pytest.fixture(scope="session")

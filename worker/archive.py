@@ -56,6 +56,10 @@ INVALID_TRIES = 8
 THUMBNAILS = {"jpeg": ("thumbnail.jpg", "image/jpeg"), "png": ("thumbnail.png", "image/png")}
 
 
+Remarks = tuple[tuple[str, str], ...]
+"""Lines for the history: what, and its detail."""
+
+
 class LinkDead(Exception):
     """The gateway's link no longer returns the clip."""
 
@@ -169,17 +173,31 @@ def copy_clip(job: Job, folder: str, services: Services) -> CopiedClip:
     """Copy the clip and its thumbnail from the link to the bucket."""
     attempt = job.current
     link = attempt.link or Link("")
-    metadata = {"job-id": job.id, "provider": attempt.provider, "task-id": attempt.task_id or ""}
     with ExitStack() as stack:
         stream = open_link(attempt, link.video_url, services, stack)
-        clip = services.archive.put_clip(folder + "video.mp4", read_source(stream, is_last_try(job)), metadata)
-    picture, remarks = None, container_remarks(clip)
+        source = read_source(stream, is_last_try(job))
+        clip = services.archive.put_clip(folder + "video.mp4", source, clip_metadata(job))
+    picture: StoredFile | None = None
+    remarks: Remarks = ()
     try:
         picture = copy_thumbnail(link, folder, services)
     except NoThumbnail as reason:
-        remarks = (*remarks, ("thumbnail dropped", str(reason)))
+        remarks = (("thumbnail dropped", str(reason)),)
+    return copied_clip(job, clip, picture, remarks, folder, services)
+
+
+def clip_metadata(job: Job) -> dict[str, str]:
+    """The metadata of a clip in the bucket."""
+    return {"job-id": job.id, "provider": job.current.provider, "task-id": job.current.task_id or ""}
+
+
+def copied_clip(
+    job: Job, clip: ArchivedClip, picture: StoredFile | None, remarks: Remarks, folder: str, services: Services
+) -> CopiedClip:
+    """The outcome of a clip that is in the bucket, with its thumbnail if there is one."""
     result = make_result(clip, picture, folder, services)
-    event = events.Archived(result, settled_cost_usd(job, result, services), remarks, attempt=attempt.number)
+    cost_usd = settled_cost_usd(job, result, services)
+    event = events.Archived(result, cost_usd, (*container_remarks(clip), *remarks), attempt=job.current.number)
     return CopiedClip(event, [clip.file, *([picture] if picture else [])])
 
 
@@ -215,7 +233,7 @@ def with_https(url: str) -> str:
     return re.sub(r"^http:(//[^/?#]*?)(:80)?(?=[/?#]|$)", r"https:\1", url)
 
 
-def container_remarks(clip: ArchivedClip) -> tuple[tuple[str, str], ...]:
+def container_remarks(clip: ArchivedClip) -> Remarks:
     """A remark for the history if the clip is no MP4. It was paid for, so it is kept."""
     if clip.format not in OTHER_VIDEO_FORMATS:
         return ()

@@ -19,7 +19,7 @@ from rushes.shared.ledger.tickets import Ticket
 from rushes.shared.operations.task_query import query_request, read_response
 from rushes.shared.providers import PROVIDERS
 from rushes.shared.services import Services
-from rushes.worker import archive
+from rushes.worker import archive, small_clips
 from rushes.worker.archive import CopiedClip, write_empty_manifest
 from rushes.worker.bulk_turn import run_bulk
 from rushes.worker.erase import before_leaving, erase
@@ -107,21 +107,59 @@ def is_plain_submit(job: Job) -> bool:
 
 
 def archive_all(leased_jobs: Sequence[LeasedJob], services: Services, pools: ThreadPools) -> None:
-    """Archive many clips together; jobs whose step is something else are run one by one."""
-    now = services.now()
-    ready = {job.id: (job, lease) for job, lease in leased_jobs if is_plain_archive(job)}
+    """Archive many clips: small ones together, others each in a thread of its own; other steps are run one by one."""
     others = [(job, lease) for job, lease in leased_jobs if not is_plain_archive(job)]
+    clips = {job.id: (job, lease) for job, lease in leased_jobs if is_plain_archive(job)}
+    small = [clips.pop(job.id) for job, _ in [*clips.values()] if small_clips.is_plain(job)]
     try:
         pools.start("archive", partial(run_step, services=services), others)
-        for group in archive.archive_clips([job for job, _ in ready.values()], services, pools):
-            results = [(ready.pop(job.id), result) for job, result in group]
-            outcomes = [(leased, _with_asked_at(r, now)) for leased, r in results if not isinstance(r, CopiedClip)]
-            copies = [(leased, r) for leased, r in results if isinstance(r, CopiedClip)]
-            pools.start("archive", partial(finish_archive, asked_at=now, services=services), copies)
-            commit_and_release(outcomes, services)
-    finally:
-        for _, lease in ready.values():
+        if small and clips:
+            pools.start("archive", partial(archive_each, services=services, pools=pools), [[*clips.values()]])
+            clips = {}
+    except BaseException:
+        for _, lease in (*small, *clips.values()):
             lease.release()
+        raise
+    archive_small(small, services, pools) if small else archive_each([*clips.values()], services, pools)
+
+
+def archive_each(leased_jobs: Sequence[LeasedJob], services: Services, pools: ThreadPools) -> None:
+    """Archive clips, each copied in a thread of its own."""
+    now = services.now()
+    waiting = {job.id: (job, lease) for job, lease in leased_jobs}
+    try:
+        for group in archive.archive_clips([job for job, _ in leased_jobs], services, pools):
+            small_clips.learn(group)
+            finish_group([(waiting.pop(job.id), outcome) for job, outcome in group], now, services, pools)
+    finally:
+        for _, lease in waiting.values():
+            lease.release()
+
+
+def archive_small(leased_jobs: Sequence[LeasedJob], services: Services, pools: ThreadPools) -> None:
+    """Archive small clips together; those that cannot be copied so are copied each alone."""
+    now = services.now()
+    waiting = {job.id: (job, lease) for job, lease in leased_jobs}
+    try:
+        for group in small_clips.copy_together([job for job, _ in leased_jobs], services):
+            if alone := [waiting.pop(job.id) for job, copy in group if copy is None]:
+                pools.start("archive", partial(archive_each, services=services, pools=pools), [alone])
+            manifests = archive.write_manifests([(job, copy) for job, copy in group if copy], services)
+            finish_group([(waiting.pop(job.id), outcome) for job, outcome in manifests], now, services, pools)
+    finally:
+        for _, lease in waiting.values():
+            lease.release()
+
+
+ArchiveOutcomes = Sequence[tuple[LeasedJob, Event | CopiedClip | None]]
+
+
+def finish_group(outcomes: ArchiveOutcomes, asked_at: int, services: Services, pools: ThreadPools) -> None:
+    """Commit the events of archives; where a manifest still has to be written, write it alone before."""
+    copies = [(leased, outcome) for leased, outcome in outcomes if isinstance(outcome, CopiedClip)]
+    pools.start("archive", partial(finish_archive, asked_at=asked_at, services=services), copies)
+    done = [(leased, _with_asked_at(o, asked_at)) for leased, o in outcomes if not isinstance(o, CopiedClip)]
+    commit_and_release(done, services)
 
 
 def finish_archive(item: tuple[LeasedJob, CopiedClip], asked_at: int, services: Services) -> None:

@@ -44,7 +44,16 @@ if TYPE_CHECKING:
     from types_boto3_s3 import S3Client
     from types_boto3_s3.type_defs import CompletedPartTypeDef
 
-__all__ = ["Archive", "ArchiveUnavailable", "ArchivedClip", "ClipInfo", "ClipSource", "InvalidClip", "StoredFile"]
+__all__ = [
+    "VIDEO",
+    "Archive",
+    "ArchiveUnavailable",
+    "ArchivedClip",
+    "ClipInfo",
+    "ClipSource",
+    "InvalidClip",
+    "StoredFile",
+]
 
 log = structlog.get_logger()
 
@@ -159,11 +168,18 @@ class Archive:
 
         If it is False, `put_manifest` finds out. Raises nothing.
         """
+        written = self.put_all([(key, *_manifest_object(manifest)) for key, manifest in manifests])
+        return [is_new is not None for is_new in written]
+
+    def put_all(self, objects: Sequence[tuple[str, bytes, str, Mapping[str, str]]]) -> list[bool | None]:
+        """Put small objects together: key, body, content type and metadata of each. Raises nothing.
+
+        For each: True if it was written, False if there is one already, None if that is uncertain.
+        """
         if self._curl_put is None:
-            return [False] * len(manifests)
-        objects = [(key, *_manifest_object(manifest)) for key, manifest in manifests]
+            return [None] * len(objects)
         puts = [(key, body, self._put_headers(content_type, metadata)) for key, body, content_type, metadata in objects]
-        return [written is not None for written in self._curl_put.put_all(puts)]
+        return self._curl_put.put_all(puts)
 
     def replace_manifest(self, key: str, manifest: Mapping[str, Any]) -> bool:
         """Put the manifest of an erased job over the old one; False if older versions of it may remain."""

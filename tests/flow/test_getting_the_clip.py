@@ -18,8 +18,20 @@ from rushes.shared.domain.job import Job, State
 from rushes.shared.providers import PROVIDERS
 from rushes.shared.storage.archive import Archive
 from rushes.shared.storage.s3_clients import s3_client
+from rushes.worker import small_clips
 
 DAY_S = 86_400
+
+
+@pytest.fixture(autouse=True, params=["alone", "together"])
+def copied(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Each clip is copied alone, or as small ones are, together with others."""
+    if request.param == "together":
+        monkeypatch.setattr(small_clips, "MAX_BYTES", 16 << 20)
+        for gateway in PROVIDERS:
+            small_clips.SIZES.learn(gateway, 1)
+    how: str = request.param
+    return how
 
 
 def archived_whole(world: World, job: Job) -> bool:
@@ -81,8 +93,14 @@ MANNERS: dict[str, Callable[[str, bytes], bytes]] = {
 }
 
 
+COPIED_ALONE = {
+    *("a coding that changes no byte", "a coding of none", "a part of a whole that it does not know"),
+    *("a part of it does not say what", "a location in raw UTF-8", "eight redirects"),
+}
+
+
 @pytest.mark.parametrize("manner", MANNERS)
-def test_a_file_server_of_odd_manners_gives_the_clip_all_the_same(world: World, manner: str) -> None:
+def test_a_file_server_of_odd_manners_gives_the_clip_all_the_same(world: World, manner: str, copied: str) -> None:
     links = list[str]()
 
     def serve(peer: Peer) -> None:
@@ -104,7 +122,7 @@ def test_a_file_server_of_odd_manners_gives_the_clip_all_the_same(world: World, 
 
     assert job.state is State.COMPLETED
     assert archived_whole(world, job)
-    assert len(links) == 1
+    assert len(links) == (2 if copied == "together" and manner in COPIED_ALONE else 1)
 
 
 @pytest.mark.parametrize("fault", ["html_502", "http_500", "refuse_503"])
