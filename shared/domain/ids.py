@@ -25,9 +25,11 @@ class IdFactory:
         self._last = 0
 
     def new(self, now: int) -> str:
+        # Before the lock: the call lets another thread have the interpreter, which may want an id too.
+        drawn = secrets.randbits(RANDOM_BITS)
         with self._lock:
             if now > self._last >> RANDOM_BITS:
-                self._last = now << RANDOM_BITS | secrets.randbits(RANDOM_BITS)
+                self._last = now << RANDOM_BITS | drawn
             else:
                 # The same millisecond, or the clock was set back. A random part that is full carries into the time.
                 self._last += 1
