@@ -206,8 +206,8 @@ class Ledger:
         job, ticket, writes = submit.job, submit.ticket, Writes()
         shut = gates(writes, submit, now)
         # The worker that is about to call keeps the job: nobody else may take it up while it is being paid for.
-        writes.add("ZADD", keys.leased(ticket.lane), schedule.after(now, schedule.LEASE_S), job.id)
-        writes.add("ZADD", keys.window(submit.caps.label), now, f"{job.id}{after.version}")
+        writes.add("ZADD", keys.leased(ticket.lane), str(schedule.after(now, schedule.LEASE_S)), job.id)
+        writes.add("ZADD", keys.window(submit.caps.label), str(now), f"{job.id}{after.version}")
         if submit.caps.has_others:
             writes.add("HSET", keys.gateway(submit.caps.label), "trial_until", schedule.after(now, schedule.LEASE_S))
         write_change(writes, job.id, changes.submitted(job, after, self._policy))

@@ -65,7 +65,7 @@ class MemoryTables:
         pairs = arguments[bool(flag) :]
         for score, member in zip(pairs[::2], map(str, pairs[1::2]), strict=True):
             old = self.zsets[key].get(member)
-            if old is None or not flag or (flag == "LT" and score < old):
+            if old is None or not flag or (flag == "LT" and float(score) < old):
                 self.zsets[key][member] = float(score)
 
     def _increase(self, key: str, field: str, step: int) -> None:

@@ -7,6 +7,11 @@
 -- whether the jobs stand in line elsewhere: start deadlines, accounts]], ARGV[5] cost of a job without a price
 -- Answers {when to come again or '', lane number, id, lane number, id, ...}.
 local now, lease, span = tonumber(ARGV[1]), ARGV[2], tonumber(ARGV[3])
+-- What is handed to a command is text: Redis 6.2 prints a number with all its binary digits, which takes longer than most
+-- commands do.
+local NOW = ARGV[1]
+local function whole(number) return string.format('%.0f', number) end
+
 local answer, soonest = {''}, nil
 
 local function come_again(at)
@@ -14,7 +19,7 @@ local function come_again(at)
   if at and (not soonest or at < soonest) then soonest = at end
 end
 
-local function lowest(key) return tonumber(redis.call('ZRANGE', key, 0, 0, 'WITHSCORES')[2]) end
+local function lowest(key) return tonumber(redis.call('ZRANGE', key, '0', '0', 'WITHSCORES')[2]) end
 
 -- Until when a gateway is paused: by an operator, or while all its accounts are, by their own answers.
 local function paused_until(health, accounts)
@@ -32,7 +37,7 @@ local function room_of(account, cap, rate)
   local paused, strikes, trial = unpack(redis.call('HMGET', account.health, 'paused_until', 'strikes', 'trial_until'))
   paused, strikes, trial = tonumber(paused or '0'), tonumber(strikes or '0'), tonumber(trial or '0')
   if paused > now then return 0, 0, strikes > 0, paused end
-  redis.call('ZREMRANGEBYSCORE', account.window, '-inf', '(' .. now - span)
+  redis.call('ZREMRANGEBYSCORE', account.window, '-inf', '(' .. whole(now - span))
   local left = rate - redis.call('ZCARD', account.window)
   if left <= 0 then return 0, 0, strikes > 0, (lowest(account.window) or now) + span + 1 end
   local places = cap - tonumber(redis.call('HGET', KEYS[1], account.label) or '0')
@@ -75,11 +80,9 @@ local function terms_of(tenant)
 end
 
 local function head_of(l, line)
-  local head = redis.call('ZRANGE', l.prefix .. ':' .. line, 0, 0, 'WITHSCORES')
+  local head = redis.call('ZRANGE', l.prefix .. ':' .. line, '0', '0', 'WITHSCORES')
   return head[1], tonumber(head[2])
 end
-
-local function whole(number) return string.format('%.0f', number) end
 
 -- Who comes (back) begins where the others are: what it left unused is not saved up.
 local function join(l, tenant) redis.call('ZADD', l.turns, whole(lowest(l.turns) or 0), tenant) end
@@ -109,7 +112,7 @@ local CAPPED_MS = 500
 local function set_aside(l, tenant)
   for _, line in ipairs(lines_of(l, tenant)) do redis.call('ZREM', l.waiting, line) end
   redis.call('ZREM', l.turns, tenant)
-  redis.call('ZADD', l.capped, now + CAPPED_MS, tenant)
+  redis.call('ZADD', l.capped, whole(now + CAPPED_MS), tenant)
 end
 
 local function come_back(l, tenant)
@@ -134,9 +137,9 @@ end
 
 -- Lines whose first job has come due take their turns from now on. A line is in `later` at the latest when its first job is
 -- due, or its tenant is in `lines`, or it is empty; so none is forgotten.
-local RIPEN, RETURN = 200, 50
+local RIPEN, RETURN = '200', '50'
 local function ripen(l)
-  for _, line in ipairs(redis.call('ZRANGEBYSCORE', l.later, '-inf', now, 'LIMIT', 0, RIPEN)) do
+  for _, line in ipairs(redis.call('ZRANGEBYSCORE', l.later, '-inf', NOW, 'LIMIT', '0', RIPEN)) do
     redis.call('ZREM', l.later, line)
     local id, at = head_of(l, line)
     local tenant, priority = string.match(line, '^(.*):(%d)$')
@@ -147,13 +150,13 @@ local function ripen(l)
       if not redis.call('ZSCORE', l.capped, tenant) then redis.call('ZADD', l.waiting, whole(at), line) end
     end
   end
-  for _, tenant in ipairs(redis.call('ZRANGEBYSCORE', l.capped, '-inf', now, 'LIMIT', 0, RETURN)) do come_back(l, tenant) end
+  for _, tenant in ipairs(redis.call('ZRANGEBYSCORE', l.capped, '-inf', NOW, 'LIMIT', '0', RETURN)) do come_back(l, tenant) end
 end
 
 -- The tenant, line and id of the job that is next; nothing where nobody waits.
 local function next_job(l)
   while true do
-    local tenant = redis.call('ZRANGE', l.turns, 0, 0)[1]
+    local tenant = redis.call('ZRANGE', l.turns, '0', '0')[1]
     if not tenant then return end
     local left = terms_of(tenant).left
     if left and left <= 0 then
@@ -212,22 +215,22 @@ end
 -- Jobs that wait for the end of a pause come back to their places in the line: of each line some in turn.
 local UNPARK, BITE = 100, 20
 local function unpark(of)
-  local old = redis.call('ZRANGE', of.parked, 0, UNPARK - 1, 'WITHSCORES') -- of a version without lines of tenants
+  local old = redis.call('ZRANGE', of.parked, '0', whole(UNPARK - 1), 'WITHSCORES') -- of a version without lines of tenants
   for at = 1, #old, 2 do
     redis.call('ZADD', of.due, old[at + 1], old[at])
     redis.call('ZREM', of.parked, old[at])
   end
   local left = UNPARK
   while left > 0 do
-    local line = redis.call('ZRANGE', of.parked_lines, 0, 0)[1]
+    local line = redis.call('ZRANGE', of.parked_lines, '0', '0')[1]
     if not line then return end
-    local jobs = redis.call('ZRANGE', of.parked .. ':' .. line, 0, BITE - 1, 'WITHSCORES')
+    local jobs = redis.call('ZRANGE', of.parked .. ':' .. line, '0', whole(BITE - 1), 'WITHSCORES')
     for at = 1, #jobs, 2 do
       redis.call('ZADD', of.due .. ':' .. line, jobs[at + 1], jobs[at])
       redis.call('ZREM', of.parked .. ':' .. line, jobs[at])
     end
     if jobs[2] then redis.call('ZADD', of.own.later, 'LT', jobs[2], line) end
-    if #jobs < BITE * 2 then redis.call('ZREM', of.parked_lines, line) else redis.call('ZADD', of.parked_lines, now, line) end
+    if #jobs < BITE * 2 then redis.call('ZREM', of.parked_lines, line) else redis.call('ZADD', of.parked_lines, NOW, line) end
     left = left - math.max(#jobs / 2, 1)
   end
 end
@@ -276,7 +279,7 @@ for number, lane in ipairs(lanes) do
   local of = keys[number]
   local room, gateway, cap, rate = unpack(lane)
   rooms[number] = 0
-  for _, id in ipairs(redis.call('ZRANGEBYSCORE', of.leased, '-inf', now, 'LIMIT', 0, room)) do give(number, id) end
+  for _, id in ipairs(redis.call('ZRANGEBYSCORE', of.leased, '-inf', NOW, 'LIMIT', '0', whole(room))) do give(number, id) end
   local out = redis.call('ZCARD', of.leased)
   room = room - out
   local paused = gateway ~= '' and paused_until(of.health, of.accounts) > now
@@ -290,7 +293,7 @@ for number, lane in ipairs(lanes) do
   end
   rooms[number] = math.max(room, 0)
   -- Of a submit lane these are jobs that a version without lines of tenants has left: they came first.
-  for _, id in ipairs(redis.call('ZRANGEBYSCORE', of.due, '-inf', now, 'LIMIT', 0, rooms[number])) do
+  for _, id in ipairs(redis.call('ZRANGEBYSCORE', of.due, '-inf', NOW, 'LIMIT', '0', whole(rooms[number]))) do
     redis.call('ZREM', of.due, id)
     if not lane[5] or out_of_line(id) then give(number, id) end -- one that is leased has its worker, who looks himself
   end
@@ -315,7 +318,7 @@ end
 for number = 1, #lanes do
   local of = keys[number]
   if of.own then
-    for _, id in ipairs(redis.call('ZRANGEBYSCORE', of.standby, '-inf', now, 'LIMIT', 0, rooms[number])) do
+    for _, id in ipairs(redis.call('ZRANGEBYSCORE', of.standby, '-inf', NOW, 'LIMIT', '0', whole(rooms[number]))) do
       redis.call('ZREM', of.standby, id)
       if out_of_line(id) then give(number, id) end
     end

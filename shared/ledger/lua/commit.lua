@@ -33,7 +33,7 @@ for _, gate in ipairs(gates) do
   elseif kind == 'window' then -- limit, from: so many members at the most since then
     redis.call('ZREMRANGEBYSCORE', key, '-inf', '(' .. gate[4])
     if redis.call('ZCARD', key) >= gate[3] then
-      return {'shut', kind, redis.call('ZRANGE', key, 0, 0, 'WITHSCORES')[2] or ''}
+      return {'shut', kind, redis.call('ZRANGE', key, '0', '0', 'WITHSCORES')[2] or ''}
     end
   elseif kind == 'month' then -- field, step, limit, days: what the days count together stays at or below the limit
     local sum = 0
@@ -74,5 +74,5 @@ end
 if ARGV[3] == '' then redis.call('DEL', KEYS[1]) else redis.call('SET', KEYS[1], ARGV[3]) end
 -- It is written: a wake-up that may not be sent (an ACL without the channel) must not make that an error.
 local bell = KEYS[#KEYS]
-if ARGV[6] == '1' and redis.pcall('SET', bell, '', 'NX', 'PX', 1000) then redis.pcall('PUBLISH', bell, '') end
+if ARGV[6] == '1' and redis.pcall('SET', bell, '', 'NX', 'PX', '1000') then redis.pcall('PUBLISH', bell, '') end
 return {'done'}

@@ -25,5 +25,5 @@ end
 if keyed then keep_key(KEYS[2], ARGV[2], ARGV[3], ARGV[4]) end
 redis.call('SET', KEYS[1], ARGV[1])
 -- It is written: a wake-up that may not be sent (an ACL without the channel) must not make that an error.
-if redis.pcall('SET', bell, '', 'NX', 'PX', 1000) then redis.pcall('PUBLISH', bell, '') end
+if redis.pcall('SET', bell, '', 'NX', 'PX', '1000') then redis.pcall('PUBLISH', bell, '') end
 return ''

@@ -30,5 +30,5 @@ for number = 7, #ARGV do redis.call('SET', KEYS[number - 3], ARGV[number]) end
 -- The record of the batch comes last: it says that all the rest is there.
 if keyed then keep_key(KEYS[2], ARGV[2], ARGV[3], ARGV[4]) end
 redis.call('SET', KEYS[1], ARGV[1])
-if redis.pcall('SET', bell, '', 'NX', 'PX', 1000) then redis.pcall('PUBLISH', bell, '') end
+if redis.pcall('SET', bell, '', 'NX', 'PX', '1000') then redis.pcall('PUBLISH', bell, '') end
 return ''

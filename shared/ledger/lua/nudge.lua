@@ -33,6 +33,6 @@ local hint = string.format('%s:%s:', at, attempt) .. parts
 redis.call('SET', KEYS[1], string.format('%d %s %d %s ', version + 1, operation, tries, live) .. hint .. rest)
 if redis.call('ZSCORE', KEYS[2], ARGV[1]) then
   redis.call('ZADD', KEYS[2], ARGV[3], ARGV[1])
-  if redis.pcall('SET', KEYS[4], '', 'NX', 'PX', 1000) then redis.pcall('PUBLISH', KEYS[4], '') end
+  if redis.pcall('SET', KEYS[4], '', 'NX', 'PX', '1000') then redis.pcall('PUBLISH', KEYS[4], '') end
 end
 return 'noted'

@@ -17,7 +17,7 @@ local function known(set, earlier, name, since)
   local value = redis.call('GET', earlier) -- in a version that had a key of Redis for each
   if value then return value end
   local leaf = leaf_of(set, name)
-  local member = leaf and redis.call('ZRANGEBYLEX', leaf, '[' .. name, '[' .. name .. '~', 'LIMIT', 0, 1)[1]
+  local member = leaf and redis.call('ZRANGEBYLEX', leaf, '[' .. name, '[' .. name .. '~', 'LIMIT', '0', '1')[1]
   if not member then return end
   if not is_over(member, since) then return string.sub(member, NAME + 1) end
   redis.call('ZREM', leaf, member)

@@ -7,7 +7,7 @@ local FULL = 120
 -- The leaf of a member. Those that are gone are forgotten: the last member of one left it, or its time was over.
 local function leaf_of(set, member)
   while true do
-    local first = redis.call('ZREVRANGEBYLEX', set .. ':leaves', '[' .. member, '-', 'LIMIT', 0, 1)[1]
+    local first = redis.call('ZREVRANGEBYLEX', set .. ':leaves', '[' .. member, '-', 'LIMIT', '0', '1')[1]
     if not first then return end
     local leaf = set .. ':' .. first
     if redis.call('EXISTS', leaf) == 1 then return leaf end
@@ -19,17 +19,17 @@ end
 -- comes in order leaves full leaves behind it. A leaf is named by so many letters of its first member, or by all.
 local function add_to_leaf(set, member, letters)
   local function new_leaf(first)
-    redis.call('ZADD', set .. ':leaves', 0, first)
+    redis.call('ZADD', set .. ':leaves', '0', first)
     return set .. ':' .. first
   end
   local leaf = leaf_of(set, member) or new_leaf('')
-  if redis.call('ZADD', leaf, 0, member) == 0 then return 0 end
+  if redis.call('ZADD', leaf, '0', member) == 0 then return 0 end
   if redis.call('ZCARD', leaf) > FULL then
     local at = math.max(redis.call('ZRANK', leaf, member), FULL / 2)
     local others, life = redis.call('ZRANGE', leaf, at, -1), redis.call('PTTL', leaf)
     local upper = new_leaf(string.sub(others[1], 1, letters or -1))
     redis.call('ZREMRANGEBYRANK', leaf, at, -1)
-    for _, other in ipairs(others) do redis.call('ZADD', upper, 0, other) end
+    for _, other in ipairs(others) do redis.call('ZADD', upper, '0', other) end
     if life > 0 then redis.call('PEXPIRE', upper, life) end
   end
   return 1
@@ -51,7 +51,7 @@ local function list(index, id)
     redis.call('ZREMRANGEBYRANK', index, 0, FULL / 2 - 1)
     redis.call('INCRBY', index .. ':size', added)
   end
-  redis.call('ZADD', index, 0, id)
+  redis.call('ZADD', index, '0', id)
 end
 
 local function unlist(index, id)
