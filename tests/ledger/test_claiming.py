@@ -1,12 +1,16 @@
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from factories import HOUR, MINUTE, NOW, POLICY, SECOND, job
 from ledger_steps import CAPS, HANDOUT, LEASE, claim, created, engaged, places, polls, running, submits, taken
 
 from rushes.shared.domain import events
 from rushes.shared.domain.events import Reason
+from rushes.shared.ledger import keys
 from rushes.shared.ledger.ledger import Ledger
+from rushes.shared.ledger.redis_store import RedisStore
 from rushes.shared.ledger.store import LaneRoom, Store
 from rushes.shared.ledger.submits import Caps
 from rushes.shared.ledger.tickets import Ticket
@@ -199,3 +203,14 @@ def test_strikes_are_counted_until_they_pause(ledger: Ledger, strikes: int, paus
 
 def test_caps_of_the_default_are_what_the_tests_say() -> None:
     assert (CAPS.max_in_flight, CAPS.submits_per_minute) == (20, 60)
+
+
+def test_more_than_fit_into_one_command_are_given_each_once(redis_store: RedisStore) -> None:
+    client: Any = redis_store._client
+    waiting = [f"job_{number:04}" for number in range(1_100)]
+    client.zadd(keys.due("retire"), dict.fromkeys(waiting, NOW))
+    given = [redis_store.claim([LaneRoom("retire", 5_000)], now, now + 1, 60_000)[1] for now in (NOW, NOW + 1)]
+
+    assert given == [[("retire", job_id) for job_id in waiting]] * 2
+    assert client.zrange(keys.leased("retire"), 0, -1, withscores=True) == [(job_id, NOW + 2) for job_id in waiting]
+    assert client.exists(keys.due("retire")) == 0

@@ -241,6 +241,21 @@ local function give(number, id)
   rooms[number] = rooms[number] - 1
 end
 
+-- Give many jobs, which stand in the set `due` if one is named, with a few commands in all.
+local AT_ONCE = 500 -- Lua hands on a few thousand values at the most
+local function give_all(number, ids, due)
+  for first = 1, #ids, AT_ONCE do
+    local leases = {}
+    for at = first, math.min(first + AT_ONCE - 1, #ids) do
+      leases[#leases + 1], leases[#leases + 2] = lease, ids[at]
+      answer[#answer + 1], answer[#answer + 2] = number, ids[at]
+    end
+    if due then redis.call('ZREM', due, unpack(ids, first, first + #leases / 2 - 1)) end
+    redis.call('ZADD', keys[number].leased, unpack(leases))
+  end
+  rooms[number] = rooms[number] - #ids
+end
+
 -- Give a job of a tenant, on its account.
 local function give_on_account(number, id, tenant)
   local of, left = keys[number], terms_of(tenant).left
@@ -279,7 +294,7 @@ for number, lane in ipairs(lanes) do
   local of = keys[number]
   local room, gateway, cap, rate = unpack(lane)
   rooms[number] = 0
-  for _, id in ipairs(redis.call('ZRANGEBYSCORE', of.leased, '-inf', NOW, 'LIMIT', '0', whole(room))) do give(number, id) end
+  give_all(number, redis.call('ZRANGEBYSCORE', of.leased, '-inf', NOW, 'LIMIT', '0', whole(room)))
   local out = redis.call('ZCARD', of.leased)
   room = room - out
   local paused = gateway ~= '' and paused_until(of.health, of.accounts) > now
@@ -293,9 +308,14 @@ for number, lane in ipairs(lanes) do
   end
   rooms[number] = math.max(room, 0)
   -- Of a submit lane these are jobs that a version without lines of tenants has left: they came first.
-  for _, id in ipairs(redis.call('ZRANGEBYSCORE', of.due, '-inf', NOW, 'LIMIT', '0', whole(rooms[number]))) do
-    redis.call('ZREM', of.due, id)
-    if not lane[5] or out_of_line(id) then give(number, id) end -- one that is leased has its worker, who looks himself
+  local due = redis.call('ZRANGEBYSCORE', of.due, '-inf', NOW, 'LIMIT', '0', whole(rooms[number]))
+  if lane[5] then
+    for _, id in ipairs(due) do
+      redis.call('ZREM', of.due, id)
+      if out_of_line(id) then give(number, id) end -- one that is leased has its worker, who looks himself
+    end
+  else
+    give_all(number, due, of.due)
   end
   local head = lowest(of.due)
   if head and head <= now and rooms[number] <= 0 then head = opens[number] end
