@@ -122,6 +122,18 @@ def test_both_halves_of_a_leaf_that_is_cut_end_in_time(redis_store: RedisStore) 
     assert min(lives) > 7 * 86_400
 
 
+def test_a_key_that_comes_first_into_the_upper_half_lives_for_a_week_there(redis_store: RedisStore) -> None:
+    client: Any = redis_store._client
+    ordered = sorted(range(200), key=lambda number: idempotency.entry("acme", f"{number}", NOW).name)
+    for number in ordered[:120]:
+        keep(redis_store, number, NOW)
+    client.expire(f"{keys.IDEMPOTENCY}:", 6 * 86_400)  # a day and more goes by
+    keep(redis_store, ordered[120], NOW)  # behind all others: the leaf is cut at this one
+
+    upper = [name for name in leaves(redis_store) if client.zcard(name) == 1]
+    assert [client.ttl(name) > 7 * 86_400 for name in upper] == [True]
+
+
 def test_a_leaf_that_goes_on_drops_keys_whose_time_is_over(redis_store: RedisStore) -> None:
     client: Any = redis_store._client
     for number in range(9):

@@ -6,9 +6,10 @@
 -- Answers the value that the idempotency key had, or '' where the job is (or already was) written; 'unmarked' or
 -- 'elsewhere', and nothing is written, where the key may have been lost with another server.
 if redis.call('EXISTS', KEYS[1]) == 1 then return '' end
-local keyed, bell = ARGV[2] ~= '', KEYS[#KEYS]
+local keyed, bell, leaf = ARGV[2] ~= '', KEYS[#KEYS], nil
 if keyed then
-  local first = known(KEYS[2], KEYS[3], ARGV[2], ARGV[4])
+  local first
+  first, leaf = known(KEYS[2], KEYS[3], ARGV[2], ARGV[4])
   if first then return first end
   if ARGV[6] ~= '0' then
     local marked = redis.call('HGET', KEYS[tonumber(ARGV[6])], 'server')
@@ -22,7 +23,7 @@ end
 for _, write in ipairs(cjson.decode(ARGV[5])) do
   redis.call(write[1], KEYS[write[2]], unpack(write, 3))
 end
-if keyed then keep_key(KEYS[2], ARGV[2], ARGV[3], ARGV[4]) end
+if keyed then keep_key(KEYS[2], ARGV[2], ARGV[3], ARGV[4], leaf) end
 redis.call('SET', KEYS[1], ARGV[1])
 -- It is written: a wake-up that may not be sent (an ACL without the channel) must not make that an error.
 if redis.pcall('SET', bell, '', 'NX', 'PX', '1000') then redis.pcall('PUBLISH', bell, '') end

@@ -6,9 +6,10 @@
 -- records of the jobs
 -- Answers as create.lua does.
 if redis.call('EXISTS', KEYS[1]) == 1 then return '' end
-local keyed, bell = ARGV[2] ~= '', KEYS[#KEYS]
+local keyed, bell, leaf = ARGV[2] ~= '', KEYS[#KEYS], nil
 if keyed then
-  local first = known(KEYS[2], KEYS[3], ARGV[2], ARGV[4])
+  local first
+  first, leaf = known(KEYS[2], KEYS[3], ARGV[2], ARGV[4])
   if first then return first end
   if ARGV[6] ~= '0' then
     local marked = redis.call('HGET', KEYS[tonumber(ARGV[6])], 'server')
@@ -28,7 +29,7 @@ for _, write in ipairs(cjson.decode(ARGV[5])) do
 end
 for number = 7, #ARGV do redis.call('SET', KEYS[number - 3], ARGV[number]) end
 -- The record of the batch comes last: it says that all the rest is there.
-if keyed then keep_key(KEYS[2], ARGV[2], ARGV[3], ARGV[4]) end
+if keyed then keep_key(KEYS[2], ARGV[2], ARGV[3], ARGV[4], leaf) end
 redis.call('SET', KEYS[1], ARGV[1])
 if redis.pcall('SET', bell, '', 'NX', 'PX', '1000') then redis.pcall('PUBLISH', bell, '') end
 return ''

@@ -12,21 +12,23 @@ local function is_over(member, since)
   return false
 end
 
--- What a key holds, if it is known.
+-- What a key holds, if it is known; and the leaf in which it is, or would be.
 local function known(set, earlier, name, since)
   local value = redis.call('GET', earlier) -- in a version that had a key of Redis for each
   if value then return value end
   local leaf = leaf_of(set, name)
   local member = leaf and redis.call('ZRANGEBYLEX', leaf, '[' .. name, '[' .. name .. '~', 'LIMIT', '0', '1')[1]
-  if not member then return end
-  if not is_over(member, since) then return string.sub(member, NAME + 1) end
+  if not member then return nil, leaf end
+  if not is_over(member, since) then return string.sub(member, NAME + 1), leaf end
   redis.call('ZREM', leaf, member)
+  return nil, leaf
 end
 
 -- A leaf lives for a week at least after each key that came into it, and once a day those are dropped whose time is over.
-local function keep_key(set, name, value, since)
-  add_to_leaf(set, name .. value, NAME)
-  local leaf = leaf_of(set, name)
+-- `leaf` is what `known` told; leaves are named by NAME letters, so no other begins between a name and its member.
+local function keep_key(set, name, value, since, leaf)
+  local _
+  _, leaf = add_to_leaf(set, name .. value, NAME, leaf)
   if redis.call('TTL', leaf) > LIFE_S then return end
   for _, member in ipairs(redis.call('ZRANGE', leaf, 0, -1)) do
     if is_over(member, since) then redis.call('ZREM', leaf, member) end

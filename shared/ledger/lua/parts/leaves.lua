@@ -15,24 +15,27 @@ local function leaf_of(set, member)
   end
 end
 
--- Answers 1, or 0 where it was there. A full leaf is cut in the middle, or at the newcomer where that is further on: what
--- comes in order leaves full leaves behind it. A leaf is named by so many letters of its first member, or by all.
-local function add_to_leaf(set, member, letters)
+-- Answers 1, or 0 where it was there, and its leaf. A full leaf is cut in the middle, or at the newcomer where that is
+-- further on: what comes in order leaves full leaves behind it. A leaf is named by so many letters of its first member, or
+-- by all. `leaf` is that of the member, where it is known already.
+local function add_to_leaf(set, member, letters, leaf)
   local function new_leaf(first)
     redis.call('ZADD', set .. ':leaves', '0', first)
     return set .. ':' .. first
   end
-  local leaf = leaf_of(set, member) or new_leaf('')
-  if redis.call('ZADD', leaf, '0', member) == 0 then return 0 end
+  leaf = leaf or leaf_of(set, member) or new_leaf('')
+  if redis.call('ZADD', leaf, '0', member) == 0 then return 0, leaf end
   if redis.call('ZCARD', leaf) > FULL then
-    local at = math.max(redis.call('ZRANK', leaf, member), FULL / 2)
+    local rank = redis.call('ZRANK', leaf, member)
+    local at = math.max(rank, FULL / 2)
     local others, life = redis.call('ZRANGE', leaf, at, -1), redis.call('PTTL', leaf)
     local upper = new_leaf(string.sub(others[1], 1, letters or -1))
     redis.call('ZREMRANGEBYRANK', leaf, at, -1)
     for _, other in ipairs(others) do redis.call('ZADD', upper, '0', other) end
     if life > 0 then redis.call('PEXPIRE', upper, life) end
+    if rank >= at then leaf = upper end
   end
-  return 1
+  return 1, leaf
 end
 
 -- An index of ended jobs: the newest stand in the zset `{index}` itself, all others in leaves, and `{index}:size` says how
@@ -47,7 +50,7 @@ local function list(index, id)
   if is_listed(index, id) then return end
   if redis.call('ZCARD', index) >= FULL then
     local added = 0
-    for _, old in ipairs(redis.call('ZRANGE', index, 0, FULL / 2 - 1)) do added = added + add_to_leaf(index, old) end
+    for _, old in ipairs(redis.call('ZRANGE', index, 0, FULL / 2 - 1)) do added = added + (add_to_leaf(index, old)) end
     redis.call('ZREMRANGEBYRANK', index, 0, FULL / 2 - 1)
     redis.call('INCRBY', index .. ':size', added)
   end
