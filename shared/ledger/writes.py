@@ -111,7 +111,7 @@ def _write_lanes(writes: Writes, job_id: str, change: Change) -> None:
         writes.add("ZREM", keys.due(lane), job_id)
     if change.leased:
         lane, lease = change.leased
-        writes.add("ZADD", keys.leased(lane), lease, job_id)
+        writes.add("ZADD", keys.leased(lane), str(lease), job_id)
     if change.due:
         lane, due_at = change.due
         writes.add("ZADD", keys.due(lane), str(due_at), job_id)
