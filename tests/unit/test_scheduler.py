@@ -118,8 +118,9 @@ def test_a_turn_that_hands_nothing_out_needs_no_delay(stand: Stand) -> None:
 
 def test_the_more_is_handed_out_the_longer_is_the_delay_up_to_a_limit(stand: Stand) -> None:
     delays = []
-    for gateway, count in (("apimart", 1), ("evolink", 10), ("newapi", 32)):
-        stand.queue(count, route=(gateway,))
+    for counts in ({"apimart": 1}, {"evolink": 10}, {"apimart": 32, "evolink": 32, "newapi": 32}):
+        for gateway, count in counts.items():
+            stand.queue(count, route=(gateway,))
         stand.turn()
         delays.append(stand.scheduler.batch_delay_s)
     assert BATCH_DELAY_S < delays[0] < delays[1] < delays[2] == BATCH_DELAY_MAX_S
