@@ -71,6 +71,33 @@ class Bucket:
         return self.objects[key]
 
 
+class CurlPuts:
+    """CurlPut over the same bucket: certain results, or None."""
+
+    def __init__(self, bucket: Bucket) -> None:
+        self._bucket = bucket
+
+    def put(self, key: str, body: bytes | memoryview, headers: dict[str, str]) -> bool | None:
+        start = "x-amz-meta-"
+        metadata = {name.removeprefix(start): value for name, value in headers.items() if name.startswith(start)}
+        content_type = headers["Content-Type"]
+        try:
+            self._bucket.put_object(
+                Key=key, Body=bytes(body), IfNoneMatch="*", Metadata=metadata, ContentType=content_type
+            )
+        except ClientError:
+            return False
+        except (EndpointConnectionError, ConnectionClosedError):
+            return None
+        return True
+
+    def put_all(self, puts: list[tuple[str, bytes, dict[str, str]]]) -> list[bool | None]:
+        return [self.put(*put) for put in puts]
+
+    def put_part(self, *_: Any) -> None:
+        """Parts go by boto."""
+
+
 def _short(key: str) -> str:
     return key.rpartition("/")[2]
 

@@ -12,11 +12,14 @@ from decimal import Decimal
 from functools import cache
 from types import SimpleNamespace
 from typing import Any, Protocol
+from zlib import crc32
 
 import redis
+from model_bucket import CurlPuts
 
 from rushes.shared import services as services_module
 from rushes.shared.domain import ids
+from rushes.shared.domain.job import Job
 from rushes.shared.intake.intake import Intake
 from rushes.shared.ledger import keys, record, redis_store
 from rushes.shared.ledger.ledger import Ledger
@@ -30,7 +33,7 @@ from rushes.shared.storage.journal import Journal
 from rushes.shared.tenants import Tenant, Tenants
 from rushes.webhook_receiver import callback_counts
 from rushes.webhook_receiver.app import create_app
-from rushes.worker import bulk_turn, leases, scheduler, steps, submit, submit_batch
+from rushes.worker import bulk_turn, leases, scheduler, small_clips, steps, submit, submit_batch
 from rushes.worker.scheduler import Scheduler
 from rushes.worker.thread_pools import ThreadPools
 
@@ -200,7 +203,7 @@ def assemble(
         settings=settings,
         ledger=ledger,
         http_client=http_client,
-        archive=Archive(s3, settings.bucket, buffers=32, part_bytes=1 << 16),
+        archive=Archive(s3, settings.bucket, buffers=32, part_bytes=1 << 16, curl_put=CurlPuts(s3)),
         intake=Intake(settings, ledger, built.prices, http_client),
         fetchable_url=lambda url: url,
         now=lambda: simulation.now,
@@ -296,6 +299,13 @@ class ErrorLog:
         return lambda *_, **__: None
 
 
+class HalfSmall(small_clips.ClipSizes):
+    """Every second job is thought to have a small clip."""
+
+    def is_small(self, job: Job) -> bool:
+        return crc32(job.id.encode()) % 2 == 0
+
+
 @contextmanager
 def patched(module: Any, name: str, value: Any) -> Iterator[None]:
     """Replace an attribute for a while."""
@@ -330,6 +340,8 @@ def simulated_modules(simulation: SimulationPort) -> Iterator[None]:
         (steps, "log", ErrorLog(simulation)),
         (submit, "log", ErrorLog(simulation)),
         (submit_batch, "log", ErrorLog(simulation)),
+        (small_clips, "log", ErrorLog(simulation)),
+        (small_clips, "SIZES", HalfSmall()),
     ]
     with ExitStack() as stack:
         for change in changes:
