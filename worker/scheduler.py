@@ -34,7 +34,7 @@ MAX_WAIT_S = 1.0
 RETRY_S = 1.0
 # After a turn that handed out jobs the next one is delayed, so that jobs that come due meanwhile share its message: a
 # message costs more than the poll that it asks for. The delay grows with the load, up to a limit.
-BATCH_DELAY_S, BATCH_DELAY_PER_TICKET_S, BATCH_DELAY_MAX_S = 0.06, 0.003, 0.3
+BATCH_DELAY_S, BATCH_DELAY_PER_TICKET_S, BATCH_DELAY_MAX_S = 0.06, 0.003, 0.2
 LOOK_MS = 5_000
 
 # Work that stops while the ledger may not know of calls that were paid: a job that ends now may have one.

@@ -6,9 +6,9 @@ is in the bucket already.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
-from threading import Lock
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from threading import BoundedSemaphore
 
 import structlog
 
@@ -16,7 +16,7 @@ from rushes.shared.domain import events
 from rushes.shared.domain.events import Event
 from rushes.shared.domain.http_messages import Request, Response
 from rushes.shared.domain.job import Job, Link
-from rushes.shared.http import AnswerLost, Oversized, is_whole
+from rushes.shared.http import AnswerLost, is_whole
 from rushes.shared.services import AccountMissing, Services
 from rushes.shared.storage.archive import VIDEO, ArchivedClip, ClipSource, InvalidClip, StoredFile
 from rushes.shared.storage.clip_check import ClipReader
@@ -25,20 +25,25 @@ from rushes.worker.archive import CopiedClip, clip_metadata, copied_clip, downlo
 log = structlog.get_logger()
 
 # They are held in memory, so they must be small, and few: 16 MiB in a process at the most.
-MAX_BYTES, MAX_CLIPS = 512 << 10, 32
+MAX_BYTES, MAX_CLIPS, MAX_BATCHES = 512 << 10, 16, 2
+# A batch waits so long for another one to end. What waits longer is copied alone.
+WAIT_S = 0.5
 # A slower download is made again alone.
 DEADLINE_S = 20.0
+# Over TLS a connection takes 130 KiB; with four of them a core was left idle for a tenth of the time (2026-12).
+CONNECTIONS = 8
 
 Copies = list[tuple[Job, CopiedClip | None]]
 """Jobs with their copies; None for those that are to be copied alone."""
 
 
 class ClipSizes:
-    """Which gateways make small clips, as far as their last ones tell. Safe to share between threads."""
+    """Which gateways make small clips, as far as their last ones tell."""
 
     def __init__(self) -> None:
         self._are_small: dict[str, bool] = {}
-        self._room, self._lock = MAX_CLIPS, Lock()
+        self.batches = BoundedSemaphore(MAX_BATCHES)
+        """Those who copy clips now."""
 
     def learn(self, provider: str, size_bytes: int) -> None:
         """Note the size of a clip. Sizes differ, so only one of half the limit counts as small."""
@@ -47,18 +52,6 @@ class ClipSizes:
     def is_small(self, job: Job) -> bool:
         """Whether the clip of this job is expected to be small."""
         return self._are_small.get(job.current.provider, False)
-
-    @contextmanager
-    def room(self, count: int) -> Iterator[int]:
-        """Take room in memory for up to `count` clips, and yield for how many there is room."""
-        with self._lock:
-            taken = min(count, self._room)
-            self._room -= taken
-        try:
-            yield taken
-        finally:
-            with self._lock:
-                self._room += taken
 
 
 SIZES = ClipSizes()
@@ -74,22 +67,30 @@ def is_plain(job: Job) -> bool:
 def copy_together(jobs: Sequence[Job], services: Services) -> Iterator[Copies]:
     """Copy clips into the bucket; yields them in groups, each once. Raises nothing."""
     waiting = dict(enumerate(jobs))
-    with SIZES.room(len(jobs)) as count:
+    batches = SIZES.batches
+    if batches.acquire(timeout=WAIT_S):
         try:
-            requests = _requests(jobs[:count], services)
-            downloads = services.http_client.send_all(
-                [request for _, request in requests], deadline_s=DEADLINE_S, max_bytes=MAX_BYTES
-            )
-            for group in downloads:
-                responses = {requests[index][0]: response for index, response in group}
-                copies = _store([(waiting[place], response) for place, response in responses.items()], services)
-                for place in responses:
-                    del waiting[place]
-                yield copies
+            yield from _copy(waiting, services)
         except Exception:  # none of them is lost: each is copied alone
             log.exception("clips broke together", jobs=len(waiting))
+        finally:
+            batches.release()
     if waiting:
         yield [(job, None) for job in waiting.values()]
+
+
+def _copy(waiting: dict[int, Job], services: Services) -> Iterator[Copies]:
+    """Copy the first MAX_CLIPS of the jobs that wait. Each is taken out once it is known what came of it."""
+    requests = _requests(waiting, services)
+    downloads = services.http_client.send_all(
+        [request for _, request in requests], deadline_s=DEADLINE_S, max_bytes=MAX_BYTES, at_once=CONNECTIONS
+    )
+    for group in downloads:
+        responses = {requests[index][0]: response for index, response in group}
+        copies = _store([(waiting[place], response) for place, response in responses.items()], services)
+        for place in responses:
+            del waiting[place]
+        yield copies
 
 
 def learn(outcomes: Iterable[tuple[Job, Event | CopiedClip | None]]) -> None:
@@ -100,10 +101,10 @@ def learn(outcomes: Iterable[tuple[Job, Event | CopiedClip | None]]) -> None:
             SIZES.learn(job.current.provider, event.result.size)
 
 
-def _requests(jobs: Sequence[Job], services: Services) -> list[tuple[int, Request]]:
+def _requests(jobs: Mapping[int, Job], services: Services) -> list[tuple[int, Request]]:
     """The downloads, each with the place of its job."""
     requests = []
-    for place, job in enumerate(jobs):
+    for place, job in list(jobs.items())[:MAX_CLIPS]:
         with suppress(AccountMissing):  # the copy alone says so
             requests.append((place, download_request(job.current, (job.current.link or Link("")).video_url, services)))
     return requests
@@ -112,7 +113,7 @@ def _requests(jobs: Sequence[Job], services: Services) -> list[tuple[int, Reques
 def _store(downloads: Sequence[tuple[Job, Response | AnswerLost | None]], services: Services) -> Copies:
     """Put the clips that came whole into the bucket."""
     for job, response in downloads:
-        if isinstance(response, Oversized):
+        if isinstance(response, AnswerLost):  # it is too large, or its server too slow to keep others waiting
             SIZES.learn(job.current.provider, MAX_BYTES)
     folders = {job.id: services.archive.folder(job.id, job.created_at) for job, _ in downloads}
     clips = [

@@ -16,7 +16,7 @@ from rushes.shared.http.address_guard import AddressGuard
 from rushes.shared.http.curl_handle import CurlHandle, HandleOptions
 from rushes.shared.http.errors import NotSent
 from rushes.shared.http.handle_pool import TLS_WAIT_S, HandlePool
-from rushes.shared.http.multi import MultiHandle, Outcome, RequestBatch
+from rushes.shared.http.multi import WIDTH, MultiHandle, Outcome, RequestBatch
 from rushes.shared.http.prepared_request import AwsSigV4, PreparedRequest, next_hop, prepare
 from rushes.shared.http.proxy import Proxy
 from rushes.shared.http.response_stream import ResponseStream
@@ -103,15 +103,17 @@ class HttpClient:
         once: bool = False,
         may_send: Callable[[int], bool] | None = None,
         sign: AwsSigV4 | None = None,
+        at_once: int = WIDTH,
     ) -> Iterator[list[tuple[int, Outcome]]]:
         """Make many calls at once in this thread. Yields groups of (index of the request, outcome) as they complete.
 
         The outcome is None if nothing was sent: `send` of that request alone says why. `once` is as for `send`; another
         request, but for a POST, may be sent twice if its connection breaks. `may_send` is asked for each request by its
-        index, once its connection is open and before its first byte.
+        index, once its connection is open and before its first byte. `at_once` calls start first, more of them as
+        answers come or fail to come for a while (RequestBatch).
         """
         calls = [self._prepare(request, once, sign) for request in requests]
-        return self._perform_all(calls, time.monotonic() + deadline_s, max_bytes, may_send)
+        return self._perform_all(calls, time.monotonic() + deadline_s, max_bytes, may_send, at_once)
 
     def check_host(self, url: str) -> None:
         """Look up a URL's host. Raises Forbidden if it may not be reached, NotSent if it has no address."""
@@ -157,12 +159,13 @@ class HttpClient:
         ends_at: float,
         max_bytes: int,
         may_send: Callable[[int], bool] | None,
+        at_once: int,
     ) -> Iterator[list[tuple[int, Outcome]]]:
         with (
             self._multi(BATCH_CONNECTIONS, calls) as multi,
             closing(RequestBatch(multi, self._guard, ends_at)) as batch,
         ):
-            batch.start(calls, max_bytes, may_send)
+            batch.start(calls, max_bytes, may_send, at_once)
             if None in calls:
                 yield [(index, None) for index, call in enumerate(calls) if call is None]
             yield from batch.responses()

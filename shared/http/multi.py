@@ -141,12 +141,13 @@ class RequestBatch:
         calls: Sequence[PreparedRequest | None],
         max_bytes: int,
         may_send: Callable[[int], bool] | None = None,
+        at_once: int = WIDTH,
     ) -> None:
-        """Start the calls that could be prepared; if one of them is paid, all at once."""
+        """Start `at_once` of the calls that could be prepared; if one of them is paid, all of them."""
         self._max_bytes, self._may_send = max_bytes, may_send
         self._unstarted.extend((index, call) for index, call in enumerate(calls) if call)
         # A paid call has a connection of its own, and its lease ends soon.
-        self._start(len(calls) if any(call.once for _, call in self._unstarted) else WIDTH)
+        self._start(len(calls) if any(call.once for _, call in self._unstarted) else at_once)
 
     def _start(self, count: int) -> None:
         for _ in range(min(count, len(self._unstarted))):

@@ -342,6 +342,7 @@ def simulated_modules(simulation: SimulationPort) -> Iterator[None]:
         (submit_batch, "log", ErrorLog(simulation)),
         (small_clips, "log", ErrorLog(simulation)),
         (small_clips, "SIZES", HalfSmall()),
+        (small_clips, "WAIT_S", 0),
     ]
     with ExitStack() as stack:
         for change in changes:

@@ -49,6 +49,13 @@ def no_stream(*_: object, **__: object) -> None:
     raise AssertionError("a small clip was copied alone")
 
 
+def streams(world: World, monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Grows by one with each clip that is copied alone."""
+    alone, stream = list[int](), world.http_client.stream
+    monkeypatch.setattr(world.http_client, "stream", lambda *a, **k: (alone.append(1), stream(*a, **k))[1])
+    return alone
+
+
 def came_whole(world: World, job: Job) -> bool:
     clip = world.bucket(job)["video.mp4"]
     return clip.body == world.served(job) and sha256(clip.body).hexdigest() == digest(job)
@@ -101,15 +108,33 @@ def test_there_is_room_for_so_many_and_the_others_are_copied_alone(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ids = archiving(world, 3)
-    monkeypatch.setattr(small_clips.SIZES, "_room", 2)
-    together, stream = list[int](), world.http_client.stream
-    monkeypatch.setattr(world.http_client, "stream", lambda *a, **k: (together.append(1), stream(*a, **k))[1])
+    monkeypatch.setattr(small_clips, "MAX_CLIPS", 2)
+    alone = streams(world, monkeypatch)
     archive_together(world)
 
     assert [world.job(job_id).state for job_id in ids] == [State.COMPLETED] * 3
-    assert len(together) == 1
-    with small_clips.SIZES.room(9) as room:
-        assert room == 2
+    assert len(alone) == 1
+
+
+def test_where_others_copy_for_long_they_are_copied_alone(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    ids, alone = archiving(world), streams(world, monkeypatch)
+    monkeypatch.setattr(small_clips, "WAIT_S", 0.01)
+    for _ in range(small_clips.MAX_BATCHES):
+        small_clips.SIZES.batches.acquire()
+    archive_together(world)
+
+    assert [world.job(job_id).state for job_id in ids] == [State.COMPLETED] * 2
+    assert len(alone) == 2
+
+
+def test_whoever_has_copied_makes_room_for_others(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    alone = streams(world, monkeypatch)
+    for _ in range(small_clips.MAX_BATCHES + 1):
+        ids = archiving(world, 1)
+        archive_together(world)
+        assert world.job(ids[0]).state is State.COMPLETED
+
+    assert alone == []
 
 
 def test_an_object_that_is_there_already_stays_and_is_what_the_manifest_names(world: World) -> None:

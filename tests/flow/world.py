@@ -81,7 +81,12 @@ class Watched(HttpClient):
         return replace(answer, body=self.retouch(answer.body))
 
     def send_all(
-        self, requests: Sequence[Request], *, may_send: Callable[[int], bool] | None = None, **options: Any
+        self,
+        requests: Sequence[Request],
+        *,
+        may_send: Callable[[int], bool] | None = None,
+        at_once: int = 0,
+        **options: Any,
     ) -> Iterator[list[tuple[int, Any]]]:
         """One after another, so that a test can come between."""
         outcomes = (
